@@ -1,0 +1,39 @@
+# Two commands a stranger needs: `make demo` and `make test`. Both set up .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROMPT ?= a red mushroom with white spots
+MINUTES ?= 3
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    set up .venv and make splats from \"$(PROMPT)\" in $(MINUTES) minutes, offline"
+	@echo "make test    set up .venv, lint, check the format, run all tests"
+	@echo "make lint    the checks without the tests"
+	@echo "make format  rewrite the files as the format check wants them"
+
+# torch is named alone first, so that pip takes a CPU build where one is offered.
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/gs3d generate "$(PROMPT)" --minutes $(MINUTES)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info

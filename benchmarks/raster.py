@@ -1,0 +1,138 @@
+"""How fast the CPU rasteriser is: forward + backward per view, and the most memory the process held.
+
+    python benchmarks/raster.py                 the four sizes, 4 views each; appends a row a size to benchmarks/results.jsonl
+    python benchmarks/raster.py --dry-run       prints only
+    python benchmarks/raster.py --oracle        also times the plain PyTorch oracle at the smallest size
+
+The scene is a ball of splats as a run has them half-way: centres even in a ball of radius 0.8, standard deviations about half the distance
+between neighbours and uneven by axis, opacities from clear to solid, one colour each. The loss uses rgb and alpha. Every size runs
+in its own process, so that its peak memory is its own.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from gs3d.core.cameras import ring
+from gs3d.core.types import Splats
+
+SIZES = {"5k splats 64²": (5_000, 64), "10k splats 128²": (10_000, 128), "20k splats 256²": (20_000, 256), "50k splats 512²": (50_000, 512)}
+VIEWS = 4
+RESULTS = Path(__file__).parent / "results.jsonl"
+
+
+def scene(count: int, seed: int = 0) -> Splats:
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(count, 12, generator=generator)
+    radius = 0.8 * torch.rand(count, 1, generator=generator) ** (1 / 3)
+    spacing = 0.8 * (4 / 3 * math.pi / count) ** (1 / 3)
+    return Splats(
+        means=torch.nn.functional.normalize(normal[:, :3], dim=1) * radius,
+        quats=normal[:, 3:7],
+        scales=0.5 * spacing * (0.4 * normal[:, 7:10]).exp(),
+        opacities=torch.sigmoid(1.5 * normal[:, 10]),
+        sh=torch.randn(count, 1, 3, generator=generator),
+    )
+
+
+def time_one(draw: Callable, count: int, size: int, seconds: float) -> dict:
+    """Medians in ms per view after three warm-up runs, over as many runs as `seconds` allow (at least 5)."""
+    splats, cameras, background = scene(count), ring(VIEWS, size), torch.ones(3)
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        getattr(splats, name).requires_grad_()
+    weights = torch.randn(VIEWS, size, size, 4, generator=torch.Generator().manual_seed(1))
+    forward_ms, total_ms = [], []
+    began, runs = time.perf_counter(), 0
+    while runs < 8 or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        out = draw(splats, cameras, background)
+        middle = time.perf_counter()
+        loss = (out.rgb * weights[..., :3]).sum() + (out.alpha * weights[..., 3:]).sum()
+        torch.autograd.grad(loss, [splats.means, splats.quats, splats.scales, splats.opacities, splats.sh])
+        end = time.perf_counter()
+        if runs >= 3:
+            forward_ms.append(1e3 * (middle - start) / VIEWS)
+            total_ms.append(1e3 * (end - start) / VIEWS)
+        runs += 1
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    return {
+        "forward_ms_per_view": round(statistics.median(forward_ms), 3),
+        "forward_backward_ms_per_view": round(statistics.median(total_ms), 3),
+        "fastest_ms_per_view": round(min(total_ms), 3),
+        "runs": len(total_ms),
+        "peak_rss_mb": round(peak_mb),
+    }
+
+
+def cpu_model() -> str:
+    if (info := Path("/proc/cpuinfo")).exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "none"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry-run", action="store_true", help="print, but leave results.jsonl as it is")
+    parser.add_argument("--oracle", action="store_true", help="also time the oracle at the smallest size")
+    parser.add_argument("--seconds", type=float, default=8.0, help="time given to each size")
+    parser.add_argument("--only", choices=list(SIZES), help="one size")
+    parser.add_argument("--worker", nargs=3, metavar=("METHOD", "COUNT", "SIZE"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        from gs3d.raster.cpu import rasterize_cpu
+        from gs3d.raster.reference import rasterize_reference
+
+        draw = rasterize_cpu if args.worker[0] == "cpu" else rasterize_reference
+        print(json.dumps(time_one(draw, int(args.worker[1]), int(args.worker[2]), args.seconds)))
+        return
+
+    import numba
+
+    common = {
+        "benchmark": "raster",
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "cpu": cpu_model(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "numba": numba.__version__,
+        "load_before": round(os.getloadavg()[0], 2),
+        "views": VIEWS,
+    }
+    jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + ([("oracle", next(iter(SIZES)))] if args.oracle else [])
+    print(f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call")
+    print(f"{'':24} {'forward':>9} {'fwd+bwd':>9} {'fastest':>9} {'runs':>6} {'peak MB':>8}")
+    for method, name in jobs:
+        worker = [method, *(str(v) for v in SIZES[name])]
+        command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", *worker]
+        row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        label = name if method == "cpu" else f"{name} {method}"
+        times = f"{row['forward_ms_per_view']:9.2f} {row['forward_backward_ms_per_view']:9.2f} {row['fastest_ms_per_view']:9.2f}"
+        print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)
+        if not args.dry_run:
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(common | {"method": method, "size": name} | row) + "\n")
+
+
+if __name__ == "__main__":
+    main()

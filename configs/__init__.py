@@ -1,0 +1,1 @@
+"""Presets: read by `training.config.load_config` as the package `gs3d.configs`."""

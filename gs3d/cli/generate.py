@@ -1,0 +1,59 @@
+"""`gs3d generate PROMPT`: a folder of files from a text."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gs3d.cli.progress import Progress
+from gs3d.training import run as runs
+
+
+@dataclass(frozen=True)
+class Args:
+    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder."""
+
+    prompt: Annotated[str, tyro.conf.Positional]
+    """What to make, e.g. "a red mushroom with white spots". Quote it."""
+    minutes: float | None = None
+    """Wall clock until the files are on disk. 3 when neither this nor --steps is given."""
+    steps: int | None = None
+    """Iterations instead of minutes: the same splats every time on the same machine."""
+    prior: str = "auto"
+    """builtin, sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto: Stable Diffusion where CUDA and its weights are at
+    hand, else builtin."""
+    guidance: Literal["cds", "sds"] | None = None
+    """Loss; the preset's (cds) when not given."""
+    seed: int = 0
+    """Another seed makes another object."""
+    out: Path | None = None
+    """Folder for the results; outputs/<prompt>-s<seed> when not given."""
+    resume: bool = False
+    """Continue the run in that folder from its newest checkpoint."""
+    config: str | None = None
+    """A preset (builtin, preview, splats-15min) or a YAML file. Chosen by prior and minutes when not given."""
+    device: Literal["cuda", "cpu"] | None = None
+    """Where to run; CUDA where there is one when not given."""
+
+
+EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1}
+
+
+def run(argv: list[str]) -> int:
+    args = tyro.cli(Args, prog="gs3d generate", args=argv)
+    request = runs.Request(
+        args.prompt, args.minutes, args.steps, args.prior, args.guidance, args.seed, args.out, args.resume, args.config, args.device
+    )
+    with Progress() as progress:
+        result = runs.generate(request, report=progress.update, say=progress.say, from_process_start=True)
+    for line in result.warnings:
+        progress.say(f"warning: {line}")
+    if result.outcome == "diverged":
+        progress.say("stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. Try a lower guidance scale.")
+    if result.outcome in ("interrupted", "terminated"):
+        progress.say(f"{result.outcome}: exported what there was; add --resume to the same command to go on")
+    progress.say(f"{len(result.splats)} splats after {result.steps} steps in {result.seconds:.0f} s:")
+    for path in result.files:
+        progress.say(f"  {path}")
+    return EXIT[result.outcome]

@@ -1,0 +1,54 @@
+"""`gs3d render FILE`: a contact sheet or a turntable of any splat file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gs3d.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Args:
+    """Draw a splat file: eight views as .png, or a turntable as .mp4."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The splats, e.g. outputs/…/splats.ply."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Where to write; the suffix decides between .png and .mp4. The splat file's name with .png when not given."""
+    size: int = 512
+    """Side of each picture in pixels."""
+    views: int | None = None
+    """Pictures on the sheet (8) or frames of the turntable (120)."""
+    elevation_deg: float = 15.0
+    """Height of the camera."""
+
+
+def run(argv: list[str]) -> int:
+    args = tyro.cli(Args, prog="gs3d render", args=argv)
+    out = args.out or args.file.with_suffix(".png")
+    if out.suffix not in (".png", ".mp4"):
+        raise UserError(f"-o {out}: expected a name ending in .png or .mp4")
+    if not 16 <= args.size <= 4096:
+        raise UserError(f"--size: expected 16 to 4096 pixels, got {args.size}")
+    views = args.views if args.views is not None else 8 if out.suffix == ".png" else 120
+    if not 1 <= views <= 1000:
+        raise UserError(f"--views: expected 1 to 1000, got {views}")
+    if not -90 <= args.elevation_deg <= 90:
+        raise UserError(f"--elevation-deg: expected -90 to 90, got {args.elevation_deg}")
+    import gs3d
+    from gs3d.training.export import TURNTABLE_FPS, pictures
+
+    splats = gs3d.load(args.file).splats
+    images = pictures(splats, gs3d.ring(views, args.size, args.elevation_deg)).numpy()
+    if out.suffix == ".png":
+        from gs3d.export.png import write_sheet
+
+        write_sheet(out, images, columns=min(4, views))
+    else:
+        from gs3d.export.mp4 import write_video
+
+        write_video(out, images, fps=TURNTABLE_FPS)
+    print(f"{len(splats)} splats -> {out}")
+    return 0

@@ -1,0 +1,1 @@
+"""The ground floor: types, cameras, schedules, randomness and checks. torch and numpy only."""

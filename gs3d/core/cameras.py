@@ -1,0 +1,141 @@
+"""Cameras around an object in the unit sphere: how they are described, placed and sampled.
+
+World: right-handed, +Z up, the object's front faces +X. Cameras: OpenCV axes (x right, y down, z forward), world-to-camera
+matrices. Azimuth grows from +X towards +Y; elevation is up. Angles are radians.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs3d.core.schedules import Steps
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """A batch of B pinhole cameras of one image size."""
+
+    world_to_camera: Tensor
+    """[B, 4, 4] float32."""
+    intrinsics: Tensor
+    """[B, 3, 3] float32, in pixels; the centre of pixel (0, 0) lies at (0.5, 0.5)."""
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return self.world_to_camera.shape[0]
+
+    def __getitem__(self, index: slice | Tensor | list[int]) -> "Cameras":
+        return Cameras(self.world_to_camera[index], self.intrinsics[index], self.width, self.height)
+
+    def to(self, device: torch.device | str) -> "Cameras":
+        return Cameras(self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height)
+
+    @property
+    def centres(self) -> Tensor:
+        """Camera positions in the world, [B, 3]."""
+        rotation, translation = self.world_to_camera[:, :3, :3], self.world_to_camera[:, :3, 3]
+        return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
+
+    @property
+    def azimuth_rad(self) -> Tensor:
+        """[B], in (−π, π]."""
+        c = self.centres
+        return torch.atan2(c[:, 1], c[:, 0])
+
+    @property
+    def elevation_rad(self) -> Tensor:
+        """[B], in [−π/2, π/2]."""
+        c = self.centres
+        return torch.asin((c[:, 2] / c.norm(dim=1)).clamp(-1, 1))
+
+
+def orbit(azimuth_rad: Tensor, elevation_rad: Tensor, distance: Tensor, fovy_rad: Tensor, width: int, height: int) -> Cameras:
+    """Cameras on spheres around the origin, looking at it, upright. All arguments are [B]."""
+    ca, sa, ce, se = azimuth_rad.cos(), azimuth_rad.sin(), elevation_rad.cos(), elevation_rad.sin()
+    outward = torch.stack([ce * ca, ce * sa, se], dim=1)
+    right = torch.stack([-sa, ca, torch.zeros_like(sa)], dim=1)  # from the azimuth alone: well defined at the poles too
+    down = torch.linalg.cross(-outward, right)
+    rotation = torch.stack([right, down, -outward], dim=1)
+    world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
+    world_to_camera[:, :3, :3] = rotation
+    world_to_camera[:, 2, 3] = distance
+    focal_px = 0.5 * height / (0.5 * fovy_rad).tan()
+    intrinsics = torch.eye(3).repeat(len(ca), 1, 1)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal_px
+    intrinsics[:, 0, 2] = 0.5 * width
+    intrinsics[:, 1, 2] = 0.5 * height
+    return Cameras(world_to_camera, intrinsics, width, height)
+
+
+def distance_for(fovy_rad: Tensor, fill: Tensor | float) -> Tensor:
+    """Distance at which the unit sphere takes the fraction `fill` of the image height, [B]."""
+    return 1 / (fill * torch.sin(0.5 * fovy_rad))
+
+
+def ring(count: int, size: int, elevation_deg: float = 15.0, fovy_deg: float = 38.0, fill: float = 0.95) -> Cameras:
+    """`count` cameras at even azimuths from the front on: contact sheets, turntables, grading."""
+    azimuth = torch.arange(count) * (2 * math.pi / count)
+    fovy = torch.full((count,), math.radians(fovy_deg))
+    return orbit(azimuth, torch.full((count,), math.radians(elevation_deg)), distance_for(fovy, fill), fovy, size, size)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """How training cameras are drawn."""
+
+    fovy_deg: tuple[float, float] = (30.0, 45.0)
+    """Vertical field of view, uniform in this range (Consistent3D, App. A)."""
+    fill: tuple[float, float] = (0.85, 1.0)
+    """Fraction of the image height that the unit sphere takes; with the field of view it gives the distance."""
+    elevation_deg: tuple[float, float] = (-10.0, 45.0)
+    """Elevation of all but the overhead cameras, uniform in this range."""
+    overhead_fraction: float = 0.06
+    """Share of cameras drawn from above (60° to 85°)."""
+    resolution_px: Steps = Steps((0.0,), (64,))
+    """Side of the square renders over the run."""
+
+
+def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:
+    """`batch` random cameras, their azimuths stratified inside the prompt sectors.
+
+    The circle is cut in four: front, left, back and right, as the view words are (`priors.prompts`). View i belongs to sector
+    i mod 4 and the views of one sector are stratified inside it, so that no direction word is ever shared by all azimuths of
+    a batch (Consistent3D, App. A). The sector that a batch smaller than four begins with is random.
+    """
+    u = torch.rand(5, batch, generator=gen)
+    first = int(torch.randint(4, (1,), generator=gen)) if batch % 4 else 0
+    sector = (torch.arange(batch) + first) % 4
+    per_sector = -(-batch // 4)
+    within = (torch.arange(batch) // 4 + u[0]) / per_sector
+    azimuth = (sector - 0.5 + within) * (math.pi / 2)
+    overhead = u[1] < config.overhead_fraction
+    low, high = config.elevation_deg
+    elevation = torch.where(overhead, 60 + 25 * u[2], low + (high - low) * u[2]) * (math.pi / 180)
+    fovy = (config.fovy_deg[0] + (config.fovy_deg[1] - config.fovy_deg[0]) * u[3]) * (math.pi / 180)
+    fill = config.fill[0] + (config.fill[1] - config.fill[0]) * u[4]
+    size = config.resolution_px(progress)
+    return orbit(azimuth, elevation, distance_for(fovy, fill), fovy, size, size)
+
+
+VIEW_WORDS = ("front", "side", "back", "overhead")
+OVERHEAD_RAD = math.radians(60)
+
+
+def view_words(cameras: Cameras) -> list[str]:
+    """The direction word of each camera, B of them: what a caption of that picture would say.
+
+    Overhead from 60° up; else front within 45° of +X, back within 45° of −X, side between.
+    """
+    words = []
+    for azimuth, elevation in zip(cameras.azimuth_rad.tolist(), cameras.elevation_rad.tolist(), strict=True):
+        facing = math.cos(azimuth)
+        if elevation >= OVERHEAD_RAD:
+            words.append("overhead")
+        elif abs(facing) >= math.sqrt(0.5) - 1e-6:
+            words.append("front" if facing > 0 else "back")
+        else:
+            words.append("side")
+    return words

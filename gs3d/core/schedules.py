@@ -1,0 +1,40 @@
+"""Values that change over a run, as functions of progress in [0, 1]."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """From `start` to `end` over the run. Never in steps: a run given in minutes does not know how many it will make."""
+
+    start: float
+    """Value at progress 0."""
+    end: float
+    """Value at progress 1."""
+    shape: Literal["linear", "sqrt", "exp"] = "linear"
+    """linear: even; sqrt: fast at first (Consistent3D Eq. 12); exp: an even ratio a step, for learning rates."""
+
+    def __call__(self, progress: float) -> float:
+        p = min(max(progress, 0.0), 1.0)
+        if self.shape == "sqrt":
+            p = math.sqrt(p)
+        if self.shape == "exp":
+            return self.start * (self.end / self.start) ** p
+        return self.start + (self.end - self.start) * p
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A value that jumps: `values[i]` holds from progress `at[i]` on; `at[0]` is 0."""
+
+    at: tuple[float, ...]
+    values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.at) != len(self.values) or not self.at or self.at[0] != 0 or list(self.at) != sorted(self.at):
+            raise ValueError(f"Steps: `at` must rise from 0 and match `values` in length, got at={self.at}, values={self.values}")
+
+    def __call__(self, progress: float) -> int:
+        return [v for a, v in zip(self.at, self.values, strict=True) if a <= progress or a == 0][-1]

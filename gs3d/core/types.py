@@ -1,0 +1,41 @@
+"""What passes between the rooms: splats going into a rasteriser, pictures coming out."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Splats:
+    """N Gaussians as a rasteriser takes them: linear scales, opacities in [0, 1]."""
+
+    means: Tensor
+    """[N, 3] positions in the world."""
+    quats: Tensor
+    """[N, 4] rotations, wxyz; need not be of unit length."""
+    scales: Tensor
+    """[N, 3] standard deviations along the rotated axes, linear."""
+    opacities: Tensor
+    """[N] in [0, 1]."""
+    sh: Tensor
+    """[N, K, 3] spherical-harmonic colour coefficients, K = (degree + 1)², degree 0 to 3."""
+
+    def __len__(self) -> int:
+        return self.means.shape[0]
+
+
+@dataclass(frozen=True)
+class Render:
+    """B pictures and what densification needs to know about them."""
+
+    rgb: Tensor
+    """[B, H, W, 3] composited over the background; sRGB display values, not clamped above."""
+    alpha: Tensor
+    """[B, H, W, 1]."""
+    depth: Tensor
+    """[B, H, W, 1] expected z-depth: Σ w·z / Σ w, 0 where nothing is hit."""
+    normal: Tensor | None
+    """[B, H, W, 3] world-space, alpha-weighted (not of unit length where alpha < 1); None unless asked for."""
+    aux: dict
+    """For `representations.densify`: means2d [B, N, 2] in pixels, whose .grad backward fills; radii [B, N, 2] in pixels, 0 where a
+    splat is not seen; width, height, n_cameras."""

@@ -1,0 +1,65 @@
+"""World renders made to look a little like splats that are not quite right: soft, noisy, off centre, in thin smoke.
+
+A judge that has only seen clean pictures fails a good object for its blur, so the recogniser is trained on these.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gs3d.world.pool import random_background
+
+LIGHT_GREY = 0.92  # the background of previews and of grading
+
+
+def backgrounds(rng: np.random.Generator, count: int) -> Tensor:
+    """[count, 3] solid colours; a third are the light grey that grading uses, the others random."""
+    colour = random_background(rng, count)
+    colour[rng.random(count) < 1 / 3] = LIGHT_GREY
+    return torch.from_numpy(colour)
+
+
+def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
+    """Up to 4 pixels of 64 to any side, 0.85 to 1.1 of the size."""
+    count = len(rgba)
+    u = torch.rand(3, count, generator=gen)
+    affine = torch.zeros(count, 2, 3)
+    affine[:, 0, 0] = affine[:, 1, 1] = 1 / (0.85 + 0.25 * u[0])
+    affine[:, :, 2] = (u[1:].T - 0.5) / 4
+    return functional.grid_sample(rgba, functional.affine_grid(affine, list(rgba.shape), align_corners=False), align_corners=False)
+
+
+def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
+    """A Gaussian of 0 to 1.5 pixels, mostly little."""
+    count, channels = images.shape[:2]
+    sigma = 0.2 + 1.3 * torch.rand(count, generator=gen) ** 2
+    x = torch.arange(-4, 5)
+    kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    flat = images.reshape(1, count * channels, *images.shape[2:])
+    flat = functional.conv2d(flat, kernel[:, None, None, :], padding=(0, 4), groups=count * channels)
+    return functional.conv2d(flat, kernel[:, None, :, None], padding=(4, 0), groups=count * channels).reshape(images.shape)
+
+
+def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
+    """Thin, smooth patches of a random colour over a third of the pictures, at most 0.35 dense."""
+    count, size = len(images), images.shape[-1]
+    field = torch.rand(count, 1, 4, 4, generator=gen)
+    field = functional.interpolate(field, size=(size, size), mode="bicubic", align_corners=False)
+    strength = 0.7 * torch.rand(count, generator=gen) * (torch.rand(count, generator=gen) < 1 / 3)
+    density = (field - 0.5).clamp_min(0) * strength[:, None, None, None]
+    colour = torch.rand(count, 3, 1, 1, generator=gen)
+    return images + density * (colour - images)
+
+
+def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
+    """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]."""
+    rgba = _blur(_shift_and_scale(rgba.permute(0, 3, 1, 2), gen), gen)
+    images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
+    images = _smoke(images, gen)
+    u = torch.rand(3, len(images), 1, 1, 1, generator=gen)
+    grey = images.mean(1, keepdim=True)
+    images = (grey + (0.85 + 0.4 * u[0]) * (images - grey)) * (0.85 + 0.25 * u[1])
+    noise = 0.06 * u[2] ** 2 * torch.randn(images.shape, generator=gen)
+    return (images + noise).clamp(0, 1)

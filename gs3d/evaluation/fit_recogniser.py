@@ -1,0 +1,201 @@
+"""Training of the recogniser on fresh world renders, and its marks on others. Resumes where it stopped."""
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gs3d.core.cameras import ring, view_words
+from gs3d.core.rng import derive_seed, generator
+from gs3d.evaluation.augment import LIGHT_GREY, augment, backgrounds
+from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
+from gs3d.world.kinds import KINDS
+from gs3d.world.pool import SHARD, Pool, write_shard
+from gs3d.world.render import render
+from gs3d.world.sample import sample
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a training run."""
+
+    pool: Path
+    """Folder for the rendered shards, about 33 MB each; those already there are used."""
+    out: Path
+    """Folder for the checkpoint and the log."""
+    weights: Path = WEIGHTS
+    """Where the finished weights go; recogniser.json, their marks, goes beside them."""
+    shards: int = 16
+    """Shards of 2,048 pictures to train on."""
+    seed: int = 1001
+    """Seed of the training pictures. The built-in prior's are of seed 1, so the two never see the same object."""
+    test_seed: int = 1002
+    """Seed of the pictures that the marks are given on."""
+    images: int = 196_608
+    """Pictures to train on in all, repeats counted: six epochs."""
+    batch: int = 64
+    lr: float = 3e-3
+    """Peak rate of AdamW; it falls to zero along a cosine."""
+    warmup_images: int = 6_400
+    weight_decay: float = 0.02
+    smoothing: float = 0.02
+    """Label smoothing: some views do not show the answer, and the network should be able to say so."""
+    save_every_s: float = 120.0
+    log_every: int = 50
+    """Steps between rows of log.jsonl."""
+
+
+WEIGHT = {"kind": 1.0, "colour": 1.0, "view": 0.5, "pattern": 0.5}
+"""How much each question counts in the loss: view and pattern are often hidden, so they count for less."""
+
+
+def targets(rows: list[dict], answers: dict[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    """Question → the column of the right answer, [B]. `rows` are labels as `world.pool` writes them."""
+    return {k: torch.tensor([words.index(row[k] or PLAIN) for row in rows]) for k, words in answers.items()}
+
+
+def loss_of(logits: dict[str, Tensor], right: dict[str, Tensor], smoothing: float) -> Tensor:
+    """Weighted sum of the questions' cross entropies, a scalar."""
+    return sum(w * nn.functional.cross_entropy(logits[k], right[k], label_smoothing=smoothing) for k, w in WEIGHT.items())
+
+
+def learning_rate(config: FitConfig, seen: int) -> float:
+    return config.lr * min(1.0, seen / config.warmup_images) * 0.5 * (1 + math.cos(math.pi * min(seen / config.images, 1.0)))
+
+
+def fit(config: FitConfig) -> dict:
+    """Train, write weights and marks, and return the marks."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    folder = config.pool / f"seed{config.seed}"
+    for index in range(config.shards):
+        write_shard(folder, config.seed, index)
+    pool, answers = Pool.open(folder), labels()
+    torch.manual_seed(derive_seed(config.seed, "initial weights"))
+    network = Network({k: len(v) for k, v in answers.items()}).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    seen = _resume(config, network, optimizer)
+    started = saved = time.monotonic()
+    recent: list[Tensor] = []
+    network.train()
+    right = targets(pool.labels, answers)
+    with open(config.out / "log.jsonl", "a") as log:
+        while seen < config.images:
+            indices, gen = _next_batch(config, len(pool), seen)
+            rgba = torch.from_numpy(pool.rgba(indices))
+            behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices))
+            images = augment(rgba, behind, gen)
+            optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+            loss = loss_of(logits, {k: v[indices] for k, v in right.items()}, config.smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            seen += config.batch
+            recent.append(loss.detach())
+            now = time.monotonic()
+            if len(recent) == config.log_every or seen >= config.images:
+                row = {"images": seen, "loss": round(float(torch.stack(recent).mean()), 5), "elapsed_s": round(now - started, 1)}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                recent = []
+            if now - saved > config.save_every_s or seen >= config.images:
+                _checkpoint(config, seen, network, optimizer)
+                saved = now
+    Recogniser(network.eval(), answers).save(config.weights)
+    marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
+    config.weights.with_suffix(".json").write_text(json.dumps(marks, indent=2) + "\n")
+    return marks
+
+
+def _next_batch(config: FitConfig, count: int, seen: int) -> tuple[np.ndarray, torch.Generator]:
+    """Indices of the batch after `seen` pictures, and the generator of its augmentation: functions of (seed, seen) alone."""
+    per_epoch = count // config.batch
+    epoch, at = divmod(seen // config.batch, per_epoch)
+    order = np.random.default_rng(derive_seed(config.seed, "order", epoch)).permutation(count)
+    return order[at * config.batch : (at + 1) * config.batch], generator(config.seed, "augment", seen)
+
+
+def _checkpoint(config: FitConfig, seen: int, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Weights and moments in one file, written beside the last and renamed, so that a kill leaves one whole."""
+    tensors = {f"model.{k}": v for k, v in network.state_dict().items()}
+    for j, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{j}.{k}": v for k, v in state.items()}
+    temporary = config.out / "checkpoint.tmp"
+    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary, metadata={"images": str(seen)})
+    os.replace(temporary, config.out / "checkpoint.safetensors")
+
+
+def _resume(config: FitConfig, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load the checkpoint when there is one; the number of pictures seen."""
+    path = config.out / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
+    tensors = load_file(path)
+    network.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, v in tensors.items():
+        if key.startswith("optimizer."):
+            _, j, name = key.split(".", 2)
+            state.setdefault(int(j), {})[name] = v
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["images"])
+
+
+def accuracy(judge: Recogniser, images: Tensor, rows: list[dict]) -> dict:
+    """Share of right answers, and of right kinds and colours for each kind. View counts only for kinds that have a front."""
+    judgement = judge.judge(images)
+    right = {k: [word == (row[k] or PLAIN) for word, row in zip(judgement.words(k), rows, strict=True)] for k in judge.answers}
+    facing = [ok for ok, row in zip(right["view"], rows, strict=True) if KINDS[row["kind"]].has_front]
+    marks: dict = {"pictures": len(rows)} | {k: _share(v) for k, v in (right | {"view": facing}).items()}
+    for question in ("kind", "colour"):
+        by_kind = {kind: [ok for ok, row in zip(right[question], rows, strict=True) if row["kind"] == kind] for kind in KINDS}
+        marks[f"{question}_by_kind"] = {kind: _share(oks) for kind, oks in by_kind.items() if oks}
+    return marks
+
+
+def _share(oks: list[bool]) -> float | None:
+    return round(sum(oks) / len(oks), 4) if oks else None
+
+
+def ring_pictures(seed: int, objects: int, size_px: int = 64) -> tuple[Tensor, list[dict]]:
+    """Objects seen as `evaluation.grade` sees them, on light grey: [8 · objects, size, size, 3] and their labels."""
+    rng = np.random.default_rng(derive_seed(seed, "ring objects"))
+    made = [sample(rng) for _ in range(objects)]
+    cameras = ring(8, size_px)
+    pictures = [render([o.parts] * len(cameras), cameras).over(np.full(3, LIGHT_GREY)) for o in made]
+    views = view_words(cameras)
+    rows = [{"kind": o.kind, "colour": o.colour, "pattern": o.pattern, "view": view} for o in made for view in views]
+    return torch.from_numpy(np.concatenate(pictures)).clamp(0, 1), rows
+
+
+def marks_of(judge: Recogniser, config: FitConfig) -> dict:
+    """The content of recogniser.json: 4,096 pictures from random cameras, and 512 objects from the cameras of grading."""
+    folder = config.pool / f"seed{config.test_seed}"
+    for index in range(2):
+        write_shard(folder, config.test_seed, index)
+    pool = Pool.open(folder)
+    rgba = torch.from_numpy(pool.rgba(np.arange(len(pool))))
+    behind = backgrounds(np.random.default_rng(derive_seed(config.test_seed, "backgrounds")), len(pool))
+    images = rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :]
+    below = [i for i, row in enumerate(pool.labels) if row["view"] != "overhead"]
+    soft = augment(rgba, behind, generator(config.test_seed, "augment")).permute(0, 2, 3, 1)
+    return {
+        "images_trained_on": config.images,
+        "distinct_images": config.shards * SHARD,
+        "seed": config.seed,
+        "test_seed": config.test_seed,
+        "parameters": sum(p.numel() for p in judge.network.parameters()),
+        "random_cameras": accuracy(judge, images, pool.labels),
+        "random_cameras_below_60_deg": accuracy(judge, images[below], [pool.labels[i] for i in below]),
+        "random_cameras_soft_and_noisy": accuracy(judge, soft, pool.labels),
+        "grading_cameras": accuracy(judge, *ring_pictures(config.test_seed, 512)),
+    }

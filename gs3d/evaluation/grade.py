@@ -1,0 +1,106 @@
+"""Marks for one cloud of splats that should be `kind` in `colour`: from eight sides, is it that, has it one face, is it clean?"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import ring, view_words
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+from gs3d.evaluation.augment import LIGHT_GREY
+from gs3d.evaluation.recogniser import SIZE_PX, Recogniser, resize
+from gs3d.raster import rasterize
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+
+VIEWS, ELEVATION_DEG = 8, 15.0
+DRAWN_PX = 2 * SIZE_PX  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
+HAZE = (0.05, 0.5)
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Marks over the eight views; shares are in [0, 1]."""
+
+    kind_right: float
+    """Share of views named as the right kind."""
+    colour_right: float
+    """Share of views named as the right colour."""
+    kind_probability: float
+    """Mean probability of the right kind."""
+    colour_probability: float
+    """Mean probability of the right colour."""
+    janus: float | None
+    """Share of the views from behind (azimuth within 45° of 180°) that are taken for the front; None for a kind without a front."""
+    haze: float
+    """Pixels that are neither object nor background (0.05 < alpha < 0.5), over those that are object (alpha ≥ 0.5); at most 1."""
+    coverage: float
+    """Mean alpha of the pictures."""
+    clipped: float
+    """Share of the alpha in the outermost 2 % of the picture on each side: above about 0.01 the object leaves the frame."""
+    kinds: tuple[str, ...]
+    """The kind that each view was named as, azimuth 0°, 45°, …"""
+    colours: tuple[str, ...]
+    views: tuple[str, ...]
+
+
+@torch.no_grad()
+def draw(splats: Splats, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
+    """The views that are graded: pictures [8, H, W, 3] in [0, 1] over light grey, and alpha [8, H, W], on the CPU."""
+    device = splats.means.device
+    out = rasterize(splats, ring(VIEWS, size_px, ELEVATION_DEG).to(device), torch.full((3,), LIGHT_GREY, device=device))
+    return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
+
+
+def haze_of(alpha: Tensor) -> float:
+    """See `Grade.haze`; `alpha` is [B, H, W]. The soft rim that every splat has counts too, so a clean object has a few per cent."""
+    thin = ((alpha > HAZE[0]) & (alpha < HAZE[1])).sum().item()
+    return min(thin / max((alpha >= HAZE[1]).sum().item(), 1), 1.0)
+
+
+def clipped_of(alpha: Tensor) -> float:
+    """See `Grade.clipped`; `alpha` is [B, H, W]."""
+    edge = max(1, round(0.02 * alpha.shape[-1]))
+    inner = alpha[:, edge:-edge, edge:-edge].sum().item()
+    total = alpha.sum().item()
+    return (total - inner) / total if total > 0 else 0.0
+
+
+def janus_of(views: list[str], kind: str) -> float | None:
+    """See `Grade.janus`; `views` are the words given to the pictures of `ring(8, …)`."""
+    if not KINDS[kind].has_front:
+        return None
+    behind = [i for i, word in enumerate(view_words(ring(VIEWS, SIZE_PX, ELEVATION_DEG))) if word == "back"]
+    return sum(views[i] == "front" for i in behind) / len(behind)
+
+
+def _check_word(what: str, word: str, known: dict) -> None:
+    if word not in known:
+        raise UserError(f"{what} {word!r}: not one that can be graded; expected one of {', '.join(known)}")
+
+
+def grade(splats: Splats, kind: str, colour: str, recogniser: Recogniser | None = None) -> Grade:
+    """Judge `splats`, which should be `kind` in `colour`, from 8 azimuths at 15° elevation.
+
+    Raises `UserError` for a kind or colour that is not of the world, `ValueError` for splats that cannot be drawn.
+    """
+    _check_word("kind", kind, KINDS)
+    _check_word("colour", colour, NAMED)
+    judge = recogniser or Recogniser.load()
+    pictures, alpha = draw(splats)
+    judgement = judge.judge(resize(pictures))
+    kinds, colours, views = (judgement.words(question) for question in ("kind", "colour", "view"))
+    return Grade(
+        kind_right=kinds.count(kind) / VIEWS,
+        colour_right=colours.count(colour) / VIEWS,
+        kind_probability=judgement.probability("kind", kind).mean().item(),
+        colour_probability=judgement.probability("colour", colour).mean().item(),
+        janus=janus_of(views, kind),
+        haze=haze_of(alpha),
+        coverage=alpha.mean().item(),
+        clipped=clipped_of(alpha),
+        kinds=tuple(kinds),
+        colours=tuple(colours),
+        views=tuple(views),
+    )

@@ -1,0 +1,152 @@
+"""A small network that names an object of the world from one picture: what it is, its colour, its pattern, and from which side.
+
+It is trained apart from every prior, on other renders (`evaluation.fit_recogniser`), so that its marks are not the prior's own opinion.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gs3d.core.cameras import VIEW_WORDS
+from gs3d.core.errors import UserError
+from gs3d.world.captions import PATTERN_WORDS
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+
+SIZE_PX = 64
+WEIGHTS = Path(__file__).parent / "weights" / "recogniser.safetensors"
+PLAIN = "plain"
+
+
+def labels() -> dict[str, tuple[str, ...]]:
+    """What the network is asked, and the answers it may give, in the order of its outputs."""
+    patterns = tuple(word or PLAIN for word in PATTERN_WORDS.values())
+    return {"kind": tuple(KINDS), "colour": tuple(NAMED), "view": VIEW_WORDS, "pattern": patterns}
+
+
+def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    """x + two convolutions of x."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Network(nn.Module):
+    """About 0.5 M parameters and 35 M multiplications a picture: 32² → 4², then one linear head a question."""
+
+    def __init__(self, answers: dict[str, int]):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            _conv(12, 32),
+            _conv(32, 48, stride=2),
+            Residual(48),
+            _conv(48, 96, stride=2),
+            Residual(96),
+            _conv(96, 128, stride=2),
+            _conv(128, 128),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(128, count) for name, count in answers.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """[B, 3, 64, 64] in [0, 1] → logits [B, answers] for each question."""
+        features = self.trunk(images * 4 - 2)  # world pictures lie about 0.5 with a spread of a quarter
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the recogniser thinks of B pictures. For each question, probabilities [B, answers] on the CPU."""
+
+    kind: Tensor
+    colour: Tensor
+    view: Tensor
+    pattern: Tensor
+    answers: dict[str, tuple[str, ...]]
+    """Question → the words of its columns."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def words(self, question: str) -> list[str]:
+        """The likeliest answer for each picture, B words."""
+        return [self.answers[question][i] for i in getattr(self, question).argmax(1).tolist()]
+
+    def probability(self, question: str, word: str) -> Tensor:
+        """[B], how sure it is of `word`."""
+        return getattr(self, question)[:, self.answers[question].index(word)]
+
+
+def resize(images: Tensor, size: int = SIZE_PX) -> Tensor:
+    """[B, H, W, 3] → [B, size, size, 3], each new pixel the mean of the area that it covers."""
+    if images.shape[1:3] == (size, size):
+        return images
+    return nn.functional.interpolate(images.permute(0, 3, 1, 2), size=(size, size), mode="area").permute(0, 2, 3, 1)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.dim() != 4 or images.shape[3] != 3 or 0 in images.shape[1:3]:
+        got = list(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images: expected a tensor of shape [B, H, W, 3], got {got}")
+    if not images.is_floating_point():
+        raise ValueError(f"images: expected floats in [0, 1], got {images.dtype}; divide bytes by 255")
+    if not torch.isfinite(images).all():
+        raise ValueError("images: expected finite values, got NaN or Inf")
+    if len(images) and (images.min() < -0.01 or images.max() > 1.01):
+        low, high = images.min().item(), images.max().item()
+        raise ValueError(f"images: expected values in [0, 1], got {low:.3g} to {high:.3g}; clamp renders, divide bytes by 255")
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A trained network and the words it answers with."""
+
+    network: Network
+    answers: dict[str, tuple[str, ...]]
+
+    @staticmethod
+    def load(path: str | Path = WEIGHTS) -> "Recogniser":
+        """The recogniser shipped in the package, or one at `path`, on the CPU. `UserError` if it cannot be read."""
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"recogniser: no weights at {path}; reinstall gs3d, or train them with scripts/train_recogniser.py")
+        try:
+            with safe_open(path, "pt") as file:
+                answers = {k: tuple(v) for k, v in json.loads(file.metadata()["labels"]).items()}
+                weights = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 - not a dictionary
+            network = Network({k: len(v) for k, v in answers.items()})
+            left_out, unknown = network.load_state_dict(weights, strict=False)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"recogniser {path}: not a recogniser's weights ({type(error).__name__}: {error}); train them again") from None
+        if unknown or [k for k in left_out if not k.endswith("num_batches_tracked")]:
+            raise UserError(f"recogniser {path}: weights of another network; train them again with scripts/train_recogniser.py")
+        return Recogniser(network.eval().requires_grad_(False), answers)
+
+    def save(self, path: str | Path) -> None:
+        """Weights as float16, with the words in the file's metadata."""
+        weights = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, path, metadata={"labels": json.dumps(self.answers)})
+
+    @torch.no_grad()
+    def judge(self, images: Tensor, chunk: int = 256) -> Judgement:
+        """Look at pictures [B, H, W, 3] in [0, 1] of any size, each on its own."""
+        _check_images(images)
+        parts = [self.network(resize(part.float().cpu()).permute(0, 3, 1, 2).contiguous()) for part in images.split(chunk)]
+        return Judgement(**{k: torch.cat([p[k] for p in parts]).softmax(1) for k in self.answers}, answers=self.answers)

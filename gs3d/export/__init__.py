@@ -1,0 +1,37 @@
+"""Splat files, contact sheets and videos: one file a format.
+
+A splat format is one new file and a line in the tables below, `suffix: "module:function"`. Functions are `write(path, splats)` and
+`read(path) -> Splats`; they are imported when first used, so that importing gs3d.export costs nothing.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+
+WRITERS = {".ply": "gs3d.export.ply:write_ply"}
+READERS = {".ply": "gs3d.export.ply:read_ply"}
+
+
+def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
+    """The function for the longest suffix of `table` that `path` ends with, so that .compressed.ply can stand beside .ply."""
+    name = Path(path).name.lower()
+    known = [suffix for suffix in table if name.endswith(suffix)]
+    if not known:
+        suffixes = ", ".join(sorted(table))
+        got = Path(path).suffix or "no suffix"
+        raise UserError(f"cannot {verb} {path}: expected a file name that ends in one of {suffixes}, got {got}. Change the name.")
+    module, function = table[max(known, key=len)].split(":")
+    return getattr(import_module(module), function)
+
+
+def save_splats(path: str | Path, splats: Splats) -> None:
+    """Write `splats` (world frame) in the format that the suffix of `path` names. The file is checked before it takes its place."""
+    _pick(WRITERS, path, "write")(path, splats)
+
+
+def load_splats(path: str | Path) -> Splats:
+    """Splats in the world frame, on the CPU, from a file in any format of READERS."""
+    return _pick(READERS, path, "read")(path)

@@ -1,0 +1,68 @@
+"""Turning splats from one frame into another: positions, rotations, and the bands of spherical harmonics."""
+
+import torch
+from torch import Tensor
+
+from gs3d.core.types import Splats
+from gs3d.raster.reference import sh_basis
+
+WORLD_TO_PLY = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
+"""Rows are the file's axes in the world: x = −world y (the object's right), y = −world z (down), z = world x (front). See ply.py."""
+
+
+def quaternion_of(rotation: Tensor) -> Tensor:
+    """Unit quaternion wxyz [4] with w ≥ 0 of a rotation matrix [3, 3]."""
+    r = rotation
+    # K's largest eigenvalue belongs to the quaternion (Bar-Itzhack, 2000). Unlike formulas by the trace it has no special cases.
+    k = torch.zeros(4, 4, dtype=r.dtype)
+    k[0, 0] = r.trace()
+    k[0, 1:] = k[1:, 0] = torch.stack([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+    k[1:, 1:] = r + r.T - r.trace() * torch.eye(3, dtype=r.dtype)
+    q = torch.linalg.eigh(k).eigenvectors[:, -1]
+    return -q if q[0] < 0 else q
+
+
+def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
+    """a·b, wxyz: the rotation b followed by a. [..., 4]."""
+    aw, ax, ay, az = a.unbind(dim=-1)
+    bw, bx, by, bz = b.unbind(dim=-1)
+    w = aw * bw - ax * bx - ay * by - az * bz
+    x = aw * bx + ax * bw + ay * bz - az * by
+    y = aw * by - ax * bz + ay * bw + az * bx
+    z = aw * bz + ax * by - ay * bx + az * bw
+    return torch.stack([w, x, y, z], dim=-1)
+
+
+def sh_rotation(rotation: Tensor, degree: int) -> Tensor:
+    """The matrix D [(degree + 1)²]² for which basis(R·d)·D = basis(d) at every direction d, so that D·c is the colour c turned by R.
+
+    A rotation maps each band l into itself, so D has one block of 2l + 1 a band. Each is fitted by least squares over directions spread on
+    the sphere; as there are many more directions than unknowns and an exact answer exists, the fit is exact up to rounding.
+    """
+    count = 128
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z, angle = 1 - 2 * index / count, index * (torch.pi * (3 - 5**0.5))  # a Fibonacci spiral
+    radius = (1 - z * z).sqrt()
+    directions = torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=1)
+    before = sh_basis(directions, (degree + 1) ** 2)
+    after = sh_basis(directions @ rotation.T, (degree + 1) ** 2)
+    blocks = []
+    for band in range(degree + 1):
+        part = slice(band * band, (band + 1) ** 2)
+        blocks.append(torch.linalg.lstsq(after[:, part], before[:, part]).solution)
+    full = torch.block_diag(*blocks)
+    return torch.where(full.abs() < 1e-12, 0, full)  # rounding; without it an axis swap would not give exact signs
+
+
+def rotate_splats(splats: Splats, rotation: Tensor) -> Splats:
+    """`splats` turned about the origin by `rotation` [3, 3]: float64, on the CPU, without gradient."""
+    rotation = rotation.double()
+    means, quats, sh = (t.detach().cpu().double() for t in (splats.means, splats.quats, splats.sh))
+    degree = round(sh.shape[1] ** 0.5) - 1
+    return Splats(
+        means=means @ rotation.T,
+        quats=quaternion_product(quaternion_of(rotation), quats),
+        scales=splats.scales.detach().cpu().double(),
+        opacities=splats.opacities.detach().cpu().double(),
+        sh=torch.einsum("jk,nkc->njc", sh_rotation(rotation, degree), sh),
+    )

@@ -1,0 +1,245 @@
+"""INRIA .ply, the splat file that every viewer opens. The only module that uses plyfile.
+
+Columns, float32: x y z nx ny nz f_dc_0..2 f_rest_* opacity scale_0..2 rot_0..3. Scales are logarithms, opacity is a logit, rot is wxyz,
+and f_rest holds all higher coefficients of red, then of green, then of blue. Normals are zero; strict readers want the columns.
+
+The frame. gs3d's world has +Z up and the front towards +X, so the object's own left is +Y. Viewers have +Y up; they take a .ply to be
+Y-down and turn it:
+    PlayCanvas, SuperSplat   half a turn about Z   (x, y, z) → (−x, −y,  z)
+    Spark, as its docs say   half a turn about X   (x, y, z) → ( x, −y, −z)
+Both make the file's −Y their up, so up must be −Y in the file. Both are rotations, so a file that is a rotation of the world (determinant
++1) is mirrored in neither: text reads the right way round. What is left to choose is where the front points, and there the two differ by
+half a turn about the vertical, so no file can face the same way in both. We give the front +Z:
+    file x = −world y    file y = −world z    file z = world x
+PlayCanvas shows this as (world y, world z, world x): up +Y, front +Z, left +X. That is glTF's frame, and SuperSplat, where a user just
+drops the file, opens with a camera on the +Z side. Spark shows (−world y, world z, −world x): upright, unmirrored, front −Z. A three.js
+page that wants the front towards a camera on +Z turns the mesh about Z, as PlayCanvas does: `quaternion.set(0, 0, 1, 0)`.
+
+Files of others do not name their frame. They are taken to be in this one, Y-down with the front +Z, and so arrive upright. Ours carry a
+comment that names it, so that a reader can tell if the choice ever changes.
+
+Spherical harmonics are colours over directions in the file's frame, so bands 1 to 3 are rotated with the means (frames.sh_rotation).
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from plyfile import PlyData, PlyElement, PlyParseError
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+from gs3d.export.atomic import read_error, write_atomic
+from gs3d.export.frames import WORLD_TO_PLY, rotate_splats
+from gs3d.export.ply_header import Header, check_length, read_header
+
+COMMENT = "gs3d 0.1 frame=up-y,front+z"
+REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
+"""Number of f_rest columns → K, the number of coefficients a channel."""
+MAX_LOGIT = 15.0
+"""Opacities beyond sigmoid(±15) = 1 − 3e-7 are written as that: 0 and 1 have no finite logit, and no viewer can show the difference."""
+LOG_SCALE_RANGE = (-20.0, 5.0)
+POSITION, DC = ["x", "y", "z"], ["f_dc_0", "f_dc_1", "f_dc_2"]
+SCALE, ROT = ["scale_0", "scale_1", "scale_2"], ["rot_0", "rot_1", "rot_2", "rot_3"]
+REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
+
+
+def columns(count: int) -> list[str]:
+    """Column names, in the file's order, for K = `count` coefficients a channel."""
+    rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
+    return [*POSITION, "nx", "ny", "nz", *DC, *rest, "opacity", *SCALE, *ROT]
+
+
+def _check_shapes(splats: Splats) -> None:
+    n = len(splats)
+    if splats.sh.ndim != 3 or splats.sh.shape[1] not in REST_COUNTS.values():
+        raise ValueError(f"splats.sh: expected [{n}, K, 3] with K one of 1, 4, 9, 16, got {list(splats.sh.shape)}")
+    wanted = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,), "sh": (n, splats.sh.shape[1], 3)}
+    for name, shape in wanted.items():
+        if tuple(getattr(splats, name).shape) != shape:
+            raise ValueError(f"splats.{name}: expected shape {list(shape)}, got {list(getattr(splats, name).shape)}")
+
+
+def _table(path: Path, splats: Splats, sh_pad: int | None) -> np.ndarray:
+    """The rows of the file, a structured array [N] of float32."""
+    if len(splats) == 0:
+        raise UserError(f"cannot write {path}: expected at least one splat, got 0. Were all of them pruned?")
+    _check_shapes(splats)
+    turned = rotate_splats(splats, torch.tensor(WORLD_TO_PLY))
+    opacities, scales = turned.opacities.numpy(), turned.scales.numpy()
+    # NaN passes these two tests and is counted when the file is checked. What fails here is most often a value that was not activated.
+    if (outside := int(((opacities < 0) | (opacities > 1)).sum())) > 0:
+        got = f"{outside} of {len(splats)} outside it, {np.nanmin(opacities):.4g} to {np.nanmax(opacities):.4g}"
+        raise UserError(f"cannot write {path}: expected opacities in [0, 1], got {got}. Are they logits? Apply a sigmoid first.")
+    if (negative := int((scales < 0).any(axis=1).sum())) > 0:
+        got = f"{negative} of {len(splats)} splats with a negative one"
+        raise UserError(f"cannot write {path}: expected linear scales above 0, got {got}. Are they logarithms? Apply exp first.")
+    names = columns(splats.sh.shape[1])
+    if sh_pad is not None:
+        names = columns(max(splats.sh.shape[1], (sh_pad + 1) ** 2))
+    table = np.zeros(len(splats), dtype=[(name, "<f4") for name in names])
+    sh = turned.sh.numpy()
+    length = turned.quats.norm(dim=1, keepdim=True).numpy()
+    room = sum(name.startswith("f_rest_") for name in names) // 3
+    # Zeros and values too large for float32 become infinities without a warning here; what must not be in a file is refused by name later.
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        table["opacity"] = np.clip(np.log(opacities) - np.log1p(-opacities), -MAX_LOGIT, MAX_LOGIT)
+        _fill(table, POSITION, turned.means.numpy())
+        _fill(table, SCALE, np.log(scales))
+        _fill(table, ROT, turned.quats.numpy() / np.where(length > 1e-12, length, 1))
+        _fill(table, DC, sh[:, 0])
+        for channel in range(3):
+            # A padded file leaves columns at zero after each channel: green starts at a third of them all, not where red ended.
+            first = channel * room
+            _fill(table, [f"f_rest_{first + i}" for i in range(sh.shape[1] - 1)], sh[:, 1:, channel])
+    return table
+
+
+def _fill(table: np.ndarray, names: list[str], values: np.ndarray) -> None:
+    for i, name in enumerate(names):
+        table[name] = values[:, i]
+
+
+def _matrix(table: np.ndarray, names: list[str]) -> np.ndarray:
+    """The named columns as float64 [N, len(names)]."""
+    out = np.empty((len(table), len(names)))
+    for i, name in enumerate(names):
+        out[:, i] = table[name]
+    return out
+
+
+def _like_probabilities(logits: np.ndarray) -> bool:
+    """Whether opacities [N] look activated twice: as if sigmoids stood where logits should.
+
+    True only if 100 values or more all lie in [0, 1] and reach into both ends of it. Real logits may lie there: at a fresh start all
+    opacities are one value, say 0.6, and a few splats can have any. But many that fill just this range, none of them clearly transparent
+    and none clearly opaque, are what a sigmoid makes of a trained model.
+    """
+    return len(logits) >= 100 and 0 <= logits.min() < 0.1 and 0.9 < logits.max() <= 1
+
+
+def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
+    """UserError unless the file at `temp`, meant for `path`, holds exactly `table` and a viewer can show it."""
+
+    def refuse(what: str, next_step: str) -> UserError:
+        return UserError(f"cannot write {path}: {what}. {next_step} Nothing was changed.")
+
+    try:
+        check_length(temp, read_header(temp))
+        got = _rows(temp)
+    except UserError as error:
+        raise refuse("what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
+    if len(got) != len(table) or got.dtype != table.dtype or got.tobytes() != table.tobytes():
+        what = f"the file read back differs from the {len(table)} splats that were written"
+        raise refuse(what, "Try again; if it stays so, check the disk.")
+    scales = _matrix(got, SCALE)
+    bad = np.isnan(scales).any(axis=1)  # an infinite logarithm is a scale of 0 and is told below, with the range
+    for name in got.dtype.names:
+        bad |= ~np.isfinite(got[name]) & (name not in SCALE)
+    if bad.any():
+        raise refuse(f"{int(bad.sum())} of {len(got)} splats hold NaN or infinity", "Remove them, or lower the learning rate.")
+    low, high = LOG_SCALE_RANGE
+    if (outside := int(((scales < low) | (scales > high)).any(axis=1).sum())) > 0:
+        got_range = f"{scales.min():.4g} to {scales.max():.4g}"
+        what = f"expected log-scales in [{low:g}, {high:g}], got {got_range}, {outside} of {len(got)} splats outside"
+        raise refuse(what, "Clamp or remove them; if all are off, exp was applied twice or not at all.")
+    if (flat := int((np.abs(_matrix(got, ROT)).max(axis=1) < 1e-6).sum())) > 0:
+        raise refuse(f"{flat} of {len(got)} quaternions have no length", "Remove these splats or give them the rotation 1, 0, 0, 0.")
+    if _like_probabilities(got["opacity"]):
+        what = f"the opacity logits fill [{got['opacity'].min():.3g}, {got['opacity'].max():.3g}] and look like probabilities"
+        raise refuse(what, "Splats take opacities after one sigmoid; was it applied twice?")
+
+
+def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> None:
+    """Write `splats` (world frame) as an INRIA .ply. What was written is read back and checked before it takes the name `path`.
+
+    `sh_pad` = 1, 2 or 3 fills the harmonics up to that degree with zeros, for viewers that read only one layout. An SH0 file has no f_rest.
+    """
+    path = Path(path)
+    if sh_pad not in (None, 0, 1, 2, 3):
+        raise UserError(f"sh_pad: expected a degree from 0 to 3, got {sh_pad!r}. Most strict viewers want 3.")
+    table = _table(path, splats, sh_pad)
+
+    def write(temp: Path) -> None:
+        with open(temp, "wb") as stream:
+            PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=[COMMENT]).write(stream)
+
+    write_atomic(path, write, lambda temp: _verify(path, temp, table))
+
+
+def _rows(path: Path) -> np.ndarray:
+    """The rows of `vertex`, copied out of the file. Its length must have been checked."""
+    try:
+        return np.array(PlyData.read(str(path))["vertex"].data)
+    except (PlyParseError, ValueError, ArithmeticError, MemoryError) as error:
+        what = " ".join(str(error).split())[:200]
+        what = f"the rows are not what the header promises ({what})"
+        raise UserError(f"cannot read {path}: {what}. Take another copy of the file.") from error
+
+
+def _check_columns(path: Path, header: Header) -> int:
+    """K, the number of coefficients a channel. UserError if this is a PLY of something else."""
+    vertex = header.element("vertex")
+    present = vertex.properties if vertex else {}
+    if "packed_position" in present:
+        what = "expected a plain .ply, got a compressed one of PlayCanvas"
+        raise UserError(f"cannot read {path}: {what}. Convert it first: splat-transform {path.name} plain.ply")
+    if missing := [name for name in REQUIRED if name not in present]:
+        kind = "a mesh" if header.element("face") else "a PLY of something else"
+        what = f"expected Gaussian splats, got {kind}: missing {', '.join(missing)}"
+        raise UserError(f"cannot read {path}: {what}. Give a .ply that a splat trainer wrote.")
+    rest = [name for name in present if name.startswith("f_rest_")]
+    if len(rest) not in REST_COUNTS or any(f"f_rest_{i}" not in present for i in range(len(rest))):
+        what = f"expected 0, 9, 24 or 45 properties f_rest_0, f_rest_1, … (SH degree 0 to 3), got {len(rest)}"
+        if len(rest) in REST_COUNTS:
+            what += " that are not numbered from 0"
+        raise UserError(f"cannot read {path}: {what}. Export it again with SH degree 0 to 3.")
+    if vertex.lists:
+        raise UserError(f"cannot read {path}: expected one number a vertex, got the list {vertex.lists[0]}. Export it without lists.")
+    if vertex.count == 0:
+        raise UserError(f"cannot read {path}: expected at least one splat, got 0 vertices. Give a file that is not empty.")
+    return REST_COUNTS[len(rest)]
+
+
+def read_ply(path: str | Path) -> Splats:
+    """Splats in the world frame, float32 on the CPU, from an INRIA .ply: ASCII or binary of either byte order, other properties ignored.
+
+    Rows that hold NaN or infinity, or a quaternion of no length, are left out with a warning that counts them: foreign files often have a
+    few, and the rest is good. An infinite opacity logit is an opacity of 0 or 1 and is kept.
+    """
+    path = Path(path)
+    try:
+        header = read_header(path)
+        count = _check_columns(path, header)
+        check_length(path, header)
+        rows = _rows(path)
+    except OSError as error:
+        raise read_error(path, error) from error
+    frames = [word for comment in header.comments if comment.startswith("gs3d ") for word in comment.split() if word.startswith("frame=")]
+    if frames and frames[-1] not in COMMENT.split():
+        expected = COMMENT.split()[-1]
+        raise UserError(f"cannot read {path}: expected {expected}, got {frames[-1]}, of a newer gs3d. Update gs3d.")
+
+    rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
+    means, quats, log_scales = _matrix(rows, POSITION), _matrix(rows, ROT), _matrix(rows, SCALE)
+    sh = np.concatenate([_matrix(rows, DC)[:, None], _matrix(rows, rest).reshape(len(rows), 3, count - 1).swapaxes(1, 2)], axis=1)
+    logits = rows["opacity"].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scales = np.exp(log_scales).astype(np.float32)
+        opacities = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+        length = np.linalg.norm(quats, axis=1)
+        good = np.isfinite(opacities) & np.isfinite(length) & (length > 1e-12)
+        for part in (means, log_scales, scales, sh.reshape(len(rows), -1)):
+            good &= np.isfinite(part.astype(np.float32)).all(axis=1)
+    if not good.any():
+        raise UserError(f"cannot read {path}: all {len(rows)} rows hold NaN, infinity or a quaternion of no length. Export it again.")
+    if not good.all():
+        what = f"{int((~good).sum())} of {len(rows)} rows hold NaN, infinity or a quaternion of no length and were left out"
+        warnings.warn(f"{path}: {what}", stacklevel=2)
+    if _like_probabilities(logits[good]):
+        warnings.warn(f"{path}: the opacities look like probabilities, expected logits; it may look washed out", stacklevel=2)
+    quats = quats[good] / length[good, None]
+    parts = (torch.from_numpy(part) for part in (means[good], quats, scales[good], opacities[good], sh[good]))
+    world = rotate_splats(Splats(*parts), torch.tensor(WORLD_TO_PLY).T)
+    return Splats(world.means.float(), world.quats.float(), world.scales.float(), world.opacities.float(), world.sh.float())

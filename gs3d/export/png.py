@@ -1,0 +1,43 @@
+"""Contact sheets: several pictures of one size in a PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gs3d.core.errors import UserError
+from gs3d.export.atomic import write_atomic
+from gs3d.export.pictures import to_bytes
+
+
+def write_sheet(path: str | Path, images: Tensor | np.ndarray | Sequence[Tensor], columns: int) -> None:
+    """Write `images` [n, H, W, 3] in [0, 1] (sRGB) row by row, `columns` a row; cells that are left over are white."""
+    path = Path(path)
+    if columns < 1:
+        raise UserError(f"columns: expected 1 or more, got {columns}. Give the number of pictures in a row.")
+    if len(images) == 0:
+        raise UserError(f"cannot write {path}: expected at least one picture, got 0.")
+    cells = [to_bytes(path, image, f"picture {i}") for i, image in enumerate(images)]
+    height, width, _ = cells[0].shape
+    if other := next((cell.shape for cell in cells if cell.shape != cells[0].shape), None):
+        raise ValueError(f"images: expected one size, got {cells[0].shape} and {other}")
+    columns = min(columns, len(cells))
+    rows = -(-len(cells) // columns)
+    sheet = np.full((rows * height, columns * width, 3), 255, dtype=np.uint8)
+    for i, cell in enumerate(cells):
+        y, x = (i // columns) * height, (i % columns) * width
+        sheet[y : y + height, x : x + width] = cell
+
+    def write(temp: Path) -> None:
+        with open(temp, "wb") as stream:
+            Image.fromarray(sheet).save(stream, format="PNG")
+
+    def verify(temp: Path) -> None:
+        with Image.open(temp, formats=["PNG"]) as back:
+            same = np.array_equal(np.asarray(back), sheet)
+        if not same:
+            raise UserError(f"cannot write {path}: the picture read back differs. Try again; if it stays so, check the disk.")
+
+    write_atomic(path, write, verify)

@@ -1,0 +1,62 @@
+"""Consistency distillation sampling (Consistent3D, arXiv 2401.09050, Sec. 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs3d.core import rng
+from gs3d.core.schedules import Ramp
+from gs3d.guidance.common import GuidanceOut, Weight, clamped, weight_of
+from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+
+@dataclass(frozen=True)
+class Cds:
+    """Two points of one deterministic trajectory of the prior's ODE must denoise to the same picture.
+
+    The gradient is w(t)·(ε̂₁ − ε̂₂): the Jacobian of ε̂ is taken as the identity, as SDS does. The other reading of "skip the Jacobian"
+    has the opposite sign and runs away from the mode (tests/guidance/test_closed_form.py shows both).
+    """
+
+    t: Ramp = Ramp(0.7, 0.1, "sqrt")
+    """The smaller time t2 over the run (Eq. 12)."""
+    delta: tuple[float, float] = (0.1, 0.2)
+    """t1 is uniform in [t2 + delta[0], t2 + delta[1]] (Algorithm 1)."""
+    cfg: Ramp = Ramp(50.0, 20.0)
+    """Classifier-free guidance scale."""
+    weight: Weight = "one"
+    """λ(t)."""
+    clamp: Ramp | None = None
+    """Element-wise bound of the gradient."""
+    fixed_noise: bool = True
+    """One noise for the whole run, shared by every view (Sec. 3.3); False draws one a view and step, the paper's ablation (c)."""
+    random_t: bool = False
+    """Draw t2 uniformly from the range of `t` instead of following it, the paper's ablation (a)."""
+
+    def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
+        """(t2, t1), t1 > t2."""
+        u = torch.rand(2, generator=rng.generator(seed, "cds times", step)).tolist()
+        low, high = sorted((self.t.start, self.t.end))
+        t2 = low + (high - low) * u[0] if self.random_t else self.t(progress)
+        t1 = t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u[1]
+        return t2, min(t1, 0.999)
+
+    def __call__(self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int) -> GuidanceOut:
+        """z0 [B, C, h, w] → gradient on it."""
+        t2, t1 = self.times(progress, seed, step)
+        sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)
+        scale = self.cfg(progress)
+        if self.fixed_noise:
+            noise = rng.normal(tuple(z0.shape[1:]), seed, "fixed noise").to(z0.device)
+        else:
+            noise = rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
+        x1 = z0.detach() + sigma1 * noise  # Eq. 16
+        d1 = guided(prior, x1, sigma1, condition, scale)
+        eps1 = epsilon(x1, d1, sigma1)
+        x2 = x1 + (sigma2 - sigma1) * eps1  # Eq. 17, one Euler step down the ODE
+        d2 = guided(prior, x2, sigma2, condition, scale)
+        eps2 = epsilon(x2, d2, sigma2)
+        grad = weight_of(self.weight, sigma2) * (eps1 - eps2)  # Eq. 10
+        grad = clamped(grad, self.clamp, progress)
+        return GuidanceOut(grad, d2, {"t": t2, "t1": t1, "cfg": scale})

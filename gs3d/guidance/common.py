@@ -1,0 +1,33 @@
+"""What the losses share: their result, the weight λ(t), and the element-wise clamp."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from gs3d.core.schedules import Ramp
+
+Weight = Literal["one", "sigma2", "inverse_sigma"]
+
+
+@dataclass(frozen=True)
+class GuidanceOut:
+    """A gradient on z0 and what to log about it."""
+
+    grad: Tensor
+    """[B, C, h, w] float32: descend it."""
+    target: Tensor
+    """[B, C, h, w] the denoised estimate the gradient points to, for pictures on the way; detached."""
+    log: dict[str, float]
+
+
+def weight_of(kind: Weight, sigma: float) -> float:
+    """λ(t) on an ε-difference: 1; 1 − ᾱ = σ²/(1 + σ²), as DreamFusion; or 1/σ, which lets small noise levels speak louder."""
+    if kind == "sigma2":
+        return sigma**2 / (1 + sigma**2)
+    return 1 / sigma if kind == "inverse_sigma" else 1.0
+
+
+def clamped(grad: Tensor, bound: Ramp | None, progress: float) -> Tensor:
+    """Each element held within ± bound(progress); unchanged when `bound` is None."""
+    return grad if bound is None else grad.clamp(-bound(progress), bound(progress))

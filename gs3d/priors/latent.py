@@ -1,0 +1,107 @@
+"""A prior that works on the latents of an autoencoder: Stable Diffusion 1.5, 2.1-base, 2.1 and their like."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gs3d.core.errors import UserError
+from gs3d.priors.components import Components, Source
+from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.pictures import from_network, to_network
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+
+def vae_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU that has it, float32 anywhere else; never float16.
+
+    The loss is a mean over all latents, so the gradient that comes back through the encoder is of the order of 1e-5 an element, below
+    float16's smallest normal number, and some autoencoders overflow float16 on the way in as well. bfloat16 has float32's range; its
+    rounding of z0 is far below the least noise that is ever added to it.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return torch.bfloat16
+    return torch.float32
+
+
+@dataclass(frozen=True)
+class LatentPrior:
+    """A U-Net over an autoencoder's latents. Implements `base.Prior`."""
+
+    source: Source
+    network: Network
+    text: TextEncoder
+    vae: "AutoencoderKL | AutoencoderTiny"
+    image_size: int
+    latent_shape: tuple[int, int, int]
+    latent_scale: float
+    latent_shift: float
+
+    @staticmethod
+    def of(parts: Components, checkpoint_encoder: bool = False) -> "LatentPrior":
+        """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory."""
+        unet, vae = parts.unet.config, parts.vae.config
+        if unet.in_channels != vae.latent_channels or unet.out_channels != vae.latent_channels or not isinstance(unet.sample_size, int):
+            raise UserError(
+                f"prior {parts.source.name}: expected a U-Net over the {vae.latent_channels} latent channels of its VAE at a square size, "
+                f"got {unet.in_channels} in, {unet.out_channels} out, size {unet.sample_size}; "
+                "inpainting and depth models are not text-to-image"
+            )
+        if checkpoint_encoder:
+            parts.vae.enable_gradient_checkpointing()
+        side = unet.sample_size
+        return LatentPrior(
+            source=parts.source,
+            network=Network(parts.unet, parts.scaling),
+            text=parts.text,
+            vae=parts.vae,
+            image_size=side * _downsampling(parts.vae),
+            latent_shape=(vae.latent_channels, side, side),
+            latent_scale=float(vae.scaling_factor),
+            # Stable Diffusion's configuration holds no shift, or null; later autoencoders' latents are not centred on zero.
+            latent_shift=float(vae.get("shift_factor") or 0.0),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.unet.device
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def sigma(self, t: float) -> float:
+        return self.network.scaling.sigma(t)
+
+    def embed(self, prompts: list[str]) -> Tensor:
+        return self.text.embed(prompts)
+
+    def free_text_encoder(self) -> None:
+        self.text.free()
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        """[B, H, H, 3] → z0 [B, C, h, w].
+
+        The mean of the encoder's Gaussian, not a draw from it: its spread is tiny, and a draw would put fresh noise on z0 every
+        iteration, which is the very thing that CDS's fixed noise is there to avoid.
+        """
+        encoded = self.vae.encode(to_network(rgb, self.image_size).to(self.vae.dtype))
+        z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents  # AutoencoderTiny has no distribution
+        return (z.float() - self.latent_shift) * self.latent_scale
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        x = (z / self.latent_scale + self.latent_shift).to(self.vae.dtype)
+        return from_network(self.vae.decode(x).sample)
+
+    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        return self.network.denoise(z, sigma, text)
+
+
+def _downsampling(vae: "AutoencoderKL | AutoencoderTiny") -> int:
+    """Pixels a latent: a factor of two between one level and the next."""
+    levels = vae.config.get("block_out_channels") or vae.config.encoder_block_out_channels
+    return 2 ** (len(levels) - 1)

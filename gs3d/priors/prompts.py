@@ -1,0 +1,117 @@
+"""Prompt + camera → condition: checking what the user typed, the four direction words, the negative prompt."""
+
+import difflib
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import VIEW_WORDS, Cameras, view_words
+from gs3d.core.errors import UserError
+from gs3d.priors.base import Condition, Prior
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from gs3d.priors.network import TextEncoder
+
+MAX_CHARACTERS = 1000
+NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, watermark"
+"""Negative prompt of a prior with an open vocabulary; one with a closed vocabulary was trained on the empty one alone."""
+VIEW_SUFFIX = ", {view} view"
+"""What is put behind the prompt for each of `core.cameras.VIEW_WORDS`; the built-in prior's captions end the same way."""
+
+
+def check_prompt(prompt: Any, what: str = "prompt") -> str:
+    """The prompt with runs of white space made one blank, or a UserError."""
+    if not isinstance(prompt, str):
+        raise UserError(f"{what}: expected text, got {type(prompt).__name__}")
+    cleaned = " ".join(prompt.split())
+    if not cleaned:
+        raise UserError(f'{what}: it is empty; say what to make, such as "a red mushroom with white spots"')
+    if len(cleaned) > MAX_CHARACTERS:
+        raise UserError(f"{what}: expected at most {MAX_CHARACTERS} characters, got {len(cleaned)}; a sentence or two is all a prior reads")
+    # Cs are lone surrogates: what Python makes of bytes on the command line that are no valid text. Tokenizers fail on them.
+    bad = next((c for c in cleaned if unicodedata.category(c) in ("Cc", "Cs")), None)
+    if bad is not None:
+        raise UserError(f"{what}: it holds the control character U+{ord(bad):04X} at position {cleaned.index(bad) + 1}; remove it")
+    return cleaned
+
+
+@dataclass(frozen=True)
+class ViewPrompts:
+    """A prompt seen from each direction, embedded once a run."""
+
+    prompt: str
+    """As it was embedded: checked, its tail cut off if it was too long for the encoder."""
+    negative_prompt: str
+    directions: Tensor
+    """[4, L, E], in the order of `core.cameras.VIEW_WORDS`."""
+    negative: Tensor
+    """[1, L, E]."""
+    warnings: tuple[str, ...]
+    """Lines for the user about words that the prior will not see."""
+
+    @staticmethod
+    def of(prior: Prior, prompt: str, negative: str | None = None, suffix: str = VIEW_SUFFIX) -> "ViewPrompts":
+        """`negative` None takes the prior's own; `suffix` "" asks for the same picture from everywhere."""
+        prompt = check_prompt(prompt)
+        text: TextEncoder | None = getattr(prior, "text", None)  # only priors read from a folder have words to check
+        if negative is None:
+            negative = NEGATIVE if text and not is_closed(text.tokenizer) else ""
+        warnings = []
+        if text:
+            if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
+                warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; `gs3d vocab` shows the words it knows")
+            longest = max((suffix.format(view=view) for view in VIEW_WORDS), key=lambda s: _length(text.tokenizer, s))
+            prompt, cut = fitted(text.tokenizer, prompt, longest, text.max_tokens)
+            if cut:
+                warnings.append(f'prompt: too long for the prior {prior.name}; it will not see "{cut}"')
+        texts = [prompt + suffix.format(view=view) for view in VIEW_WORDS]
+        # One call each: a text encoder's padding never depends on its neighbours, but its memory does.
+        directions, empty = prior.embed(texts), prior.embed([negative])
+        return ViewPrompts(prompt, negative, directions, empty, tuple(warnings))
+
+    def at(self, cameras: Cameras) -> Condition:
+        """What each of B cameras is asked to show."""
+        index = torch.tensor([VIEW_WORDS.index(word) for word in view_words(cameras)], device=self.directions.device)
+        return Condition(self.directions[index], self.negative.expand(len(cameras), -1, -1))
+
+
+def fitted(tokenizer: "PreTrainedTokenizerBase", prompt: str, suffix: str, max_tokens: int) -> tuple[str, str]:
+    """(the prompt, what was cut off its end) so that prompt + suffix fits: the encoder would cut the direction word first."""
+    words = prompt.split(" ")
+    kept = len(words)
+    while kept > 1 and _length(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
+        kept -= 1
+    return " ".join(words[:kept]), " ".join(words[kept:])
+
+
+def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether the tokenizer knows whole words only, as the built-in prior's does."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and type(backend.model).__name__ == "WordLevel"
+
+
+def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """The words of a closed vocabulary, sorted."""
+    return sorted(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
+
+
+def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, list[str]]:
+    """Word of the prompt that a closed vocabulary lacks → the nearest words it has, best first, three at most."""
+    known = vocabulary(tokenizer)
+    typed = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
+    return {word: difflib.get_close_matches(word, known, n=3, cutoff=0.6) for word in typed if word not in set(known)}
+
+
+def _listed(unknown: dict[str, list[str]]) -> str:
+    """E.g. `"mushrom" (nearest: mushroom), "qzx"`."""
+    return ", ".join(f'"{word}"' + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items())
+
+
+def _length(tokenizer: "PreTrainedTokenizerBase", text: str) -> int:
+    return len(tokenizer(text, verbose=False).input_ids)

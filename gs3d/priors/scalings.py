@@ -1,0 +1,132 @@
+"""How a network's output becomes a denoised estimate: D(z, σ) = c_skip·z + c_out·net(c_in·z, c_noise).
+
+z = z0 + σ·n, the variance-exploding view of Karras et al. 2022 (EDM), is the only noise convention outside this room. σ is a float
+tensor of one value a sample, [B]; every method returns [B].
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class VpTable:
+    """The σ of a variance-preserving model by time t in [0, 1], a fraction of its training steps: σ² = (1 − ᾱ_t) / ᾱ_t."""
+
+    sigmas: Tensor
+    """[T] float64, rising."""
+
+    @staticmethod
+    def scaled_linear(beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000) -> "VpTable":
+        """Stable Diffusion's table: √β linear between its ends."""
+        betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
+        return VpTable.from_alphas_cumprod((1 - betas).cumprod(0))
+
+    @staticmethod
+    def from_alphas_cumprod(alphas_cumprod: Tensor) -> "VpTable":
+        a = alphas_cumprod.double()
+        return VpTable(((1 - a) / a).sqrt())
+
+    def sigma(self, t: float) -> float:
+        """σ at t in [0, 1]; log-linear between the table's entries."""
+        position = min(max(t, 0.0), 1.0) * len(self.sigmas) - 1
+        position = min(max(position, 0.0), len(self.sigmas) - 1.0)
+        low = min(int(position), len(self.sigmas) - 2)
+        logs = self.sigmas[low : low + 2].log()
+        return math.exp(float(logs[0] + (logs[1] - logs[0]) * (position - low)))
+
+    def index(self, sigma: Tensor) -> Tensor:
+        """The (fractional) table index of each σ, clamped to the table."""
+        logs, wanted = self.sigmas.log().to(sigma.device), sigma.double().log()
+        high = torch.searchsorted(logs, wanted).clamp(1, len(logs) - 1)
+        low = high - 1
+        fraction = ((wanted - logs[low]) / (logs[high] - logs[low])).clamp(0, 1)
+        return (low + fraction).float()
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """The network predicts the noise of a variance-preserving process (SD 1.5, SD 2.1-base, SDXL)."""
+
+    table: VpTable
+
+    def sigma(self, t: float) -> float:
+        return self.table.sigma(t)
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2).sqrt()
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma
+
+    def c_noise(self, sigma: Tensor) -> Tensor:
+        return self.table.index(sigma)
+
+
+@dataclass(frozen=True)
+class Velocity(Epsilon):
+    """The network predicts v = √ᾱ·n − √(1−ᾱ)·x (SD 2.1 at 768)."""
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma**2)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma / (1 + sigma**2).sqrt()
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The network predicts u = n − x along x_t = (1 − t)·x + t·n (SD3, FLUX); σ = t / (1 − t)."""
+
+    time_scale: float = 1000.0
+
+    def sigma(self, t: float) -> float:
+        t = min(max(t, 0.0), 0.999)
+        return t / (1 - t)
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma)
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return 1 / (1 + sigma)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return -sigma / (1 + sigma)
+
+    def c_noise(self, sigma: Tensor) -> Tensor:
+        return self.time_scale * sigma / (1 + sigma)
+
+
+@dataclass(frozen=True)
+class Edm:
+    """The network predicts F of Karras et al. 2022, Table 1.
+
+    A model of this kind has no time of its own: t is mapped through Stable Diffusion's table times σ_data, so that one schedule written
+    in t means about the same signal-to-noise ratio for every prior.
+    """
+
+    sigma_data: float = 0.5
+
+    def sigma(self, t: float) -> float:
+        return self.sigma_data * _SD_TABLE.sigma(t)
+
+    def c_in(self, sigma: Tensor) -> Tensor:
+        return 1 / (sigma**2 + self.sigma_data**2).sqrt()
+
+    def c_skip(self, sigma: Tensor) -> Tensor:
+        return self.sigma_data**2 / (sigma**2 + self.sigma_data**2)
+
+    def c_out(self, sigma: Tensor) -> Tensor:
+        return sigma * self.sigma_data / (sigma**2 + self.sigma_data**2).sqrt()
+
+    def c_noise(self, sigma: Tensor) -> Tensor:
+        return sigma.log() / 4
+
+
+_SD_TABLE = VpTable.scaled_linear()
+Scaling = Epsilon | Velocity | Flow | Edm

@@ -1,0 +1,151 @@
+"""Splats to pixels and gradients back on an NVIDIA card, by gsplat 1.5.3. The contract is that of `rasterize_cpu`.
+
+gsplat's wheel is pure Python and compiles its CUDA kernels on first use, which takes minutes and fails where the toolkit does not match
+torch. `build` does it ahead of time and says why it failed; `build_state` says how things stand without compiling.
+"""
+
+import functools
+import importlib.util
+import math
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import Cameras
+from gs3d.core.errors import UserError
+from gs3d.core.types import Render, Splats
+from gs3d.raster._check import check
+from gs3d.raster.reference import MIN_QUAT2, facing_normals, sh_basis
+
+BuildState = Literal["built", "not built", "no gsplat", "no CUDA in torch", "no CUDA toolkit"]
+
+
+def _without_broken(splats: Splats) -> Splats:
+    """Quaternions of no length become no rotation, and what is not finite becomes invisible, as on the CPU: gsplat makes NaN of both."""
+    n2 = (splats.quats * splats.quats).sum(dim=1, keepdim=True)
+    none = splats.quats.new_tensor([1.0, 0, 0, 0])
+    whole = torch.isfinite(splats.means).all(dim=1) & torch.isfinite(splats.scales).all(dim=1) & torch.isfinite(splats.opacities)
+    return Splats(
+        torch.where(whole[:, None], splats.means, 0),
+        torch.where(n2 > MIN_QUAT2, splats.quats, none),
+        torch.where(whole[:, None], splats.scales, 1),
+        torch.where(whole, splats.opacities, 0),
+        splats.sh,
+    )
+
+
+def _empty(splats: Splats, cameras: Cameras, background: Tensor, normals: bool) -> Render:
+    """The background, for N = 0, which gsplat's kernels are not asked to draw. It hangs on the splats so that backward runs."""
+    views = len(cameras)
+    nothing = sum(t.sum() for t in (splats.means, splats.quats, splats.scales, splats.opacities, splats.sh))
+    blank = splats.means.new_zeros(views, cameras.height, cameras.width, 1) + nothing
+    radii = splats.means.new_zeros(views, 0, 2, dtype=torch.int32)
+    means2d = splats.means[None, :, :2].expand(views, -1, -1) + 0
+    rgb = blank + background[:, None, None]
+    return Render(rgb, blank, blank.clone(), blank.expand(-1, -1, -1, 3) if normals else None, _aux(means2d, radii, cameras))
+
+
+def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict:
+    if means2d.requires_grad:
+        means2d.retain_grad()
+    size = {"width": cameras.width, "height": cameras.height}
+    return {"means2d": means2d, "radii": radii, **size, "n_cameras": len(cameras), "gaussian_ids": None}
+
+
+def rasterize_cuda(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+    """As `gs3d.raster.rasterize`, for splats on a CUDA device. The first call compiles gsplat's kernels if `build` has not.
+
+    Raises:
+        ValueError: A tensor of the wrong shape, dtype or device.
+        UserError: gsplat's CUDA extension cannot be built.
+    """
+    check(splats, cameras, background)
+    cameras = cameras.to(splats.means.device)
+    views, count = len(cameras), splats.sh.shape[1]
+    background = splats.means.new_zeros(3) if background is None else background
+    background = background.expand(views, 3)
+    if len(splats) == 0:
+        return _empty(splats, cameras, background, normals)
+    build()
+    from gsplat import rasterization
+
+    matrix = cameras.world_to_camera.float()
+    splats = _without_broken(splats)
+    if normals:
+        # gsplat evaluates harmonics only when colour is all there is, so with normals as further channels they are evaluated here.
+        sight = splats.means - cameras.centres.float()[:, None]  # [B, N, 3]
+        basis = sh_basis(torch.nn.functional.normalize(sight, dim=-1), count)
+        colours = (torch.einsum("bnk,nkc->bnc", basis, splats.sh) + 0.5).clamp(min=0)
+        colours = torch.cat([colours, facing_normals(splats.quats, splats.scales, sight)], dim=-1)  # [B, N, 6]
+        backgrounds, sh_degree = torch.cat([background, torch.zeros_like(background)], dim=1), None
+    else:
+        colours, backgrounds, sh_degree = splats.sh, background, math.isqrt(count) - 1
+    picture, alpha, info = rasterization(
+        splats.means,
+        splats.quats,
+        splats.scales,
+        splats.opacities,
+        colours,
+        matrix,
+        cameras.intrinsics.float(),
+        cameras.width,
+        cameras.height,
+        near_plane=0.01,
+        far_plane=1e10,
+        eps2d=0.3,
+        sh_degree=sh_degree,
+        packed=False,
+        backgrounds=backgrounds,
+        render_mode="RGB+ED",
+        absgrad=False,
+        rasterize_mode="classic",
+    )
+    normal = picture[..., 3:6] if normals else None
+    return Render(picture[..., :3], alpha, picture[..., -1:], normal, _aux(info["means2d"], info["radii"], cameras))
+
+
+@functools.cache
+def build() -> None:
+    """Loads gsplat's CUDA extension, after compiling it (minutes) if that has not been done on this machine.
+
+    Raises:
+        UserError: It cannot be done. The message says why, with the last lines of the compiler's own words.
+    """
+    if importlib.util.find_spec("gsplat") is None:
+        raise UserError("gsplat is not installed, and CUDA rasterising needs it: pip install gsplat==1.5.3")
+    if torch.version.cuda is None:
+        raise UserError(f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch, or run with --device cpu")
+    try:
+        from gsplat.cuda._backend import _C
+    except Exception as error:
+        # Whatever the build throws (a failed ninja, a library that does not load, a missing compiler), its text is what the user needs.
+        words = "\n".join(str(error).strip().splitlines()[-40:])
+        raise UserError(
+            f"gsplat's CUDA extension could not be built for torch {torch.__version__} (CUDA {torch.version.cuda}). A toolkit (nvcc) of "
+            "the same major version and a C++ compiler that it accepts are needed; CUDA_HOME chooses the toolkit. "
+            f"The build said:\n{words}"
+        ) from error
+    if _C is None:
+        raise UserError(
+            f"no CUDA toolkit was found, and gsplat compiles its kernels with nvcc: install the toolkit for CUDA {torch.version.cuda}, "
+            "or set CUDA_HOME to where it is"
+        )
+
+
+def build_state() -> BuildState:
+    """How gsplat's CUDA extension stands, without compiling or loading it."""
+    if importlib.util.find_spec("gsplat") is None:
+        return "no gsplat"
+    if torch.version.cuda is None:
+        return "no CUDA in torch"
+    from torch.utils import cpp_extension
+
+    if importlib.util.find_spec("gsplat.csrc") is not None:  # a wheel with the kernels compiled in
+        return "built"
+    # The folder where torch's just-in-time compiler would put it; torch makes it if it is not there.
+    folder = Path(cpp_extension._get_build_directory("gsplat_cuda", verbose=False))
+    if any((folder / f"gsplat_cuda{suffix}").exists() for suffix in (".so", ".pyd", ".lib")):
+        return "built"
+    return "not built" if cpp_extension._find_cuda_home() else "no CUDA toolkit"

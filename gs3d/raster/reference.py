@@ -1,0 +1,148 @@
+"""The oracle: splats to pixels in plain PyTorch, every splat against every pixel. Slow, short, and what the fast ones must agree with.
+
+3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001), and the numbers of gsplat 1.5.3 in its "classic"
+mode. Gradients are autograd's. Works in float32 and float64, on any device.
+"""
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from gs3d.core.cameras import Cameras
+from gs3d.core.types import Render, Splats
+
+NEAR, FAR = 0.01, 1e10
+BLUR_PX2 = 0.3
+MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
+MIN_TRANSMITTANCE = 1e-4
+MIN_QUAT2 = 1e-24
+MAX_PX2 = 1e24
+CHUNK = 16_000_000
+"""Pixels × splats held at a time."""
+
+
+def rotations(quats: Tensor) -> Tensor:
+    """Rotation matrices [N, 3, 3] of quaternions wxyz [N, 4] of any length; none for a quaternion of no length."""
+    n2 = (quats * quats).sum(dim=1, keepdim=True)
+    whole = n2 > MIN_QUAT2
+    none = quats.new_tensor([1.0, 0, 0, 0])
+    # The inner `where` keeps an infinite derivative from being multiplied by the outer one's zero.
+    w, x, y, z = torch.where(whole, quats * torch.where(whole, n2, 1).rsqrt(), none).unbind(dim=1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def sh_basis(directions: Tensor, count: int) -> Tensor:
+    """The first `count` = (degree + 1)² real spherical harmonics at unit directions [..., 3]: [..., count].
+
+    Degree 0 to 3, in the order and with the signs of 3DGS.
+    """
+    x, y, z = directions.unbind(dim=-1)
+    values = [0.28209479177387814 * torch.ones_like(x)]
+    if count > 1:
+        values += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
+    if count > 4:
+        values += [1.0925484305920792 * x * y, -1.0925484305920792 * y * z, 0.31539156525252005 * (3 * z * z - 1)]
+        values += [-1.0925484305920792 * x * z, 0.5462742152960396 * (x * x - y * y)]
+    if count > 9:
+        values += [-0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z]
+        values += [-0.4570457994644658 * y * (5 * z * z - 1), 0.3731763325901154 * z * (5 * z * z - 3)]
+        values += [-0.4570457994644658 * x * (5 * z * z - 1), 1.445305721320277 * z * (x * x - y * y)]
+        values += [-0.5900435899266435 * x * (x * x - 3 * y * y)]
+    return torch.stack(values, dim=-1)
+
+
+def facing_normals(quats: Tensor, scales: Tensor, sight: Tensor) -> Tensor:
+    """Each splat's shortest axis in the world, against the line of sight [B, N, 3] (from camera to splat): [B, N, 3]."""
+    shortest = scales.argmin(dim=1)[:, None, None].expand(-1, 3, 1)
+    axis = rotations(quats).gather(2, shortest)[:, :, 0]
+    away = (axis * sight).sum(dim=-1, keepdim=True) > 0
+    return torch.where(away, -axis, axis)
+
+
+def _project(splats: Splats, rotation: Tensor, translation: Tensor, intrinsics: Tensor, width: int, height: int):
+    """One view: means2d [N, 2], covariance in pixels xx, xy, yy [N, 3], depth [N], radii [N, 2] int32 (0 = not seen)."""
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    x, y, z = (splats.means @ rotation.T + translation).unbind(dim=1)
+    seen = (z > NEAR) & (z < FAR) & (splats.opacities >= MIN_ALPHA)
+    # What is not seen gets harmless numbers here, so that no infinity meets a zero in the gradient.
+    x, y, z = torch.where(seen, x, 0), torch.where(seen, y, 0), torch.where(seen, z, 1)
+    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
+    slope_x = torch.minimum(torch.maximum(x / z, -cx / fx - margin_x), (width - cx) / fx + margin_x)
+    slope_y = torch.minimum(torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y)
+    o = torch.zeros_like(z)
+    jacobian = torch.stack([torch.stack([fx / z, o, -fx * slope_x / z], -1), torch.stack([o, fy / z, -fy * slope_y / z], -1)], -2)
+    p = jacobian @ rotation @ (rotations(splats.quats) * splats.scales[:, None, :])  # [N, 2, 3]
+    xx = (p[:, 0] * p[:, 0]).sum(dim=1) + BLUR_PX2
+    xy = (p[:, 0] * p[:, 1]).sum(dim=1)
+    yy = (p[:, 1] * p[:, 1]).sum(dim=1) + BLUR_PX2
+    means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=1)
+    with torch.no_grad():
+        # Beyond s = ln(255 o) a splat's opacity falls under 1/255, and it is skipped there.
+        reach = 2 * (splats.opacities / MIN_ALPHA).log()
+        radii = torch.ceil(torch.stack([(reach * xx).sqrt(), (reach * yy).sqrt()], dim=1))
+        size = torch.tensor([width, height], dtype=z.dtype, device=z.device)
+        seen = seen & (xx < MAX_PX2) & (yy < MAX_PX2) & (xx * yy > xy * xy)
+        seen = seen & ((radii > 0) & (means2d + radii > 0) & (means2d - radii < size)).all(dim=1)
+        radii = torch.where(seen[:, None], radii.clamp(max=1e9), 0).int()
+    return means2d, torch.stack([xx, xy, yy], dim=1), z, radii
+
+
+def _composite(pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, features: Tensor) -> Tensor:
+    """Σ w·features and Σ w at pixel centres [P, 2], for splats in order of depth: features [M, F] -> [P, F + 1]."""
+    dx, dy = (pixels[:, None, :] - means2d[None]).unbind(dim=2)
+    xx, xy, yy = cov.unbind(dim=1)
+    det = xx * yy - xy * xy
+    s = 0.5 * (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy) / det
+    alpha = opacities * (-s).exp()
+    alpha = torch.where(alpha < MIN_ALPHA, 0, alpha.clamp(max=MAX_ALPHA))  # [P, M]
+    after = torch.cumprod(1 - alpha, dim=1)  # transmittance behind each splat
+    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
+    # The splat that would take T to 1e-4 is not drawn, nor any behind it. T never grows, so this is the rest of the row.
+    w = torch.where(after > MIN_TRANSMITTANCE, alpha * before, 0)
+    return w @ torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+
+
+def rasterize_reference(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+    """As `gs3d.raster.rasterize`, but the sum over splats is written out for every pixel. Shapes and `aux` are the same.
+
+    `background` is [3], [B, 3] or None for black; cameras are taken in the dtype of `splats`. Time and work grow with pixels × splats.
+    """
+    dtype, device = splats.means.dtype, splats.means.device
+    views, width, height = len(cameras), cameras.width, cameras.height
+    background = splats.means.new_zeros(3) if background is None else background
+    background = background.to(device, dtype).expand(views, 3)
+    matrix, intrinsics = cameras.world_to_camera.to(device, dtype), cameras.intrinsics.to(device, dtype)
+    centres = -(matrix[:, :3, :3].transpose(1, 2) @ matrix[:, :3, 3, None])[:, :, 0]
+    projected = [_project(splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height) for b in range(views)]
+    means2d, cov, depth, radii = (torch.stack(parts) for parts in zip(*projected, strict=True))
+    if means2d.requires_grad:
+        means2d.retain_grad()
+    sight = splats.means - centres[:, None]  # [B, N, 3]
+    basis = sh_basis(torch.nn.functional.normalize(sight, dim=-1), splats.sh.shape[1])
+    colours = ((basis[..., None] * splats.sh).sum(dim=2) + 0.5).clamp(min=0)
+    features = torch.cat([colours, depth[..., None]], dim=-1)
+    if normals:
+        features = torch.cat([features, facing_normals(splats.quats, splats.scales, sight)], dim=-1)
+
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    pixels = torch.stack([x, y], dim=-1).reshape(-1, 2).to(dtype) + 0.5
+    pictures = []
+    for b in range(views):
+        seen = (radii[b] > 0).all(dim=1).nonzero()[:, 0]
+        seen = seen[torch.sort(depth[b, seen].detach(), stable=True).indices]
+        parts = means2d[b, seen], cov[b, seen], splats.opacities[seen], features[b, seen]
+        rows = max(1, CHUNK // max(1, len(seen)))
+        pieces = [checkpoint(_composite, chunk, *parts, use_reentrant=False) for chunk in pixels.split(rows)]
+        pictures.append(torch.cat(pieces).reshape(height, width, -1))
+    out = torch.stack(pictures)
+    alpha = out[..., -1:]
+    rgb = out[..., :3] + (1 - alpha) * background[:, None, None]
+    hit = alpha > 0
+    expected = torch.where(hit, out[..., 3:4] / torch.where(hit, alpha, 1), 0)
+    aux = {"means2d": means2d, "radii": radii, "width": width, "height": height, "n_cameras": views, "gaussian_ids": None}
+    return Render(rgb, alpha, expected, out[..., 4:7] if normals else None, aux)

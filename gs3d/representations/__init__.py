@@ -1,0 +1,1 @@
+"""What is optimised: splats now; each can be rendered, regularised, densified and saved."""

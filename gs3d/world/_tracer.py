@@ -1,0 +1,172 @@
+"""The numba kernels behind `world.render`; imported only when a picture is wanted.
+
+Distances follow the standard closed forms (box, capped cone, torus, rectangle and triangle in the half-plane); the ellipsoid uses the
+first-order estimate k0 (k0 − 1) / k1, which is why the march keeps a safety factor.
+"""
+
+import math
+
+from gs3d.core.cache import import_numba
+
+numba = import_numba()
+
+LIGHT = (0.45, 0.30, 0.84)
+MAX_STEPS = 48
+HIT = 2e-3
+
+
+@numba.njit(cache=True, fastmath=True)
+def _distance(row, px, py, pz):
+    """Signed distance from a world point to one part, and the point in the part's frame."""
+    dx, dy, dz = px - row[1], py - row[2], pz - row[3]
+    # The rotation's rows are world axes of the part's frame, so the inverse is its transpose.
+    x = row[4] * dx + row[7] * dy + row[10] * dz
+    y = row[5] * dx + row[8] * dy + row[11] * dz
+    z = row[6] * dx + row[9] * dy + row[12] * dz
+    a, b, c, rounding = row[13], row[14], row[15], row[16]
+    shape = int(row[0])
+    if shape == 0:  # ellipsoid
+        k0 = math.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
+        k1 = math.sqrt((x / (a * a)) ** 2 + (y / (b * b)) ** 2 + (z / (c * c)) ** 2)
+        d = k0 * (k0 - 1.0) / max(k1, 1e-6)
+    elif shape == 1:  # box
+        qx, qy, qz = abs(x) - a + rounding, abs(y) - b + rounding, abs(z) - c + rounding
+        outside = math.sqrt(max(qx, 0.0) ** 2 + max(qy, 0.0) ** 2 + max(qz, 0.0) ** 2)
+        d = outside + min(max(qx, max(qy, qz)), 0.0) - rounding
+    elif shape == 2:  # capped cone: bottom radius a, top radius b, half-height c
+        a, b, c = max(a - rounding, 0.0), max(b - rounding, 0.0), c - rounding
+        q = math.sqrt(x * x + y * y)
+        cap_x = q - min(q, a if z < 0.0 else b)
+        cap_z = abs(z) - c
+        kx, kz = b - a, 2.0 * c
+        along = ((b - q) * kx + (c - z) * kz) / (kx * kx + kz * kz)
+        along = min(max(along, 0.0), 1.0)
+        side_x, side_z = q - b + kx * along, z - c + kz * along
+        inside = side_x < 0.0 and cap_z < 0.0
+        d = math.sqrt(min(cap_x * cap_x + cap_z * cap_z, side_x * side_x + side_z * side_z))
+        d = (-d if inside else d) - rounding
+    elif shape == 3:  # torus
+        q = math.sqrt(x * x + y * y) - a
+        d = math.sqrt(q * q + z * z) - b
+    elif shape == 4:  # tube
+        qx, qz = abs(math.sqrt(x * x + y * y) - a) - b, abs(z) - c
+        d = math.sqrt(max(qx, 0.0) ** 2 + max(qz, 0.0) ** 2) + min(max(qx, qz), 0.0)
+    else:  # gable: a triangle in (y, z) drawn out along x
+        py_ = abs(y)
+        slope = math.sqrt(4.0 * c * c + b * b)
+        t = min(max(((py_ - b) * -b + (z + c) * 2.0 * c) / (slope * slope), 0.0), 1.0)
+        ex, ez = py_ - (b - b * t), z - (-c + 2.0 * c * t)
+        edge = math.sqrt(ex * ex + ez * ez)
+        bx, bz = py_ - min(py_, b), z + c
+        base = math.sqrt(bx * bx + bz * bz)
+        tri = min(edge, base)
+        if z > -c and (py_ - b) * 2.0 * c + (z + c) * b < 0.0:
+            tri = -tri
+        qx = abs(x) - a
+        d = math.sqrt(max(qx, 0.0) ** 2 + max(tri, 0.0) ** 2) + min(max(qx, tri), 0.0)
+    return d, x, y, z
+
+
+@numba.njit(cache=True, fastmath=True)
+def _paint(row, x, y, z):
+    """Whether the pattern covers this point of a part, given in the part's frame."""
+    pattern = int(row[20])
+    if pattern == 2:
+        return math.sin(z / row[15] * 8.0) > 0.1
+    if pattern == 1:
+        # Spots sit at Fibonacci points of the sphere of directions, so they need no texture coordinates.
+        sx, sy, sz = x / row[13], y / max(row[14], 0.6 * row[13]), z / row[15]
+        norm = max(math.sqrt(sx * sx + sy * sy + sz * sz), 1e-6)
+        for k in range(28):
+            uz = 1.0 - (2.0 * k + 1.0) / 28.0
+            r = math.sqrt(1.0 - uz * uz)
+            phi = 2.3999632 * k
+            if (r * math.cos(phi) * sx + r * math.sin(phi) * sy + uz * sz) / norm > 0.968:
+                return True
+    return False
+
+
+@numba.njit(cache=True, fastmath=True)
+def _nearest(parts, first, last, px, py, pz):
+    best, which = 1e9, first
+    for i in range(first, last):
+        row = parts[i]
+        dx, dy, dz = px - row[1], py - row[2], pz - row[3]
+        # A part whose bounding sphere is farther than the best so far cannot be nearer.
+        reach = best + row[24]
+        if best < 1e8 and reach > 0.0 and dx * dx + dy * dy + dz * dz > reach * reach:
+            continue
+        d = _distance(row, px, py, pz)[0]
+        if d < best:
+            best, which = d, i
+    return best, which
+
+
+@numba.njit(cache=True, fastmath=True)
+def _normal(row, px, py, pz):
+    e = 1e-3
+    a = _distance(row, px + e, py - e, pz - e)[0]
+    b = _distance(row, px - e, py - e, pz + e)[0]
+    c = _distance(row, px - e, py + e, pz - e)[0]
+    d = _distance(row, px + e, py + e, pz + e)[0]
+    nx, ny, nz = a - b - c + d, -a - b + c + d, -a + b - c + d
+    norm = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-9)
+    return nx / norm, ny / norm, nz / norm
+
+
+@numba.njit(cache=True, fastmath=True, parallel=True)
+def trace(parts, starts, centres, rotation, focal, supersample, out):
+    """Fill `out` [M, H, W, 8]: premultiplied rgb, alpha, depth, premultiplied normal."""
+    count, height, width = out.shape[0], out.shape[1], out.shape[2]
+    rays = supersample * supersample
+    for job in numba.prange(count * height):
+        m, v = job // height, job % height
+        first, last = starts[m], starts[m + 1]
+        ox, oy, oz = centres[m, 0], centres[m, 1], centres[m, 2]
+        rot, f = rotation[m], focal[m]
+        for u in range(width):
+            r = g = b = hits = depth = sum_x = sum_y = sum_z = 0.0
+            for k in range(rays):
+                sx = u + (k % supersample + 0.5) / supersample - 0.5 * width
+                sy = v + (k // supersample + 0.5) / supersample - 0.5 * height
+                cx, cy = sx / f, sy / f
+                scale = 1.0 / math.sqrt(cx * cx + cy * cy + 1.0)
+                dx = (rot[0, 0] * cx + rot[1, 0] * cy + rot[2, 0]) * scale
+                dy = (rot[0, 1] * cx + rot[1, 1] * cy + rot[2, 1]) * scale
+                dz = (rot[0, 2] * cx + rot[1, 2] * cy + rot[2, 2]) * scale
+                along = -(ox * dx + oy * dy + oz * dz)
+                disc = along * along - (ox * ox + oy * oy + oz * oz) + 1.0
+                if disc <= 0.0:
+                    continue
+                t, end = along - math.sqrt(disc), along + math.sqrt(disc)
+                hit, which = False, first
+                for _ in range(MAX_STEPS):
+                    d, which = _nearest(parts, first, last, ox + t * dx, oy + t * dy, oz + t * dz)
+                    if d < HIT:
+                        hit = True
+                        break
+                    t += 0.95 * d
+                    if t > end:
+                        break
+                if not hit:
+                    continue
+                px, py, pz = ox + t * dx, oy + t * dy, oz + t * dz
+                row = parts[which]
+                nx, ny, nz = _normal(row, px, py, pz)
+                _, lx, ly, lz = _distance(row, px, py, pz)
+                base = 21 if _paint(row, lx, ly, lz) else 17
+                diffuse = max(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0.0)
+                shade = min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0)
+                r += row[base] * shade
+                g += row[base + 1] * shade
+                b += row[base + 2] * shade
+                hits += 1.0
+                depth += t * scale
+                sum_x += nx
+                sum_y += ny
+                sum_z += nz
+            if hits > 0.0:
+                pixel = out[m, v, u]
+                pixel[0], pixel[1], pixel[2], pixel[3] = r / rays, g / rays, b / rays, hits / rays
+                pixel[4] = depth / hits
+                pixel[5], pixel[6], pixel[7] = sum_x / rays, sum_y / rays, sum_z / rays

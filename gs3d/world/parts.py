@@ -1,0 +1,124 @@
+"""The solids that objects are made of, and their row layout for the renderer.
+
+A part lives in its own frame: centre at the origin, axis along z; it is turned by `rotation`, then moved to `centre`.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+ELLIPSOID, BOX, CONE, TORUS, TUBE, GABLE = range(6)
+PLAIN, SPOTS, STRIPES = range(3)
+ROW = 26  # floats a part takes in the table that the renderer reads
+
+Vec = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One solid with one paint."""
+
+    shape: int
+    size: tuple[float, float, float]
+    """ellipsoid and box: half-extents; cone: bottom radius, top radius, half-height; torus: ring radius, tube radius, unused;
+    tube: mean radius, half-thickness, half-height; gable: half-depth (x), half-width (y), half-height (z)."""
+    centre: Vec
+    paint: str
+    """A colour word, or "main" / "accent" for the colours of the caption."""
+    rotation: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    rounding: float = 0.0
+    patterned: bool = False
+    """Whether the caption's spots or stripes appear on it."""
+
+    def moved(self, offset: np.ndarray, scale: float) -> "Part":
+        """The part after x → (x + offset) · scale."""
+        centre = tuple(float(v) for v in (np.asarray(self.centre) + offset) * scale)
+        return replace(self, centre=centre, size=tuple(s * scale for s in self.size), rounding=self.rounding * scale)
+
+
+def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
+    """Rotation matrix about one axis, rows as tuples."""
+    c, s = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
+    return {
+        "x": ((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)),
+        "y": ((c, 0.0, s), (0.0, 1.0, 0.0), (-s, 0.0, c)),
+        "z": ((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0)),
+    }[axis]
+
+
+def ball(centre: Vec, radius: float | Vec, paint: str, **more) -> Part:
+    """A sphere, or an ellipsoid with three half-axes."""
+    size = radius if isinstance(radius, tuple) else (radius, radius, radius)
+    return Part(ELLIPSOID, size, centre, paint, **more)
+
+
+def box(centre: Vec, half: Vec, paint: str, **more) -> Part:
+    return Part(BOX, half, centre, paint, **more)
+
+
+def cone(centre: Vec, bottom: float, top: float, half_height: float, paint: str, **more) -> Part:
+    """A capped cone along z; a cylinder where both radii agree."""
+    return Part(CONE, (bottom, top, half_height), centre, paint, **more)
+
+
+def torus(centre: Vec, ring: float, tube_radius: float, paint: str, **more) -> Part:
+    return Part(TORUS, (ring, tube_radius, 0.0), centre, paint, **more)
+
+
+def tube(centre: Vec, radius: float, half_thickness: float, half_height: float, paint: str, **more) -> Part:
+    """A pipe wall along z, open at both ends."""
+    return Part(TUBE, (radius, half_thickness, half_height), centre, paint, **more)
+
+
+def gable(centre: Vec, half: Vec, paint: str, **more) -> Part:
+    """A roof: a triangle in (y, z) with its ridge up, drawn out along x."""
+    return Part(GABLE, half, centre, paint, **more)
+
+
+_CIRCLE = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], 1)
+
+
+def _outline(part: Part) -> np.ndarray:
+    """Points on the hull of a part in the world, [n, 3], dense enough to frame an object with."""
+    a, b, c = part.size
+    if part.shape == ELLIPSOID:
+        polar = np.linspace(0, np.pi, 9)
+        ring = np.concatenate([np.c_[_CIRCLE * np.sin(p), np.full(16, np.cos(p))] for p in polar])
+        local = ring * (a, b, c)
+    elif part.shape in (BOX, GABLE):
+        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+        if part.shape == GABLE:
+            corners[corners[:, 2] > 0, 1] = 0
+        local = corners * (a, b, c)
+    else:
+        low, high, z = {CONE: (a, b, c), TORUS: (a + b, a + b, b), TUBE: (a + b, a + b, c)}[part.shape]
+        local = np.concatenate([np.c_[_CIRCLE * low, np.full(16, -z)], np.c_[_CIRCLE * high, np.full(16, z)]])
+    return local @ np.asarray(part.rotation).T + part.centre
+
+
+def fit_unit_sphere(parts: list[Part], radius: float = 0.97) -> list[Part]:
+    """The same object centred on its bounding box and scaled to touch the sphere of `radius` around the origin."""
+    points = np.concatenate([_outline(p) for p in parts])
+    centre = (points.min(0) + points.max(0)) / 2
+    scale = radius / np.linalg.norm(points - centre, axis=1).max()
+    return [p.moved(-centre, float(scale)) for p in parts]
+
+
+def table(parts: list[Part], colours: dict[str, Vec], pattern: int, pattern_rgb: Vec) -> np.ndarray:
+    """Parts as the renderer reads them, [P, ROW] float32.
+
+    Columns: 0 shape, 1:4 centre, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 colour, 20 pattern, 21:24 pattern colour,
+    24 bounding radius around the centre, 25 unused.
+    """
+    rows = np.zeros((len(parts), ROW), np.float32)
+    for row, part in zip(rows, parts, strict=True):
+        row[0] = part.shape
+        row[1:4] = part.centre
+        row[4:13] = np.asarray(part.rotation).ravel()
+        row[13:16] = part.size
+        row[16] = part.rounding
+        row[17:20] = colours[part.paint]
+        row[20] = pattern if part.patterned else PLAIN
+        row[21:24] = pattern_rgb
+        row[24] = np.linalg.norm(_outline(part) - part.centre, axis=1).max() * 1.03
+    return rows

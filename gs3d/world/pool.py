@@ -1,0 +1,88 @@
+"""A pool of rendered samples on disk, in shards, for training priors and recognisers.
+
+Shard k is a function of (seed, k) alone. Pictures keep their alpha, so that every epoch can put them on other backgrounds.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gs3d.core.cameras import CameraConfig, sample_cameras, view_words
+from gs3d.core.rng import derive_seed, generator
+from gs3d.core.schedules import Steps
+from gs3d.world.captions import PREFIXES, with_view
+from gs3d.world.render import render
+from gs3d.world.sample import sample
+
+SHARD = 2048
+VIEWS = 4  # pictures of one object: making it costs as much as drawing it once
+
+
+def write_shard(folder: Path, seed: int, index: int, size_px: int = 64) -> Path:
+    """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json."""
+    path = folder / f"shard_{index:05d}.npy"
+    if path.exists() and path.with_suffix(".json").exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(derive_seed(seed, "world shard", index))
+    objects = [sample(rng) for _ in range(SHARD // VIEWS)]
+    config = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (size_px,)))
+    cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index))
+    owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(np.repeat(np.arange(len(objects)), VIEWS))
+    pictures = render([objects[i].parts for i in owner], cameras)
+    rgba = np.concatenate([pictures.rgb, pictures.alpha[..., None]], axis=-1)
+    labels = [
+        {**{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")}, "view": view}
+        for i, view in zip(owner, view_words(cameras), strict=True)
+    ]
+    _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
+    _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))
+    return path
+
+
+def _write(path: Path, write) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    with open(temporary, "wb") as f:
+        write(f)
+    os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The shards of a folder, read through memory maps."""
+
+    images: list[np.ndarray]
+    labels: list[dict]
+
+    @staticmethod
+    def open(folder: Path) -> "Pool":
+        paths = sorted(folder.glob("shard_*.npy"))
+        if not paths:
+            raise FileNotFoundError(f"no shards in {folder}: render some first (scripts/render_world.py)")
+        labels = [row for p in paths for row in json.loads(p.with_suffix(".json").read_text())]
+        return Pool([np.load(p, mmap_mode="r") for p in paths], labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rgba(self, indices: np.ndarray) -> np.ndarray:
+        """[n, H, W, 4] float32 in [0, 1], colours premultiplied."""
+        return np.stack([self.images[i // SHARD][i % SHARD] for i in indices]).astype(np.float32) / 255
+
+
+def random_background(rng: np.random.Generator, count: int) -> np.ndarray:
+    """[count, 3] solid backgrounds: half of them grey, since that is what a render is mostly set against."""
+    colour = rng.random((count, 3))
+    grey = np.repeat(rng.random((count, 1)), 3, axis=1)
+    return np.where(rng.random((count, 1)) < 0.5, grey, colour).astype(np.float32)
+
+
+def random_caption(rng: np.random.Generator, label: dict) -> str:
+    """The caption as people might type it: a prefix a third of the time, the view word most of the time."""
+    text = label["caption"]
+    if rng.random() < 1 / 3:
+        text = f"{rng.choice(PREFIXES)} {text}"
+    return with_view(text, label["view"] if rng.random() < 0.85 else None)

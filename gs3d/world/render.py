@@ -1,0 +1,48 @@
+"""A sphere tracer for the world, in numba: colour, alpha, depth and normals of many objects at once."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from gs3d.core.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """M renders without a background: composite as `rgb + (1 − alpha) · background`."""
+
+    rgb: np.ndarray
+    """[M, H, W, 3] float32, premultiplied by alpha."""
+    alpha: np.ndarray
+    """[M, H, W] coverage."""
+    depth: np.ndarray
+    """[M, H, W] mean z-depth of what is hit, 0 elsewhere."""
+    normal: np.ndarray
+    """[M, H, W, 3] world-space, premultiplied by alpha."""
+
+    def over(self, background: np.ndarray) -> np.ndarray:
+        """[M, H, W, 3] in [0, 1] over one colour [3] or one a picture [M, 3]."""
+        background = np.broadcast_to(np.asarray(background, np.float32), (len(self.rgb), 3))
+        return self.rgb + (1 - self.alpha[..., None]) * background[:, None, None, :]
+
+
+def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2) -> Pictures:
+    """Render object `tables[i]` ([P, ROW] each) with camera i; `supersample`² rays a pixel."""
+    if len(tables) != len(cameras):
+        raise ValueError(f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras")
+    starts = np.cumsum([0] + [len(t) for t in tables]).astype(np.int64)
+    matrices = cameras.world_to_camera.numpy()
+    centres = cameras.centres.numpy().astype(np.float32)
+    focal = cameras.intrinsics[:, 0, 0].numpy().astype(np.float32)
+    rotation = np.ascontiguousarray(matrices[:, :3, :3], np.float32)
+    out = np.zeros((len(tables), cameras.height, cameras.width, 8), np.float32)
+    _kernel()(np.concatenate(tables), starts, centres, rotation, focal, supersample, out)
+    return Pictures(out[..., :3], out[..., 3], out[..., 4], out[..., 5:8])
+
+
+@cache
+def _kernel():
+    from gs3d.world._tracer import trace
+
+    return trace

@@ -1,0 +1,32 @@
+"""Render a pool of world samples: `python scripts/render_world.py --out runs/pool --images 65536`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from gs3d.world.pool import SHARD, write_shard
+
+
+@dataclass(frozen=True)
+class Args:
+    out: Path
+    """Folder of the shards; those already there are kept."""
+    images: int = 65536
+    """Pictures in all, rounded up to whole shards."""
+    seed: int = 1
+    """Seed of the pool. The recogniser is trained on another one than the prior."""
+
+
+def main(args: Args) -> None:
+    count = -(-args.images // SHARD)
+    start = time.monotonic()
+    for index in range(count):
+        write_shard(args.out, args.seed, index)
+        rate = (index + 1) * SHARD / (time.monotonic() - start)
+        print(f"shard {index + 1}/{count}  {rate:.0f} images/s", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

@@ -1,0 +1,8 @@
+"""Train the built-in prior: `python scripts/train_builtin_prior.py --pool runs/pool --out runs/prior`. The same command resumes."""
+
+import tyro
+
+from gs3d.training.fit_prior import FitConfig, fit
+
+if __name__ == "__main__":
+    fit(tyro.cli(FitConfig))

@@ -1,0 +1,10 @@
+"""Train the recogniser: `python scripts/train_recogniser.py --pool runs/recogniser/pool --out runs/recogniser`. The same command resumes."""
+
+import json
+
+import tyro
+
+from gs3d.evaluation.fit_recogniser import FitConfig, fit
+
+if __name__ == "__main__":
+    print(json.dumps(fit(tyro.cli(FitConfig)), indent=2))

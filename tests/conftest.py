@@ -1,0 +1,141 @@
+"""Tiny, untrained models in the layouts of real ones, made once a session: a Stable Diffusion pipeline and a built-in prior."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+SD_BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+
+
+def write_clip_tokenizer(folder: Path, max_length: int = 16) -> int:
+    """A CLIP tokenizer of single letters and a few merges, as the files a model repository holds. Returns the size of its vocabulary."""
+    letters = "!abcdefghijklmnopqrstuvwxyz0123456789,.'-"
+    merges = ["r e", "re d</w>", "v i", "vi e", "vie w</w>", "c a"]
+    tokens = [*letters, *(c + "</w>" for c in letters), *(m.replace(" ", "") for m in merges), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "!"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    config = {**special, "model_max_length": max_length, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return len(tokens)
+
+
+def write_tiny_sd(folder: Path, prediction_type: str = "epsilon", variant: str | None = None) -> Path:
+    """Stable Diffusion's parts, 16² pixels, 8² latents, a few thousand weights."""
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=2,
+            norm_num_groups=8,
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=16,
+        )
+        size = write_clip_tokenizer(folder / "tokenizer")
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=size,
+                hidden_size=16,
+                intermediate_size=32,
+                projection_dim=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=16,
+                bos_token_id=size - 2,
+                eos_token_id=size - 1,
+                pad_token_id=0,
+            )
+        )
+    for part, model in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
+        model.save_pretrained(folder / part, variant=variant)
+    DDIMScheduler(**SD_BETAS, prediction_type=prediction_type, clip_sample=False).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "README.md").write_text("---\nlicense: openrail++\ntags:\n- tiny\n---\n# A tiny model\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_tiny_sd():
+    """`write_tiny_sd`, for tests that need another variant of it."""
+    return write_tiny_sd
+
+
+@pytest.fixture(scope="session")
+def tiny_sd_folder(tmp_path_factory) -> Path:
+    """A Stable Diffusion model folder, ε-prediction."""
+    return write_tiny_sd(tmp_path_factory.mktemp("tiny_sd") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tiny_sd_folder):
+    """The `LatentPrior` of `tiny_sd_folder`, on the CPU. Shared: do not free its text encoder."""
+    from gs3d.priors import load
+
+    return load(tiny_sd_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_builtin_folder(tmp_path_factory) -> Path:
+    """The built-in prior's layout and vocabulary with a small untrained U-Net: 32² pixels, 12 channels at 16²."""
+    from diffusers import UNet2DConditionModel
+
+    from gs3d.priors import builtin
+    from gs3d.world.captions import vocabulary_words
+
+    folder = tmp_path_factory.mktemp("tiny_builtin") / "model"
+    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            in_channels=12,
+            out_channels=12,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=96,
+            attention_head_dim=2,
+            norm_num_groups=8,
+        )
+        builtin.save(folder, unet, builtin.new_text_encoder(tokenizer), tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_builtin(tiny_builtin_folder):
+    """The `PixelPrior` of `tiny_builtin_folder`, on the CPU. Shared: do not free its text encoder."""
+    from gs3d.priors import load
+
+    return load(tiny_builtin_folder, "cpu")

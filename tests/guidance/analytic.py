@@ -1,0 +1,44 @@
+"""Priors whose denoiser is known in closed form."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs3d.priors.base import Condition
+from gs3d.priors.scalings import VpTable
+
+TABLE = VpTable.scaled_linear()
+CONDITION = Condition(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Data are a mixture of Gaussians N(m_k, s²) with equal weights, on [C, h, w]; one component is a plain Gaussian."""
+
+    means: Tensor
+    """[K, C, h, w]."""
+    s: float
+    name: str = "mixture"
+    image_size: int = 2
+
+    def sigma(self, t: float) -> float:
+        return TABLE.sigma(t)
+
+    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        variance = self.s**2 + sigma[:, None] ** 2
+        distance = (z[:, None] - self.means[None]).flatten(2).square().sum(2)  # [B, K]
+        weight = torch.softmax(-distance / (2 * variance), dim=1)[:, :, None, None, None]
+        shrink = (self.s**2 / variance)[:, :, None, None, None]
+        return (weight * (self.means[None] + shrink * (z[:, None] - self.means[None]))).sum(1)
+
+
+def condition(batch: int) -> Condition:
+    return Condition(CONDITION.text.expand(batch, -1, -1), CONDITION.negative.expand(batch, -1, -1))
+
+
+def descend(prior, loss, z0: Tensor, steps: int, rate: float, seed: int = 0) -> Tensor:
+    """Plain gradient descent on z0 along the loss's gradient, progress from 0 to 1."""
+    for step in range(steps):
+        z0 = z0 - rate * loss(prior, condition(len(z0)), z0, step / steps, seed, step).grad
+    return z0

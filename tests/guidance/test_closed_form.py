@@ -1,0 +1,147 @@
+"""CDS and SDS on priors whose answer is known."""
+
+import pytest
+import torch
+
+from gs3d.core import rng
+from gs3d.core.schedules import Ramp
+from gs3d.guidance import Cds, Sds
+from gs3d.guidance.common import clamped, weight_of
+from gs3d.priors.base import epsilon, guided
+from tests.guidance.analytic import TABLE, Mixture, condition, descend
+
+SHAPE = (3, 2, 2)
+PLAIN = Ramp(1.0, 1.0)
+
+
+def gaussian(s=0.5):
+    return Mixture(torch.full((1, *SHAPE), 0.3), s)
+
+
+def modes():
+    return Mixture(torch.stack([torch.full(SHAPE, -1.0), torch.full(SHAPE, 1.0)]), 0.1)
+
+
+@pytest.mark.parametrize("prior", [gaussian(), modes()])
+def test_identity_sigma2_times_epsilon_difference_is_the_difference_of_denoised(prior):
+    # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1).
+    z0, noise = torch.randn(5, *SHAPE), torch.randn(SHAPE)
+    s1, s2 = 2.0, 1.2
+    x1 = z0 + s1 * noise
+    d1 = guided(prior, x1, s1, condition(5), 1.0)
+    e1 = epsilon(x1, d1, s1)
+    x2 = x1 + (s2 - s1) * e1
+    d2 = guided(prior, x2, s2, condition(5), 1.0)
+    torch.testing.assert_close(d1 - d2, s2 * (epsilon(x2, d2, s2) - e1), atol=1e-5, rtol=1e-5)
+
+
+def test_cds_gradient_is_the_closed_form_on_a_gaussian():
+    prior, cds = gaussian(s=0.5), Cds(cfg=PLAIN)
+    z0 = torch.randn(4, *SHAPE)
+    out = cds(prior, condition(4), z0, 0.4, 3, 7)
+    t2, t1 = cds.times(0.4, 3, 7)
+    s1, s2, s = prior.sigma(t1), prior.sigma(t2), prior.s
+    x1 = z0 + s1 * rng.normal(SHAPE, 3, "fixed noise")
+    e1 = s1 / (s**2 + s1**2) * (x1 - 0.3)  # ε̂ = (x − D)/σ with D = m + s²/(s²+σ²)(x − m)
+    x2 = x1 + (s2 - s1) * e1
+    e2 = s2 / (s**2 + s2**2) * (x2 - 0.3)
+    torch.testing.assert_close(out.grad, e1 - e2, atol=1e-5, rtol=1e-4)
+
+
+def test_cds_runs_to_the_mode_and_its_opposite_runs_away():
+    prior, cds = gaussian(s=0.3), Cds(cfg=PLAIN, t=Ramp(0.7, 0.02, "sqrt"), delta=(0.1, 0.1))
+    z0 = torch.randn(4, *SHAPE) * 2
+    there = descend(prior, cds, z0, 2000, 0.2)
+    # What is left of the noise is that of the last times, σ(0.12); see the fixed point below.
+    left = TABLE.sigma(0.12) * rng.normal(SHAPE, 0, "fixed noise")
+    assert (there - (0.3 - left)).abs().max() < 0.05
+    away = descend(prior, lambda *a: type("Out", (), {"grad": -cds(*a).grad}), z0, 400, 0.2)
+    assert (away - 0.3).abs().mean() > 2 * (z0 - 0.3).abs().mean()
+
+
+def test_cds_at_a_constant_time_settles_on_the_mode_less_the_noise():
+    # The fixed point of e1 = e2 on a Gaussian is x1 = m, hence z0 = m − σ1·ε* (paper.md, "The sign").
+    prior = gaussian(s=0.5)
+    cds = Cds(cfg=PLAIN, t=Ramp(0.3, 0.3), delta=(0.1, 0.1))
+    z0 = descend(prior, cds, torch.randn(1, *SHAPE), 3000, 0.5)
+    expected = 0.3 - TABLE.sigma(0.4) * rng.normal(SHAPE, 0, "fixed noise")
+    torch.testing.assert_close(z0[0], expected, atol=2e-2, rtol=0)
+
+
+def test_views_that_share_the_noise_stay_together_and_with_noise_of_their_own_they_part():
+    # The paper's reason for one ε*: one trajectory for all views, and so one target.
+    ends = {fixed: descend(modes(), Cds(cfg=PLAIN, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3) for fixed in (True, False)}
+    spread = {fixed: (end - end.mean(0)).abs().mean() for fixed, end in ends.items()}
+    assert spread[True] < 1e-6 and spread[False] > 0.1
+
+
+def test_sds_fixed_point_on_a_gaussian_is_its_mean():
+    prior = gaussian(s=0.5)
+    z0 = descend(prior, Sds(cfg=PLAIN, weight="one"), torch.randn(64, *SHAPE) * 2, 600, 0.1)
+    assert (z0.mean() - 0.3).abs() < 0.05
+
+
+def test_sds_annealed_time_follows_the_ramp_and_random_time_stays_inside_it():
+    annealed = Sds(t=Ramp(0.9, 0.1), random_t=False)
+    assert annealed.time(0.5, 0, 0) == pytest.approx(0.5)
+    drawn = [Sds(t=Ramp(0.9, 0.1)).time(0.5, 0, step) for step in range(300)]
+    assert 0.1 <= min(drawn) < 0.15 and 0.85 < max(drawn) <= 0.9
+
+
+def test_sds_fixed_noise_repeats_and_fresh_noise_does_not():
+    prior, z0 = gaussian(), torch.randn(2, *SHAPE)
+    grads = {}
+    for fixed in (True, False):
+        sds = Sds(cfg=PLAIN, fixed_noise=fixed, random_t=False)
+        grads[fixed] = [sds(prior, condition(2), z0, 0.5, 0, step).grad for step in (1, 2)]
+    assert torch.equal(*grads[True]) and not torch.allclose(*grads[False])
+
+
+def test_cds_times_follow_the_paper():
+    cds = Cds()
+    for step in range(200):
+        t2, t1 = cds.times(step / 200, 0, step)
+        assert t2 == pytest.approx(0.7 - 0.6 * (step / 200) ** 0.5)
+        assert t2 + 0.1 <= t1 <= t2 + 0.2
+    random = [Cds(random_t=True).times(0.0, 0, step)[0] for step in range(300)]
+    assert 0.1 <= min(random) < 0.15 and 0.65 < max(random) <= 0.7
+
+
+def ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
+    """The end of the probability-flow ODE from σ_max·ε*, by fine Euler steps; a sample of the data."""
+    sigmas = torch.logspace(torch.tensor(sigma_max).log10(), torch.tensor(sigma_min).log10(), steps).tolist()
+    x = sigma_max * noise
+    for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
+        d = guided(prior, x, high, condition(1), 1.0)
+        x = x + (low - high) * epsilon(x, d, high)
+    return x
+
+
+def test_theorem_1_error_shrinks_in_proportion_to_the_step_of_the_ode():
+    # ‖x − x*‖ = O(Δ): a picture consistent along Euler steps (Eq. 17) of length Δ ends within O(Δ) of the sample x* of the exact
+    # ODE, so steps of half the length must leave half the error. Seen on a mixture, whose ODE is not linear.
+    prior, noise = Mixture(torch.stack([torch.full(SHAPE, -0.6), torch.full(SHAPE, 0.8)]), 0.4), rng.normal((1, *SHAPE), 5, "noise")
+    exact = ode_sample(prior, noise, 3.0)
+    errors = []
+    for steps in (16, 32, 64, 128):
+        errors.append((ode_sample(prior, noise, 3.0, steps=steps) - exact).norm().item())
+    slopes = [errors[i] / errors[i + 1] for i in range(3)]
+    assert all(1.6 < s < 2.6 for s in slopes), slopes
+
+
+@pytest.mark.parametrize("kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)])
+def test_weights(kind, sigma, expected):
+    assert weight_of(kind, sigma) == pytest.approx(expected)
+
+
+def test_clamp_is_element_wise_and_follows_its_ramp():
+    grad = torch.tensor([-9.0, 0.5, 9.0])
+    assert clamped(grad, Ramp(2.0, 8.0), 0.5).tolist() == [-5.0, 0.5, 5.0]
+    assert clamped(grad, None, 0.5) is grad
+
+
+def test_losses_give_no_gradient_to_the_prior_input():
+    z0 = torch.randn(2, *SHAPE, requires_grad=True)
+    for loss in (Cds(), Sds()):
+        out = loss(gaussian(), condition(2), z0, 0.1, 0, 0)
+        assert not out.grad.requires_grad and not out.target.requires_grad

@@ -1,0 +1,116 @@
+"""The built-in prior's layout, saved as training saves it and loaded as a user loads it."""
+
+import pytest
+import torch
+
+from gs3d.core import rng
+from gs3d.core.errors import UserError
+from gs3d.priors import builtin, components, load
+from gs3d.priors.pictures import to_network
+from gs3d.priors.pixel import PixelPrior
+from gs3d.training import fit_prior
+
+
+def test_shapes(tiny_builtin):
+    assert isinstance(tiny_builtin, PixelPrior)
+    assert (tiny_builtin.image_size, tiny_builtin.latent_shape, tiny_builtin.patch) == (32, (12, 16, 16), 2)
+    assert tiny_builtin.embed(["a red car", ""]).shape == (2, builtin.MAX_TOKENS, 96)
+
+
+def test_encode_keeps_norms_and_decode_inverts_it(tiny_builtin):
+    rgb = torch.rand(3, 32, 32, 3, generator=rng.generator(0, "pictures"))
+    z = tiny_builtin.encode(rgb)
+    assert z.shape == (3, 12, 16, 16) and z.dtype == torch.float32
+    torch.testing.assert_close(z.flatten(1).norm(dim=1), (2 * rgb - 1).flatten(1).norm(dim=1))
+    torch.testing.assert_close(tiny_builtin.decode(z), rgb)
+    assert float(tiny_builtin.decode(10 * z).max()) == 1.0
+
+
+def test_encode_is_the_map_of_training(tiny_builtin):
+    rgb = torch.rand(2, 32, 32, 3)
+    torch.testing.assert_close(tiny_builtin.encode(rgb), fit_prior.to_depth(rgb), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 96])
+def test_gradient_flows_through_encode(tiny_builtin, size):
+    rgb = torch.rand(2, size, size, 3, requires_grad=True)
+    tiny_builtin.encode(rgb).sum().backward()
+    # The weights of every resizing sum to one output pixel a pixel, and 2x − 1 doubles.
+    assert float(rgb.grad.sum()) == pytest.approx(2 * rgb.numel() * (32 / size) ** 2, rel=1e-3)
+    assert bool((rgb.grad != 0).all())
+
+
+def test_shrinking_is_antialiased():
+    """A fine checkerboard becomes grey, not stripes."""
+    board = ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float()[None, :, :, None].expand(1, -1, -1, 3)
+    assert float(to_network(board, 16)[:, :, 2:-2, 2:-2].abs().max()) < 0.05
+
+
+def test_pictures_that_are_not_square_are_refused(tiny_builtin):
+    with pytest.raises(ValueError) as error:
+        tiny_builtin.encode(torch.zeros(1, 32, 48, 3))
+    assert str(error.value) == "encode: expected square pictures [B, H, H, 3], got [1, 32, 48, 3]"
+
+
+def test_denoise_agrees_with_the_model_in_training(tiny_builtin, tiny_builtin_folder):
+    """Same weights, same tokens, through the class that trains them: equal but for the float16 that files hold."""
+    source = components.Source("again", tiny_builtin_folder)
+    parts = components.read(source, torch.device("cpu"), torch.float32, torch.float32)
+    trainer = fit_prior.Denoiser(parts.unet, parts.text.model)
+    prompts = ["a red mushroom with white spots, front view", ""]
+    tokens = parts.text.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    sigma = torch.tensor([0.05, 3.0])
+    z = rng.normal((2, 12, 16, 16), 0, "z")
+    with torch.no_grad():
+        expected = trainer(z, sigma, tokens)
+    got = tiny_builtin.denoise(z, sigma, tiny_builtin.embed(prompts))
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(got, z, atol=1e-2)
+
+
+def test_saving_costs_float16_rounding_only(tmp_path):
+    from gs3d.world.captions import vocabulary_words
+
+    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet, text_encoder = builtin.new_unet(), builtin.new_text_encoder(tokenizer)
+    builtin.save(tmp_path / "model", unet, text_encoder, tokenizer)
+    assert next(unet.parameters()).dtype == torch.float32  # training goes on with what it had
+    prior = load(tmp_path / "model", "cpu")
+    assert prior.latent_shape == (12, 32, 32) and prior.image_size == builtin.IMAGE_SIZE
+    tokens = tokenizer(["a blue car"], padding="max_length", return_tensors="pt").input_ids
+    z, sigma = rng.normal((1, 12, 32, 32), 0, "z"), torch.tensor([0.7])
+    with torch.no_grad():
+        expected = fit_prior.Denoiser(unet, text_encoder).eval()(z, sigma, tokens)
+    got = prior.denoise(z, sigma, prior.embed(["a blue car"]))
+    assert float((got - expected).norm() / expected.norm()) < 2e-3
+
+
+def test_denoise_is_float32_outside_and_takes_no_gradient(tiny_builtin):
+    z = torch.randn(1, 12, 16, 16, requires_grad=True)
+    out = tiny_builtin.denoise(z, torch.tensor([1.0], dtype=torch.float64), tiny_builtin.embed(["a car"]))
+    assert out.dtype == torch.float32 and not out.requires_grad
+
+
+def test_weights_are_frozen(tiny_builtin):
+    models = (tiny_builtin.network.unet, tiny_builtin.text.model)
+    assert not any(p.requires_grad for model in models for p in model.parameters())
+    assert not any(model.training for model in models)
+
+
+def test_channels_that_are_no_patch_are_refused(tiny_builtin):
+    unet = tiny_builtin.network.unet
+    config = type("Config", (), {"in_channels": 9, "out_channels": 9, "sample_size": 16})
+    parts = components.Components(
+        source=components.Source("odd", tiny_builtin.source.folder),
+        unet=type("Unet", (), {"config": config, "dtype": unet.dtype}),
+        vae=None,
+        text=tiny_builtin.text,
+        scaling=tiny_builtin.network.scaling,
+    )
+    with pytest.raises(UserError) as error:
+        PixelPrior.of(parts)
+    assert str(error.value) == (
+        "prior odd: a U-Net without a VAE must take and give 3·p² channels at a square size, got 9 in, 9 out, size 16"
+    )

@@ -1,0 +1,127 @@
+"""From what is typed to what the prior is asked."""
+
+import math
+
+import pytest
+import torch
+
+from gs3d.core.cameras import VIEW_WORDS, orbit
+from gs3d.core.errors import UserError
+from gs3d.priors import prompts
+from gs3d.priors.prompts import ViewPrompts, check_prompt, fitted, unknown_words, vocabulary
+from gs3d.world import captions
+
+PROMPT = "a red mushroom with white spots"
+
+
+def cameras(azimuth_deg, elevation_deg=15.0):
+    azimuth = torch.tensor([math.radians(a) for a in azimuth_deg])
+    return orbit(
+        azimuth, torch.full_like(azimuth, math.radians(elevation_deg)), torch.full_like(azimuth, 3.0), torch.ones_like(azimuth), 8, 8
+    )
+
+
+def test_each_view_gets_its_direction(tiny_builtin):
+    views = ViewPrompts.of(tiny_builtin, PROMPT)
+    assert views.warnings == () and views.prompt == PROMPT
+    condition = views.at(cameras([0, 44, 46, 90, 134, 136, 180, -90, -140, -30]))
+    expected = ["front", "front", "side", "side", "side", "back", "back", "side", "back", "front"]
+    assert condition.text.shape == condition.negative.shape == (10, 20, 96)
+    torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {word} view" for word in expected]))
+    torch.testing.assert_close(condition.negative[7], tiny_builtin.embed([""])[0])
+
+
+def test_from_above(tiny_builtin):
+    views = ViewPrompts.of(tiny_builtin, PROMPT)
+    torch.testing.assert_close(views.at(cameras([0, 170], 75)).text, tiny_builtin.embed([f"{PROMPT}, overhead view"] * 2))
+
+
+def test_suffix_is_the_one_of_the_training_captions():
+    for view in VIEW_WORDS:
+        assert PROMPT + prompts.VIEW_SUFFIX.format(view=view) == captions.with_view(PROMPT, view)
+
+
+def test_without_a_suffix_all_views_are_the_same(tiny_builtin):
+    text = ViewPrompts.of(tiny_builtin, PROMPT, suffix="").at(cameras([0, 90, 180])).text
+    assert bool((text == text[:1]).all())
+
+
+def test_negative_prompt(tiny_builtin, tiny_sd):
+    assert ViewPrompts.of(tiny_builtin, PROMPT).negative_prompt == ""
+    assert ViewPrompts.of(tiny_sd, "a car").negative_prompt == prompts.NEGATIVE
+    assert ViewPrompts.of(tiny_sd, "a car", negative="grey").negative_prompt == "grey"
+    torch.testing.assert_close(ViewPrompts.of(tiny_sd, "a car", negative="").negative, tiny_sd.embed([""]))
+
+
+def test_any_prior_will_do():
+    """The protocol asks for `embed` alone."""
+
+    class Minimal:
+        name = "minimal"
+
+        def embed(self, texts):
+            return torch.arange(len(texts)).float()[:, None, None].expand(-1, 2, 3)
+
+    views = ViewPrompts.of(Minimal(), "a dragon")
+    assert views.negative_prompt == "" and views.at(cameras([0, 180])).text[:, 0, 0].tolist() == [0.0, 2.0]
+
+
+def test_unknown_words(tiny_builtin):
+    tokenizer = tiny_builtin.text.tokenizer
+    assert unknown_words(tokenizer, "A red mushroom, with WHITE spots!") == {}
+    found = unknown_words(tokenizer, "a read mushrom's qzxj")
+    assert list(found) == ["read", "mushrom", "s", "qzxj"]
+    assert found["mushrom"][0] == "mushroom" and "red" in found["read"] and found["qzxj"] == []
+    assert ViewPrompts.of(tiny_builtin, "a red mushrom qzxj").warnings == (
+        f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; `gs3d vocab` shows the words it knows',
+    )
+
+
+def test_open_vocabulary_knows_all_words(tiny_sd):
+    assert ViewPrompts.of(tiny_sd, "qzx").warnings == ()
+
+
+def test_vocabulary_is_that_of_the_world(tiny_builtin):
+    assert vocabulary(tiny_builtin.text.tokenizer) == captions.vocabulary_words()
+
+
+@pytest.mark.parametrize("prior", ["tiny_builtin", "tiny_sd"])
+def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
+    prior = request.getfixturevalue(prior)
+    words = ["red"] * 30 + ["car"]
+    views = ViewPrompts.of(prior, " ".join(words))
+    kept = len(views.prompt.split())
+    assert 1 <= kept < 31
+    assert views.warnings == (f'prompt: too long for the prior {prior.name}; it will not see "{" ".join(words[kept:])}"',)
+    front, _, back, _ = views.directions
+    assert not torch.allclose(front, back)
+    longer = f"{views.prompt} red, overhead view"
+    assert len(prior.text.tokenizer(longer).input_ids) > prior.text.max_tokens
+
+
+def test_prompt_that_fits_is_left_alone(tiny_sd):
+    assert fitted(tiny_sd.text.tokenizer, "a red car", ", view", 16) == ("a red car", "")
+
+
+def test_white_space_is_tidied():
+    assert check_prompt("  a red\tcar\n") == "a red car"
+    assert check_prompt("ein grüner Frosch 🐸") == "ein grüner Frosch 🐸"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", 'prompt: it is empty; say what to make, such as "a red mushroom with white spots"'),
+        (" \n\t ", 'prompt: it is empty; say what to make, such as "a red mushroom with white spots"'),
+        (None, "prompt: expected text, got NoneType"),
+        (b"a car", "prompt: expected text, got bytes"),
+        ("x" * 10_000, "prompt: expected at most 1000 characters, got 10000; a sentence or two is all a prior reads"),
+        ("a \x1b[31mred car", "prompt: it holds the control character U+001B at position 3; remove it"),
+        ("a\x00car", "prompt: it holds the control character U+0000 at position 2; remove it"),
+        ("a \udcff car", "prompt: it holds the control character U+DCFF at position 3; remove it"),
+    ],
+)
+def test_bad_prompts(prompt, message):
+    with pytest.raises(UserError) as error:
+        check_prompt(prompt)
+    assert str(error.value) == message

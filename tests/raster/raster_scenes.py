@@ -1,0 +1,107 @@
+"""Seeded scenes, among them the nasty ones, and the comparison of two rasterisers on them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import Cameras, orbit
+from gs3d.core.types import Render, Splats
+
+FIELDS = ("means", "quats", "scales", "opacities", "sh")
+
+
+def cameras(views: int = 2, width: int = 37, height: int = 29, seed: int = 0) -> Cameras:
+    """Cameras round the origin; the size is no multiple of a tile and the optical centre is off the middle."""
+    g = torch.Generator().manual_seed(seed)
+    azimuth, elevation = 6.3 * torch.rand(views, generator=g), torch.rand(views, generator=g) - 0.3
+    out = orbit(azimuth, elevation, 3 + torch.rand(views, generator=g), 0.7 + 0.2 * torch.rand(views, generator=g), width, height)
+    out.intrinsics[:, 0, 2] += 1.7
+    out.intrinsics[:, 1, 2] -= 2.3
+    return out
+
+
+def straight(width: int = 32, height: int = 32, focal_px: float = 40.0) -> Cameras:
+    """One camera at the origin of the world that looks along +Z, so that depth is z."""
+    intrinsics = torch.tensor([[[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]]])
+    return Cameras(torch.eye(4)[None], intrinsics, width, height)
+
+
+def random_scene(count: int = 150, degree: int = 0, seed: int = 0, size: float = 0.08) -> Splats:
+    g = torch.Generator().manual_seed(seed)
+    return Splats(
+        means=0.4 * torch.randn(count, 3, generator=g),
+        quats=torch.randn(count, 4, generator=g),
+        scales=size * (0.7 * torch.randn(count, 3, generator=g)).exp(),
+        opacities=torch.sigmoid(1.5 * torch.randn(count, generator=g)),
+        sh=0.4 * torch.randn(count, (degree + 1) ** 2, 3, generator=g),
+    )
+
+
+def changed(scene: Splats, **fields: Tensor) -> Splats:
+    """The scene with the first rows of some fields written over."""
+    new = {name: getattr(scene, name).clone() for name in FIELDS}
+    for name, value in fields.items():
+        new[name][: len(value)] = value
+    return Splats(**new)
+
+
+def nasty_scenes() -> dict[str, tuple[Splats, Cameras]]:
+    """Each breaks something that a rasteriser takes for granted. All are seen by a camera at the origin that looks along +Z."""
+    base = changed(random_scene(40, 1, 3), means=random_scene(40, 1, 3).means + torch.tensor([0.0, 0.0, 3.0]))
+    z = torch.tensor([[0.1, 0.0, -1.0], [0.0, 0.1, 0.0], [0.001, 0.0, 0.0099], [0.001, 0.002, 0.0101], [0.05, 0.05, 0.05], [0, 0, 1e6]])
+    aside = torch.tensor([[1.6, 0.0, 2.0], [0.0, -1.4, 2.0], [9.0, 9.0, 1.0], [-2.0, 1.0, 1.2], [1.0, 0.0, 0.5]])
+    quats = torch.tensor([[0.0, 0, 0, 0], [1e-20, 0, 0, 0], [1e-3, 2e-3, 0, 0], [0, 0, 5e3, 1e3]])
+    camera = straight()
+    return {
+        "near plane": (changed(base, means=z, scales=torch.full((6, 3), 1e-3)), camera),
+        "near and large": (changed(base, means=z, scales=torch.full((6, 3), 0.3)), camera),
+        "off screen": (changed(base, means=aside, scales=torch.full((5, 3), 0.4)), camera),
+        "huge": (changed(base, scales=torch.tensor([[1e2, 1e2, 1e2], [3e3, 1.0, 1.0], [10.0, 0.1, 10.0]])), camera),
+        "beyond float32": (changed(base, scales=torch.tensor([[1e30, 1e30, 1e30], [1e15, 1e-3, 1e-3]])), camera),
+        "needles": (changed(base, scales=torch.tensor([[1.0, 1e-4, 1e-4], [2.0, 1e-6, 1e-6], [1e-4, 0.7, 1e-3]])), camera),
+        "points": (changed(base, scales=torch.tensor([[0.0, 0.0, 0.0], [1e-12, 1e-12, 1e-12], [0.1, 0.0, 0.1]])), camera),
+        "transparent": (changed(base, opacities=torch.tensor([0.0, 1e-9, 1 / 256, 1 / 254.9, 0.004])), camera),
+        "all transparent": (changed(base, opacities=torch.zeros(40)), camera),
+        "solid": (changed(base, opacities=torch.ones(40)), camera),
+        "no rotation": (changed(base, quats=quats), camera),
+        "one place": (changed(base, means=torch.tensor([[0.1, 0.1, 2.5]]).repeat(20, 1)), camera),
+        "round": (changed(base, scales=torch.full((40, 3), 0.1)), camera),
+        "dark": (changed(base, sh=torch.full((40, 4, 3), -2.0)), camera),
+        "one splat": (Splats(*(getattr(base, name)[:1] for name in FIELDS)), camera),
+        "one pixel": (base, straight(1, 1, 1.0)),
+        "a column": (base, straight(3, 70, 60.0)),
+        "nothing": (random_scene(0, 1), camera),
+    }
+
+
+def draw(
+    rasterizer: Callable[..., Render],
+    scene: Splats,
+    views: Cameras,
+    dtype: torch.dtype,
+    normals: bool,
+    parts: str = "rgb alpha depth normal",
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Render]:
+    """Pictures, gradients of a fixed random weighting of the pictures named in `parts`, and the render itself."""
+    leaves = Splats(*(getattr(scene, name).detach().to(dtype, copy=True).requires_grad_() for name in FIELDS))
+    g = torch.Generator().manual_seed(7)
+    background = torch.rand(len(views), 3, generator=g).to(dtype)
+    out = rasterizer(leaves, views, background, normals)
+    pictures = {name: getattr(out, name) for name in ("rgb", "alpha", "depth", "normal") if getattr(out, name) is not None}
+    loss = torch.zeros((), dtype=dtype)
+    for name in ("rgb", "alpha", "depth", "normal"):
+        if name in pictures:
+            weights = torch.randn(pictures[name].shape, generator=g).to(dtype)
+            if name in parts.split():
+                loss = loss + (pictures[name] * weights).sum()
+    loss.backward()
+    gradients = {name: getattr(leaves, name).grad for name in FIELDS} | {"means2d": out.aux["means2d"].grad}
+    return {name: p.detach() for name, p in pictures.items()}, gradients, out
+
+
+def relative(got: Tensor, expected: Tensor) -> float:
+    """‖got − expected‖ / ‖expected‖ in float64; the plain distance where nothing is expected."""
+    expected = expected.double()
+    scale = expected.norm().item()
+    return (got.double() - expected).norm().item() / (scale if scale > 0 else 1)
