@@ -1,4 +1,4 @@
-"""Train the recogniser: `python scripts/train_recogniser.py --pool runs/recogniser/pool --out runs/recogniser`. The same command resumes."""
+"""Train the recogniser: `python scripts/train_recogniser.py --pool runs/pool --out runs/recogniser`. The same command resumes."""
 
 import json
 

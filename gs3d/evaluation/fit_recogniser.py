@@ -33,14 +33,14 @@ class FitConfig:
     """Folder for the checkpoint and the log."""
     weights: Path = WEIGHTS
     """Where the finished weights go; recogniser.json, their marks, goes beside them."""
-    shards: int = 16
+    shards: int = 12
     """Shards of 2,048 pictures to train on."""
     seed: int = 1001
     """Seed of the training pictures. The built-in prior's are of seed 1, so the two never see the same object."""
     test_seed: int = 1002
     """Seed of the pictures that the marks are given on."""
     images: int = 196_608
-    """Pictures to train on in all, repeats counted: six epochs."""
+    """Pictures to train on in all, repeats counted: eight epochs."""
     batch: int = 64
     lr: float = 3e-3
     """Peak rate of AdamW; it falls to zero along a cosine."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gs3d.core.cameras import ring, view_words
 from gs3d.core.errors import UserError
@@ -16,7 +17,7 @@ from gs3d.world.kinds import KINDS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
 DRAWN_PX = 2 * SIZE_PX  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
-HAZE = (0.05, 0.5)
+SEEN, SOLID = 0.05, 0.5  # alphas from which a pixel shows something, and is object
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Grade:
     janus: float | None
     """Share of the views from behind (azimuth within 45° of 180°) that are taken for the front; None for a kind without a front."""
     haze: float
-    """Pixels that are neither object nor background (0.05 < alpha < 0.5), over those that are object (alpha ≥ 0.5); at most 1."""
+    """Of the pixels that show anything (alpha > 0.05), the share that is smoke: alpha below 0.5, and off the rim of what is solid."""
     coverage: float
     """Mean alpha of the pictures."""
     clipped: float
@@ -54,9 +55,12 @@ def draw(splats: Splats, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
 
 
 def haze_of(alpha: Tensor) -> float:
-    """See `Grade.haze`; `alpha` is [B, H, W]. The soft rim that every splat has counts too, so a clean object has a few per cent."""
-    thin = ((alpha > HAZE[0]) & (alpha < HAZE[1])).sum().item()
-    return min(thin / max((alpha >= HAZE[1]).sum().item(), 1), 1.0)
+    """See `Grade.haze`; `alpha` is [B, H, W]. The rim is 2.5 % of the picture wide: so far may the soft edge of a clean object reach."""
+    rim = max(1, round(0.025 * alpha.shape[-1]))
+    solid = (alpha >= SOLID).float()[:, None]
+    near = functional.max_pool2d(solid, 2 * rim + 1, stride=1, padding=rim)[:, 0] > 0
+    seen = alpha > SEEN
+    return (seen & ~near).sum().item() / max(seen.sum().item(), 1)
 
 
 def clipped_of(alpha: Tensor) -> float:

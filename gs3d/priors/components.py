@@ -49,26 +49,26 @@ class Components:
     scaling: Scaling
 
 
-def read_index(folder: Path) -> dict[str, tuple[str, str]]:
-    """Part → (library, class) of the model in `folder`; a UserError when it is not a model that gs3d can use."""
-    path = folder / "model_index.json"
+def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, str]]:
+    """Part → (library, class) of the model in `folder`; a UserError about `name` when it is not a model that gs3d can use."""
+    path, name = folder / "model_index.json", name or str(folder)
     if not path.is_file():
-        raise UserError(f"prior {folder}: not a diffusers model folder, it has no model_index.json; give the folder that holds one")
+        raise UserError(f"prior {name}: not a diffusers model folder, it has no model_index.json; give the folder that holds one")
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         index = {k: (v[0], v[1]) for k, v in tree.items() if isinstance(v, list) and len(v) == 2 and all(isinstance(x, str) for x in v)}
     except (ValueError, AttributeError) as error:
-        raise UserError(f"prior {folder}: model_index.json cannot be read ({error}); download the model again") from None
+        raise UserError(f"prior {name}: model_index.json cannot be read ({error}); download the model again") from None
     missing = [part for part in NEEDED if part not in index]
     if missing or "text_encoder_2" in index:
         kind = tree.get("_class_name", "unknown")
         why = f"no {', '.join(missing)}" if missing else "two text encoders"
         raise UserError(
-            f"prior {folder}: a {kind} has {why}; expected a model with one U-Net and one text encoder, such as Stable Diffusion 1.5 or 2.1"
+            f"prior {name}: a {kind} has {why}; expected a model with one U-Net and one text encoder, such as Stable Diffusion 1.5 or 2.1"
         )
     for part, known in CLASSES.items():
         if part in index and index[part][1] not in known:
-            raise UserError(f"prior {folder}: its {part} is a {index[part][1]}; expected {' or '.join(known)}")
+            raise UserError(f"prior {name}: its {part} is a {index[part][1]}; expected {' or '.join(known)}")
     return index
 
 
@@ -98,12 +98,11 @@ def scaling_of(scheduler: Any, where: str = "the model") -> Scaling:
     if kind.startswith("FlowMatch"):
         return Flow(float(config.num_train_timesteps))
     if hasattr(scheduler, "alphas_cumprod") and prediction in ("epsilon", "v_prediction"):
-        alphas = scheduler.alphas_cumprod
         if config.get("rescale_betas_zero_snr", False):
             raise UserError(
                 f"prior {where}: its scheduler ends at zero signal (rescale_betas_zero_snr), where σ is infinite; not supported"
             )
-        table = VpTable.from_alphas_cumprod(alphas)
+        table = VpTable.from_alphas_cumprod(scheduler.alphas_cumprod)
         return Velocity(table) if prediction == "v_prediction" else Epsilon(table)
     raise UserError(
         f"prior {where}: its scheduler is a {kind} with prediction_type {prediction}; "
@@ -117,8 +116,9 @@ def weight_names(names: Iterable[str], variant: str) -> list[str]:
     `non_ema` and other copies are left out: they are not for inference. So are pickles.
     """
     v, shard = (re.escape(f".{variant}") if variant else ""), r"(-\d+-of-\d+)?"
-    weights = rf"(model|diffusion_pytorch_model)({v}{shard}|{shard}{v})\.safetensors"
-    return sorted(n for n in names if re.fullmatch(rf"{weights}(\.index{v}\.json)?", n))
+    stem = "(model|diffusion_pytorch_model)"
+    pattern = rf"{stem}({v}{shard}|{shard}{v})\.safetensors|{stem}\.safetensors\.index{v}\.json"
+    return sorted(n for n in names if re.fullmatch(pattern, n))
 
 
 def chosen_weights(names: Iterable[str], half: bool) -> list[str]:

@@ -75,6 +75,6 @@ def use_attention(unet: "UNet2DConditionModel", attention: Attention) -> None:
         ) from None
     try:
         unet.enable_xformers_memory_efficient_attention()
-    except (ValueError, NotImplementedError) as error:
+    except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"attention xformers: it does not work on this machine ({reason}); leave out --attention") from None

@@ -62,6 +62,8 @@ class ViewPrompts:
         text: TextEncoder | None = getattr(prior, "text", None)  # only priors read from a folder have words to check
         if negative is None:
             negative = NEGATIVE if text and not is_closed(text.tokenizer) else ""
+        elif negative:
+            negative = check_prompt(negative, "negative prompt")
         warnings = []
         if text:
             if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
@@ -71,9 +73,8 @@ class ViewPrompts:
             if cut:
                 warnings.append(f'prompt: too long for the prior {prior.name}; it will not see "{cut}"')
         texts = [prompt + suffix.format(view=view) for view in VIEW_WORDS]
-        # One call each: a text encoder's padding never depends on its neighbours, but its memory does.
-        directions, empty = prior.embed(texts), prior.embed([negative])
-        return ViewPrompts(prompt, negative, directions, empty, tuple(warnings))
+        embedded = prior.embed([*texts, negative])
+        return ViewPrompts(prompt, negative, embedded[:-1], embedded[-1:], tuple(warnings))
 
     def at(self, cameras: Cameras) -> Condition:
         """What each of B cameras is asked to show."""

@@ -38,7 +38,7 @@ CONNECT_S = 5.0
 """How long a server may take to answer; a name lookup that hangs is left behind after the same time."""
 
 
-def resolve(name: str | Path, offline: bool = False, half: bool = True) -> Source:
+def resolve(name: str | Path, offline: bool = False) -> Source:
     """Where the model called `name` lies on this disk, downloaded if need be: `builtin`, a short name, `owner/name`, or a folder.
 
     A folder or the built-in prior never touch the network; `offline` (or HF_HUB_OFFLINE=1) keeps the others off it too.
@@ -52,7 +52,7 @@ def resolve(name: str | Path, offline: bool = False, half: bool = True) -> Sourc
         return Source(text, builtin.FOLDER)
     if text in MIRRORS:
         cached, online = (*MIRRORS[text], RETIRED[text]), MIRRORS[text]
-    elif (folder := Path(text).expanduser()).is_dir():
+    elif os.path.isdir(folder := Path(os.path.expanduser(text))):  # unlike Path's own methods, never raises
         components.read_index(folder)
         return Source(text, folder)
     elif re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text):
@@ -61,7 +61,7 @@ def resolve(name: str | Path, offline: bool = False, half: bool = True) -> Sourc
         raise UserError(_unknown(text, folder))
     if found := _cached(text, cached):
         return found
-    return _download(text, online, offline, half)
+    return _download(text, online, offline)
 
 
 def load(
@@ -89,7 +89,7 @@ def default_prior(device: str | torch.device) -> tuple[str, str]:
         return "builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)"
     if found := _cached("sd21-base", (*MIRRORS["sd21-base"], RETIRED["sd21-base"])):
         return "sd21-base", f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)"
-    return "builtin", "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, 2.6 GB)"
+    return "builtin", "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, about 2.6 GB)"
 
 
 def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
@@ -104,14 +104,17 @@ def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
     return record
 
 
-def needed_files(files: Iterable[str], half: bool = True) -> list[str]:
-    """Of a repository's files, those that `components.read` opens: configurations, and one safetensors copy of each part's weights."""
+def needed_files(files: Iterable[str]) -> list[str]:
+    """Of a repository's files, those that `components.read` opens: configurations, and one safetensors copy of each part's weights.
+
+    The half-precision copy where there is one, on a CPU too: half the download, and its rounding is far below what a render could show.
+    """
     files = set(files)
     needed = {f for f in ("model_index.json", "README.md") if f in files}
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         inside = [f for f in files if f.startswith(f"{part}/")]
         needed |= {f for f in inside if f.endswith((".json", ".txt", ".model")) and ".index." not in f}
-        needed |= {f"{part}/{n}" for n in components.chosen_weights((f.removeprefix(f"{part}/") for f in inside), half)}
+        needed |= {f"{part}/{n}" for n in components.chosen_weights((f.removeprefix(f"{part}/") for f in inside), half=True)}
     return sorted(needed)
 
 
@@ -134,7 +137,8 @@ def _is_whole(folder: Path) -> bool:
     return weights and all(any((folder / part).glob("*.json")) for part in ("tokenizer", "scheduler"))
 
 
-def _download(name: str, repos: Iterable[str], offline: bool, half: bool) -> Source:
+def _download(name: str, repos: Iterable[str], offline: bool) -> Source:
+    """The first of `repos` that a server gives; a UserError that says what became of each."""
     import huggingface_hub
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
@@ -147,12 +151,16 @@ def _download(name: str, repos: Iterable[str], offline: bool, half: bool) -> Sou
     for repo in repos:
         try:
             info = _within(CONNECT_S + 1, lambda repo=repo: huggingface_hub.model_info(repo, timeout=CONNECT_S))
-            wanted = needed_files([s.rfilename for s in info.siblings or []], half)
-            if not any(f.startswith("unet/") and f.endswith(".safetensors") for f in wanted):
-                tried.append(f"{repo} (holds no U-Net as safetensors)")
+            wanted = needed_files(s.rfilename for s in info.siblings or [])
+            if "model_index.json" not in wanted or not any(f.startswith("unet/") and f.endswith(".safetensors") for f in wanted):
+                tried.append(f"{repo} (holds no diffusers model with a U-Net as safetensors)")
                 continue
+            index = huggingface_hub.hf_hub_download(repo, "model_index.json", etag_timeout=CONNECT_S)
+            components.read_index(Path(index).parent, name)  # refuses a model of another kind before its gigabytes are fetched
             folder = huggingface_hub.snapshot_download(repo, allow_patterns=wanted, etag_timeout=CONNECT_S)
             return Source(name, Path(folder), repo)
+        except UserError:
+            raise
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             tried.append(f"{repo} ({'gone or private' if status in (401, 403, 404) else f'server error {status}'})")
@@ -191,7 +199,7 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 def _unknown(name: str, folder: Path) -> str:
     known = ", ".join(NAMES)
     if os.sep in name or name.startswith((".", "~")):
-        problem = "a file, not a folder" if folder.exists() else "no such folder"
+        problem = "a file, not a folder" if os.path.exists(folder) else "no such folder"
         return f"prior {name}: {problem}; give a diffusers model folder or one of {known}"
     near = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""

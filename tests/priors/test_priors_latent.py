@@ -88,6 +88,35 @@ def test_taesd_in_place_of_the_vae(tiny_sd_folder, tmp_path):
     assert rgb.grad is not None and prior.decode(z).shape == (1, 16, 16, 3)
 
 
+def test_half_precision_inside_is_float32_outside(tiny_sd, tiny_sd_folder):
+    """What a GPU runs, on the CPU: float16 U-Net, bfloat16 autoencoder."""
+    source = components.Source("half", tiny_sd_folder)
+    prior = LatentPrior.of(components.read(source, torch.device("cpu"), torch.float16, torch.bfloat16))
+    assert prior.network.unet.dtype == torch.float16 and prior.vae.dtype == torch.bfloat16
+    rgb = torch.rand(2, 16, 16, 3, generator=rng.generator(0, "pictures"), requires_grad=True)
+    z, exact = prior.encode(rgb), tiny_sd.encode(rgb).detach()
+    assert z.dtype == torch.float32 and float((z.detach() - exact).norm() / exact.norm()) < 2e-2
+    (z * 1e-5).mean().backward()  # as small as the gradient of a mean over latents is: float16 would lose it
+    assert bool((rgb.grad != 0).all())
+    sigma, text = torch.tensor([0.1, 10.0]), prior.embed(["a car", "a dog"])
+    noisy = exact + sigma[:, None, None, None] * rng.normal((2, 4, 8, 8), 0, "noise")
+    got, exact = prior.denoise(noisy, sigma, text), tiny_sd.denoise(noisy, sigma, tiny_sd.embed(["a car", "a dog"]))
+    assert got.dtype == torch.float32 and float((got - exact).norm() / exact.norm()) < 5e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tiny_sd, tiny_sd_folder):
+    prior = load(tiny_sd_folder, "cuda")
+    assert prior.device.type == "cuda" and prior.network.unet.dtype == torch.float16
+    rgb = torch.rand(2, 16, 16, 3, generator=rng.generator(0, "pictures"))
+    z, text, sigma = tiny_sd.encode(rgb), tiny_sd.embed(["a car", "a dog"]), torch.tensor([0.1, 10.0])
+    torch.testing.assert_close(prior.encode(rgb.cuda()).cpu(), z, rtol=0.05, atol=0.02)
+    z = z + sigma[:, None, None, None] * rng.normal((2, 4, 8, 8), 0, "noise")
+    got = prior.denoise(z.cuda(), sigma.cuda(), prior.embed(["a car", "a dog"])).cpu()
+    torch.testing.assert_close(got, tiny_sd.denoise(z, sigma, text), rtol=0.02, atol=0.05)
+
+
 def test_half_precision_variant_alone_is_enough(make_tiny_sd, tmp_path):
     folder = make_tiny_sd(tmp_path / "fp16", variant="fp16")
     assert [f.name for f in components.weight_files(folder / "unet", half=False)] == ["diffusion_pytorch_model.fp16.safetensors"]

@@ -53,6 +53,12 @@ def test_negative_prompt(tiny_builtin, tiny_sd):
     torch.testing.assert_close(ViewPrompts.of(tiny_sd, "a car", negative="").negative, tiny_sd.embed([""]))
 
 
+def test_negative_prompt_is_checked(tiny_sd):
+    with pytest.raises(UserError) as error:
+        ViewPrompts.of(tiny_sd, "a car", negative="ugly\x07")
+    assert str(error.value) == "negative prompt: it holds the control character U+0007 at position 5; remove it"
+
+
 def test_any_prior_will_do():
     """The protocol asks for `embed` alone."""
 

@@ -67,7 +67,7 @@ def message(name, **options):
 @pytest.fixture
 def hub(monkeypatch, hub_cache, tiny_sd_folder):
     """A hub that has `online` repositories; it counts what it is asked."""
-    state = SimpleNamespace(online={}, asked=[], patterns=None)
+    state = SimpleNamespace(online={}, asked=[], patterns=None, index_folder=tiny_sd_folder)
 
     def model_info(repo, timeout):
         state.asked.append(repo)
@@ -82,7 +82,11 @@ def hub(monkeypatch, hub_cache, tiny_sd_folder):
         state.patterns = allow_patterns
         return str(put_in_cache(hub_cache, repo, tiny_sd_folder))
 
+    def hf_hub_download(repo, file, etag_timeout):
+        return str(state.index_folder / file)
+
     monkeypatch.setattr(huggingface_hub, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     return state
 
@@ -127,11 +131,6 @@ def test_only_what_is_needed_is_fetched(hub):
     }
 
 
-def test_full_precision_can_be_asked_for():
-    full = resolving.needed_files(FILES, half=False)
-    assert "unet/diffusion_pytorch_model.safetensors" in full and "unet/diffusion_pytorch_model.fp16.safetensors" not in full
-
-
 def test_shards_are_fetched_with_their_index():
     stem = "unet/diffusion_pytorch_model"
     shards = [f"{stem}-00001-of-00002.safetensors", f"{stem}-00002-of-00002.safetensors", f"{stem}.safetensors.index.json"]
@@ -163,6 +162,14 @@ def test_any_hub_id(hub):
     hub.online = {"someone/my-model": FILES}
     assert resolve("someone/my-model").repo == "someone/my-model"
     assert isinstance(load("someone/my-model", "cpu"), LatentPrior)
+
+
+def test_model_of_another_kind_is_refused_before_it_is_fetched(hub, tiny_sd_folder, tmp_path):
+    index = json.loads((tiny_sd_folder / "model_index.json").read_text()) | {"text_encoder_2": ["transformers", "CLIPTextModel"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    hub.online, hub.index_folder = {"someone/xl": FILES}, tmp_path
+    assert message("someone/xl").startswith("prior someone/xl: a StableDiffusionPipeline has two text encoders; expected a model with one")
+    assert hub.patterns is None
 
 
 def test_all_mirrors_gone(hub, hub_cache):
@@ -226,6 +233,8 @@ def test_offline(hub, hub_cache, monkeypatch):
             "./nowhere",
             "prior ./nowhere: no such folder; give a diffusers model folder or one of builtin, sd21-base, sd21, sd15",
         ),
+        ("x" * 300, f"prior {'x' * 300}: unknown name; Expected one of"),
+        ("~nobody/model", "prior ~nobody/model: no such folder; "),
         ("/no/such/model", "prior /no/such/model: no such folder; give a diffusers model folder or one of "),
     ],
 )
@@ -304,7 +313,7 @@ def test_default_prior(hub, hub_cache, tiny_sd_folder):
     assert default_prior("cpu") == ("builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)")
     assert default_prior("cuda") == (
         "builtin",
-        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, 2.6 GB)",
+        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, about 2.6 GB)",
     )
     put_in_cache(hub_cache, SECOND, tiny_sd_folder)
     assert default_prior("cuda:0") == ("sd21-base", f"prior: sd21-base (Stable Diffusion 2.1-base, {SECOND}, found in the cache)")

@@ -1,0 +1,180 @@
+"""How good the results are: runs `gs3d generate` on prompts of the world with each method, and has the recogniser mark them.
+
+    python benchmarks/quality.py --minutes 3 --colours 2 --out outputs/quality
+    python benchmarks/quality.py --steps 300 --kinds mushroom duck --methods cds --limit 2
+
+Every run is a fresh process, so `--minutes` is wall clock with everything counted. Stop it at any time: the same command goes on with
+what is not done yet. Leaves quality.json, sheet.png and the runs in `--out`, and prints Markdown tables.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from raster import RESULTS, commit, cpu_model
+
+import gs3d
+from gs3d.core.errors import UserError
+from gs3d.evaluation.grade import grade
+from gs3d.evaluation.recogniser import Recogniser
+from gs3d.evaluation.report import Result, markdown, summary, to_json, write_result_sheet
+from gs3d.training.run import slug
+from gs3d.world.captions import caption
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+
+
+@dataclass(frozen=True)
+class Args:
+    minutes: float = 3.0
+    """Wall clock of each run."""
+    steps: int | None = None
+    """Iterations of each run, instead of minutes."""
+    methods: tuple[str, ...] = ("cds", "sds")
+    """Losses to compare, as `gs3d generate --guidance` takes them."""
+    kinds: tuple[str, ...] = tuple(KINDS)
+    """Kinds of object to make."""
+    colours: int = 2
+    """Colours a kind is made in, 1 to 8; which ones is fixed, and all eight come equally often over the twelve kinds."""
+    seed: int = 0
+    prior: str = "builtin"
+    config: str | None = None
+    """A preset or a YAML file, as `gs3d generate --config` takes it."""
+    out: Path = Path("outputs/quality")
+    limit: int | None = None
+    """Only the first so many runs. All methods of one prompt come before the next prompt."""
+    record: bool = False
+    """Append a row for each method to benchmarks/results.jsonl."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make."""
+
+    kind: str
+    colour: str
+    method: str
+
+    @property
+    def prompt(self) -> str:
+        return caption(self.kind, self.colour)
+
+    @property
+    def folder(self) -> str:
+        return f"runs/{slug(self.prompt)}-{self.method}"
+
+
+def colours_of(kind: str, count: int) -> list[str]:
+    """`count` colour words for a kind, far apart in the list of eight, beginning one further for each kind."""
+    names, first = list(NAMED), list(KINDS).index(kind)
+    return [names[(first + j * len(names) // count) % len(names)] for j in range(count)]
+
+
+def jobs_of(args: Args) -> list[Job]:
+    unknown = [k for k in args.kinds if k not in KINDS]
+    if unknown:
+        raise UserError(f"--kinds {' '.join(unknown)}: not in the world; expected some of {', '.join(KINDS)}")
+    if not 1 <= args.colours <= len(NAMED):
+        raise UserError(f"--colours: expected 1 to {len(NAMED)}, got {args.colours}")
+    jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours) for m in args.methods]
+    return jobs[: args.limit]
+
+
+def settings_of(args: Args) -> dict:
+    """What every result of one folder has in common."""
+    budget = {"steps": args.steps} if args.steps is not None else {"minutes": args.minutes}
+    return budget | {"seed": args.seed, "prior": args.prior, "config": args.config}
+
+
+def read(path: Path, settings: dict) -> dict[str, Result]:
+    """The results that are there, by the folder of their run."""
+    if not path.exists():
+        return {}
+    tree = json.loads(path.read_text())
+    if tree["settings"] != settings:
+        raise UserError(f"{path}: holds results with {tree['settings']}, not {settings}; choose another --out")
+    return {row["folder"]: Result.of(row) for row in tree["results"]}
+
+
+def write(path: Path, settings: dict, done: dict[str, Result]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"settings": settings, "results": to_json(list(done.values()))}, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
+    """Make and grade one object; None if the command left no splats, whose output is in run.log beside them."""
+    folder = args.out / job.folder
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
+    folder.mkdir(parents=True)
+    budget = ["--steps", str(args.steps)] if args.steps is not None else ["--minutes", str(args.minutes)]
+    command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *budget, "--guidance", job.method, "--prior", args.prior]
+    command += ["--seed", str(args.seed), "--out", str(folder)] + (["--config", args.config] if args.config else [])
+    began = time.monotonic()
+    with open(folder / "run.log", "w") as log:
+        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    seconds = time.monotonic() - began
+    if status == 130:
+        raise KeyboardInterrupt
+    if not (folder / "splats.ply").exists():
+        print(f"failed with status {status}: {job.prompt}, {job.method}; see {folder / 'run.log'}", flush=True)
+        return None
+    splats = gs3d.load(folder / "splats.ply").splats
+    marks = grade(splats, job.kind, job.colour, judge)
+    return Result(job.method, job.kind, job.colour, job.prompt, job.folder, round(seconds, 2), len(splats), marks)
+
+
+def record(settings: dict, results: list[Result]) -> None:
+    """One row a method in benchmarks/results.jsonl."""
+    common = {
+        "benchmark": "quality",
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "cpu": cpu_model(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    with RESULTS.open("a") as file:
+        for method in dict.fromkeys(r.method for r in results):
+            row = common | settings | {"method": method} | summary([r for r in results if r.method == method])
+            file.write(json.dumps(row) + "\n")
+
+
+def main(args: Args) -> None:
+    jobs, settings = jobs_of(args), settings_of(args)
+    path = args.out / "quality.json"
+    done, judge = read(path, settings), Recogniser.load()
+    for number, job in enumerate(jobs):
+        if job.folder in done:
+            continue
+        print(f"{number + 1}/{len(jobs)}  {job.prompt}, {job.method}", flush=True)
+        if result := run(job, args, judge):
+            done[job.folder] = result
+            write(path, settings, done)
+            marks = dataclasses.asdict(result.grade)
+            print("    " + "  ".join(f"{k} {marks[k]:.2f}" for k in ("kind_right", "colour_right", "haze")), flush=True)
+    results = [done[job.folder] for job in jobs if job.folder in done]
+    if not results:
+        raise UserError("no run left splats; see the run.log of each")
+    write_result_sheet(args.out / "sheet.png", results, lambda r: gs3d.load(args.out / r.folder / "splats.ply").splats)
+    print("\n" + markdown(results) + f"\n\n{path}\n{args.out / 'sheet.png'}")
+    if args.record:
+        record(settings, results)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args, description=__doc__))
+    except UserError as error:
+        sys.exit(f"quality: {error}")
+    except KeyboardInterrupt:
+        sys.exit("quality: interrupted; the same command goes on")

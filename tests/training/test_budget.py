@@ -1,0 +1,48 @@
+import time
+
+import pytest
+
+from gs3d.training.budget import Budget, process_age_s
+
+
+def test_steps_are_exact():
+    budget = Budget(steps=4)
+    budget.begin()
+    assert [budget.progress(s) for s in range(5)] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_seconds_leave_the_reserve_and_count_what_came_before(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = Budget(seconds=60, started=90.0, reserve_s=10)  # ten seconds went into loading
+    budget.begin()
+    assert budget.progress(0) == 0
+    now[0] = 120.0  # half of the 40 s between 100 and 90 + 60 − 10
+    assert budget.progress(5) == pytest.approx(0.5)
+    now[0] = 140.0
+    assert budget.progress(9) == 1
+    assert budget.elapsed_s() == 50
+
+
+def test_a_resumed_run_goes_on_from_its_progress_and_has_only_the_time_left(monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = Budget(seconds=60, started=0.0, spent_s=30.0, reserve_s=5)
+    budget.begin(progress_so_far=0.6)
+    assert budget.progress(0) == pytest.approx(0.6)
+    now[0] = 25.0
+    assert budget.progress(0) == 1
+
+
+def test_no_time_left_is_over_at_once(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    budget = Budget(seconds=60, started=0.0, reserve_s=5)
+    budget.begin()
+    time.monotonic = lambda: 100.1  # restored by monkeypatch
+    assert budget.progress(0) == 1
+
+
+def test_process_age_grows_with_the_clock():
+    first = process_age_s()
+    time.sleep(0.05)
+    assert 0.02 <= process_age_s() - first <= 2 and first > 0
