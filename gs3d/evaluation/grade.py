@@ -66,9 +66,10 @@ def haze_of(alpha: Tensor) -> float:
 def clipped_of(alpha: Tensor) -> float:
     """See `Grade.clipped`; `alpha` is [B, H, W]."""
     edge = max(1, round(0.02 * alpha.shape[-1]))
-    inner = alpha[:, edge:-edge, edge:-edge].sum().item()
+    outer = torch.ones_like(alpha)
+    outer[:, edge:-edge, edge:-edge] = 0
     total = alpha.sum().item()
-    return (total - inner) / total if total > 0 else 0.0
+    return (alpha * outer).sum().item() / total if total > 0 else 0.0
 
 
 def janus_of(views: list[str], kind: str) -> float | None:

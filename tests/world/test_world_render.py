@@ -51,7 +51,7 @@ def test_normals_are_of_unit_length_inside_and_point_away_from_the_centre(sphere
 
 
 def test_alpha_colour_and_depth_stay_in_their_ranges(sphere):
-    assert 0 == sphere.alpha.min() and sphere.alpha.max() == 1
+    assert sphere.alpha.min() == 0 and sphere.alpha.max() == 1
     assert (sphere.rgb <= sphere.alpha[..., None] + 1e-6).all()  # premultiplied
     hit = sphere.alpha > 0
     assert (sphere.depth[hit] > DISTANCE - 1).all() and (sphere.depth[hit] < DISTANCE + 1).all() and (sphere.depth[~hit] == 0).all()

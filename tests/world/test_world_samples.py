@@ -100,7 +100,7 @@ def test_a_pool_reads_pictures_and_labels_back(shards):
     pool = Pool.open(shards[0])
     assert len(pool) == 32
     rgba = pool.rgba(np.array([3, 0]))
-    assert rgba.shape == (2, 32, 32, 4) and rgba.dtype == np.float32 and 0 <= rgba.min() and rgba.max() <= 1
+    assert rgba.shape == (2, 32, 32, 4) and rgba.dtype == np.float32 and rgba.min() >= 0 and rgba.max() <= 1
     assert (rgba[..., :3] <= rgba[..., 3:] + 1 / 255).all()
     assert (rgba[..., 3].mean((1, 2)) > 0.02).all()  # the object is in the picture
     for row in json.loads((shards[0] / "shard_00000.json").read_text()):
@@ -115,5 +115,5 @@ def test_a_folder_without_shards_is_an_error_that_says_what_to_do(tmp_path):
 
 def test_backgrounds_are_solid_colours_half_of_them_grey():
     colours = random_background(np.random.default_rng(0), 400)
-    assert colours.shape == (400, 3) and 0 <= colours.min() and colours.max() <= 1
+    assert colours.shape == (400, 3) and colours.min() >= 0 and colours.max() <= 1
     assert 0.4 < (np.ptp(colours, axis=1) == 0).mean() < 0.6

@@ -1,0 +1,30 @@
+"""Drawing pictures from a prior: to judge it by itself, before any 3D."""
+
+import torch
+from torch import Tensor
+
+from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+
+def karras_sigmas(steps: int, sigma_max: float, sigma_min: float = 0.02, rho: float = 7.0) -> list[float]:
+    """Noise levels from `sigma_max` to `sigma_min`, then 0 (Karras et al. 2022, Eq. 5); steps + 1 values."""
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return [*((high + ramp * (low - high)) ** rho).tolist(), 0.0]
+
+
+@torch.no_grad()
+def sample(prior: Prior, condition: Condition, noise: Tensor, scale: float, steps: int = 20) -> Tensor:
+    """One picture a row of `noise` [B, C, h, w] by Heun's method along the ODE: z0 [B, C, h, w] (Karras et al. 2022, Alg. 1).
+
+    `condition` is for B views, `scale` the guidance scale; 2·steps − 1 evaluations of the prior, twice that with guidance.
+    """
+    sigmas = karras_sigmas(steps, prior.sigma(1.0))
+    z = sigmas[0] * noise
+    for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
+        slope = epsilon(z, guided(prior, z, high, condition, scale), high)
+        ahead = z + (low - high) * slope
+        if low > 0:
+            slope = (slope + epsilon(ahead, guided(prior, ahead, low, condition, scale), low)) / 2
+        z = z + (low - high) * slope
+    return z

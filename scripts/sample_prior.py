@@ -1,0 +1,49 @@
+"""A sheet of pictures drawn from a prior: `python scripts/sample_prior.py --out sheet.png`. A row a prompt, a column a view word."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from gs3d.core import rng
+from gs3d.core.cameras import VIEW_WORDS
+from gs3d.export.png import write_sheet
+from gs3d.priors import Condition, load
+from gs3d.priors.sampler import sample
+from gs3d.world.captions import with_view
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+
+
+@dataclass(frozen=True)
+class Args:
+    out: Path = Path("samples.png")
+    prior: str = "builtin"
+    prompts: tuple[str, ...] = ()
+    """What to draw; one prompt a kind of the world, in changing colours, when not given."""
+    cfg: float = 3.0
+    steps: int = 20
+    seed: int = 0
+    each: int = 2
+    """Pictures of each prompt and view."""
+
+
+def main(args: Args) -> None:
+    prior = load(args.prior)
+    colours = list(NAMED)
+    prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(KINDS))
+    texts = [with_view(p, view) for p in prompts for view in VIEW_WORDS for _ in range(args.each)]
+    text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
+    noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)
+    images = []
+    for at in range(0, len(texts), 16):
+        part = slice(at, at + 16)
+        images.append(prior.decode(sample(prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps)).cpu())
+    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(VIEW_WORDS))
+    print(f"{len(texts)} pictures -> {args.out}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gs3d.core.cameras import CameraConfig, sample_cameras
+from gs3d.core.errors import UserError
+from gs3d.core.rng import generator
+from gs3d.core.schedules import Steps
+from gs3d.evaluation.recogniser import SIZE_PX, WEIGHTS, Network, Recogniser, labels, resize
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+from gs3d.world.pool import random_background
+from gs3d.world.render import render
+from gs3d.world.sample import sample
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Recogniser.load()
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """300 pictures of a seed that was never trained on, and what they show."""
+    rng = np.random.default_rng(77_001)
+    config = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.0, resolution_px=Steps((0.0,), (SIZE_PX,)))
+    made = [sample(rng) for _ in range(300)]
+    seen = render([m.parts for m in made], sample_cameras(config, 300, 0.0, generator(77_001)))
+    return torch.from_numpy(seen.over(random_background(rng, 300))).clamp(0, 1), made
+
+
+def test_fresh_pictures_are_named(judge, fresh):
+    images, made = fresh
+    judgement = judge.judge(images)
+    assert len(judgement) == 300
+    for question in ("kind", "colour"):
+        right = [a == getattr(m, question) for a, m in zip(judgement.words(question), made, strict=True)]
+        assert np.mean(right) >= 0.95, question
+    assert np.mean([a == (m.pattern or "plain") for a, m in zip(judgement.words("pattern"), made, strict=True)]) >= 0.9
+
+
+def test_size_does_not_matter_much(judge, fresh):
+    images = fresh[0][:64]
+    large = images.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    torch.testing.assert_close(resize(large), images)
+    torch.testing.assert_close(judge.judge(large).kind, judge.judge(images).kind, atol=1e-4, rtol=0)
+
+
+def test_probabilities_add_up_and_do_not_depend_on_the_batch(judge, fresh):
+    images = fresh[0][:10]
+    judgement = judge.judge(images)
+    for question, answers in labels().items():
+        p = getattr(judgement, question)
+        assert p.shape == (10, len(answers)) and not p.requires_grad
+        torch.testing.assert_close(p.sum(1), torch.ones(10))
+        torch.testing.assert_close(p, getattr(judge.judge(images, chunk=3), question), atol=1e-4, rtol=0)
+    torch.testing.assert_close(judgement.probability("kind", "duck"), judgement.kind[:, list(KINDS).index("duck")])
+
+
+def test_the_weights_are_small_know_the_words_of_the_world_and_carry_their_marks(judge):
+    assert WEIGHTS.stat().st_size < 1.5e6
+    assert sum(p.numel() for p in judge.network.parameters()) < 600_000
+    assert judge.answers == labels() and judge.answers["kind"] == tuple(KINDS) and judge.answers["colour"] == tuple(NAMED)
+    marks = json.loads(WEIGHTS.with_suffix(".json").read_text())
+    for cameras in ("grading_cameras", "random_cameras_below_60_deg"):
+        assert marks[cameras]["kind"] >= 0.98 and marks[cameras]["colour"] >= 0.98
+    assert marks["seed"] != 1  # the pool of the built-in prior
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    torch.manual_seed(0)
+    answers = labels()
+    network = Network({k: len(v) for k, v in answers.items()}).eval()
+    Recogniser(network, answers).save(tmp_path / "a" / "r.safetensors")
+    again = Recogniser.load(tmp_path / "a" / "r.safetensors")
+    images = torch.rand(4, 64, 64, 3)
+    torch.testing.assert_close(again.judge(images).kind, Recogniser(network, answers).judge(images).kind, atol=2e-3, rtol=0)
+    assert again.answers == answers
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(2, 3, 64, 64), r"expected a tensor of shape \[B, H, W, 3\], got \[2, 3, 64, 64\]"),
+        (torch.rand(64, 64, 3), r"got \[64, 64, 3\]"),
+        (np.zeros((1, 64, 64, 3)), "got ndarray"),
+        (torch.zeros(1, 64, 64, 3, dtype=torch.uint8), "divide bytes by 255"),
+        (torch.full((1, 64, 64, 3), torch.nan), "NaN or Inf"),
+        (torch.full((1, 64, 64, 3), 200.0), "expected values in .* got 200 to 200"),
+    ],
+)
+def test_pictures_that_are_none_are_refused(judge, images, message):
+    with pytest.raises(ValueError, match=message):
+        judge.judge(images)
+
+
+def test_weights_that_are_not_there_or_broken_are_one_clear_error(tmp_path):
+    with pytest.raises(UserError, match="no weights at .* scripts/train_recogniser.py"):
+        Recogniser.load(tmp_path / "none.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk" * 100)
+    with pytest.raises(UserError, match="not a recogniser's weights"):
+        Recogniser.load(tmp_path / "junk.safetensors")
