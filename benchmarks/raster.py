@@ -10,27 +10,23 @@ in its own process, so that its peak memory is its own.
 """
 
 import argparse
-import datetime
 import json
 import math
-import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from record import append, machine
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
 
 SIZES = {"5k splats 64²": (5_000, 64), "10k splats 128²": (10_000, 128), "20k splats 256²": (20_000, 256), "50k splats 512²": (50_000, 512)}
 VIEWS = 4
-RESULTS = Path(__file__).parent / "results.jsonl"
 
 
 def scene(count: int, seed: int = 0) -> Splats:
@@ -76,20 +72,6 @@ def time_one(draw: Callable, count: int, size: int, seconds: float, warm_up: int
     }
 
 
-def cpu_model() -> str:
-    if (info := Path("/proc/cpuinfo")).exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "none"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="print, but leave results.jsonl as it is")
@@ -109,17 +91,7 @@ def main() -> None:
 
     import numba
 
-    common = {
-        "benchmark": "raster",
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "cpu": cpu_model(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "numba": numba.__version__,
-        "load_before": round(os.getloadavg()[0], 2),
-        "views": VIEWS,
-    }
+    common = machine() | {"numba": numba.__version__, "views": VIEWS}
     jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + ([("oracle", next(iter(SIZES)))] if args.oracle else [])
     print(f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call")
     print(f"{'':24} {'forward':>9} {'fwd+bwd':>9} {'fastest':>9} {'runs':>6} {'peak MB':>8}")
@@ -131,8 +103,7 @@ def main() -> None:
         times = f"{row['forward_ms_per_view']:9.2f} {row['forward_backward_ms_per_view']:9.2f} {row['fastest_ms_per_view']:9.2f}"
         print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)
         if not args.dry_run:
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(common | {"method": method, "size": name} | row) + "\n")
+            append("raster", {"method": method, "size": name} | row, common)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
     azimuth, elevation = torch.tensor(angles).deg2rad().T
     fovy = torch.full_like(azimuth, math.radians(38))
     cameras = orbit(azimuth, elevation, distance_for(fovy, 0.95), fovy, size_px, size_px)
-    seen = render([parts] * len(cameras), cameras)
-    # Only pixels that are hit by all rays: on a rim, depth and colour are means of two surfaces.
-    view, row, column = np.nonzero(seen.alpha == 1)
+    # One ray a pixel: with more, depth and colour on a rim would be means of two surfaces, and the splat would float between them.
+    seen = render([parts] * len(cameras), cameras, supersample=1)
+    view, row, column = np.nonzero(seen.alpha)
     depth, focal = seen.depth[view, row, column], cameras.intrinsics[:, 0, 0].numpy()[view]
     local = np.stack([column + 0.5 - size_px / 2, row + 0.5 - size_px / 2, focal], 1) * (depth / focal)[:, None]
     matrix = cameras.world_to_camera.numpy()[view]

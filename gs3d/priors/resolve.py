@@ -227,4 +227,4 @@ def _licence(source: Source) -> str | None:
         front = None
     if isinstance(front, dict) and front.get("license"):
         return str(front.get("license_name") or front["license"])
-    return "GPL-3.0-or-later" if source.name == "builtin" else None
+    return "Apache-2.0" if source.name == "builtin" else None

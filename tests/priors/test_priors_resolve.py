@@ -329,7 +329,7 @@ def test_describe(hub, hub_cache, monkeypatch, tiny_sd_folder, tiny_builtin_fold
     assert describe(load("sd21-base", "cpu")) == expected | {"name": "sd21-base", "source": FIRST, "revision": SHA}
     monkeypatch.setattr(builtin, "FOLDER", tiny_builtin_folder)
     record = describe(load("builtin", "cpu"))
-    assert (record["name"], record["source"], record["licence"]) == ("builtin", "gs3d", "GPL-3.0-or-later")
+    assert (record["name"], record["source"], record["licence"]) == ("builtin", "gs3d", "Apache-2.0")
 
 
 def test_hash_is_read_from_the_name_of_a_blob(tmp_path):

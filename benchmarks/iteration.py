@@ -1,0 +1,59 @@
+"""Where the time of an iteration goes with the built-in prior on a CPU: milliseconds, medians.
+
+`python benchmarks/iteration.py [--prior FOLDER] [--record]`. "prior, 8 images" is one evaluation of the denoiser for a batch of eight, the
+figure by which the size of the built-in prior was chosen.
+"""
+
+import dataclasses
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import tyro
+from record import append, machine
+
+from gs3d.priors import ViewPrompts, load
+from gs3d.training.config import load_config
+from gs3d.training.loop import TrainState
+from gs3d.training.step import iterate
+
+
+@dataclass(frozen=True)
+class Args:
+    prior: str = "builtin"
+    config: str = "builtin"
+    runs: int = 20
+    record: bool = False
+
+
+def median_ms(call, runs: int) -> float:
+    """Of `runs` calls after two that are not counted."""
+    times = []
+    for _ in range(runs + 2):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return round(statistics.median(times[2:]), 2)
+
+
+def main(args: Args) -> None:
+    shared = machine()
+    prior, config = load(args.prior, "cpu"), load_config(args.config)
+    prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
+    z, text = torch.randn(8, *prior.latent_shape), prompts.directions.repeat(2, 1, 1)
+    row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
+    still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
+    for count in (config.gaussians.count, config.densify.max_count):
+        state = TrainState.start(dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count)), 0, "cpu")
+        steps = iter(range(10**6))
+        step = lambda: iterate(state.gaussians, state.densifier, prior, prompts, still, 0.3, 0.3, 0, next(steps))  # noqa: B023, E731
+        row[f"iteration, {count} splats"] = median_ms(step, args.runs)
+    for name, value in row.items():
+        print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
+    if args.record:
+        append("iteration", {"ms": row, "prior": args.prior, "batch": config.batch}, shared)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

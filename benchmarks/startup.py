@@ -1,0 +1,45 @@
+"""How long a user waits before anything happens: medians of whole processes, in seconds.
+
+`python benchmarks/startup.py` prints a table; `--record` appends a row to results.jsonl.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import tyro
+from record import append
+
+CASES = {
+    "import torch": [sys.executable, "-c", "import torch"],
+    "import torch, gs3d.generate": [sys.executable, "-c", "import torch, gs3d; gs3d.generate, gs3d.load"],
+    "gs3d --help": [sys.executable, "-m", "gs3d", "--help"],
+    "gs3d generate --help": [sys.executable, "-m", "gs3d", "generate", "--help"],
+}
+
+
+@dataclass(frozen=True)
+class Args:
+    runs: int = 7
+    record: bool = False
+
+
+def main(args: Args) -> None:
+    times: dict[str, list[float]] = {name: [] for name in CASES}
+    for _ in range(args.runs + 1):  # in turn, so that a noisy moment falls on all of them
+        for name, command in CASES.items():
+            start = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times[name].append(time.perf_counter() - start)
+    medians = {name: round(statistics.median(t[1:]), 3) for name, t in times.items()}
+    for name, seconds in medians.items():
+        print(f"{name:<30} {seconds:.2f} s")
+    print(f"gs3d beyond torch: {medians['import torch, gs3d.generate'] - medians['import torch']:.2f} s")
+    if args.record:
+        append("startup", {"seconds": medians, "runs": args.runs})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
