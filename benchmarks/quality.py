@@ -8,7 +8,6 @@ what is not done yet. Leaves quality.json, sheet.png and the runs in `--out`, an
 """
 
 import dataclasses
-import datetime
 import json
 import os
 import shutil
@@ -18,9 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
-from raster import RESULTS, commit, cpu_model
+from record import append, machine
 
 import gs3d
 from gs3d.core.errors import UserError
@@ -44,7 +42,7 @@ class Args:
     kinds: tuple[str, ...] = tuple(KINDS)
     """Kinds of object to make."""
     colours: int = 2
-    """Colours a kind is made in, 1 to 8; which ones is fixed, and all eight come equally often over the twelve kinds."""
+    """Colours a kind is made in, 1 to 8; which ones is fixed. With two, all eight come equally often over the twelve kinds."""
     seed: int = 0
     prior: str = "builtin"
     config: str | None = None
@@ -112,7 +110,7 @@ def write(path: Path, settings: dict, done: dict[str, Result]) -> None:
 
 
 def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
-    """Make and grade one object; None if the command left no splats, whose output is in run.log beside them."""
+    """Make and grade one object; None if the command failed. What it printed is in run.log of its folder."""
     folder = args.out / job.folder
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
     folder.mkdir(parents=True)
@@ -125,7 +123,7 @@ def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
     seconds = time.monotonic() - began
     if status == 130:
         raise KeyboardInterrupt
-    if not (folder / "splats.ply").exists():
+    if status not in (0, 1) or not (folder / "splats.ply").exists():  # 1: it diverged, and exported the last good state
         print(f"failed with status {status}: {job.prompt}, {job.method}; see {folder / 'run.log'}", flush=True)
         return None
     splats = gs3d.load(folder / "splats.ply").splats
@@ -133,24 +131,8 @@ def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
     return Result(job.method, job.kind, job.colour, job.prompt, job.folder, round(seconds, 2), len(splats), marks)
 
 
-def record(settings: dict, results: list[Result]) -> None:
-    """One row a method in benchmarks/results.jsonl."""
-    common = {
-        "benchmark": "quality",
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "cpu": cpu_model(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    with RESULTS.open("a") as file:
-        for method in dict.fromkeys(r.method for r in results):
-            row = common | settings | {"method": method} | summary([r for r in results if r.method == method])
-            file.write(json.dumps(row) + "\n")
-
-
 def main(args: Args) -> None:
-    jobs, settings = jobs_of(args), settings_of(args)
+    jobs, settings, here = jobs_of(args), settings_of(args), machine()
     path = args.out / "quality.json"
     done, judge = read(path, settings), Recogniser.load()
     for number, job in enumerate(jobs):
@@ -168,7 +150,8 @@ def main(args: Args) -> None:
     write_result_sheet(args.out / "sheet.png", results, lambda r: gs3d.load(args.out / r.folder / "splats.ply").splats)
     print("\n" + markdown(results) + f"\n\n{path}\n{args.out / 'sheet.png'}")
     if args.record:
-        record(settings, results)
+        for method in dict.fromkeys(r.method for r in results):
+            append("quality", settings | {"method": method} | summary([r for r in results if r.method == method]), here)
 
 
 if __name__ == "__main__":

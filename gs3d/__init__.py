@@ -1,8 +1,8 @@
 """gs3d: text in, 3D Gaussian splats out.
 
-    scene = gs3d.generate("a red mushroom with white spots", minutes=3)
-    scene.save("mushroom.ply")
-    pictures = gs3d.load("mushroom.ply").render(gs3d.ring(8, 256)).rgb
+scene = gs3d.generate("a red mushroom with white spots", minutes=3)
+scene.save("mushroom.ply")
+pictures = gs3d.load("mushroom.ply").render(gs3d.ring(8, 256)).rgb
 """
 
 from importlib import import_module

@@ -2,7 +2,7 @@
 
 import tyro
 
-from gs3d.training.fit_prior import FitConfig, fit
+from gs3d.fitting.prior import FitConfig, fit
 
 if __name__ == "__main__":
     fit(tyro.cli(FitConfig))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ["core", "raster", "priors", "guidance", "representations", "export", "world", "evaluation", "training", "cli"]
+ROOMS = ["core", "raster", "priors", "guidance", "representations", "export", "world", "evaluation", "fitting", "training", "cli"]
 ROOT = Path(__file__).parents[1] / "gs3d"
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 

@@ -105,7 +105,9 @@ def _memory() -> Finding:
 def _disk() -> Finding:
     here, cache = (shutil.disk_usage(p).free / 1e9 for p in (Path.cwd(), cache_dir()))
     low = min(here, cache) < 0.2
-    return Finding("disk", f"{here:.1f} GB free here, {cache:.1f} GB in {cache_dir()}", "free some space: a run writes up to 100 MB" if low else "")
+    return Finding(
+        "disk", f"{here:.1f} GB free here, {cache:.1f} GB in {cache_dir()}", "free some space: a run writes up to 100 MB" if low else ""
+    )
 
 
 def build() -> list[Finding]:

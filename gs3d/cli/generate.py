@@ -37,7 +37,7 @@ class Args:
     """Where to run; CUDA where there is one when not given."""
 
 
-EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1}
+EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "out of memory": 1}
 
 
 def run(argv: list[str]) -> int:
@@ -51,6 +51,8 @@ def run(argv: list[str]) -> int:
         progress.say(f"warning: {line}")
     if result.outcome == "diverged":
         progress.say("stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. Try a lower guidance scale.")
+    if result.outcome == "out of memory":
+        progress.say("stopped: the GPU's memory is full; what there was is exported. Use a smaller batch or resolution in --config.")
     if result.outcome in ("interrupted", "terminated"):
         progress.say(f"{result.outcome}: exported what there was; add --resume to the same command to go on")
     progress.say(f"{len(result.splats)} splats after {result.steps} steps in {result.seconds:.0f} s:")

@@ -1,7 +1,7 @@
 """The prior shipped in the package: a small U-Net at 64² pixels, in the layout of any diffusers model folder.
 
 Space-to-depth by 2 is an orthogonal `encode`, so a stock diffusers U-Net with 12 channels at 32×32 is a pixel model of 64×64.
-`new_components` makes an untrained one for `training.fit_prior`; a trained one is read by `priors.load` like any other folder.
+`new_unet` and its neighbours make an untrained one for `fitting.prior`; a trained one is read by `priors.load` like any other folder.
 """
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 """The loop: iterate until the budget is spent, checkpoint on the way, stop cleanly on a signal or a run of bad gradients."""
 
+import contextlib
 import json
 import signal
 import time
@@ -8,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from gs3d.core.errors import UserError
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.densify import Densifier
@@ -18,7 +22,7 @@ from gs3d.training.config import RunConfig
 from gs3d.training.step import StepLog, iterate
 
 MAX_SKIPPED = 20
-Outcome = Literal["finished", "interrupted", "terminated", "diverged"]
+Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
 @dataclass
@@ -71,6 +75,30 @@ class StopSignals:
         signal.signal(number, self._old[number])
 
 
+class RunLog:
+    """log.jsonl, a row every ten steps. A disk that fills up ends the log with a warning, not the run."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]):
+        self.path, self.say = path, say
+        self.file = open(path, "a")  # noqa: SIM115 - open for the whole run
+
+    def add(self, entry: StepLog, budget: Budget) -> None:
+        if self.file is None or (entry.step % 10 and not entry.skipped):
+            return
+        try:
+            self.file.write(json.dumps(_row(entry, budget)) + "\n")
+            self.file.flush()
+        except OSError as error:
+            self.say(f"warning: {self.path}: {error.strerror}; the run goes on without a log")
+            self.close()
+
+    def close(self) -> None:
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # what could not be flushed then cannot be flushed now
+                self.file.close()
+        self.file = None
+
+
 def train(
     state: TrainState,
     prior: Prior,
@@ -78,22 +106,28 @@ def train(
     config: RunConfig,
     budget: Budget,
     seed: int,
-    folder: Path | None,
+    folder: Path,
     report: Callable[[StepLog, Budget], None],
+    say: Callable[[str], None],
     stop: StopSignals,
 ) -> Outcome:
-    """Run `state` to the end of `budget`. Rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint when a folder is given."""
+    """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint."""
+
+    def keep() -> None:
+        try:
+            save_checkpoint(folder / "checkpoint", state.checkpoint(budget.elapsed_s()))
+        except UserError as error:
+            say(f"warning: {error}")
+
     budget.begin(state.progress)
-    log = open(folder / "log.jsonl", "a") if folder else None  # noqa: SIM115 - open for the whole run
+    log = RunLog(folder / "log.jsonl", say)
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
             entry = iterate(state.gaussians, state.densifier, prior, prompts, config, state.progress, progress, seed, state.step)
             state.step, state.progress = state.step + 1, progress
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
-            if log and (entry.step % 10 == 0 or entry.skipped):
-                log.write(json.dumps(_row(entry, budget)) + "\n")
-                log.flush()
+            log.add(entry, budget)
             report(entry, budget)
             if skipped_in_a_row >= MAX_SKIPPED:
                 outcome = "diverged"
@@ -101,14 +135,16 @@ def train(
             if stop.name:
                 outcome = stop.name
                 break
-            if folder and time.monotonic() - saved > config.checkpoint_every_s:
-                save_checkpoint(folder / "checkpoint", state.checkpoint(budget.elapsed_s()))
+            if time.monotonic() - saved > config.checkpoint_every_s:
+                keep()
                 saved = time.monotonic()
+    except torch.OutOfMemoryError:
+        state.gaussians.discard_gradients()
+        torch.cuda.empty_cache()
+        outcome = "out of memory"
     finally:
-        if log:
-            log.close()
-    if folder:
-        save_checkpoint(folder / "checkpoint", state.checkpoint(budget.elapsed_s()))
+        log.close()
+    keep()
     return outcome
 
 

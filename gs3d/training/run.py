@@ -161,7 +161,7 @@ def generate(
         budget.reserve_s = _export_reserve(state, config)
         record.write(folder, timings, None)
         timings["setup"] = time.monotonic() - started - sum(timings.values())
-        outcome = train(state, prior, prompts, config, budget, request.seed, folder, report, stop)
+        outcome = train(state, prior, prompts, config, budget, request.seed, folder, report, say, stop)
         timings["optimise"] = time.monotonic() - started - sum(timings.values())
         splats = detached(state.gaussians.splats())
         files, warnings = write_results(folder, splats)

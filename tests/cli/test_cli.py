@@ -1,8 +1,10 @@
 """The command line: every fault is one line that names the thing, exit status 2, no traceback, nothing lost."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,21 @@ def test_help_version_and_unknown_commands(capsys):
     assert "did you mean generate" in one_line_fault(capsys, "generat")
     status, out, _ = run(capsys, "generate", "--help")
     assert status == 0 and "--minutes" in out and "--guidance" in out
+
+
+def test_ctrl_c_exports_and_exits_130(tiny, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "gs3d", "generate", "a red mushroom", "--steps", "100000", *tiny]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not ((out / "log.jsonl").exists() and (out / "log.jsonl").stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, fault = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in fault, fault
+    assert "interrupted" in said and "--resume" in said
+    for name in ("splats.ply", "preview.png", "turntable.mp4"):
+        assert (out / name).stat().st_size > 0
 
 
 def test_import_is_light():

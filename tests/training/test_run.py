@@ -150,6 +150,31 @@ def test_twenty_bad_gradients_in_a_row_export_the_last_good_state(request_, monk
     assert torch.isfinite(gs3d.load(good.folder / "splats.ply").splats.means).all()
 
 
+def test_a_disk_that_fills_up_during_the_run_costs_the_checkpoint_not_the_splats(request_, monkeypatch):
+    def full(*_):
+        raise UserError("checkpoint: No space left on device")
+
+    monkeypatch.setattr(loop, "save_checkpoint", full)
+    said = []
+    result = generate(request_, say=said.append)
+    assert result.outcome == "finished" and (result.folder / "splats.ply").exists()
+    assert "warning: checkpoint: No space left on device" in said
+
+
+def test_out_of_memory_exports_what_there_was(request_, monkeypatch):
+    real = loop.iterate
+
+    def iterate(*arguments):
+        if arguments[-1] == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "iterate", iterate)
+    result = generate(request_)
+    assert result.outcome == "out of memory" and result.steps == 4
+    assert (result.folder / "splats.ply").exists()
+
+
 def test_minutes_end_on_time_with_files_on_disk(request_):
     started = time.monotonic()
     result = generate(dataclasses.replace(request_, steps=None, minutes=0.25))

@@ -1,0 +1,168 @@
+"""Training of the built-in prior on world renders: EDM (Karras et al. 2022) with EMA weights.
+
+Runs on a CPU or a GPU, and resumes where it stopped.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gs3d.core.rng import derive_seed
+from gs3d.fitting import resume
+from gs3d.fitting.captioned import Captioned
+from gs3d.priors import builtin
+from gs3d.priors.pictures import to_depth, to_network
+from gs3d.priors.scalings import Edm
+from gs3d.world.captions import vocabulary_words
+from gs3d.world.pool import Pool
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a training run."""
+
+    pool: Path
+    """Folder of rendered shards (scripts/render_world.py)."""
+    out: Path
+    """Folder for the checkpoint, the log and the finished model."""
+    images: int = 400_000
+    """Pictures to train on in all, repeats counted."""
+    batch: int = 32
+    lr: float = 1e-3
+    """Peak rate of AdamW."""
+    warmup_images: int = 2_000
+    decay_images: int = 40_000
+    """From here on the rate falls with the square root of the images seen (Karras et al. 2024, EDM2)."""
+    cooldown_images: int = 60_000
+    """Over the last so many pictures the rate falls linearly to zero."""
+    ema_fraction: float = 0.06
+    """EMA half-width as a share of the images seen so far, so that early junk never lingers."""
+    dropout: float = 0.1
+    """Share of captions replaced by the empty one, for classifier-free guidance."""
+    sigma_mean: float = -0.6
+    sigma_std: float = 1.3
+    """Training noise: ln σ ~ N(mean, std²)."""
+    save_every_s: float = 300.0
+    stop_after_s: float = float("inf")
+    """Checkpoint and stop after this long, finished or not; the same command goes on."""
+    log_every: int = 25
+    """Steps between rows of log.jsonl."""
+    seed: int = 0
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    compile: bool = False
+    """torch.compile the U-Net: minutes at the start, then faster on a GPU."""
+
+
+class Denoiser(nn.Module):
+    """U-Net and text encoder, trained together."""
+
+    def __init__(self, unet: nn.Module, text_encoder: nn.Module):
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+        self.scaling = Edm(builtin.SIGMA_DATA)
+
+    def forward(self, z: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
+        """D(z, σ, y): z [B, 12, 32, 32], σ [B], tokens [B, L] → [B, 12, 32, 32] float32."""
+        s = sigma[:, None, None, None]
+        text = self.text_encoder(tokens).last_hidden_state
+        f = self.unet(self.scaling.c_in(s) * z, self.scaling.c_noise(sigma), text).sample
+        return self.scaling.c_skip(s) * z + self.scaling.c_out(s) * f.float()
+
+
+def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor) -> Tensor:
+    """Karras et al. 2022, Eq. 2, with λ(σ) = (σ² + σd²) / (σ σd)²: 1 at initialisation at every σ. A scalar."""
+    weight = (sigma**2 + builtin.SIGMA_DATA**2) / (sigma * builtin.SIGMA_DATA) ** 2
+    error = model(z0 + sigma[:, None, None, None] * noise, sigma, tokens) - z0
+    return (weight[:, None, None, None] * error**2).mean()
+
+
+def learning_rate(config: FitConfig, seen: int) -> float:
+    rate = config.lr * min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
+    return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
+
+
+def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(z0, σ, noise, tokens) of one batch, functions of (seed, seen)."""
+    images, tokens, gen = data.batch(indices, config.dropout, seed, seen)
+    z0 = to_depth(to_network(images, builtin.IMAGE_SIZE), builtin.PATCH)
+    sigma = (config.sigma_mean + config.sigma_std * torch.randn(len(z0), generator=gen, device=z0.device)).exp()
+    return z0, sigma, torch.randn(z0.shape, generator=gen, device=z0.device), tokens
+
+
+def fit(config: FitConfig) -> int:
+    """Train until `config.images` pictures were seen or the time is up; the number seen.
+
+    Checkpoints every `save_every_s`; at each, the loss of the EMA weights on a fixed batch is logged, and `out/model` is written from them.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    torch.manual_seed(derive_seed(config.seed, "initial weights"))
+    model = Denoiser(builtin.new_unet(), builtin.new_text_encoder(tokenizer)).to(config.device)
+    if config.device == "cpu":
+        model.unet.to(memory_format=torch.channels_last)  # a third faster there
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    seen = resume.resume(config.out, {"model": model, "ema": average}, optimizer)
+    weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
+    half = torch.autocast("cuda", torch.bfloat16, enabled=config.device != "cpu")
+    forward = torch.compile(model) if config.compile else model
+    data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
+    log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
+    started = saved = time.monotonic()
+    recent: list[Tensor] = []
+    over = seen >= config.images
+    while not over:
+        indices = resume.batch_indices(len(data), config.batch, config.seed, seen)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, seen)
+        with half:
+            loss = loss_of(forward, *draw(config, data, indices, config.seed, seen))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        seen += config.batch
+        keep = max(0.0, 1 - config.batch / max(config.ema_fraction * seen, config.batch))
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, weights, 1 - keep)
+        recent.append(loss.detach())
+        now = time.monotonic()
+        over = seen >= config.images or now - started > config.stop_after_s
+        if len(recent) == config.log_every:
+            _write(log, images=seen, loss=_mean(recent), elapsed_s=now - started)
+            recent = []
+        if over or now - saved > config.save_every_s:
+            resume.save(config.out, seen, {"model": model, "ema": average}, optimizer)
+            _write(log, images=seen, ema_loss=_fixed_loss(config, average, data, tokenizer), elapsed_s=now - started)
+            saved = time.monotonic()
+    log.close()
+    return seen
+
+
+def _averaged(average: dict[str, Tensor], tokenizer) -> Denoiser:
+    model = Denoiser(builtin.new_unet(), builtin.new_text_encoder(tokenizer))
+    model.load_state_dict({k: v.cpu() for k, v in average.items()})
+    return model.eval()
+
+
+@torch.no_grad()
+def _fixed_loss(config: FitConfig, average: dict[str, Tensor], data: Captioned, tokenizer, count: int = 128) -> float:
+    """Loss of the averaged weights on the first pictures of the pool with the same noise every time, and the model written to disk."""
+    model = _averaged(average, tokenizer)
+    builtin.save(config.out / "model", model.unet, model.text_encoder, tokenizer)
+    model.to(config.device)
+    return float(loss_of(model, *draw(config, data, np.arange(min(count, len(data))), -1, 0)))
+
+
+def _mean(losses: list[Tensor]) -> float:
+    return float(torch.stack(losses).mean())
+
+
+def _write(log, **row: float) -> None:
+    log.write(json.dumps({k: v if isinstance(v, int) else round(v, 5) for k, v in row.items()}) + "\n")
+    log.flush()
