@@ -41,7 +41,7 @@ class FitConfig:
     """Seed of the training pictures. The built-in prior's are of seed 1, so the two never see the same object."""
     test_seed: int = 1002
     """Seed of the pictures that the marks are given on."""
-    images: int = 200_000
+    images: int = 196_608
     """Pictures to train on in all, repeats counted: seven to eight epochs."""
     batch: int = 64
     lr: float = 3e-3

@@ -10,7 +10,7 @@ from gs3d.core.cameras import ring, view_words
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GREY
-from gs3d.evaluation.recogniser import SIZE_PX, Recogniser, resize
+from gs3d.evaluation.recogniser import SIZE_PX, Judgement, Recogniser, resize
 from gs3d.raster import rasterize
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
@@ -33,7 +33,8 @@ class Grade:
     colour_probability: float
     """Mean probability of the right colour."""
     janus: float | None
-    """Share of the views from behind (azimuth within 45° of 180°) that are taken for the front; None for a kind without a front."""
+    """Share of the three views from behind (azimuth 135°, 180°, 225°) that look more like the front than like the back; None for a
+    kind without a front. True objects have 0, objects with two fronts 0.6 to 1."""
     haze: float
     """Of the pixels that show anything (alpha > 0.05), the share that is smoke: alpha below 0.5, and off the rim of what is solid."""
     coverage: float
@@ -72,12 +73,16 @@ def clipped_of(alpha: Tensor) -> float:
     return (alpha * outer).sum().item() / total if total > 0 else 0.0
 
 
-def janus_of(views: list[str], kind: str) -> float | None:
-    """See `Grade.janus`; `views` are the words given to the pictures of `ring(8, …)`."""
+def janus_of(judgement: Judgement, kind: str) -> float | None:
+    """See `Grade.janus`; `judgement` is of the pictures of `ring(8, …)`.
+
+    Front is weighed against back alone: at 135° and 225° "side" is nearly as right as "back", so it says nothing about a second face.
+    """
     if not KINDS[kind].has_front:
         return None
-    behind = [i for i, word in enumerate(view_words(ring(VIEWS, SIZE_PX, ELEVATION_DEG))) if word == "back"]
-    return sum(views[i] == "front" for i in behind) / len(behind)
+    more_front = judgement.probability("view", "front") > judgement.probability("view", "back")
+    behind = [word == "back" for word in view_words(ring(VIEWS, SIZE_PX, ELEVATION_DEG))]
+    return more_front[torch.tensor(behind)].float().mean().item()
 
 
 def _check_word(what: str, word: str, known: dict) -> None:
@@ -101,7 +106,7 @@ def grade(splats: Splats, kind: str, colour: str, recogniser: Recogniser | None 
         colour_right=colours.count(colour) / VIEWS,
         kind_probability=judgement.probability("kind", kind).mean().item(),
         colour_probability=judgement.probability("colour", colour).mean().item(),
-        janus=janus_of(views, kind),
+        janus=janus_of(judgement, kind),
         haze=haze_of(alpha),
         coverage=alpha.mean().item(),
         clipped=clipped_of(alpha),

@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gs3d.core.rng import generator
+from gs3d.evaluation import fit_recogniser
+from gs3d.evaluation.augment import augment, backgrounds
+from gs3d.evaluation.fit_recogniser import FitConfig, fit, ring_pictures
+from gs3d.world import pool
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    for module in (pool, fit_recogniser):
+        monkeypatch.setattr(module, "SHARD", 32)
+    monkeypatch.setattr(fit_recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
+
+    def config(name):
+        out = tmp_path / name
+        return FitConfig(
+            tmp_path / "pool", out, out / "r.safetensors", shards=2, images=48, batch=8, warmup_images=8, save_every_s=0, log_every=2
+        )
+
+    assert fit(config("whole")) == {"kind": 1.0}
+    checkpoint = fit_recogniser._checkpoint
+
+    def kill_after_three(settings, seen, *rest):
+        checkpoint(settings, seen, *rest)
+        if seen == 24:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_recogniser, "_checkpoint", kill_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config("parts"))
+    monkeypatch.setattr(fit_recogniser, "_checkpoint", checkpoint)
+    fit(config("parts"))
+    whole, parts = (load_file(tmp_path / name / "r.safetensors") for name in ("whole", "parts"))
+    for key in whole:
+        torch.testing.assert_close(parts[key], whole[key], atol=1e-3, rtol=1e-3, msg=key)
+    assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
+    assert json.loads((tmp_path / "whole" / "r.json").read_text()) == {"kind": 1.0}
+
+
+def test_augmented_pictures_stay_pictures_and_repeat():
+    rgba = torch.zeros(16, 64, 64, 4)
+    rgba[:, 20:44, 20:44] = torch.tensor([0.8, 0.1, 0.1, 1.0])
+    behind = backgrounds(np.random.default_rng(0), 16)
+    one, two = (augment(rgba, behind, generator(0)) for _ in range(2))
+    assert one.shape == (16, 3, 64, 64) and one.min() >= 0 and one.max() <= 1
+    torch.testing.assert_close(one, two)
+    assert (one[:, 0, 28:36, 28:36].mean((1, 2)) > one[:, 2, 28:36, 28:36].mean((1, 2)) + 0.3).all()  # a red square is still red there
+
+
+def test_the_pictures_of_grading_go_round_each_object():
+    images, rows = ring_pictures(5, objects=2, size_px=32)
+    assert images.shape == (16, 32, 32, 3) and len(rows) == 16
+    assert [r["view"] for r in rows[:8]] == ["front", "front", "side", "back", "back", "back", "side", "front"]
+    assert len({r["kind"] for r in rows[:8]}) == 1
+    torch.testing.assert_close(images[0, 0, 0], torch.full((3,), 0.92))
