@@ -4,7 +4,7 @@ import json
 
 import tyro
 
-from gs3d.evaluation.fit_recogniser import FitConfig, fit
+from gs3d.fitting.recogniser import FitConfig, fit
 
 if __name__ == "__main__":
     print(json.dumps(fit(tyro.cli(FitConfig)), indent=2))

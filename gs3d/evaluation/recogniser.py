@@ -1,6 +1,6 @@
 """A small network that names an object of the world from one picture: what it is, its colour, its pattern, and from which side.
 
-It is trained apart from every prior, on other renders (`evaluation.fit_recogniser`), so that its marks are not the prior's own opinion.
+It is trained apart from every prior, on other renders (`fitting.recogniser`), so that its marks are not the prior's own opinion.
 """
 
 import json

@@ -13,7 +13,6 @@ import numpy as np
 from gs3d.core.cameras import CameraConfig, sample_cameras, view_words
 from gs3d.core.rng import derive_seed, generator
 from gs3d.core.schedules import Steps
-from gs3d.world.captions import PREFIXES, with_view
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
@@ -78,11 +77,3 @@ def random_background(rng: np.random.Generator, count: int) -> np.ndarray:
     colour = rng.random((count, 3))
     grey = np.repeat(rng.random((count, 1)), 3, axis=1)
     return np.where(rng.random((count, 1)) < 0.5, grey, colour).astype(np.float32)
-
-
-def random_caption(rng: np.random.Generator, label: dict) -> str:
-    """The caption as people might type it: a prefix a third of the time, the view word most of the time."""
-    text = label["caption"]
-    if rng.random() < 1 / 3:
-        text = f"{rng.choice(PREFIXES)} {text}"
-    return with_view(text, label["view"] if rng.random() < 0.85 else None)

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from gs3d.core.cameras import VIEW_WORDS
-from gs3d.world.captions import caption, vocabulary, vocabulary_words, with_view, words
+from gs3d.world.captions import PREFIXES, caption, vocabulary, vocabulary_words, with_view, words
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import random_caption
 from gs3d.world.sample import sample
 
 
@@ -24,10 +23,10 @@ def test_every_word_that_a_training_caption_can_hold_is_in_the_vocabulary():
     known, rng = set(vocabulary_words()), np.random.default_rng(1)
     for kind in KINDS:
         for colour in NAMED:
-            made = sample(rng, kind, colour)
-            label = {"caption": made.caption, "view": str(rng.choice(VIEW_WORDS))}
-            for _ in range(5):
-                assert set(words(random_caption(rng, label))) <= known
+            text = sample(rng, kind, colour).caption
+            for prefix in PREFIXES:
+                for view in VIEW_WORDS:
+                    assert set(words(with_view(f"{prefix} {text}", view))) <= known
 
 
 def test_the_vocabulary_has_each_word_once_and_no_word_for_nothing():

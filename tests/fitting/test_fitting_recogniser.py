@@ -6,16 +6,16 @@ import torch
 from safetensors.torch import load_file
 
 from gs3d.core.rng import generator
-from gs3d.evaluation import fit_recogniser
 from gs3d.evaluation.augment import augment, backgrounds
-from gs3d.evaluation.fit_recogniser import FitConfig, fit, ring_pictures
+from gs3d.fitting import recogniser, resume
+from gs3d.fitting.recogniser import FitConfig, fit, ring_pictures
 from gs3d.world import pool
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    for module in (pool, fit_recogniser):
+    for module in (pool, recogniser):
         monkeypatch.setattr(module, "SHARD", 32)
-    monkeypatch.setattr(fit_recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
+    monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
 
     def config(name):
         out = tmp_path / name
@@ -24,21 +24,21 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
         )
 
     assert fit(config("whole")) == {"kind": 1.0}
-    checkpoint = fit_recogniser._checkpoint
+    save = resume.save
 
-    def kill_after_three(settings, seen, *rest):
-        checkpoint(settings, seen, *rest)
+    def kill_after_three(folder, seen, *rest):
+        save(folder, seen, *rest)
         if seen == 24:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_recogniser, "_checkpoint", kill_after_three)
+    monkeypatch.setattr(resume, "save", kill_after_three)
     with pytest.raises(KeyboardInterrupt):
         fit(config("parts"))
-    monkeypatch.setattr(fit_recogniser, "_checkpoint", checkpoint)
+    monkeypatch.setattr(resume, "save", save)
     fit(config("parts"))
     whole, parts = (load_file(tmp_path / name / "r.safetensors") for name in ("whole", "parts"))
     for key in whole:
-        torch.testing.assert_close(parts[key], whole[key], atol=1e-3, rtol=1e-3, msg=key)
+        assert torch.equal(parts[key], whole[key]), key
     assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
     assert json.loads((tmp_path / "whole" / "r.json").read_text()) == {"kind": 1.0}
 

@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gs3d.core.cameras import ring, view_words
@@ -19,6 +16,7 @@ from gs3d.evaluation.augment import LIGHT_GREY, augment, backgrounds
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
 from gs3d.evaluation.truth import true_splats
+from gs3d.fitting import resume
 from gs3d.world.kinds import KINDS
 from gs3d.world.pool import SHARD, Pool, write_shard
 from gs3d.world.render import render
@@ -80,17 +78,17 @@ def fit(config: FitConfig) -> dict:
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     network = Network({k: len(v) for k, v in answers.items()}).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    seen = _resume(config, network, optimizer)
+    seen = resume.resume(config.out, {"model": network}, optimizer)
     started = saved = time.monotonic()
     recent: list[Tensor] = []
     network.train()
     right = targets(pool.labels, answers)
     with open(config.out / "log.jsonl", "a") as log:
         while seen < config.images:
-            indices, gen = _next_batch(config, len(pool), seen)
+            indices = resume.batch_indices(len(pool), config.batch, config.seed, seen)
             rgba = torch.from_numpy(pool.rgba(indices))
             behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices))
-            images = augment(rgba, behind, gen)
+            images = augment(rgba, behind, generator(config.seed, "augment", seen))
             optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
             logits = network(images.contiguous(memory_format=torch.channels_last))
             loss = loss_of(logits, {k: v[indices] for k, v in right.items()}, config.smoothing)
@@ -106,7 +104,7 @@ def fit(config: FitConfig) -> dict:
                 log.flush()
                 recent = []
             if now - saved > config.save_every_s or seen >= config.images:
-                _checkpoint(config, seen, network, optimizer)
+                resume.save(config.out, seen, {"model": network}, optimizer)
                 saved = now
     Recogniser(network.eval(), answers).save(config.weights)
     marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
@@ -121,41 +119,6 @@ def _pool(folder: Path, seed: int, shards: int) -> Pool:
         write_shard(folder, seed, index)
     pool = Pool.open(folder)
     return Pool(pool.images[:shards], pool.labels[: shards * SHARD])
-
-
-def _next_batch(config: FitConfig, count: int, seen: int) -> tuple[np.ndarray, torch.Generator]:
-    """Indices of the batch after `seen` pictures, and the generator of its augmentation: functions of (seed, seen) alone."""
-    per_epoch = count // config.batch
-    epoch, at = divmod(seen // config.batch, per_epoch)
-    order = np.random.default_rng(derive_seed(config.seed, "order", epoch)).permutation(count)
-    return order[at * config.batch : (at + 1) * config.batch], generator(config.seed, "augment", seen)
-
-
-def _checkpoint(config: FitConfig, seen: int, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Weights and moments in one file, written beside the last and renamed, so that a kill leaves one whole."""
-    tensors = {f"model.{k}": v for k, v in network.state_dict().items()}
-    for j, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{j}.{k}": v for k, v in state.items()}
-    temporary = config.out / "checkpoint.tmp"
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, temporary, metadata={"images": str(seen)})
-    os.replace(temporary, config.out / "checkpoint.safetensors")
-
-
-def _resume(config: FitConfig, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load the checkpoint when there is one; the number of pictures seen."""
-    path = config.out / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    network.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, v in tensors.items():
-        if key.startswith("optimizer."):
-            _, j, name = key.split(".", 2)
-            state.setdefault(int(j), {})[name] = v
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    with safe_open(path, "pt") as file:
-        return int(file.metadata()["images"])
 
 
 def accuracy(judge: Recogniser, images: Tensor, rows: list[dict]) -> dict:
