@@ -6,11 +6,15 @@ PROMPT ?= a red mushroom with white spots
 MINUTES ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format clean gpu-check
+
+gpu-check: $(VENV)/installed
+	PYTHON=$(BIN)/python scripts/gpu_check.sh
 
 help:
 	@echo "make demo    set up .venv and make splats from \"$(PROMPT)\" in $(MINUTES) minutes, offline"
 	@echo "make test    set up .venv, lint, check the format, run all tests"
+	@echo "make gpu-check  everything that needs a CUDA card, in one go"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  rewrite the files as the format check wants them"
 

@@ -43,24 +43,25 @@ def write_results(folder: Path, splats: Splats) -> tuple[list[Path], list[str]]:
 
     Only a failure to write the splats themselves is an error.
     """
-    from gs3d.export.mp4 import write_video
-    from gs3d.export.png import write_sheet
-
     splats, dropped = sound(splats)
     warnings = [f"{dropped} splats without a finite size or place were left out"] if dropped else []
     save_splats(folder / "splats.ply", splats)
     files = [folder / "splats.ply"]
 
-    def attempt(name: str, write) -> None:
+    def sheet(path: Path) -> None:
+        from gs3d.export.png import write_sheet
+
+        write_sheet(path, pictures(splats, ring(PREVIEW_VIEWS, PREVIEW_PX)).numpy(), columns=4)
+
+    def turntable(path: Path) -> None:
+        from gs3d.export.mp4 import write_video
+
+        write_video(path, pictures(splats, ring(TURNTABLE_FRAMES, TURNTABLE_PX)).numpy(), fps=TURNTABLE_FPS)
+
+    for name, write in (("preview.png", sheet), ("turntable.mp4", turntable)):
         try:
             write(folder / name)
             files.append(folder / name)
-        except UserError as error:
-            warnings.append(str(error))
-
-    attempt("preview.png", lambda path: write_sheet(path, pictures(splats, ring(PREVIEW_VIEWS, PREVIEW_PX)).numpy(), columns=4))
-    attempt(
-        "turntable.mp4",
-        lambda path: write_video(path, pictures(splats, ring(TURNTABLE_FRAMES, TURNTABLE_PX)).numpy(), fps=TURNTABLE_FPS),
-    )
+        except (UserError, ImportError) as error:  # a package that is missing must not cost the splats either
+            warnings.append(f"{name}: {error}")
     return files, warnings

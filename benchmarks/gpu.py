@@ -1,0 +1,167 @@
+"""What a GPU makes of the Stable Diffusion run: milliseconds and memory, with random weights of Stable Diffusion 2.1-base's shape.
+
+    python benchmarks/gpu.py                       needs CUDA; prints a table, writes gpu.json and gpu.md into --out
+    python benchmarks/gpu.py --tiny --device cpu   the same code on a small model, to see that it runs
+
+Random weights cost as much time as trained ones, so speed and memory can be measured where no model hub can be reached.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from raster import scene
+from record import append, machine
+
+from gs3d.core.cameras import ring
+from gs3d.core.types import Splats
+from gs3d.priors.base import Condition, guided
+from gs3d.priors.latent import LatentPrior, vae_dtype
+from gs3d.priors.network import Network
+from gs3d.priors.scalings import Epsilon, VpTable
+from gs3d.raster import rasterize
+from gs3d.training.config import load_config
+from gs3d.training.loop import TrainState
+from gs3d.training.step import iterate
+
+
+@dataclass(frozen=True)
+class Args:
+    out: Path = Path("outputs/gpu")
+    device: str = "cuda"
+    tiny: bool = False
+    """A model of a few thousand weights and small pictures."""
+    batches: tuple[int, ...] = (4, 12)
+    splats: int = 200_000
+    runs: int = 20
+    record: bool = False
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Prompts of random numbers: what the text says does not change how long it takes."""
+
+    text: torch.Tensor
+
+    def at(self, cameras) -> Condition:
+        batch = self.text.expand(len(cameras), -1, -1)
+        return Condition(batch, -batch)
+
+
+def random_prior(tiny: bool, device: str) -> LatentPrior:
+    """The U-Net and autoencoder of Stable Diffusion 2.1-base by their published configurations, untrained."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    if tiny:
+        unet_shape = dict(sample_size=8, block_out_channels=(16, 32), attention_head_dim=2, norm_num_groups=8, cross_attention_dim=16)
+        unet_shape |= dict(down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
+        vae_shape = dict(block_out_channels=(8, 16), norm_num_groups=4)
+    else:
+        unet_shape = dict(sample_size=64, block_out_channels=(320, 640, 1280, 1280), attention_head_dim=(5, 10, 20, 20))
+        unet_shape |= dict(cross_attention_dim=1024, use_linear_projection=True)
+        vae_shape = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2)
+    levels = len(vae_shape["block_out_channels"])
+    vae_shape |= dict(down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels, latent_channels=4)
+    on = torch.device(device)
+    with on:
+        unet, vae = UNet2DConditionModel(**unet_shape), AutoencoderKL(**vae_shape)
+    unet = unet.to(torch.float16 if on.type == "cuda" else torch.float32).requires_grad_(False).eval()
+    vae = vae.to(vae_dtype(on)).requires_grad_(False).eval()
+    side = unet.config.sample_size
+    return LatentPrior(
+        source=None,
+        network=Network(unet, Epsilon(VpTable.scaled_linear())),
+        text=None,
+        vae=vae,
+        image_size=side * 2 ** (levels - 1),
+        latent_shape=(4, side, side),
+        latent_scale=0.18215,
+        latent_shift=0.0,
+    )
+
+
+class Clock:
+    """Medians in ms of a call, the device waited for, and the most memory it took."""
+
+    def __init__(self, device: str, runs: int):
+        self.cuda, self.runs = device == "cuda", runs
+
+    def __call__(self, call) -> dict:
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        times = []
+        for _ in range(self.runs + 3):
+            self._wait()
+            start = time.perf_counter()
+            call()
+            self._wait()
+            times.append(1e3 * (time.perf_counter() - start))
+        peak = torch.cuda.max_memory_allocated() / 1e9 if self.cuda else float("nan")
+        return {"ms": round(statistics.median(times[3:]), 2), "fastest_ms": round(min(times[3:]), 2), "peak_gb": round(peak, 2)}
+
+    def _wait(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+
+
+def parts(prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Clock) -> dict[str, dict]:
+    """The bare calls that an iteration is made of, each by itself."""
+    device = prior.device
+    z, sigma = torch.randn(2 * batch, *prior.latent_shape, device=device), torch.ones(2 * batch, device=device)
+    text = torch.randn(2 * batch, 77, prior.network.unet.config.cross_attention_dim, device=device)
+    rgb = torch.rand(batch, size, size, 3, device=device, requires_grad=True)
+    cameras = ring(batch, size).to(device)
+    background = torch.ones(3, device=device)
+    leaves = [getattr(splats, f.name) for f in dataclasses.fields(Splats)]
+
+    def render() -> None:
+        torch.autograd.grad(rasterize(splats, cameras, background).rgb.square().mean(), leaves)
+
+    return {
+        f"network, {2 * batch} latents": clock(lambda: prior.denoise(z, sigma, text)),
+        f"guided, batch {batch}": clock(lambda: guided(prior, z[:batch], 1.0, Condition(text[:batch], text[batch:]), 7.5)),
+        f"autoencoder and back, {batch} × {size}²": clock(lambda: torch.autograd.grad(prior.encode(rgb).square().mean(), rgb)),
+        f"render and back, {len(splats)} splats, {batch} × {size}²": clock(render),
+    }
+
+
+def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock) -> dict:
+    """One iteration of a preset at its last resolution, with as many splats as it may have and no densification."""
+    config = load_config(preset)
+    densify = dataclasses.replace(config.densify, start=2.0, stop=3.0, resets=())
+    config = dataclasses.replace(config, batch=batch, densify=densify, gaussians=dataclasses.replace(config.gaussians, count=count))
+    device = str(prior.device)
+    state, steps = TrainState.start(config, 0, device), iter(range(10**9))
+    prompts = Fixed(torch.randn(1, 77, prior.network.unet.config.cross_attention_dim, device=device))
+    return clock(lambda: iterate(state.gaussians, state.densifier, prior, prompts, config, 0.9, 0.9, 0, next(steps)))
+
+
+def main(args: Args) -> None:
+    shared, clock = machine(), Clock(args.device, args.runs)
+    prior = random_prior(args.tiny, args.device)
+    size, count = (32, 500) if args.tiny else (512, args.splats)
+    splats = scene(count)
+    splats = Splats(*(getattr(splats, f.name).to(args.device).requires_grad_() for f in dataclasses.fields(Splats)))
+    rows: dict[str, dict] = {}
+    for batch in args.batches:
+        rows |= parts(prior, batch, splats, size, clock)
+        for preset in ("preview", "splats-15min"):
+            rows[f"iteration, {preset}, batch {batch}"] = whole(prior, batch, count, preset, clock)
+    lines = ["| | ms | fastest | peak GB |", "|---|---|---|---|"]
+    lines += [f"| {name} | {r['ms']} | {r['fastest_ms']} | {r['peak_gb']} |" for name, r in rows.items()]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "gpu.json").write_text(json.dumps(shared | {"rows": rows}, indent=2) + "\n")
+    (args.out / "gpu.md").write_text("\n".join(lines) + "\n")
+    print(shared)
+    print("\n".join(lines))
+    if args.record:
+        append("gpu", {"rows": rows}, shared)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
