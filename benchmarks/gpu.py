@@ -26,8 +26,8 @@ from gs3d.priors.network import Network
 from gs3d.priors.scalings import Epsilon, VpTable
 from gs3d.raster import rasterize
 from gs3d.training.config import load_config
-from gs3d.training.loop import TrainState
-from gs3d.training.step import iterate
+from gs3d.training.loop import start
+from gs3d.training.step import Task, iterate
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,10 @@ def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock)
     densify = dataclasses.replace(config.densify, start=2.0, stop=3.0, resets=())
     config = dataclasses.replace(config, batch=batch, densify=densify, gaussians=dataclasses.replace(config.gaussians, count=count))
     device = str(prior.device)
-    state, steps = TrainState.start(config, 0, device), iter(range(10**9))
+    state = start(config, 0, device)
     prompts = Fixed(torch.randn(1, 77, prior.network.unet.config.cross_attention_dim, device=device))
-    return clock(lambda: iterate(state.gaussians, state.densifier, prior, prompts, config, 0.9, 0.9, 0, next(steps)))
+    task = Task(prior, prompts, config, seed=0)
+    return clock(lambda: iterate(state, task, 0.9))
 
 
 def main(args: Args) -> None:

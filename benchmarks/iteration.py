@@ -15,8 +15,8 @@ from record import append, machine
 
 from gs3d.priors import ViewPrompts, load
 from gs3d.training.config import load_config
-from gs3d.training.loop import TrainState
-from gs3d.training.step import iterate
+from gs3d.training.loop import start
+from gs3d.training.step import Task, iterate
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,9 @@ def main(args: Args) -> None:
     row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
     still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
     for count in (config.gaussians.count, config.densify.max_count):
-        state = TrainState.start(dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count)), 0, "cpu")
-        steps = iter(range(10**6))
-        step = lambda: iterate(state.gaussians, state.densifier, prior, prompts, still, 0.3, 0.3, 0, next(steps))  # noqa: B023, E731
-        row[f"iteration, {count} splats"] = median_ms(step, args.runs)
+        many = dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count))
+        state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
+        row[f"iteration, {count} splats"] = median_ms(lambda: iterate(state, task, 0.3), args.runs)  # noqa: B023
     for name, value in row.items():
         print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
     if args.record:

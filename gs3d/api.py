@@ -1,6 +1,7 @@
 """The Python API: `generate`, `load`, and the `Scene` they return."""
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,15 @@ def generate(
     `minutes` (3 unless `steps` is given) is wall clock from this call to files on disk; `steps` makes a run that can be repeated.
     `guidance` is "cds" or "sds", `prior` a name or a folder. Raises `UserError` for anything the caller can mend.
     """
-    from gs3d.training import run
+    from gs3d.training.request import Request
+    from gs3d.training.run import generate as run
 
-    result = run.generate(
-        run.Request(
+    def say(line: str) -> None:
+        if line.startswith("warning: "):
+            warnings.warn(line.removeprefix("warning: "), stacklevel=4)
+
+    result = run(
+        Request(
             prompt=prompt,
             minutes=minutes,
             steps=steps,
@@ -82,6 +88,9 @@ def generate(
             resume=resume,
             config=config,
             device=device,
-        )
+        ),
+        say=say,
     )
+    for line in result.warnings:
+        warnings.warn(line, stacklevel=2)
     return Scene(result.splats, result.folder, result.outcome)

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from gs3d.cli.output import shown
+from gs3d.cli.parse import parse
 from gs3d.core.cache import cache_dir
 from gs3d.core.errors import UserError
 
@@ -123,17 +123,36 @@ def build() -> list[Finding]:
     found = [Finding("CPU rasteriser", f"compiled in {time.monotonic() - start:.0f} s")]
     if torch.cuda.is_available():
         start = time.monotonic()
-        cuda.build()
-        found.append(Finding("gsplat", f"compiled in {time.monotonic() - start:.0f} s"))
+        try:
+            cuda.build()
+            found.append(Finding("gsplat", f"compiled in {time.monotonic() - start:.0f} s"))
+        except UserError as error:
+            found.append(_failed_build(error))
     return found
 
 
+def _failed_build(error: UserError) -> Finding:
+    """The last line of what the compiler said, which mostly names the fault, and where the rest can be read."""
+    advice, *words = str(error).strip().splitlines()
+    if not words:
+        return Finding("gsplat", "cannot be compiled", advice, fatal=True)
+    advice = advice.removesuffix("The build said:").strip()
+    try:
+        log = cache_dir() / "gsplat-build.log"
+        log.write_text(f"{error}\n\nAll that the build said:\n{error.__cause__ or error}\n", errors="replace")
+        advice += f" All that the build said is in {log}"
+    except (OSError, UserError) as fault:
+        advice += f" All that the build said could not be kept ({fault})"
+    return Finding("gsplat", f"cannot be compiled: {words[-1].strip()}", advice, fatal=True)
+
+
 def run(argv: list[str]) -> int:
-    args = tyro.cli(Args, prog="gs3d doctor", args=argv)
+    args = parse(Args, "gs3d doctor", argv)
     report = build() if args.build else []
     report += findings()
-    for f in report:
-        print(f"{'FAIL' if f.fatal else 'note' if f.advice else 'ok':<5}{f.name:<16} {f.state}")
-        if f.advice:
-            print(f"{'':<21} -> {f.advice}")
+    with shown():
+        for f in report:
+            print(f"{'FAIL' if f.fatal else 'note' if f.advice else 'ok':<5}{f.name:<16} {f.state}")
+            if f.advice:
+                print(f"{'':<21} -> {f.advice}")
     return 1 if any(f.fatal for f in report) else 0

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
-from gs3d.training import run as runs
+from gs3d.training.request import Request
+from gs3d.training.run import generate
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "ou
 
 
 def run(argv: list[str]) -> int:
-    args = tyro.cli(Args, prog="gs3d generate", args=argv)
-    request = runs.Request(
+    args = parse(Args, "gs3d generate", argv)
+    request = Request(
         args.prompt, args.minutes, args.steps, args.prior, args.guidance, args.seed, args.out, args.resume, args.config, args.device
     )
     with Progress() as progress:
-        result = runs.generate(request, report=progress.update, say=progress.say, from_process_start=True)
+        result = generate(request, report=progress.update, say=progress.say, from_process_start=True)
     for line in result.warnings:
         progress.say(f"warning: {line}")
     if result.outcome == "diverged":

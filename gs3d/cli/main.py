@@ -2,6 +2,9 @@
 
 import sys
 
+from gs3d.cli.output import fault, say
+from gs3d.core.errors import UserError
+
 COMMANDS = {
     "generate": "make splats from a prompt",
     "render": "draw a splat file as a picture or a turntable",
@@ -16,33 +19,33 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status. Commands are imported only when asked for: `gs3d --help` should not wait for torch."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
-        print(HELP, end="")
+        say(HELP.rstrip())
         return 0 if argv else 2
     if argv[0] == "--version":
         from importlib.metadata import version
 
-        print(f"gs3d {version('gs3d')}")
+        say(f"gs3d {version('gs3d')}")
         return 0
     if argv[0] not in COMMANDS:
         import difflib
 
         near = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.4)
-        print(f"gs3d: unknown command {argv[0]!r}; {f'did you mean {near[0]}?' if near else 'see gs3d --help'}", file=sys.stderr)
+        fault(f"gs3d: unknown command {argv[0]!r}; {f'did you mean {near[0]}?' if near else 'see gs3d --help'}")
         return 2
+    return _run(argv[0], argv[1:])
+
+
+def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
-    from gs3d.core.errors import UserError
-
     try:
-        return import_module(f"gs3d.cli.{argv[0]}").run(argv[1:])
+        return import_module(f"gs3d.cli.{command}").run(argv)
     except UserError as error:
-        print(f"gs3d: {' '.join(str(error).split())}", file=sys.stderr)
+        fault(f"gs3d: {error}")
         return 2
     except KeyboardInterrupt:
-        print("gs3d: interrupted before there was anything to export", file=sys.stderr)
+        fault("gs3d: interrupted" + ("; add --resume to the same command to go on" if command == "generate" else ""))
         return 130
-    except BrokenPipeError:
-        return 0
 
 
 if __name__ == "__main__":

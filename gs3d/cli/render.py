@@ -1,12 +1,18 @@
 """`gs3d render FILE`: a contact sheet or a turntable of any splat file."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from gs3d.cli.output import say
+from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
+
+SHEET_PX = 200_000_000
+"""Most pixels on a sheet: it is held in memory three times over, at three bytes a pixel, while it is written and checked."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Args:
 
 
 def run(argv: list[str]) -> int:
-    args = tyro.cli(Args, prog="gs3d render", args=argv)
+    args = parse(Args, "gs3d render", argv)
     out = args.out or args.file.with_suffix(".png")
     if out.suffix not in (".png", ".mp4"):
         raise UserError(f"-o {out}: expected a name ending in .png or .mp4")
@@ -37,11 +43,15 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--views: expected 1 to 1000, got {views}")
     if not -90 <= args.elevation_deg <= 90:
         raise UserError(f"--elevation-deg: expected -90 to 90, got {args.elevation_deg}")
+    if out.suffix == ".png" and views * args.size**2 > SHEET_PX:
+        fits = f"lower --size to {math.isqrt(SHEET_PX // views)} or --views to {SHEET_PX // args.size**2}"
+        got = f"{views * args.size**2 / 1e6:.0f} ({views} pictures of {args.size}²)"
+        raise UserError(f"--size, --views: expected a sheet of at most {SHEET_PX / 1e6:.0f} megapixels, got {got}; {fits}")
     import gs3d
-    from gs3d.training.export import TURNTABLE_FPS, pictures
+    from gs3d.training.export import TURNTABLE_FPS, frames
 
     splats = gs3d.load(args.file).splats
-    images = pictures(splats, gs3d.ring(views, args.size, args.elevation_deg)).numpy()
+    images = frames(splats, gs3d.ring(views, args.size, args.elevation_deg))
     if out.suffix == ".png":
         from gs3d.export.png import write_sheet
 
@@ -50,5 +60,5 @@ def run(argv: list[str]) -> int:
         from gs3d.export.mp4 import write_video
 
         write_video(out, images, fps=TURNTABLE_FPS)
-    print(f"{len(splats)} splats -> {out}")
+    say(f"{len(splats)} splats -> {out}")
     return 0

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import tyro
+from gs3d.cli.output import shown
+from gs3d.cli.parse import parse
 
 
 @dataclass(frozen=True)
@@ -11,12 +12,13 @@ class Args:
 
 
 def run(argv: list[str]) -> int:
-    tyro.cli(Args, prog="gs3d vocab", args=argv)
+    parse(Args, "gs3d vocab", argv)
     from gs3d.world.captions import caption, vocabulary
 
     words = vocabulary()
-    print("A prompt: [PREFIX] a COLOUR KIND [with COLOUR PATTERN]")
-    print(f'For example: "{caption("mushroom", "red", "spots", "white")}"\n')
-    for name in ("kinds", "colours", "patterns", "prefixes"):
-        print(f"{name:<9}", ", ".join(words[name]))
+    with shown():
+        print("A prompt: [PREFIX] a COLOUR KIND [with COLOUR PATTERN]")
+        print(f'For example: "{caption("mushroom", "red", "spots", "white")}"\n')
+        for name in ("kinds", "colours", "patterns", "prefixes"):
+            print(f"{name:<9}", ", ".join(words[name]))
     return 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gs3d.core.checks import ordered, within
 from gs3d.core.schedules import Steps
 
 
@@ -97,6 +98,13 @@ class CameraConfig:
     resolution_px: Steps = Steps((0.0,), (64,))
     """Side of the square renders over the run."""
 
+    def __post_init__(self) -> None:
+        ordered("fovy_deg", self.fovy_deg, "(1, 170)")
+        ordered("fill", self.fill, "(0, 2]")
+        ordered("elevation_deg", self.elevation_deg, "[-90, 90]")
+        within("overhead_fraction", self.overhead_fraction, "[0, 1]")
+        within("resolution_px", self.resolution_px.values, "[8, 4096]")
+
 
 def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:
     """`batch` random cameras, their azimuths stratified inside the prompt sectors.
@@ -108,7 +116,7 @@ def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch
     u = torch.rand(5, batch, generator=gen)
     first = int(torch.randint(4, (1,), generator=gen)) if batch % 4 else 0
     sector = (torch.arange(batch) + first) % 4
-    per_sector = -(-batch // 4)
+    per_sector = torch.bincount(sector, minlength=4)[sector]  # a batch that four does not divide gives some sectors fewer views
     within = (torch.arange(batch) // 4 + u[0]) / per_sector
     azimuth = (sector - 0.5 + within) * (math.pi / 2)
     overhead = u[1] < config.overhead_fraction

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from gs3d.core.checks import require, within
+
 
 @dataclass(frozen=True)
 class Ramp:
@@ -15,6 +17,16 @@ class Ramp:
     """Value at progress 1."""
     shape: Literal["linear", "sqrt", "exp"] = "linear"
     """linear: even; sqrt: fast at first (Consistent3D Eq. 12); exp: an even ratio a step, for learning rates."""
+
+    def __post_init__(self) -> None:
+        within("start, end", self.ends, "(-inf, inf)")
+        # A ratio of values needs both above 0; even 0 to 0 would divide by zero.
+        require("start, end", self.ends, self.shape != "exp" or min(self.ends) > 0, "numbers above 0 for shape 'exp'")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """(start, end): every value of the ramp lies between the two."""
+        return self.start, self.end
 
     def __call__(self, progress: float) -> float:
         p = min(max(progress, 0.0), 1.0)
@@ -33,6 +45,7 @@ class Steps:
     values: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        within("at", self.at, "[0, 1]")
         if len(self.at) != len(self.values) or not self.at or self.at[0] != 0 or list(self.at) != sorted(self.at):
             raise ValueError(f"Steps: `at` must rise from 0 and match `values` in length, got at={self.at}, values={self.values}")
 

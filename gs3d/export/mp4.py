@@ -31,7 +31,7 @@ def _even(picture: np.ndarray) -> np.ndarray:
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def write_video(path: str | Path, frames: Tensor | np.ndarray | Iterable[Tensor], fps: float) -> None:
+def write_video(path: str | Path, frames: Tensor | np.ndarray | Iterable[Tensor | np.ndarray], fps: float) -> None:
     """Write `frames`, [n, H, W, 3] or any iterable of [H, W, 3], in [0, 1] (sRGB). Odd sizes grow by one pixel.
 
     An iterable is encoded as it comes, so a long video need not be held in memory. The file starts with its index, so that a browser

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 from gs3d.core import rng
+from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, clamped, weight_of
+from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+T1_MAX = 0.999
+"""The largest t1: a flow model's noise level has no bound at 1."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,19 @@ class Cds:
     random_t: bool = False
     """Draw t2 uniformly from the range of `t` instead of following it, the paper's ablation (a)."""
 
+    def __post_init__(self) -> None:
+        within("t", self.t.ends, f"(0, {T1_MAX})")  # t1 is held at its maximum and must stay above t2
+        ordered("delta", self.delta, "[0, 1]")
+        require("delta", self.delta, self.delta[1] > 0, "an upper end above 0, since t1 = t2 gives no gradient")
+        check_common(self.cfg, self.clamp)
+
     def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
         """(t2, t1), t1 > t2."""
         u = torch.rand(2, generator=rng.generator(seed, "cds times", step)).tolist()
         low, high = sorted((self.t.start, self.t.end))
         t2 = low + (high - low) * u[0] if self.random_t else self.t(progress)
         t1 = t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u[1]
-        return t2, min(t1, 0.999)
+        return t2, min(t1, T1_MAX)
 
     def __call__(self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int) -> GuidanceOut:
         """z0 [B, C, h, w] → gradient on it."""

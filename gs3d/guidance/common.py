@@ -1,10 +1,11 @@
-"""What the losses share: their result, the weight λ(t), and the element-wise clamp."""
+"""What the losses share: their result, checks of their settings, the weight λ(t), and the element-wise clamp."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
+from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 
 Weight = Literal["one", "sigma2", "inverse_sigma"]
@@ -19,6 +20,13 @@ class GuidanceOut:
     target: Tensor
     """[B, C, h, w] the denoised estimate the gradient points to, for pictures on the way; detached."""
     log: dict[str, float]
+
+
+def check_common(cfg: Ramp, clamp: Ramp | None) -> None:
+    """ValueError unless the settings that every loss has make sense."""
+    within("cfg", cfg.ends, "[0, inf)")
+    if clamp is not None:
+        within("clamp", clamp.ends, "[0, inf)")
 
 
 def weight_of(kind: Weight, sigma: float) -> float:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from gs3d.core import rng
+from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, clamped, weight_of
+from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 
@@ -27,6 +28,10 @@ class Sds:
     """Element-wise bound of the gradient."""
     fixed_noise: bool = False
     """Keep one noise for the whole run, as CDS does."""
+
+    def __post_init__(self) -> None:
+        within("t", self.t.ends, "(0, 1]")
+        check_common(self.cfg, self.clamp)
 
     def time(self, progress: float, seed: int, step: int) -> float:
         """t of this step."""

@@ -71,10 +71,10 @@ def use_attention(unet: "UNet2DConditionModel", attention: Attention) -> None:
     except ImportError:
         raise UserError(
             "attention xformers: the package xformers is not installed; "
-            "install it with `pip install xformers` (it needs the torch version it was built for), or leave out --attention"
+            "install it with `pip install xformers` (it needs the torch version it was built for), or set `attention: sdpa` in the config"
         ) from None
     try:
         unet.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"attention xformers: it does not work on this machine ({reason}); leave out --attention") from None
+        raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from None

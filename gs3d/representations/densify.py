@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gs3d.core.checks import require, within
 from gs3d.core.rng import derive_seed
 from gs3d.representations.gaussians import Gaussians
 
@@ -41,6 +42,18 @@ class DensifyConfig:
     """Longest axis above which a splat is removed."""
     resets: tuple[float, ...] = ()
     """Progress at which opacities are reset to twice `prune_opacity`, so that floaters must earn their place again."""
+
+    def __post_init__(self) -> None:
+        within("start", self.start, "[0, inf)")  # times above 1 are legal: they switch densification off
+        within("stop", self.stop, "[0, inf)")
+        require("start, stop", (self.start, self.stop), self.start < self.stop, "start below stop")
+        within("rounds", self.rounds, "[1, inf)")
+        within("grow_share", self.grow_share, "[0, 1]")
+        within("max_count", self.max_count, "[1, inf)")
+        within("prune_opacity", self.prune_opacity, "(0, 0.5)")  # twice as much is what a reset leaves, which must be below 1
+        within("split_above", self.split_above, "(0, inf)")
+        within("prune_above", self.prune_above, "(0, inf)")
+        within("resets", self.resets, "[0, inf)")
 
 
 class Densifier:
@@ -80,7 +93,7 @@ class Densifier:
         with torch.random.fork_rng(devices=[aux["means2d"].device] if aux["means2d"].is_cuda else []):
             torch.manual_seed(derive_seed(seed, "densify", step))
             if rounds:
-                self._set_threshold()
+                self._set_thresholds(gaussians)
                 # Nothing was seen since the line above, so this step is not counted twice.
                 self._tell(gaussians, _REFINE, {**info, "radii": torch.zeros_like(aux["radii"])})
             if resets:
@@ -93,12 +106,17 @@ class Densifier:
     def _tell(self, gaussians: Gaussians, number: int, info: dict) -> None:
         self.strategy.step_post_backward(gaussians.params, gaussians.optimizers, self.state, number, info, packed=False)
 
-    def _set_threshold(self) -> None:
-        """The gradient above which the largest `grow_share` of the splats lie, held to the room left under the cap."""
+    @torch.no_grad()
+    def _set_thresholds(self, gaussians: Gaussians) -> None:
+        """What grows: the largest `grow_share` of gradients, held to the room under the cap. What goes: never more than nine in ten."""
         mean = self.state["grad2d"] / self.state["count"].clamp_min(1)
         room = min(int(self.config.grow_share * len(mean)), self.config.max_count - len(mean))
         largest = mean.topk(min(room + 1, len(mean))).values if room > 0 else None
         self.strategy.grow_grad2d = float(largest[-1]) if largest is not None else float("inf")
+        keep = max(min(64, len(mean)), len(mean) // 10)
+        opacities, sizes = gaussians.params["opacities"].sigmoid(), gaussians.params["scales"].exp().amax(dim=1)
+        self.strategy.prune_opa = min(self.config.prune_opacity, float(opacities.topk(keep).values[-1]))
+        self.strategy.prune_scale3d = max(self.config.prune_above, float(sizes.topk(keep, largest=False).values[-1]))
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The running statistics, for a checkpoint."""

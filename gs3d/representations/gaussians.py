@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gs3d.core import rng
 from gs3d.core.cameras import Cameras
+from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render, Splats
 from gs3d.raster import rasterize
@@ -27,6 +28,10 @@ class RateConfig:
     sh0: Ramp = Ramp(3e-2, 1e-2, "exp")
     shN: Ramp = Ramp(2e-3, 1e-3, "exp")
 
+    def __post_init__(self) -> None:
+        for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
+            within(name, getattr(self, name).ends, "[0, inf)")
+
 
 @dataclass(frozen=True)
 class RegulariserConfig:
@@ -45,6 +50,12 @@ class RegulariserConfig:
     """Mean excess of longest over middle axis, in log, over `needle_from`."""
     needle_from: float = 1.1
 
+    def __post_init__(self) -> None:
+        within("sparsity", self.sparsity.ends, "[0, inf)")
+        within("opaque", self.opaque.ends, "[0, inf)")
+        for name in ("outside", "big", "big_from", "needle", "needle_from"):
+            within(name, getattr(self, name), "[0, inf)")
+
 
 @dataclass(frozen=True)
 class GaussianConfig:
@@ -60,6 +71,12 @@ class GaussianConfig:
     """Degree of view-dependent colour, 0 to 3. Distillation gains nothing from a higher one: view-dependent light hides errors of shape."""
     rates: RateConfig = RateConfig()
     regularisers: RegulariserConfig = RegulariserConfig()
+
+    def __post_init__(self) -> None:
+        within("count", self.count, "[1, inf)")
+        within("radius", self.radius, "(0, inf)")
+        within("opacity", self.opacity, "(0, 1)")
+        within("sh_degree", self.sh_degree, "[0, 3]")
 
 
 class Gaussians:
@@ -127,6 +144,10 @@ class Gaussians:
         """Forget the gradients at hand, for a step that is skipped."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
+
+    def whole(self) -> bool:
+        """Whether every parameter has a row for every splat; false when a change was cut short."""
+        return len({len(p) for p in self.params.values()}) == 1
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Parameters and Adam's moments as a flat dictionary, for a checkpoint."""

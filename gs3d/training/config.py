@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gs3d.core.cameras import CameraConfig
+from gs3d.core.checks import within
 from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE, Cds, Sds
 from gs3d.representations.densify import DensifyConfig
@@ -38,6 +39,12 @@ class RunConfig:
     """Seconds between checkpoints."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
     """Attention inside a diffusers prior."""
+    checkpoint_encoder: bool = False
+    """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
+
+    def __post_init__(self) -> None:
+        within("batch", self.batch, "[1, inf)")
+        within("checkpoint_every_s", self.checkpoint_every_s, "[0, inf)")
 
 
 def preset_names() -> list[str]:
@@ -52,18 +59,30 @@ def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
     """
     import yaml
 
-    path = Path(source)
-    if str(source) in preset_names():
-        text = files("gs3d.configs").joinpath(f"{source}.yaml").read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        raise UserError(f"config {str(source)!r}: no such file or preset; presets are {', '.join(preset_names())}")
+    text = _read(source)
     try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # Not only its own: for a value like 2024-13-01 or `!!bool x` it lets through what the conversion raised.
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
-    return parse_config(tree, str(source), loss)
+    return parse_config({} if tree is None else tree, str(source), loss)
+
+
+def _read(source: str | Path) -> str:
+    """The text of a preset or a file."""
+    if str(source) in preset_names():
+        return files("gs3d.configs").joinpath(f"{source}.yaml").read_text("utf-8")
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise UserError(f"config {str(source)!r}: is a folder; expected a YAML file or a preset ({', '.join(preset_names())})")
+        if not path.is_file():
+            raise UserError(f"config {str(source)!r}: no such file or preset; presets are {', '.join(preset_names())}")
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"config {str(source)!r}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"config {str(source)!r}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
@@ -71,16 +90,19 @@ def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
     if not isinstance(tree, dict):
         raise UserError(f"config {where}: expected settings as `key: value`, got {type(tree).__name__}")
     tree = dict(tree)
-    losses = tree.pop("losses", {})
-    chosen = loss or tree.pop("guidance", "cds")
-    tree.pop("guidance", None)
-    if chosen not in GUIDANCE:
-        raise UserError(f"config {where}: unknown loss {chosen!r}; expected one of {', '.join(GUIDANCE)}")
+    losses, named = tree.pop("losses", None), tree.pop("guidance", "cds")
+    losses = {} if losses is None else losses
+    if not isinstance(losses, dict):
+        raise UserError(f"config {where}: losses: expected settings as `key: value`, got {losses!r}")
+    for choice in (named, loss or named):
+        if not isinstance(choice, str) or choice not in GUIDANCE:
+            raise UserError(f"config {where}: unknown loss {choice!r}; expected one of {', '.join(GUIDANCE)}")
     for name in losses:
         _known(name, list(GUIDANCE), f"{where}: losses")
-    guidance = _build(GUIDANCE[chosen], losses.get(chosen) or {}, f"{where}: losses.{chosen}")
-    config = _build(RunConfig, tree, where)
-    return dataclasses.replace(config, guidance=guidance)
+    # The loss that is not used is read too, so that a fault in it shows now and not on the day it is.
+    given = {name: {} if losses.get(name) is None else losses[name] for name in GUIDANCE}
+    built = {name: _build(GUIDANCE[name], given[name], f"{where}: losses.{name}") for name in GUIDANCE}
+    return dataclasses.replace(_build(RunConfig, tree, where), guidance=built[loss or named])
 
 
 def config_tree(config: RunConfig) -> dict:
@@ -112,9 +134,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         hints = typing.get_type_hints(kind)
         for key in value:
             _known(key, list(hints), where)
+        missing = [f.name for f in fields(kind) if f.default is f.default_factory is dataclasses.MISSING and f.name not in value]
+        if missing:
+            raise UserError(f"config {where}: expected {', '.join(missing)} too, got {value!r}")
         try:
             return kind(**{k: _build(hints[k], v, f"{where}: {k}") for k, v in value.items()})
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise UserError(f"config {where}: {error}") from None
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in typing.get_args(kind):
@@ -129,7 +154,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if value not in typing.get_args(kind):
             raise UserError(f"config {where}: expected one of {', '.join(map(str, typing.get_args(kind)))}, got {value!r}")
         return value
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    # The bound leaves out infinities, NaN, and integers that no float can hold.
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value

@@ -1,7 +1,10 @@
 """The pictures and files a run leaves: splats first, so that nothing after them can lose them."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +17,19 @@ from gs3d.raster import rasterize
 PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
 BACKGROUND = (0.92, 0.92, 0.92)
+CHUNK_PX = 16_000_000
+"""Pixels rendered at once: some 500 MB with depth and alpha."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run left on disk."""
+
+    splats: Splats
+    """As they were written: on their device, without gradient, and without those that no viewer can draw."""
+    files: list[Path]
+    warnings: list[str]
+    """A line for each thing that could not be written."""
 
 
 @torch.no_grad()
@@ -29,20 +45,30 @@ def sound(splats: Splats) -> tuple[Splats, int]:
     return kept, int((~good).sum())
 
 
-@torch.no_grad()
-def pictures(splats: Splats, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Tensor:
-    """[B, H, W, 3] in [0, 1] on the CPU, a few cameras at a time so that memory does not grow with their number."""
+def frames(splats: Splats, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Iterator[np.ndarray]:
+    """The picture of each camera in turn, [H, W, 3] float32 in [0, 1].
+
+    At most `chunk` cameras and CHUNK_PX pixels are rendered at once, so that memory grows neither with their number nor their size.
+    """
     device = splats.means.device
     colour = torch.tensor(background, device=device)
-    shots = [rasterize(splats, cameras[i : i + chunk].to(device), colour).rgb.clamp(0, 1).cpu() for i in range(0, len(cameras), chunk)]
-    return torch.cat(shots)
+    chunk = max(1, min(chunk, CHUNK_PX // (cameras.width * cameras.height)))
+    for i in range(0, len(cameras), chunk):
+        with torch.no_grad():  # here and not around the loop: between two pictures the setting is the caller's
+            shots = rasterize(splats, cameras[i : i + chunk].to(device), colour).rgb.clamp(0, 1).cpu()
+        yield from shots.numpy()
 
 
-def write_results(folder: Path, splats: Splats) -> tuple[list[Path], list[str]]:
-    """splats.ply, preview.png and turntable.mp4; the files written and a line for each that could not be.
+def pictures(splats: Splats, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Tensor:
+    """All of `frames` at once: [B, H, W, 3] in [0, 1] on the CPU."""
+    held = torch.empty(len(cameras), cameras.height, cameras.width, 3)
+    for i, frame in enumerate(frames(splats, cameras, background, chunk)):
+        held[i] = torch.from_numpy(frame)
+    return held
 
-    Only a failure to write the splats themselves is an error.
-    """
+
+def write_results(folder: Path, splats: Splats) -> Written:
+    """splats.ply, preview.png and turntable.mp4 in `folder`. Only a failure to write the splats themselves is an error."""
     splats, dropped = sound(splats)
     warnings = [f"{dropped} splats without a finite size or place were left out"] if dropped else []
     save_splats(folder / "splats.ply", splats)
@@ -51,17 +77,21 @@ def write_results(folder: Path, splats: Splats) -> tuple[list[Path], list[str]]:
     def sheet(path: Path) -> None:
         from gs3d.export.png import write_sheet
 
-        write_sheet(path, pictures(splats, ring(PREVIEW_VIEWS, PREVIEW_PX)).numpy(), columns=4)
+        write_sheet(path, frames(splats, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
 
     def turntable(path: Path) -> None:
         from gs3d.export.mp4 import write_video
 
-        write_video(path, pictures(splats, ring(TURNTABLE_FRAMES, TURNTABLE_PX)).numpy(), fps=TURNTABLE_FPS)
+        write_video(path, frames(splats, ring(TURNTABLE_FRAMES, TURNTABLE_PX)), fps=TURNTABLE_FPS)
 
     for name, write in (("preview.png", sheet), ("turntable.mp4", turntable)):
         try:
             write(folder / name)
             files.append(folder / name)
-        except (UserError, ImportError) as error:  # a package that is missing must not cost the splats either
+        except UserError as error:
             warnings.append(f"{name}: {error}")
-    return files, warnings
+        except Exception as error:
+            # Whatever it is (a package that is missing, memory that is full, a bug in a codec), the splats are saved and the caller
+            # still has to record the run: a picture of them is not worth ending it with a traceback.
+            warnings.append(f"{name}: cannot be made ({type(error).__name__}: {error}); try gs3d render {folder / 'splats.ply'}")
+    return Written(splats, files, warnings)

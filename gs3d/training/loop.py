@@ -2,62 +2,52 @@
 
 import contextlib
 import json
+import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.priors.base import Prior
-from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.densify import Densifier
 from gs3d.representations.gaussians import Gaussians
 from gs3d.training.budget import Budget
-from gs3d.training.checkpoint import Checkpoint, save_checkpoint
+from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.training.config import RunConfig
-from gs3d.training.step import StepLog, iterate
+from gs3d.training.step import StepLog, Task, TrainState, iterate
 
 MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
-@dataclass
-class TrainState:
-    """All that changes in a run."""
+def start(config: RunConfig, seed: int, device: str) -> TrainState:
+    """The state of a run that has not begun."""
+    return TrainState(Gaussians.blob(config.gaussians, seed, device), Densifier(config.densify))
 
-    gaussians: Gaussians
-    densifier: Densifier
-    step: int = 0
-    progress: float = 0.0
 
-    def checkpoint(self, elapsed_s: float) -> Checkpoint:
-        tensors = self.gaussians.state_tensors() | self.densifier.state_tensors()
-        return Checkpoint(self.step, elapsed_s, self.progress, tensors)
+def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:
+    """The state that was saved."""
+    gaussians, densifier = Gaussians.from_state(checkpoint.tensors, config.gaussians, device), Densifier(config.densify)
+    densifier.load_state(checkpoint.tensors, device)
+    return TrainState(gaussians, densifier, checkpoint.step, checkpoint.progress, checkpoint.densified)
 
-    @staticmethod
-    def start(config: RunConfig, seed: int, device: str) -> "TrainState":
-        return TrainState(Gaussians.blob(config.gaussians, seed, device), Densifier(config.densify))
 
-    @staticmethod
-    def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> "TrainState":
-        state = TrainState(
-            Gaussians.from_state(checkpoint.tensors, config.gaussians, device),
-            Densifier(config.densify),
-            checkpoint.step,
-            checkpoint.progress,
-        )
-        state.densifier.load_state(checkpoint.tensors, device)
-        return state
+def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
+    """The state as it is saved."""
+    tensors = state.gaussians.state_tensors() | state.densifier.state_tensors()
+    return Checkpoint(state.step, elapsed_s, state.progress, state.densified, tensors)
 
 
 class StopSignals:
     """While open, Ctrl-C and SIGTERM set `name` instead of ending the process; a second Ctrl-C does what it always did."""
 
     name: Literal["interrupted", "terminated"] | None = None
+
+    def __init__(self, say: Callable[[str], None] = lambda line: None):
+        self.say = say
 
     def __enter__(self) -> "StopSignals":
         try:
@@ -73,17 +63,18 @@ class StopSignals:
     def _note(self, number: int, _) -> None:
         self.name = "interrupted" if number == signal.SIGINT else "terminated"
         signal.signal(number, self._old[number])
+        self.say("stopping after this step, then exporting; press Ctrl-C again to leave without")
 
 
 class RunLog:
-    """log.jsonl, a row every ten steps. A disk that fills up ends the log with a warning, not the run."""
+    """log.jsonl, a row a step, so that a run can be replayed. A disk that fills up ends the log with a warning, not the run."""
 
     def __init__(self, path: Path, say: Callable[[str], None]):
         self.path, self.say = path, say
         self.file = open(path, "a")  # noqa: SIM115 - open for the whole run
 
     def add(self, entry: StepLog, budget: Budget) -> None:
-        if self.file is None or (entry.step % 10 and not entry.skipped):
+        if self.file is None:
             return
         try:
             self.file.write(json.dumps(_row(entry, budget)) + "\n")
@@ -101,21 +92,22 @@ class RunLog:
 
 def train(
     state: TrainState,
-    prior: Prior,
-    prompts: ViewPrompts,
-    config: RunConfig,
+    task: Task,
     budget: Budget,
-    seed: int,
     folder: Path,
     report: Callable[[StepLog, Budget], None],
     say: Callable[[str], None],
     stop: StopSignals,
 ) -> Outcome:
-    """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint."""
+    """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint.
+
+    Whatever ends the loop, `state` is whole afterwards: when memory runs out in the middle of a change, it is taken from the
+    last checkpoint.
+    """
 
     def keep() -> None:
         try:
-            save_checkpoint(folder / "checkpoint", state.checkpoint(budget.elapsed_s()))
+            save_checkpoint(folder / "checkpoint", to_checkpoint(state, budget.elapsed_s()))
         except UserError as error:
             say(f"warning: {error}")
 
@@ -124,8 +116,7 @@ def train(
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
-            entry = iterate(state.gaussians, state.densifier, prior, prompts, config, state.progress, progress, seed, state.step)
-            state.step, state.progress = state.step + 1, progress
+            entry = iterate(state, task, progress)
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             report(entry, budget)
@@ -135,17 +126,38 @@ def train(
             if stop.name:
                 outcome = stop.name
                 break
-            if time.monotonic() - saved > config.checkpoint_every_s:
+            if time.monotonic() - saved > task.config.checkpoint_every_s:
                 keep()
                 saved = time.monotonic()
-    except torch.OutOfMemoryError:
-        state.gaussians.discard_gradients()
-        torch.cuda.empty_cache()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            keep() if state.gaussians.whole() else None
+            raise
         outcome = "out of memory"
+        state.gaussians.discard_gradients()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not state.gaussians.whole():
+            _back_to_checkpoint(state, task.config, folder)
     finally:
         log.close()
     keep()
     return outcome
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out: on the CPU torch says so in a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+
+
+def _back_to_checkpoint(state: TrainState, config: RunConfig, folder: Path) -> None:
+    device = str(state.gaussians.params["means"].device)
+    checkpoint = newest_checkpoint(folder / "checkpoint")
+    if checkpoint is None:
+        raise UserError("out of memory before the first checkpoint; use a smaller batch, resolution or max_count in --config")
+    old = restore(config, checkpoint, device)
+    state.gaussians, state.densifier, state.step = old.gaussians, old.densifier, old.step
+    state.progress, state.densified = old.progress, old.densified
 
 
 def _row(entry: StepLog, budget: Budget) -> dict:
@@ -153,8 +165,15 @@ def _row(entry: StepLog, budget: Budget) -> dict:
         "step": entry.step,
         "progress": round(entry.progress, 6),
         "elapsed_s": round(budget.elapsed_s(), 2),
-        "grad_rms": float(f"{float(entry.grad_norm):.5g}"),
+        "loss": _number(entry.loss),
+        "grad_rms": _number(entry.grad_norm),
         "splats": entry.count,
         **{k: round(v, 4) for k, v in entry.values.items()},
         **({"skipped": True} if entry.skipped else {}),
     }
+
+
+def _number(value: torch.Tensor) -> float | None:
+    """Five digits, or None for NaN and Inf, which JSON does not have."""
+    number = float(value)
+    return float(f"{number:.5g}") if math.isfinite(number) else None

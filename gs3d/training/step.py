@@ -7,6 +7,8 @@ from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.cameras import sample_cameras
+from gs3d.core.types import Render
+from gs3d.guidance.common import GuidanceOut
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.densify import Densifier
@@ -20,6 +22,8 @@ class StepLog:
 
     step: int
     progress: float
+    loss: Tensor
+    """Half the mean square of the guidance gradient plus the regularisers, a scalar."""
     grad_norm: Tensor
     """Root mean square of the guidance gradient, a scalar."""
     count: int
@@ -43,33 +47,63 @@ def attach(z0: Tensor, grad: Tensor) -> Tensor:
     return (z0 * grad.detach()).mean()
 
 
-def iterate(
-    gaussians: Gaussians,
-    densifier: Densifier,
-    prior: Prior,
-    prompts: ViewPrompts,
-    config: RunConfig,
-    before: float,
-    progress: float,
-    seed: int,
-    step: int,
-) -> StepLog:
-    """Iteration `step`, at `progress` in [0, 1]; `before` is the progress of the step before. Changes `gaussians` and `densifier`."""
+@dataclass
+class TrainState:
+    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step)."""
+
+    gaussians: Gaussians
+    densifier: Densifier
+    step: int = 0
+    progress: float = 0.0
+    """Of the step before."""
+    densified: float = 0.0
+    """Progress up to which densification is done; a skipped step does not advance it, so that no round is lost."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What does not change: whom to ask, for what, and how."""
+
+    prior: Prior
+    prompts: ViewPrompts
+    config: RunConfig
+    seed: int
+
+
+def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
+    """Fill the gradients of the splats at this step: the render, the guidance, and the loss to log, a scalar."""
+    config, gaussians = task.config, state.gaussians
     device = gaussians.params["means"].device
-    cameras = sample_cameras(config.cameras, config.batch, progress, rng.generator(seed, "cameras", step)).to(device)
-    background = background_colours(config.background, config.batch, seed, step).to(device)
-    out = gaussians.render(cameras, background)
-    z0 = prior.encode(out.rgb)
-    guidance = config.guidance(prior, prompts.at(cameras), z0, progress, seed, step)
-    loss = attach(z0, guidance.grad) + gaussians.regulariser(out, progress)
-    loss.backward()
-    norm = guidance.grad.square().mean().sqrt().detach()
+    cameras = sample_cameras(config.cameras, config.batch, progress, rng.generator(task.seed, "cameras", state.step))
+    condition = task.prompts.at(cameras)  # while the cameras are on the CPU: asking a GPU where they look would wait for it
+    background = background_colours(config.background, config.batch, task.seed, state.step).to(device)
+    out = gaussians.render(cameras.to(device), background)
+    z0 = task.prior.encode(out.rgb)
+    guidance = config.guidance(task.prior, condition, z0, progress, task.seed, state.step)
+    regulariser = gaussians.regulariser(out, progress)
+    (attach(z0, guidance.grad) + regulariser).backward()
+    return out, guidance, 0.5 * guidance.grad.square().mean() + regulariser.detach()
+
+
+def rehearse(state: TrainState, task: Task) -> None:
+    """One iteration without its effect, so that compiling and first-use set-up are not taken for the speed of the machine."""
+    _backward(state, task, state.progress)
+    state.gaussians.discard_gradients()
+
+
+def iterate(state: TrainState, task: Task, progress: float) -> StepLog:
+    """One iteration at `progress` in [0, 1]. Changes `state`."""
+    gaussians, step = state.gaussians, state.step
+    out, guidance, loss = _backward(state, task, progress)
+    norm = guidance.grad.square().mean().sqrt()
     gradients = torch.stack([p.grad.abs().sum() for p in gaussians.params.values() if p.grad is not None])
     # One wait for the device an iteration: the price of never letting a NaN into the splats.
-    finite = bool(torch.isfinite(torch.cat([gradients, norm[None]])).all())
+    finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
         gaussians.optimise(progress)
-        densifier.after_backward(gaussians, out.aux, before, progress, seed, step)
+        state.densifier.after_backward(gaussians, out.aux, state.densified, progress, task.seed, step)
+        state.densified = progress
     else:
         gaussians.discard_gradients()
-    return StepLog(step, progress, norm, len(gaussians), not finite, guidance.log)
+    state.step, state.progress = step + 1, progress
+    return StepLog(step, progress, loss, norm, len(gaussians), not finite, guidance.log)

@@ -15,7 +15,7 @@ from gs3d.cli.main import main
 def run(capsys, *argv: str) -> tuple[int, str, str]:
     try:
         status = main(list(argv))
-    except SystemExit as stop:  # tyro's own usage errors and --help
+    except SystemExit as stop:  # usage errors and --help
         status = stop.code or 0
     out = capsys.readouterr()
     return status, out.out, out.err
@@ -51,6 +51,41 @@ def tiny(tiny_builtin_folder, tmp_path) -> list[str]:
 def test_bad_requests(capsys, tiny, tmp_path, arguments, expected):
     assert expected in one_line_fault(capsys, "generate", *arguments, *tiny)
     assert not (tmp_path / "run" / "run.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (["a tree", "--minutes", "abc"], "--minutes: expected a number, got 'abc'"),
+        (["a tree", "--minutes=abc"], "--minutes: expected a number, got 'abc'"),
+        (["a tree", "--steps", "1.5"], "--steps: expected a whole number, got '1.5'"),
+        (["a tree", "--steps"], "--steps: expected a whole number, got nothing"),
+        (["a tree", "--minuts", "3"], "unknown option: expected --minutes or another of this command, got --minuts"),
+        (["a tree", "--guidance", "csd"], "--guidance: expected cds or sds, got 'csd'"),
+        (["a tree", "--resume=yes"], "--resume: expected no value, got 'yes'"),
+        ([], "PROMPT: expected a text, got nothing"),
+        (["--seed", "-3"], "PROMPT: expected a text, got nothing"),
+        (["a", "red", "tree"], "PROMPT: expected one, in quotes if it has spaces, got 'a red tree'"),
+    ],
+)
+def test_usage_errors(capsys, arguments, expected):
+    assert one_line_fault(capsys, "generate", *arguments) == f"gs3d generate: {expected}; see gs3d generate --help\n"
+
+
+def test_usage_errors_of_other_commands(capsys):
+    assert "gs3d render: FILE: expected a path, got nothing" in one_line_fault(capsys, "render")
+    assert "gs3d render: -o: expected a path, got nothing" in one_line_fault(capsys, "render", "a.ply", "-o")
+    assert "gs3d vocab: arguments: expected none, got 'all'" in one_line_fault(capsys, "vocab", "all")
+    assert "expected --build or another" in one_line_fault(capsys, "doctor", "--biuld")
+
+
+def test_a_usage_error_that_is_not_understood_is_still_one_line(capsys, monkeypatch):
+    from gs3d.cli import parse
+
+    monkeypatch.setattr(parse, "usage_faults", lambda args, argv: iter(()))
+    fault = one_line_fault(capsys, "generate", "a tree", "--minutes", "abc")
+    assert fault.startswith("gs3d generate: ") and "--minutes" in fault and "abc" in fault
+    assert fault.isascii() and fault.count("--help") == 1
 
 
 def test_unknown_prior(capsys, tmp_path):
@@ -125,6 +160,56 @@ def test_render_and_its_faults(capsys, tiny, tmp_path):
     assert "none.ply" in one_line_fault(capsys, "render", str(tmp_path / "none.ply"))
 
 
+def test_render_refuses_a_sheet_that_cannot_be_held(capsys, tmp_path):
+    fault = one_line_fault(capsys, "render", str(tmp_path / "x.ply"), "--size", "4096", "--views", "100")
+    assert "at most 200 megapixels, got 1678 (100 pictures of 4096²); lower --size to 1414 or --views to 11" in fault
+
+
+def test_render_of_a_sheet_that_pillow_would_take_for_an_attack(capsys, tiny, tmp_path, monkeypatch):
+    from PIL import Image
+
+    run(capsys, "generate", "a red mushroom", "--steps", "1", *tiny)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    status, _, err = run(capsys, "render", str(tmp_path / "run" / "splats.ply"), "-o", str(tmp_path / "s.png"), "--size", "32")
+    assert status == 0 and err == ""
+
+
+def test_frames_are_rendered_a_few_at_a_time(monkeypatch):
+    import torch
+
+    import gs3d
+    from gs3d.core.types import Splats
+    from gs3d.training import export
+
+    batches, draw = [], export.rasterize
+    monkeypatch.setattr(export, "rasterize", lambda splats, cameras, colour: batches.append(len(cameras)) or draw(splats, cameras, colour))
+    one = Splats(torch.zeros(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), 0.2), torch.ones(1), torch.ones(1, 1, 3))
+    cameras = gs3d.ring(5, 32)
+    shots = list(export.frames(one, cameras, chunk=2))
+    assert batches == [2, 2, 1] and shots[0].shape == (32, 32, 3)
+    monkeypatch.setattr(export, "CHUNK_PX", 1)
+    assert torch.equal(export.pictures(one, cameras), torch.stack([torch.from_numpy(s) for s in shots]))
+    assert batches[3:] == [1] * 5
+
+
+def test_a_preview_that_fails_does_not_cost_the_splats(tmp_path, monkeypatch):
+    import torch
+
+    from gs3d.core.types import Splats
+    from gs3d.training import export
+
+    def broken(*_):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(export, "rasterize", broken)
+    means = torch.zeros(3, 3)
+    means[1] = float("nan")
+    splats = Splats(means, torch.ones(3, 4), torch.full((3, 3), 0.2), torch.ones(3), torch.ones(3, 1, 3))
+    written = export.write_results(tmp_path, splats)
+    assert written.files == [tmp_path / "splats.ply"] and len(written.splats) == 2
+    assert len(written.warnings) == 3 and "RuntimeError: CUDA error" in written.warnings[1]
+
+
 def test_vocab_lists_every_kind_and_colour(capsys):
     from gs3d.world.colours import NAMED
     from gs3d.world.kinds import KINDS
@@ -137,6 +222,29 @@ def test_doctor_says_something_about_each_thing(capsys):
     _, out, _ = run(capsys, "doctor")
     for thing in ("Python", "torch", "CUDA", "CPU rasteriser", "gsplat", "prior builtin", "prior sd21-base", "memory", "disk"):
         assert thing in out
+
+
+def test_doctor_reports_a_build_that_fails(capsys, tmp_path, monkeypatch):
+    import torch
+
+    from gs3d.core.errors import UserError
+    from gs3d.raster import cpu, cuda
+
+    def build():
+        whole = "ninja: error\nnvcc fatal: Unsupported gpu architecture"
+        raise UserError(f"gsplat could not be built. The build said:\n{whole}") from RuntimeError("first words\n" + whole)
+
+    monkeypatch.setenv("GS3D_CACHE", str(tmp_path))
+    monkeypatch.setattr(cpu, "warm_up", lambda: None)
+    monkeypatch.setattr(cuda, "build", build)
+    from gs3d.cli import doctor
+
+    monkeypatch.setattr(doctor, "findings", lambda: [doctor.Finding("disk", "enough")])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    status, out, err = run(capsys, "doctor", "--build")
+    assert status == 1 and err == "" and "enough" in out
+    assert "cannot be compiled: nvcc fatal: Unsupported gpu architecture" in out and "ninja: error" not in out
+    assert str(tmp_path / "gsplat-build.log") in out and "first words" in (tmp_path / "gsplat-build.log").read_text()
 
 
 def test_help_version_and_unknown_commands(capsys):
@@ -160,6 +268,84 @@ def test_ctrl_c_exports_and_exits_130(tiny, tmp_path):
     assert "interrupted" in said and "--resume" in said
     for name in ("splats.ply", "preview.png", "turntable.mp4"):
         assert (out / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("command,said", [("generate", "gs3d: interrupted; add --resume"), ("vocab", "gs3d: interrupted\n")])
+def test_ctrl_c_elsewhere(capsys, monkeypatch, command, said):
+    from importlib import import_module
+
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module(f"gs3d.cli.{command}"), "run", interrupted)
+    status, _, err = run(capsys, command)
+    assert status == 130 and err.startswith(said)
+
+
+def with_nobody_reading(*argv: str) -> subprocess.CompletedProcess:
+    """`gs3d` with a standard output that is a pipe whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run([sys.executable, "-m", "gs3d", *argv], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("argv", [["vocab"], ["--help"], ["generate", "--help"]])
+def test_a_reader_that_leaves(argv):
+    done = with_nobody_reading(*argv)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_goes_on_without_its_reader(tiny, tmp_path):
+    done = with_nobody_reading("generate", "a rad mushroom", "--steps", "2", *tiny)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all((tmp_path / "run" / name).stat().st_size for name in ("splats.ply", "preview.png", "turntable.mp4"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_to_a_full_disk(tiny, tmp_path):
+    def full(*argv: str) -> subprocess.CompletedProcess:
+        with open("/dev/full", "w") as disk:
+            return subprocess.run([sys.executable, "-m", "gs3d", *argv], stdout=disk, stderr=subprocess.PIPE, text=True, timeout=120)
+
+    done = full("generate", "a red mushroom", "--steps", "2", *tiny)
+    assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "run" / "turntable.mp4").stat().st_size
+    done = full("vocab")
+    assert done.returncode == 2 and done.stderr.startswith("gs3d: standard output cannot be written (No space left")
+
+
+def test_a_terminal_that_goes_away(monkeypatch):
+    import torch
+
+    from gs3d.cli.progress import Progress
+    from gs3d.training.budget import Budget
+    from gs3d.training.step import StepLog
+
+    class Terminal:
+        gone, encoding = False, "utf-8"
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            if self.gone:
+                raise OSError(5, "Input/output error")
+
+        def flush(self):
+            self.write("")
+
+    terminal, fault = Terminal(), sys.stderr
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with Progress() as progress:
+        progress.say("there")
+        terminal.gone = True
+        entry = StepLog(step=1, progress=0.5, loss=torch.ones(()), grad_norm=torch.ones(()), count=1, skipped=False, values={})
+        progress.update(entry, Budget(10, None, 0.0, time.monotonic()))
+        progress.say("gone")
+    assert sys.stderr is fault and sys.stdout is not terminal
 
 
 def test_import_is_light():

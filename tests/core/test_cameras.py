@@ -70,6 +70,33 @@ def test_azimuths_are_uniform_inside_a_sector():
     assert counts.min() > 0.75 * counts.mean() and counts.max() < 1.25 * counts.mean()
 
 
+@pytest.mark.parametrize("batch", [5, 6, 7, 11])
+def test_each_sector_is_stratified_over_its_own_views(batch):
+    # Where in its sector each view lies, in [0, 1): the sectors of an uneven batch differ in their number of views.
+    lonely = []
+    for step in range(400):
+        cameras = sample_cameras(CameraConfig(), batch, 0.0, generator(2, step))
+        turns = (cameras.azimuth_rad.double() / (math.pi / 2) + 0.5) % 4
+        for sector in range(4):
+            inside = (turns[turns.long() == sector] - sector).sort().values
+            views = len(inside)
+            assert views in (batch // 4, -(-batch // 4))
+            strata = torch.arange(views)
+            assert (inside >= strata / views - 1e-4).all() and (inside <= (strata + 1) / views + 1e-4).all()
+            lonely += inside.tolist() if views == batch // 4 else []
+    counts = torch.histc(torch.tensor(lonely), 8, 0, 1)
+    assert counts.min() > 0.7 * counts.mean() and counts.max() < 1.3 * counts.mean()
+
+
+def test_an_even_batch_draws_what_it_always_drew():
+    cameras = sample_cameras(CameraConfig(), 8, 0.0, generator(3))
+    u = torch.rand(5, 8, generator=generator(3))[0]
+    i = torch.arange(8)
+    expected = (i % 4 - 0.5 + (i // 4 + u) / 2) * (math.pi / 2)
+    torch.testing.assert_close(cameras.azimuth_rad.cos(), expected.cos(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(cameras.azimuth_rad.sin(), expected.sin(), atol=1e-5, rtol=0)
+
+
 def test_cameras_are_a_function_of_seed_and_step():
     a, b = (sample_cameras(CameraConfig(), 4, 0.5, generator(7, "cameras", 3)) for _ in range(2))
     c = sample_cameras(CameraConfig(), 4, 0.5, generator(7, "cameras", 4))
@@ -101,6 +128,19 @@ def test_ramps():
     assert Ramp(50, 20)(0.5) == 35
     assert Ramp(1.0, 0.01, "exp")(0.5) == pytest.approx(0.1)
     assert Ramp(1, 2)(-1) == 1 and Ramp(1, 2)(5) == 2
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (1.0, 0.0), (-1.0, -2.0)])
+def test_an_even_ratio_needs_ends_above_0(ends):
+    with pytest.raises(ValueError, match="start, end: expected numbers above 0 for shape 'exp', got"):
+        Ramp(*ends, "exp")
+    assert Ramp(*ends)(0.5) == sum(ends) / 2
+
+
+@pytest.mark.parametrize("end", [math.inf, -math.inf, math.nan])
+def test_ramps_are_finite(end):
+    with pytest.raises(ValueError, match="start, end"):
+        Ramp(1.0, end)
 
 
 @pytest.mark.parametrize("at,values", [((0.1,), (1,)), ((0.0, 0.5), (1,)), ((0.0, 0.5, 0.4), (1, 2, 3)), ((), ())])

@@ -33,6 +33,16 @@ class Mixture:
         return (weight * (self.means[None] + shrink * (z[:, None] - self.means[None]))).sum(1)
 
 
+NOISIEST = 4.0
+
+
+class EvenMixture(Mixture):
+    """A mixture whose noise level is even in time, so that a step in t is a step of one length in σ wherever it lies."""
+
+    def sigma(self, t: float) -> float:
+        return NOISIEST * t
+
+
 def condition(batch: int) -> Condition:
     return Condition(CONDITION.text.expand(batch, -1, -1), CONDITION.negative.expand(batch, -1, -1))
 

@@ -1,5 +1,8 @@
 """CDS and SDS on priors whose answer is known."""
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -8,7 +11,7 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance import Cds, Sds
 from gs3d.guidance.common import clamped, weight_of
 from gs3d.priors.base import epsilon, guided
-from tests.guidance.analytic import TABLE, Mixture, condition, descend
+from tests.guidance.analytic import NOISIEST, TABLE, EvenMixture, Mixture, condition, descend
 
 SHAPE = (3, 2, 2)
 PLAIN = Ramp(1.0, 1.0)
@@ -23,16 +26,17 @@ def modes():
 
 
 @pytest.mark.parametrize("prior", [gaussian(), modes()])
-def test_identity_sigma2_times_epsilon_difference_is_the_difference_of_denoised(prior):
-    # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1).
-    z0, noise = torch.randn(5, *SHAPE), torch.randn(SHAPE)
-    s1, s2 = 2.0, 1.2
-    x1 = z0 + s1 * noise
-    d1 = guided(prior, x1, s1, condition(5), 1.0)
-    e1 = epsilon(x1, d1, s1)
-    x2 = x1 + (s2 - s1) * e1
-    d2 = guided(prior, x2, s2, condition(5), 1.0)
-    torch.testing.assert_close(d1 - d2, s2 * (epsilon(x2, d2, s2) - e1), atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("progress", [0.0, 0.4, 0.9])
+def test_identity_sigma2_times_the_gradient_is_the_difference_of_denoised(prior, progress):
+    # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1); the gradient is ε̂1 − ε̂2, so σ2 times it is D(x̂2) − D(x1).
+    # It holds for the Euler step alone, and for one sign of the gradient alone.
+    cds, z0 = Cds(cfg=PLAIN), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
+    out = cds(prior, condition(5), z0, progress, 3, 7)
+    t2, t1 = cds.times(progress, 3, 7)
+    x1 = z0 + prior.sigma(t1) * rng.normal(SHAPE, 3, "fixed noise")
+    difference = out.target - guided(prior, x1, prior.sigma(t1), condition(5), 1.0)
+    torch.testing.assert_close(out.grad * prior.sigma(t2), difference, atol=1e-5, rtol=1e-4)
+    assert difference.abs().max() > 1e-3  # else zero would do, and either sign
 
 
 def test_cds_gradient_is_the_closed_form_on_a_gaussian():
@@ -117,16 +121,47 @@ def ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
     return x
 
 
-def test_theorem_1_error_shrinks_in_proportion_to_the_step_of_the_ode():
-    # ‖x − x*‖ = O(Δ): a picture consistent along Euler steps (Eq. 17) of length Δ ends within O(Δ) of the sample x* of the exact
-    # ODE, so steps of half the length must leave half the error. Seen on a mixture, whose ODE is not linear.
-    prior, noise = Mixture(torch.stack([torch.full(SHAPE, -0.6), torch.full(SHAPE, 0.8)]), 0.4), rng.normal((1, *SHAPE), 5, "noise")
+def walk(prior, noise, steps, sigma_max, sigma_min=1e-3):
+    """`ode_sample` by the steps of `Cds` itself: x̂2 of one call is x1 of the next.
+
+    Its ε̂2 is ε̂1 less the gradient, and x̂2 = D2 + σ2·ε̂2.
+    """
+    sigmas = torch.logspace(math.log10(sigma_max), math.log10(sigma_min), steps).tolist()
+    x = sigma_max * noise
+    for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
+        cds = Cds(cfg=PLAIN, t=Ramp(low / NOISIEST, low / NOISIEST), delta=((high - low) / NOISIEST,) * 2)
+        out = cds(prior, condition(1), x - high * rng.normal(SHAPE, 0, "fixed noise"), 0.0, 0, 0)
+        eps1 = epsilon(x, guided(prior, x, high, condition(1), 1.0), high)
+        x = out.target + low * (eps1 - out.grad)
+    return x
+
+
+def test_theorem_1_steps_of_cds_end_in_proportion_to_their_length_from_the_sample_of_the_ode():
+    # ‖x − x*‖ = O(Δ): a chain of pairs (x1, x̂2) ends within O(Δ) of the sample x* of the exact ODE, so steps of half the length
+    # must leave half the error. Seen on a mixture, whose ODE is not linear.
+    prior = EvenMixture(torch.stack([torch.full(SHAPE, -0.6), torch.full(SHAPE, 0.8)]), 0.4)
+    noise = rng.normal((1, *SHAPE), 5, "noise")
     exact = ode_sample(prior, noise, 3.0)
+    errors = [(walk(prior, noise, steps, 3.0) - exact).norm().item() for steps in (16, 32, 64, 128)]
+    slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
+    assert all(0.7 < s < 1.4 for s in slopes), slopes
+
+
+@pytest.mark.parametrize("means", [[0.3], [-1.0, 1.0]])
+def test_theorem_1_descent_by_cds_ends_in_proportion_to_its_step_from_the_mode(means):
+    # The same at the level of pictures. On an even grid of times of spacing Δ the last pair is σ2 = Δ, σ1 = 2Δ; there the gradient
+    # ε̂1 − ε̂2 = (x1 − m)·s²Δ / ((s² + σ1²)(s² + σ2²)) vanishes at x1 = m alone, so descent ends at m − 2Δ·ε*: O(Δ) from the mode m.
+    # Both the wrong sign and a missing Euler step (as s < σ) turn that factor negative, and descent runs away.
+    prior = EvenMixture(torch.stack([torch.full(SHAPE, m) for m in means]), 0.1)
+    start = means[-1] + 0.2 * torch.randn(4, *SHAPE, generator=rng.generator(1, "pictures"))
     errors = []
-    for steps in (16, 32, 64, 128):
-        errors.append((ode_sample(prior, noise, 3.0, steps=steps) - exact).norm().item())
-    slopes = [errors[i] / errors[i + 1] for i in range(3)]
-    assert all(1.6 < s < 2.6 for s in slopes), slopes
+    for spacing in (0.4, 0.2, 0.1):
+        cds = Cds(cfg=PLAIN, t=Ramp(0.5 / NOISIEST, spacing / NOISIEST), delta=(spacing / NOISIEST,) * 2)
+        end = descend(prior, cds, start, 1500, 1.0)
+        assert (end - end[0]).abs().max() < 1e-3  # one end, wherever it began
+        errors.append((end - means[-1]).norm().item())
+    slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
+    assert all(0.9 < s < 1.1 for s in slopes), (errors, slopes)
 
 
 @pytest.mark.parametrize("kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)])

@@ -152,7 +152,7 @@ def test_xformers_absent(tiny_sd_folder, monkeypatch):
         load(tiny_sd_folder, "cpu", attention="xformers")
     assert str(error.value) == (
         "attention xformers: the package xformers is not installed; "
-        "install it with `pip install xformers` (it needs the torch version it was built for), or leave out --attention"
+        "install it with `pip install xformers` (it needs the torch version it was built for), or set `attention: sdpa` in the config"
     )
 
 

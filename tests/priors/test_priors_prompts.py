@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.cameras import VIEW_WORDS, orbit
 from gs3d.core.errors import UserError
-from gs3d.priors import prompts
+from gs3d.priors import builtin, prompts
 from gs3d.priors.prompts import ViewPrompts, check_prompt, fitted, unknown_words, vocabulary
 from gs3d.world import captions
 
@@ -26,7 +26,7 @@ def test_each_view_gets_its_direction(tiny_builtin):
     assert views.warnings == () and views.prompt == PROMPT
     condition = views.at(cameras([0, 44, 46, 90, 134, 136, 180, -90, -140, -30]))
     expected = ["front", "front", "side", "side", "side", "back", "back", "side", "back", "front"]
-    assert condition.text.shape == condition.negative.shape == (10, 20, 96)
+    assert condition.text.shape == condition.negative.shape == (10, builtin.MAX_TOKENS, 96)
     torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {word} view" for word in expected]))
     torch.testing.assert_close(condition.negative[7], tiny_builtin.embed([""])[0])
 

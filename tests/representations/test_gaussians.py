@@ -141,7 +141,7 @@ def test_opacity_reset_happens_once_when_due():
         (out.rgb - 0.0).mean().backward()
         g.optimise(now)
         d.after_backward(g, out.aux, before, now, 0, 0)
-        tops.append(float(g.splats().opacities.max()))
+        tops.append(g.splats().opacities.max().item())
     assert tops[0] > 0.7 and tops[1] == pytest.approx(0.04, abs=1e-3) and tops[2] < 0.06
 
 

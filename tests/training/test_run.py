@@ -15,7 +15,8 @@ import yaml
 import gs3d
 from gs3d.core.errors import UserError
 from gs3d.training import loop, step
-from gs3d.training.run import Request, generate
+from gs3d.training.request import Request
+from gs3d.training.run import generate
 
 CONFIG = """
 batch: 4
@@ -57,8 +58,9 @@ def test_a_run_leaves_every_file_and_says_how_it_was_made(request_, loss):
     assert len(record["prior"]["unet_sha256"]) == 64
     rows = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert rows[0]["step"] == 0 and {"progress", "t", "cfg", "splats", "grad_rms"} <= rows[0].keys()
-    assert same(gs3d.load(result.folder / "splats.ply").to("cpu").splats, gs3d.load(result.folder / "splats.ply").splats)
-    assert len(gs3d.load(result.folder / "splats.ply")) == len(result.splats)
+    written = gs3d.load(result.folder / "splats.ply").splats
+    for name in ("means", "scales", "opacities", "sh"):
+        torch.testing.assert_close(getattr(written, name), getattr(result.splats, name), atol=1e-5, rtol=1e-4)
 
 
 def test_the_stable_diffusion_path_runs_end_to_end_on_a_tiny_pipeline(tiny_sd_folder, tmp_path):
@@ -91,7 +93,10 @@ def test_ten_steps_equal_five_and_a_resume_of_five_bit_for_bit(request_, tmp_pat
     assert halted.outcome == "interrupted" and halted.steps == 5
     resumed = generate(dataclasses.replace(part, resume=True))
     assert resumed.steps == 10 and same(whole.splats, resumed.splats)
-    counts = [json.loads(row)["splats"] for row in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    logs = [[json.loads(row) for row in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("run", "part")]
+    assert [r["step"] for r in logs[0]] == [r["step"] for r in logs[1]] == list(range(10))
+    assert [r["progress"] for r in logs[0]] == [r["progress"] for r in logs[1]]
+    counts = [r["splats"] for r in logs[0]]
     assert len(whole.splats) > counts[0]  # it went through a densify step
 
 
@@ -112,17 +117,63 @@ def test_kill_9_then_resume_uses_the_newest_valid_checkpoint(request_, tiny_buil
     said = []
     request = dataclasses.replace(request_, steps=100000, out=out, config=fast, resume=True)
     result = generate(request, say=said.append, report=lambda entry, _: os.kill(os.getpid(), signal.SIGINT))
-    assert f"resumed at step {done}" in " ".join(said) and result.steps == done + 1
+    assert f"at step {done} after" in " ".join(said) and result.steps == done + 1
 
 
 def test_resume_refuses_another_prompt_seed_or_setting(request_, config, tmp_path):
     generate(dataclasses.replace(request_, steps=1))
-    with pytest.raises(UserError, match="already holds a run; add --resume"):
+    with pytest.raises(UserError, match="already holds splats.ply; add --resume"):
         generate(request_)
     for change in ({"prompt": "a blue car"}, {"seed": 3}, {"loss": "sds"}):
         with pytest.raises(UserError, match="--resume"):
             generate(dataclasses.replace(request_, resume=True, **change))
     assert (request_.out / "splats.ply").exists()
+
+
+def test_resume_without_a_readable_checkpoint_keeps_the_finished_splats(request_):
+    generate(dataclasses.replace(request_, steps=2))
+    before = (request_.out / "splats.ply").read_bytes()
+    for path in (request_.out / "checkpoint").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        generate(dataclasses.replace(request_, steps=2, resume=True))
+    assert (request_.out / "splats.ply").read_bytes() == before
+
+
+def test_resume_refuses_other_weights_in_the_same_place(request_, tiny_builtin_folder, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    prior = tmp_path / "prior"
+    shutil.copytree(tiny_builtin_folder, prior)
+    request = dataclasses.replace(request_, prior=str(prior), steps=1)
+    generate(request)
+    path = prior / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v * 0.9 for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="used other weights of the prior"):
+        generate(dataclasses.replace(request, resume=True))
+
+
+def test_a_folder_with_somebody_elses_file_is_left_alone(request_):
+    request_.out.mkdir()
+    (request_.out / "splats.ply").write_text("precious")
+    with pytest.raises(UserError, match="already holds splats.ply"):
+        generate(request_)
+    assert (request_.out / "splats.ply").read_text() == "precious"
+
+
+def test_resume_without_a_folder_takes_the_newest_run(request_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = dataclasses.replace(request_, out=None, steps=3)
+    generate(request)
+
+    def halt(entry, budget):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    assert generate(request, report=halt).steps == 1
+    resumed = generate(dataclasses.replace(request, resume=True))
+    assert resumed.folder.name == "a-red-mushroom-s0-2" and resumed.steps == 3
 
 
 def test_default_folder_is_never_overwritten(request_, tmp_path, monkeypatch):
@@ -134,7 +185,7 @@ def test_default_folder_is_never_overwritten(request_, tmp_path, monkeypatch):
 
 def test_a_bad_gradient_skips_the_step_and_is_counted(request_, monkeypatch):
     real = step.attach
-    monkeypatch.setattr(step, "attach", lambda z0, grad: real(z0, grad * float("nan") if calls.append(1) or len(calls) in (3, 4) else grad))
+    monkeypatch.setattr(step, "attach", lambda z0, grad: real(z0, grad * float("nan") if calls.append(1) or len(calls) in (4, 5) else grad))
     calls = []
     result = generate(request_)
     rows = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
@@ -144,7 +195,7 @@ def test_a_bad_gradient_skips_the_step_and_is_counted(request_, monkeypatch):
 
 def test_twenty_bad_gradients_in_a_row_export_the_last_good_state(request_, monkeypatch):
     real, calls = step.attach, []
-    monkeypatch.setattr(step, "attach", lambda z0, grad: real(z0, grad if calls.append(1) or len(calls) <= 3 else grad * float("inf")))
+    monkeypatch.setattr(step, "attach", lambda z0, grad: real(z0, grad if calls.append(1) or len(calls) <= 4 else grad * float("inf")))
     good = generate(dataclasses.replace(request_, steps=40))
     assert good.outcome == "diverged" and good.steps == 3 + loop.MAX_SKIPPED
     assert torch.isfinite(gs3d.load(good.folder / "splats.ply").splats.means).all()
@@ -165,7 +216,7 @@ def test_out_of_memory_exports_what_there_was(request_, monkeypatch):
     real = loop.iterate
 
     def iterate(*arguments):
-        if arguments[-1] == 4:
+        if arguments[0].step == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(*arguments)
 
@@ -175,14 +226,42 @@ def test_out_of_memory_exports_what_there_was(request_, monkeypatch):
     assert (result.folder / "splats.ply").exists()
 
 
-def test_minutes_end_on_time_with_files_on_disk(request_):
+def test_minutes_are_used_and_kept(request_):
     started = time.monotonic()
-    result = generate(dataclasses.replace(request_, steps=None, minutes=0.25))
+    result = generate(dataclasses.replace(request_, steps=None, minutes=0.3))
     assert result.outcome == "finished" and result.steps > 5
-    assert time.monotonic() - started < 30  # generous: machines are shared; benchmarks/ measure the real thing
+    # Bounds that only a broken clock can miss: machines are shared, and benchmarks/ measure the real thing.
+    assert 6 < time.monotonic() - started < 60
     assert (result.folder / "turntable.mp4").exists()
     last = json.loads((result.folder / "log.jsonl").read_text().splitlines()[-1])
     assert last["progress"] <= 1
+
+
+def test_no_time_for_a_single_step_is_said_and_leaves_no_splats(request_):
+    with pytest.raises(UserError, match="nothing was left for the first iteration"):
+        generate(dataclasses.replace(request_, steps=None, minutes=0.001))
+    assert not (request_.out / "splats.ply").exists()
+
+
+def test_a_cloud_is_never_pruned_away(request_, config, tmp_path):
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(config.read_text().replace("rounds: 4", "rounds: 9, prune_opacity: 0.45"))
+    result = generate(dataclasses.replace(request_, config=bare))
+    assert result.outcome == "finished" and len(result.splats) >= 15
+
+
+def test_a_skipped_step_does_not_lose_its_densify_round(request_, monkeypatch):
+    # The first round is due at progress 0.2, step 2; that step is void, so the round comes with the next.
+    real, calls = step.attach, []
+    monkeypatch.setattr(step, "attach", lambda z0, grad: real(z0, grad * float("nan") if calls.append(1) or len(calls) == 4 else grad))
+    rows = [json.loads(line) for line in (generate(request_).folder / "log.jsonl").read_text().splitlines()]
+    assert rows[2].get("skipped")
+    assert rows[1]["splats"] == rows[2]["splats"] < rows[3]["splats"]
+
+
+def test_a_folder_with_a_pixel_prior_gets_the_preset_for_it(request_, tmp_path):
+    result = generate(dataclasses.replace(request_, config=None, steps=1))
+    assert yaml.safe_load((result.folder / "run.yaml").read_text())["config"]["gaussians"]["count"] == 3000
 
 
 def test_the_python_api(tiny_builtin_folder, config, tmp_path):

@@ -1,0 +1,41 @@
+"""How fast the world is drawn: pictures a second at 64², four rays a pixel. `python benchmarks/world.py [--record]`."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tyro
+from record import append, machine
+
+from gs3d.core.cameras import CameraConfig, sample_cameras
+from gs3d.core.rng import generator
+from gs3d.world.render import render
+from gs3d.world.sample import sample
+
+
+@dataclass(frozen=True)
+class Args:
+    images: int = 512
+    runs: int = 7
+    record: bool = False
+
+
+def main(args: Args) -> None:
+    shared = machine()
+    rng = np.random.default_rng(0)
+    objects = [sample(rng).parts for _ in range(args.images)]
+    cameras = sample_cameras(CameraConfig(), args.images, 0.0, generator(0, "world benchmark"))
+    rates = []
+    for _ in range(args.runs + 1):
+        start = time.perf_counter()
+        render(objects, cameras)
+        rates.append(args.images / (time.perf_counter() - start))
+    rate = round(statistics.median(rates[1:]), 1)
+    print(f"{rate} pictures a second (fastest {max(rates[1:]):.0f}), {shared['cpu']}")
+    if args.record:
+        append("world", {"images_per_s": rate, "runs": args.runs}, shared)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

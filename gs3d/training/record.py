@@ -1,0 +1,89 @@
+"""run.yaml: what was asked, with what, on what, and how long each stage took."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.training.config import RunConfig, config_tree
+from gs3d.training.request import Request
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known before the first iteration."""
+
+    request: Request
+    config: RunConfig
+    prior: dict
+    """See `priors.describe`."""
+    device: str
+
+    def tree(self, timings: dict[str, float], result: dict | None) -> dict:
+        from importlib.metadata import PackageNotFoundError, version
+
+        def found(name: str) -> str | None:
+            try:
+                return version(name)
+            except PackageNotFoundError:
+                return None
+
+        names = ("gs3d", "torch", "numpy", "numba", "gsplat", "diffusers", "transformers")
+        hardware = {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": self.device}
+        if self.device.startswith("cuda"):
+            hardware["gpu"] = torch.cuda.get_device_name()
+        return {
+            "prompt": self.request.prompt,
+            "seed": self.request.seed,
+            "minutes": self.request.minutes,
+            "steps": self.request.steps,
+            "prior": self.prior,
+            "config": config_tree(self.config),
+            "versions": {"python": platform.python_version(), **{n: found(n) for n in names}},
+            "hardware": hardware,
+            "timings_s": {k: round(v, 2) for k, v in timings.items()},
+            "result": result,
+        }
+
+    def write(self, folder: Path, timings: dict[str, float], result: dict | None) -> None:
+        import yaml
+
+        path, temporary = folder / "run.yaml", folder / "run.yaml.tmp"
+        try:
+            temporary.write_text(yaml.safe_dump(self.tree(timings, result), sort_keys=False, allow_unicode=True))
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{path}: cannot be written ({error.strerror}); free some space, then use --resume") from None
+
+    def check_same(self, folder: Path) -> None:
+        """Refuse to continue a run that was started with another prompt, seed, prior or settings."""
+        import yaml
+
+        try:
+            old = yaml.safe_load((folder / "run.yaml").read_text())
+        except (OSError, yaml.YAMLError):
+            return  # killed before the record was whole: nothing to compare with
+        if not isinstance(old, dict):
+            return
+        new = self.tree({}, None)
+        for key in ("prompt", "seed", "config"):
+            if old.get(key) != new[key]:
+                what = f"{key} {old.get(key)!r}, not {new[key]!r}" if key != "config" else "other settings"
+                raise UserError(f"--resume {folder}: that run has {what}; repeat its command, or choose another --out")
+        used = old.get("prior") or {}
+        if used.get("name") != self.prior["name"]:
+            raise UserError(f"--resume {folder}: that run used the prior {used.get('name')}; pass it with --prior")
+        if used.get("unet_sha256") != self.prior["unet_sha256"]:
+            raise UserError(f"--resume {folder}: that run used other weights of the prior {used.get('name')}; choose another --out")
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()

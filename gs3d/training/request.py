@@ -1,0 +1,85 @@
+"""What a user asks for, checked before anything slow begins, and the folder it goes to."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gs3d.core.errors import UserError
+
+DEFAULT_MINUTES = 3.0
+OUTPUTS = ("splats.ply", "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
+"""What a run leaves in its folder."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run."""
+
+    prompt: str
+    minutes: float | None = None
+    """Wall clock from process start to files on disk; 3 when neither this nor `steps` is given."""
+    steps: int | None = None
+    """Iterations instead of minutes: reproducible."""
+    prior: str = "auto"
+    loss: str | None = None
+    """cds or sds; None takes the preset's."""
+    seed: int = 0
+    out: Path | None = None
+    """Folder of the results; None makes outputs/<slug>-s<seed>."""
+    resume: bool = False
+    config: str | Path | None = None
+    """A preset's name or a YAML file; None picks the preset that fits prior and minutes."""
+    device: str | None = None
+    """cuda, cpu, or None for what there is."""
+
+
+def slug(prompt: str) -> str:
+    """A folder name from a prompt: at most 60 characters of [a-z0-9-]."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "prompt"
+
+
+def check_budget(minutes: float | None, steps: int | None) -> None:
+    if minutes is not None and steps is not None:
+        raise UserError("give --minutes or --steps, not both")
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise UserError(f"--minutes: expected a number above 0, got {minutes}")
+    if steps is not None and steps < 1:
+        raise UserError(f"--steps: expected 1 or more, got {steps}")
+
+
+def _used(folder: Path) -> list[str]:
+    return [name for name in OUTPUTS if (folder / name).exists()]
+
+
+def pick_folder(request: Request) -> Path:
+    """Where a run goes. Nothing that is there already is overwritten, unless it is the run that `resume` continues.
+
+    Without `out`, runs of one prompt and seed are numbered -2, -3, …, and `resume` continues the newest.
+    """
+    base = request.out or Path("outputs") / f"{slug(request.prompt)}-s{request.seed}"
+    if base.exists() and not base.is_dir():
+        raise UserError(f"--out {base}: is a file; expected a folder, choose another")
+    if request.out:
+        if not request.resume and (used := _used(base)):
+            raise UserError(f"--out {base}: already holds {used[0]}; add --resume to continue that run, or choose another folder")
+        return base
+    taken = [base] if _used(base) else []
+    while _used(following := base.with_name(f"{base.name}-{len(taken) + 1}")) and taken:
+        taken.append(following)
+    if request.resume:
+        return taken[-1] if taken else base
+    return following if taken else base
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder and see that something can be written to it, before an hour goes into what should end there."""
+    probe = folder / ".gs3d-write-test"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"0" * 4096)
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder or free some space") from None
+    finally:
+        if folder.is_dir():
+            probe.unlink(missing_ok=True)
