@@ -8,6 +8,7 @@ import dataclasses
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import tyro
@@ -51,7 +52,7 @@ def main(args: Args) -> None:
     for name, value in row.items():
         print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
     if args.record:
-        append("iteration", {"ms": row, "prior": args.prior, "batch": config.batch}, shared)
+        append("iteration", {"ms": row, "prior": Path(args.prior).name, "batch": config.batch}, shared)
 
 
 if __name__ == "__main__":
