@@ -14,6 +14,7 @@ import torch
 import tyro
 from record import append, machine
 
+from gs3d.core.memory import keep_freed_blocks
 from gs3d.priors import ViewPrompts, load
 from gs3d.training.config import load_config
 from gs3d.training.loop import start
@@ -40,6 +41,7 @@ def median_ms(call, runs: int) -> float:
 
 def main(args: Args) -> None:
     shared = machine()
+    keep_freed_blocks()  # as a run does
     prior, config = load(args.prior, "cpu"), load_config(args.config)
     prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
     z, text = torch.randn(8, *prior.latent_shape), prompts.directions.repeat(2, 1, 1)

@@ -14,7 +14,7 @@ def imported(path: Path) -> set[str]:
     """Rooms that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = [f"{node.module}.{a.name}" for a in node.names] if isinstance(node, ast.ImportFrom) else []
         names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
         found |= {n.split(".")[1] for n in names if n.startswith("gs3d.")}
     return found & set(ROOMS)

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gs3d.world.pool import random_background
+from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 
 LIGHT_GREY = 0.92  # the background of previews and of grading
 
 
 def backgrounds(rng: np.random.Generator, count: int) -> Tensor:
     """[count, 3] solid colours; a third are the light grey that grading uses, the others random."""
-    colour = random_background(rng, count)
-    colour[rng.random(count) < 1 / 3] = LIGHT_GREY
-    return torch.from_numpy(colour)
+    u = torch.from_numpy(rng.random((count, RANDOM_NUMBERS + 1), dtype=np.float32))
+    return random_backgrounds(u).where(u[:, -1:] >= 1 / 3, torch.tensor(LIGHT_GREY))
 
 
 def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.cameras import VIEW_WORDS
 from gs3d.core.rng import derive_seed
 from gs3d.world.captions import PREFIXES, with_view
@@ -57,8 +58,7 @@ class Captioned:
             rgba = self.images[at].float() / 255
         n = len(indices)
         u = torch.rand(n, 8, generator=gen, device=device)
-        behind = torch.where(u[:, :1] < 0.5, u[:, 1:2].expand(-1, 3), u[:, 2:5])  # half of them grey
-        images = rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :]
+        images = rgba[..., :3] + (1 - rgba[..., 3:]) * random_backgrounds(u[:, :RANDOM_NUMBERS])[:, None, None, :]
         prefix = torch.where(u[:, 5] < PREFIX_SHARE, 1 + (u[:, 5] / PREFIX_SHARE * len(PREFIXES)).long().clamp_max(len(PREFIXES) - 1), 0)
         view = torch.where(u[:, 6] < VIEW_SHARE, self.view[at], len(VIEW_WORDS))
         row = self.caption[at] + prefix * (len(VIEW_WORDS) + 1) + view

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.memory import keep_freed_blocks
 from gs3d.core.types import Splats
 from gs3d.priors.components import read_index
 from gs3d.priors.prompts import ViewPrompts, check_prompt
@@ -67,6 +68,8 @@ def generate(
     request = _checked(request)
     folder = pick_folder(request)
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu":
+        keep_freed_blocks()
     prior_name = request.prior
     if prior_name == "auto":
         prior_name, why = default_prior(device)

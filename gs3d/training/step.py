@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core import rng
+from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.cameras import sample_cameras
 from gs3d.core.types import Render
 from gs3d.guidance.common import GuidanceOut
@@ -35,11 +36,10 @@ class StepLog:
 
 
 def background_colours(kind: Background, batch: int, seed: int, step: int) -> Tensor:
-    """[B, 3] solid backgrounds; random ones are grey half of the time, as the built-in prior saw them."""
+    """[B, 3] solid backgrounds."""
     if kind != "random":
         return torch.full((batch, 3), {"white": 1.0, "grey": 0.5, "black": 0.0}[kind])
-    u = torch.rand(batch, 5, generator=rng.generator(seed, "background", step))
-    return torch.where(u[:, 4:] < 0.5, u[:, 3:4].expand(-1, 3), u[:, :3])
+    return random_backgrounds(torch.rand(batch, RANDOM_NUMBERS, generator=rng.generator(seed, "background", step)))
 
 
 def attach(z0: Tensor, grad: Tensor) -> Tensor:

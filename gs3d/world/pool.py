@@ -70,10 +70,3 @@ class Pool:
     def rgba(self, indices: np.ndarray) -> np.ndarray:
         """[n, H, W, 4] float32 in [0, 1], colours premultiplied."""
         return np.stack([self.images[i // SHARD][i % SHARD] for i in indices]).astype(np.float32) / 255
-
-
-def random_background(rng: np.random.Generator, count: int) -> np.ndarray:
-    """[count, 3] solid backgrounds: half of them grey, since that is what a render is mostly set against."""
-    colour = rng.random((count, 3))
-    grey = np.repeat(rng.random((count, 1)), 3, axis=1)
-    return np.where(rng.random((count, 1)) < 0.5, grey, colour).astype(np.float32)

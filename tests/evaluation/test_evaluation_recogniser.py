@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gs3d.core.backgrounds import random_backgrounds
 from gs3d.core.cameras import CameraConfig, sample_cameras
 from gs3d.core.errors import UserError
 from gs3d.core.rng import generator
@@ -11,7 +12,6 @@ from gs3d.core.schedules import Steps
 from gs3d.evaluation.recogniser import SIZE_PX, WEIGHTS, Network, Recogniser, labels, resize
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import random_background
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
@@ -28,7 +28,8 @@ def fresh():
     config = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.0, resolution_px=Steps((0.0,), (SIZE_PX,)))
     made = [sample(rng) for _ in range(300)]
     seen = render([m.parts for m in made], sample_cameras(config, 300, 0.0, generator(77_001)))
-    return torch.from_numpy(seen.over(random_background(rng, 300))).clamp(0, 1), made
+    behind = random_backgrounds(torch.from_numpy(rng.random((300, 5), dtype=np.float32)))
+    return torch.from_numpy(seen.over(behind.numpy())).clamp(0, 1), made
 
 
 def test_fresh_pictures_are_named(judge, fresh):

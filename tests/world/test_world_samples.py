@@ -8,7 +8,7 @@ from gs3d.world import pool as pools
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
 from gs3d.world.parts import fit_unit_sphere
-from gs3d.world.pool import Pool, random_background, write_shard
+from gs3d.world.pool import Pool, write_shard
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
@@ -111,9 +111,3 @@ def test_a_pool_reads_pictures_and_labels_back(shards):
 def test_a_folder_without_shards_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="scripts/render_world.py"):
         Pool.open(tmp_path)
-
-
-def test_backgrounds_are_solid_colours_half_of_them_grey():
-    colours = random_background(np.random.default_rng(0), 400)
-    assert colours.shape == (400, 3) and colours.min() >= 0 and colours.max() <= 1
-    assert 0.4 < (np.ptp(colours, axis=1) == 0).mean() < 0.6
