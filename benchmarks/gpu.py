@@ -113,7 +113,7 @@ def parts(prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Cloc
     """The bare calls that an iteration is made of, each by itself."""
     device = prior.device
     z, sigma = torch.randn(2 * batch, *prior.latent_shape, device=device), torch.ones(2 * batch, device=device)
-    text = torch.randn(2 * batch, 77, prior.network.unet.config.cross_attention_dim, device=device)
+    text = torch.randn(2 * batch, 77, prior.network.backbone.config.cross_attention_dim, device=device)
     rgb = torch.rand(batch, size, size, 3, device=device, requires_grad=True)
     cameras = ring(batch, size).to(device)
     background = torch.ones(3, device=device)
@@ -137,7 +137,7 @@ def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock)
     config = dataclasses.replace(config, batch=batch, densify=densify, gaussians=dataclasses.replace(config.gaussians, count=count))
     device = str(prior.device)
     state = start(config, 0, device)
-    prompts = Fixed(torch.randn(1, 77, prior.network.unet.config.cross_attention_dim, device=device))
+    prompts = Fixed(torch.randn(1, 77, prior.network.backbone.config.cross_attention_dim, device=device))
     task = Task(prior, prompts, config, seed=0)
     return clock(lambda: iterate(state, task, 0.9))
 

@@ -107,8 +107,8 @@ def tiny_sd(tiny_sd_folder):
 
 @pytest.fixture(scope="session")
 def tiny_builtin_folder(tmp_path_factory) -> Path:
-    """The built-in prior's layout and vocabulary with a small untrained U-Net: 32² pixels, 12 channels at 16²."""
-    from diffusers import UNet2DConditionModel
+    """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
+    from diffusers import SD3Transformer2DModel
 
     from gs3d.priors import builtin
     from gs3d.world.captions import vocabulary_words
@@ -117,19 +117,20 @@ def tiny_builtin_folder(tmp_path_factory) -> Path:
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet = UNet2DConditionModel(
-            sample_size=16,
-            in_channels=12,
-            out_channels=12,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=96,
-            attention_head_dim=2,
-            norm_num_groups=8,
+        backbone = SD3Transformer2DModel(
+            sample_size=32,
+            patch_size=8,
+            in_channels=3,
+            out_channels=3,
+            num_layers=2,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            caption_projection_dim=32,
+            joint_attention_dim=96,
+            pooled_projection_dim=96,
+            pos_embed_max_size=4,
         )
-        builtin.save(folder, unet, builtin.new_text_encoder(tokenizer), tokenizer)
+        builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer)
     return folder
 
 

@@ -16,15 +16,18 @@ from gs3d.priors.pictures import memory_format
 from gs3d.priors.scalings import Edm, Epsilon, Flow, Scaling, Velocity, VpTable
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+    from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel, UNet2DConditionModel
 
 CLASSES = {
     "unet": ("UNet2DConditionModel",),
+    "transformer": ("SD3Transformer2DModel",),
     "vae": ("AutoencoderKL", "AutoencoderTiny"),
     "text_encoder": ("CLIPTextModel",),
 }
 """The model classes an adapter knows how to call; anything else in a model_index.json is refused by name."""
-NEEDED = ("unet", "text_encoder", "tokenizer", "scheduler")
+BACKBONES = ("unet", "transformer")
+"""Parts that denoise; a model has one of them."""
+NEEDED = ("text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Components:
     """What a prior is built from, on its device, in evaluation mode, no weight asking for a gradient."""
 
     source: Source
-    unet: "UNet2DConditionModel"
+    backbone: "UNet2DConditionModel | SD3Transformer2DModel"
     vae: "AutoencoderKL | AutoencoderTiny | None"
     text: TextEncoder
     scaling: Scaling
@@ -60,16 +63,25 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
     except (ValueError, AttributeError) as error:
         raise UserError(f"prior {name}: model_index.json cannot be read ({error}); download the model again") from None
     missing = [part for part in NEEDED if part not in index]
+    if backbone_part(index) is None:
+        missing.insert(0, " or ".join(BACKBONES))
     if missing or "text_encoder_2" in index:
         kind = tree.get("_class_name", "unknown")
         why = f"no {', '.join(missing)}" if missing else "two text encoders"
         raise UserError(
-            f"prior {name}: a {kind} has {why}; expected a model with one U-Net and one text encoder, such as Stable Diffusion 1.5 or 2.1"
+            f"prior {name}: a {kind} has {why}; expected a model with one denoising network and "
+            "one text encoder, such as Stable Diffusion 1.5 or 2.1"
         )
     for part, known in CLASSES.items():
         if part in index and index[part][1] not in known:
             raise UserError(f"prior {name}: its {part} is a {index[part][1]}; expected {' or '.join(known)}")
     return index
+
+
+def backbone_part(names: Iterable[str]) -> str | None:
+    """Which of BACKBONES is among the parts or folders of a model."""
+    names = set(names)
+    return next((part for part in BACKBONES if part in names), None)
 
 
 def read(source: Source, device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype) -> Components:
@@ -83,9 +95,10 @@ def read(source: Source, device: torch.device, dtype: torch.dtype, vae_dtype: to
         tokenizer = _call(folder, "tokenizer", getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer))
         scheduler = _call(folder, "scheduler", getattr(diffusers, index["scheduler"][1], None))
         text_encoder = _weights(folder, "text_encoder", getattr(transformers, index["text_encoder"][1]), device, dtype)
-        unet = _weights(folder, "unet", getattr(diffusers, index["unet"][1]), device, dtype)
+        part = backbone_part(index)
+        backbone = _weights(folder, part, getattr(diffusers, index[part][1], None), device, dtype)
         vae = _weights(folder, "vae", getattr(diffusers, index["vae"][1]), device, vae_dtype) if "vae" in index else None
-    return Components(source, unet, vae, TextEncoder(text_encoder, tokenizer), scaling_of(scheduler, str(folder)))
+    return Components(source, backbone, vae, TextEncoder(text_encoder, tokenizer), scaling_of(scheduler, str(folder)))
 
 
 def scaling_of(scheduler: Any, where: str = "the model") -> Scaling:

@@ -29,7 +29,7 @@ def vae_dtype(device: torch.device) -> torch.dtype:
 
 @dataclass(frozen=True)
 class LatentPrior:
-    """A U-Net over an autoencoder's latents. Implements `base.Prior`."""
+    """A network over an autoencoder's latents. Implements `base.Prior`."""
 
     source: Source
     network: Network
@@ -43,19 +43,19 @@ class LatentPrior:
     @staticmethod
     def of(parts: Components, checkpoint_encoder: bool = False) -> "LatentPrior":
         """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory."""
-        unet, vae = parts.unet.config, parts.vae.config
-        if unet.in_channels != vae.latent_channels or unet.out_channels != vae.latent_channels or not isinstance(unet.sample_size, int):
+        net, vae = parts.backbone.config, parts.vae.config
+        if net.in_channels != vae.latent_channels or net.out_channels != vae.latent_channels or not isinstance(net.sample_size, int):
             raise UserError(
-                f"prior {parts.source.name}: expected a U-Net over the {vae.latent_channels} latent channels of its VAE at a square size, "
-                f"got {unet.in_channels} in, {unet.out_channels} out, size {unet.sample_size}; "
+                f"prior {parts.source.name}: expected a network over the {vae.latent_channels} channels of its VAE at a square size, "
+                f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}; "
                 "inpainting and depth models are not text-to-image"
             )
         if checkpoint_encoder:
             parts.vae.enable_gradient_checkpointing()
-        side = unet.sample_size
+        side = net.sample_size
         return LatentPrior(
             source=parts.source,
-            network=Network(parts.unet, parts.scaling),
+            network=Network(parts.backbone, parts.scaling),
             text=parts.text,
             vae=parts.vae,
             image_size=side * _downsampling(parts.vae),
@@ -67,7 +67,7 @@ class LatentPrior:
 
     @property
     def device(self) -> torch.device:
-        return self.network.unet.device
+        return self.network.backbone.device
 
     @property
     def name(self) -> str:

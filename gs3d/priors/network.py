@@ -1,4 +1,4 @@
-"""The two halves that every diffusers prior has: a U-Net with its scalings, and a text encoder with its tokenizer."""
+"""The two halves that every diffusers prior has: a denoising network with its scalings, and a text encoder with its tokenizer."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -10,17 +10,28 @@ from gs3d.core.errors import UserError
 from gs3d.priors.scalings import Scaling
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
+    from diffusers import SD3Transformer2DModel, UNet2DConditionModel
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "xformers"]
+
+
+def predict(backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor) -> Tensor:
+    """Either network called its own way: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
+
+    The transformer also wants one vector for the whole text. The encoder is causal and its input padded to one length, so the last
+    position has read every word.
+    """
+    if "pooled_projection_dim" in backbone.config:
+        return backbone(x, encoder_hidden_states=text, pooled_projections=text[:, -1], timestep=time, return_dict=False)[0]
+    return backbone(x, time, text, return_dict=False)[0]
 
 
 @dataclass(frozen=True)
 class Network:
     """D(z, σ, y) = c_skip·z + c_out·net(c_in·z, c_noise, y)."""
 
-    unet: "UNet2DConditionModel"
+    backbone: "UNet2DConditionModel | SD3Transformer2DModel"
     scaling: Scaling
 
     @torch.no_grad()
@@ -33,13 +44,13 @@ class Network:
         s = self.scaling
         sigma = sigma.float()
         wide = sigma[:, None, None, None]
-        dtype = self.unet.dtype
-        out = self.unet((s.c_in(wide) * z).to(dtype), s.c_noise(sigma), text.to(dtype), return_dict=False)[0]
+        dtype = self.backbone.dtype
+        out = predict(self.backbone, (s.c_in(wide) * z).to(dtype), s.c_noise(sigma), text.to(dtype))
         return s.c_skip(wide) * z + s.c_out(wide) * out.float()
 
 
 class TextEncoder:
-    """Prompts → embeddings, as the U-Net saw them in training: padded to the full length, the last hidden state."""
+    """Prompts → embeddings, as the network saw them in training: padded to the full length, the last hidden state."""
 
     def __init__(self, model: "CLIPTextModel", tokenizer: "PreTrainedTokenizerBase"):
         self.model: CLIPTextModel | None = model
@@ -62,8 +73,8 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
 
-def use_attention(unet: "UNet2DConditionModel", attention: Attention) -> None:
-    """sdpa is what diffusers does by itself; xformers replaces the processors of the U-Net."""
+def use_attention(backbone: "UNet2DConditionModel | SD3Transformer2DModel", attention: Attention) -> None:
+    """sdpa is what diffusers does by itself; xformers replaces the attention processors of the network."""
     if attention == "sdpa":
         return
     try:
@@ -74,7 +85,7 @@ def use_attention(unet: "UNet2DConditionModel", attention: Attention) -> None:
             "install it with `pip install xformers` (it needs the torch version it was built for), or set `attention: sdpa` in the config"
         ) from None
     try:
-        unet.enable_xformers_memory_efficient_attention()
+        backbone.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from None

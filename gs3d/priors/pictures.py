@@ -26,16 +26,6 @@ def from_network(x: Tensor) -> Tensor:
     return ((x.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
 
 
-def to_depth(x: Tensor, patch: int) -> Tensor:
-    """[B, C, H, W] → [B, C·p², H/p, W/p]: the same numbers in another order, so norms and Gaussian noise are kept."""
-    return functional.pixel_unshuffle(x, patch)
-
-
-def from_depth(z: Tensor, patch: int) -> Tensor:
-    """The inverse of `to_depth`."""
-    return functional.pixel_shuffle(z, patch)
-
-
 def memory_format(device: torch.device) -> torch.memory_format:
     """How to lay out the weights of a convolutional network: channels last is the faster order on CPUs."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format

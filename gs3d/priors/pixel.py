@@ -1,4 +1,4 @@
-"""A prior that works on pixels, folded into channels: no autoencoder between a render and its gradient."""
+"""A prior that works on pixels: no autoencoder between a render and its gradient."""
 
 from dataclasses import dataclass
 
@@ -8,38 +8,35 @@ from torch import Tensor
 from gs3d.core.errors import UserError
 from gs3d.priors.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
-from gs3d.priors.pictures import from_depth, from_network, to_depth, to_network
+from gs3d.priors.pictures import from_network, to_network
 
 
 @dataclass(frozen=True)
 class PixelPrior:
-    """A U-Net over p×p pixels a position, 3·p² channels. Implements `base.Prior`."""
+    """A network over red, green and blue. Implements `base.Prior`."""
 
     source: Source
     network: Network
     text: TextEncoder
-    patch: int
     image_size: int
 
     @staticmethod
     def of(parts: Components) -> "PixelPrior":
-        channels, side = parts.unet.config.in_channels, parts.unet.config.sample_size
-        patch = round((channels / 3) ** 0.5)
-        if 3 * patch**2 != channels or parts.unet.config.out_channels != channels or not isinstance(side, int):
+        net = parts.backbone.config
+        if (net.in_channels, net.out_channels) != (3, 3) or not isinstance(net.sample_size, int):
             raise UserError(
-                f"prior {parts.source.name}: a U-Net without a VAE must take and give 3·p² channels at a square size, "
-                f"got {channels} in, {parts.unet.config.out_channels} out, size {side}"
+                f"prior {parts.source.name}: a model without a VAE must take and give 3 channels at a square size, "
+                f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}"
             )
-        return PixelPrior(parts.source, Network(parts.unet, parts.scaling), parts.text, patch, side * patch)
+        return PixelPrior(parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        side = self.image_size // self.patch
-        return (3 * self.patch**2, side, side)
+        return (3, self.image_size, self.image_size)
 
     @property
     def device(self) -> torch.device:
-        return self.network.unet.device
+        return self.network.backbone.device
 
     @property
     def name(self) -> str:
@@ -55,11 +52,11 @@ class PixelPrior:
         self.text.free()
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """[B, H, H, 3] → [B, 3·p², S/p, S/p]; orthogonal but for the resizing, so white noise on z is white noise on the pixels."""
-        return to_depth(to_network(rgb, self.image_size), self.patch)
+        """[B, H, H, 3] in [0, 1] → [B, 3, S, S] in [−1, 1]."""
+        return to_network(rgb, self.image_size)
 
     def decode(self, z: Tensor) -> Tensor:
-        return from_network(from_depth(z, self.patch))
+        return from_network(z)
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         return self.network.denoise(z, sigma, text)

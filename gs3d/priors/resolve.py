@@ -76,7 +76,7 @@ def load(
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     source = resolve(name, offline)
     parts = components.read(source, device, dtype, vae_dtype(device))
-    use_attention(parts.unet, attention)
+    use_attention(parts.backbone, attention)
     return PixelPrior.of(parts) if parts.vae is None else LatentPrior.of(parts, checkpoint_encoder)
 
 
@@ -93,13 +93,14 @@ def default_prior(device: str | torch.device) -> tuple[str, str]:
 
 
 def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
-    """What a run's record says about the prior: name, where it came from, a hash of the U-Net's weights, licence."""
+    """What a run's record says about the prior: name, where it came from, a hash of the network's weights, licence."""
     source = prior.source
-    weights = components.weight_files(source.folder / "unet", half=prior.network.unet.dtype == torch.float16)
+    part = components.backbone_part(components.read_index(source.folder))
+    weights = components.weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
     record = {"name": source.name, "source": source.repo or ("gs3d" if source.name == "builtin" else str(source.folder.resolve()))}
     if source.repo:
         record["revision"] = source.folder.name  # a snapshot's folder in the cache is named by its commit
-    record["unet_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
+    record["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
     record["licence"] = _licence(source) or "unknown"
     return record
 
@@ -111,7 +112,7 @@ def needed_files(files: Iterable[str]) -> list[str]:
     """
     files = set(files)
     needed = {f for f in ("model_index.json", "README.md") if f in files}
-    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+    for part in (*components.CLASSES, "tokenizer", "scheduler"):
         inside = [f for f in files if f.startswith(f"{part}/")]
         needed |= {f for f in inside if f.endswith((".json", ".txt", ".model")) and ".index." not in f}
         needed |= {f"{part}/{n}" for n in components.chosen_weights((f.removeprefix(f"{part}/") for f in inside), half=True)}
@@ -152,8 +153,9 @@ def _download(name: str, repos: Iterable[str], offline: bool) -> Source:
         try:
             info = _within(CONNECT_S + 1, lambda repo=repo: huggingface_hub.model_info(repo, timeout=CONNECT_S))
             wanted = needed_files(s.rfilename for s in info.siblings or [])
-            if "model_index.json" not in wanted or not any(f.startswith("unet/") and f.endswith(".safetensors") for f in wanted):
-                tried.append(f"{repo} (holds no diffusers model with a U-Net as safetensors)")
+            weights = {f.split("/")[0] for f in wanted if f.endswith(".safetensors")}
+            if "model_index.json" not in wanted or components.backbone_part(weights) is None:
+                tried.append(f"{repo} (holds no diffusers model with its network as safetensors)")
                 continue
             index = huggingface_hub.hf_hub_download(repo, "model_index.json", etag_timeout=CONNECT_S)
             components.read_index(Path(index).parent, name)  # refuses a model of another kind before its gigabytes are fetched

@@ -77,7 +77,7 @@ class RunRecord:
         used = old.get("prior") or {}
         if used.get("name") != self.prior["name"]:
             raise UserError(f"--resume {folder}: that run used the prior {used.get('name')}; pass it with --prior")
-        if used.get("unet_sha256") != self.prior["unet_sha256"]:
+        if used.get("weights_sha256") != self.prior["weights_sha256"]:
             raise UserError(f"--resume {folder}: that run used other weights of the prior {used.get('name')}; choose another --out")
 
 

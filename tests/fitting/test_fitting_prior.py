@@ -56,7 +56,7 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
     parts = dataclasses.replace(config, out=tmp_path, stop_after_s=0.0)
     assert [fitting.fit(parts) for _ in range(3)] == [8, 16, 24]
     whole, pieces = (load(folder / "model", "cpu") for folder in (config.out, tmp_path))
-    for a, b in zip(whole.network.unet.parameters(), pieces.network.unet.parameters(), strict=True):
+    for a, b in zip(whole.network.backbone.parameters(), pieces.network.backbone.parameters(), strict=True):
         assert torch.equal(a, b)
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
@@ -64,9 +64,9 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
 
 def test_loss_is_one_before_training(config):
     tokenizer = builtin.new_tokenizer(vocabulary_words())
-    model = fitting.Denoiser(builtin.new_unet(), builtin.new_text_encoder(tokenizer))
-    torch.nn.init.zeros_(model.unet.conv_out.weight)
-    torch.nn.init.zeros_(model.unet.conv_out.bias)
+    model = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    torch.nn.init.zeros_(model.backbone.proj_out.weight)
+    torch.nn.init.zeros_(model.backbone.proj_out.bias)
     data = Captioned.open(Pool.open(config.pool), tokenizer, "cpu")
     with torch.no_grad():
         loss = fitting.loss_of(model, *fitting.draw(config, data, np.arange(64), 0, 0))

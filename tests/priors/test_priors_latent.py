@@ -56,7 +56,7 @@ def test_denoise_is_the_unet_called_by_hand(tiny_sd):
     sigma = tiny_sd.network.scaling.table.sigmas[[100, 700]].float()
     wide = sigma[:, None, None, None]
     with torch.no_grad():
-        eps = tiny_sd.network.unet(z / (1 + wide**2).sqrt(), torch.tensor([100.0, 700.0]), text).sample
+        eps = tiny_sd.network.backbone(z / (1 + wide**2).sqrt(), torch.tensor([100.0, 700.0]), text).sample
     torch.testing.assert_close(tiny_sd.denoise(z, sigma, text), z - wide * eps, rtol=1e-3, atol=1e-3)
 
 
@@ -92,7 +92,7 @@ def test_half_precision_inside_is_float32_outside(tiny_sd, tiny_sd_folder):
     """What a GPU runs, on the CPU: float16 U-Net, bfloat16 autoencoder."""
     source = components.Source("half", tiny_sd_folder)
     prior = LatentPrior.of(components.read(source, torch.device("cpu"), torch.float16, torch.bfloat16))
-    assert prior.network.unet.dtype == torch.float16 and prior.vae.dtype == torch.bfloat16
+    assert prior.network.backbone.dtype == torch.float16 and prior.vae.dtype == torch.bfloat16
     rgb = torch.rand(2, 16, 16, 3, generator=rng.generator(0, "pictures"), requires_grad=True)
     z, exact = prior.encode(rgb), tiny_sd.encode(rgb).detach()
     assert z.dtype == torch.float32 and float((z.detach() - exact).norm() / exact.norm()) < 2e-2
@@ -108,7 +108,7 @@ def test_half_precision_inside_is_float32_outside(tiny_sd, tiny_sd_folder):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu(tiny_sd, tiny_sd_folder):
     prior = load(tiny_sd_folder, "cuda")
-    assert prior.device.type == "cuda" and prior.network.unet.dtype == torch.float16
+    assert prior.device.type == "cuda" and prior.network.backbone.dtype == torch.float16
     rgb = torch.rand(2, 16, 16, 3, generator=rng.generator(0, "pictures"))
     z, text, sigma = tiny_sd.encode(rgb), tiny_sd.embed(["a car", "a dog"]), torch.tensor([0.1, 10.0])
     torch.testing.assert_close(prior.encode(rgb.cuda()).cpu(), z, rtol=0.05, atol=0.02)
@@ -120,7 +120,7 @@ def test_on_a_gpu(tiny_sd, tiny_sd_folder):
 def test_half_precision_variant_alone_is_enough(make_tiny_sd, tmp_path):
     folder = make_tiny_sd(tmp_path / "fp16", variant="fp16")
     assert [f.name for f in components.weight_files(folder / "unet", half=False)] == ["diffusion_pytorch_model.fp16.safetensors"]
-    assert load(folder, "cpu").network.unet.dtype == torch.float32
+    assert load(folder, "cpu").network.backbone.dtype == torch.float32
 
 
 def test_weight_files_prefer_what_is_asked_for(tmp_path):
@@ -167,7 +167,7 @@ def test_inpainting_model_is_refused(tiny_sd_folder, tmp_path):
     with pytest.raises(UserError) as error:
         load(folder, "cpu")
     assert str(error.value) == (
-        f"prior {folder}: expected a U-Net over the 4 latent channels of its VAE at a square size, got 9 in, 4 out, size 8; "
+        f"prior {folder}: expected a network over the 4 channels of its VAE at a square size, got 9 in, 4 out, size 8; "
         "inpainting and depth models are not text-to-image"
     )
 

@@ -13,14 +13,14 @@ from gs3d.priors.pixel import PixelPrior
 
 def test_shapes(tiny_builtin):
     assert isinstance(tiny_builtin, PixelPrior)
-    assert (tiny_builtin.image_size, tiny_builtin.latent_shape, tiny_builtin.patch) == (32, (12, 16, 16), 2)
+    assert (tiny_builtin.image_size, tiny_builtin.latent_shape) == (32, (3, 32, 32))
     assert tiny_builtin.embed(["a red car", ""]).shape == (2, builtin.MAX_TOKENS, 96)
 
 
 def test_encode_keeps_norms_and_decode_inverts_it(tiny_builtin):
     rgb = torch.rand(3, 32, 32, 3, generator=rng.generator(0, "pictures"))
     z = tiny_builtin.encode(rgb)
-    assert z.shape == (3, 12, 16, 16) and z.dtype == torch.float32
+    assert z.shape == (3, 3, 32, 32) and z.dtype == torch.float32
     torch.testing.assert_close(z.flatten(1).norm(dim=1), (2 * rgb - 1).flatten(1).norm(dim=1))
     torch.testing.assert_close(tiny_builtin.decode(z), rgb)
     assert float(tiny_builtin.decode(10 * z).max()) == 1.0
@@ -51,11 +51,11 @@ def test_denoise_agrees_with_the_model_in_training(tiny_builtin, tiny_builtin_fo
     """Same weights, same tokens, through the class that trains them: equal but for the float16 that files hold."""
     source = components.Source("again", tiny_builtin_folder)
     parts = components.read(source, torch.device("cpu"), torch.float32, torch.float32)
-    trainer = fit_prior.Denoiser(parts.unet, parts.text.model)
+    trainer = fit_prior.Denoiser(parts.backbone, parts.text.model)
     prompts = ["a red mushroom with white spots, front view", ""]
     tokens = parts.text.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     sigma = torch.tensor([0.05, 3.0])
-    z = rng.normal((2, 12, 16, 16), 0, "z")
+    z = rng.normal((2, 3, 32, 32), 0, "z")
     with torch.no_grad():
         expected = trainer(z, sigma, tokens)
     got = tiny_builtin.denoise(z, sigma, tiny_builtin.embed(prompts))
@@ -69,43 +69,40 @@ def test_saving_costs_float16_rounding_only(tmp_path):
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet, text_encoder = builtin.new_unet(), builtin.new_text_encoder(tokenizer)
-    builtin.save(tmp_path / "model", unet, text_encoder, tokenizer)
-    assert next(unet.parameters()).dtype == torch.float32  # training goes on with what it had
+        backbone, text_encoder = builtin.new_backbone(), builtin.new_text_encoder(tokenizer)
+    builtin.save(tmp_path / "model", backbone, text_encoder, tokenizer)
+    assert next(backbone.parameters()).dtype == torch.float32  # training goes on with what it had
     prior = load(tmp_path / "model", "cpu")
-    assert prior.latent_shape == (12, 32, 32) and prior.image_size == builtin.IMAGE_SIZE
+    assert prior.latent_shape == (3, 64, 64) and prior.image_size == builtin.IMAGE_SIZE
     tokens = tokenizer(["a blue car"], padding="max_length", return_tensors="pt").input_ids
-    z, sigma = rng.normal((1, 12, 32, 32), 0, "z"), torch.tensor([0.7])
+    z, sigma = rng.normal((1, 3, 64, 64), 0, "z"), torch.tensor([0.7])
     with torch.no_grad():
-        expected = fit_prior.Denoiser(unet, text_encoder).eval()(z, sigma, tokens)
+        expected = fit_prior.Denoiser(backbone, text_encoder).eval()(z, sigma, tokens)
     got = prior.denoise(z, sigma, prior.embed(["a blue car"]))
     assert float((got - expected).norm() / expected.norm()) < 2e-3
 
 
 def test_denoise_is_float32_outside_and_takes_no_gradient(tiny_builtin):
-    z = torch.randn(1, 12, 16, 16, requires_grad=True)
+    z = torch.randn(1, 3, 32, 32, requires_grad=True)
     out = tiny_builtin.denoise(z, torch.tensor([1.0], dtype=torch.float64), tiny_builtin.embed(["a car"]))
     assert out.dtype == torch.float32 and not out.requires_grad
 
 
 def test_weights_are_frozen(tiny_builtin):
-    models = (tiny_builtin.network.unet, tiny_builtin.text.model)
+    models = (tiny_builtin.network.backbone, tiny_builtin.text.model)
     assert not any(p.requires_grad for model in models for p in model.parameters())
     assert not any(model.training for model in models)
 
 
-def test_channels_that_are_no_patch_are_refused(tiny_builtin):
-    unet = tiny_builtin.network.unet
+def test_other_channels_are_refused(tiny_builtin):
     config = type("Config", (), {"in_channels": 9, "out_channels": 9, "sample_size": 16})
     parts = components.Components(
         source=components.Source("odd", tiny_builtin.source.folder),
-        unet=type("Unet", (), {"config": config, "dtype": unet.dtype}),
+        backbone=type("Network", (), {"config": config}),
         vae=None,
         text=tiny_builtin.text,
         scaling=tiny_builtin.network.scaling,
     )
     with pytest.raises(UserError) as error:
         PixelPrior.of(parts)
-    assert str(error.value) == (
-        "prior odd: a U-Net without a VAE must take and give 3·p² channels at a square size, got 9 in, 9 out, size 16"
-    )
+    assert str(error.value) == ("prior odd: a model without a VAE must take and give 3 channels at a square size, got 9 in, 9 out, size 16")

@@ -263,11 +263,15 @@ def test_broken_index(tmp_path):
     [
         (
             {"unet": None, "_class_name": "StableDiffusion3Pipeline"},
-            "a StableDiffusion3Pipeline has no unet; expected a model with one U-Net and one text encoder, "
+            "a StableDiffusion3Pipeline has no unet or transformer; expected a model with one denoising network and one text encoder, "
             "such as Stable Diffusion 1.5 or 2.1",
         ),
         ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "a StableDiffusionPipeline has two text encoders; "),
         ({"text_encoder": ["transformers", "T5EncoderModel"]}, "its text_encoder is a T5EncoderModel; expected CLIPTextModel"),
+        (
+            {"unet": None, "transformer": ["diffusers", "PixArtTransformer2DModel"]},
+            "its transformer is a PixArtTransformer2DModel; expected SD3Transformer2DModel",
+        ),
         ({"vae": ["diffusers", "VQModel"]}, "its vae is a VQModel; expected AutoencoderKL or AutoencoderTiny"),
     ],
 )
@@ -323,7 +327,7 @@ def test_default_prior(hub, hub_cache, tiny_sd_folder):
 def test_describe(hub, hub_cache, monkeypatch, tiny_sd_folder, tiny_builtin_folder):
     digest = hashlib.sha256((tiny_sd_folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
     folder = str(tiny_sd_folder)
-    expected = {"name": folder, "source": folder, "unet_sha256": digest, "licence": "openrail++"}
+    expected = {"name": folder, "source": folder, "weights_sha256": digest, "licence": "openrail++"}
     assert describe(load(tiny_sd_folder, "cpu")) == expected
     put_in_cache(hub_cache, FIRST, tiny_sd_folder)
     assert describe(load("sd21-base", "cpu")) == expected | {"name": "sd21-base", "source": FIRST, "revision": SHA}

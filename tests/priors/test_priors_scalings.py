@@ -65,7 +65,7 @@ def as_unet(net):
     def call(x, time, text, return_dict):
         return (net(x, time),)
 
-    call.dtype = torch.float32
+    call.dtype, call.config = torch.float32, {}
     return call
 
 
@@ -123,7 +123,7 @@ def test_agrees_with_a_ddim_step_of_diffusers(prediction_type):
             seen.update(x=x_in, time=time)
             return (out,)
 
-        unet.dtype = torch.float32
+        unet.dtype, unet.config = torch.float32, {}
         got = Network(unet, scaling).denoise(x, sigma, torch.zeros(1, 1, 1))
         assert float(seen["time"]) == pytest.approx(step, abs=1e-2)
         expected = scheduler.step(out, step, seen["x"]).pred_original_sample

@@ -55,7 +55,7 @@ def test_a_run_leaves_every_file_and_says_how_it_was_made(request_, loss):
     assert record["prompt"] == "a red mushroom" and record["config"]["guidance"] == loss
     assert record["result"] == {"outcome": "finished", "steps": 10, "splats": len(result.splats)}
     assert record["versions"]["torch"] == torch.__version__
-    assert len(record["prior"]["unet_sha256"]) == 64
+    assert len(record["prior"]["weights_sha256"]) == 64
     rows = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert rows[0]["step"] == 0 and {"progress", "t", "cfg", "splats", "grad_rms"} <= rows[0].keys()
     written = gs3d.load(result.folder / "splats.ply").splats
@@ -149,7 +149,7 @@ def test_resume_refuses_other_weights_in_the_same_place(request_, tiny_builtin_f
     shutil.copytree(tiny_builtin_folder, prior)
     request = dataclasses.replace(request_, prior=str(prior), steps=1)
     generate(request)
-    path = prior / "unet" / "diffusion_pytorch_model.safetensors"
+    path = prior / "transformer" / "diffusion_pytorch_model.safetensors"
     save_file({k: v * 0.9 for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match="used other weights of the prior"):
         generate(dataclasses.replace(request, resume=True))
