@@ -25,7 +25,7 @@ from gs3d.core.errors import UserError
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import Recogniser
 from gs3d.evaluation.report import Result, markdown, summary, to_json, write_result_sheet
-from gs3d.training.run import slug
+from gs3d.training.request import slug
 from gs3d.world.captions import caption
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
