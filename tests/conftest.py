@@ -108,8 +108,6 @@ def tiny_sd(tiny_sd_folder):
 @pytest.fixture(scope="session")
 def tiny_builtin_folder(tmp_path_factory) -> Path:
     """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
-    from diffusers import SD3Transformer2DModel
-
     from gs3d.priors import builtin
     from gs3d.world.captions import vocabulary_words
 
@@ -117,19 +115,7 @@ def tiny_builtin_folder(tmp_path_factory) -> Path:
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = SD3Transformer2DModel(
-            sample_size=32,
-            patch_size=8,
-            in_channels=3,
-            out_channels=3,
-            num_layers=2,
-            num_attention_heads=2,
-            attention_head_dim=16,
-            caption_projection_dim=32,
-            joint_attention_dim=96,
-            pooled_projection_dim=96,
-            pos_embed_max_size=4,
-        )
+        backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
         builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer)
     return folder
 

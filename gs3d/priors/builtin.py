@@ -18,8 +18,8 @@ TEXT_WIDTH = 96
 MAX_TOKENS = 16
 
 
-def new_backbone() -> "SD3Transformer2DModel":
-    """An untrained transformer, 6.5 M parameters, over 8×8 patches of 8×8 pixels and the words of the caption, which attend to each other.
+def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48) -> "SD3Transformer2DModel":
+    """An untrained transformer, by default of 6.5 M parameters: patches of 8×8 pixels and the caption's words attend to each other.
 
     On two cores it sees four times as many pictures a second as a U-Net of that size, and learns shapes from fewer of them: a
     patch is averaged over 64 noisy pixels by its very first layer (MODEL_CARD.md has the comparison).
@@ -27,17 +27,17 @@ def new_backbone() -> "SD3Transformer2DModel":
     from diffusers import SD3Transformer2DModel
 
     return SD3Transformer2DModel(
-        sample_size=IMAGE_SIZE,
+        sample_size=image_size,
         patch_size=PATCH,
         in_channels=3,
         out_channels=3,
-        num_layers=5,
-        num_attention_heads=4,
-        attention_head_dim=48,
-        caption_projection_dim=192,
+        num_layers=layers,
+        num_attention_heads=heads,
+        attention_head_dim=head_width,
+        caption_projection_dim=heads * head_width,
         joint_attention_dim=TEXT_WIDTH,
         pooled_projection_dim=TEXT_WIDTH,
-        pos_embed_max_size=IMAGE_SIZE // PATCH,
+        pos_embed_max_size=image_size // PATCH,
     )
 
 
@@ -68,7 +68,7 @@ def new_tokenizer(words: list[str]) -> "PreTrainedTokenizerFast":
 
 
 def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
-    """An untrained two-layer text encoder, 0.25 M parameters."""
+    """An untrained two-layer text encoder, 0.23 M parameters."""
     from torch import nn
     from transformers import CLIPTextConfig, CLIPTextModel
 

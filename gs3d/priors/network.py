@@ -88,4 +88,4 @@ def use_attention(backbone: "UNet2DConditionModel | SD3Transformer2DModel", atte
         backbone.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from None
+        raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from error
