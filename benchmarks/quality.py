@@ -10,10 +10,12 @@ what is not done yet. Leaves quality.json, sheet.png and the runs in `--out`, an
 import dataclasses
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,8 @@ class Args:
     config: str | None = None
     """A preset or a YAML file, as `gs3d generate --config` takes it."""
     out: Path = Path("outputs/quality")
+    at_once: int = 1
+    """Runs made side by side, each held to its own equal share of the processor's cores: the marks are those of a smaller machine."""
     limit: int | None = None
     """Only the first so many runs. All methods of one prompt come before the next prompt."""
     record: bool = False
@@ -84,13 +88,26 @@ def jobs_of(args: Args) -> list[Job]:
     if not 1 <= args.colours <= len(NAMED):
         raise UserError(f"--colours: expected 1 to {len(NAMED)}, got {args.colours}")
     jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours) for m in args.methods]
+    if not 1 <= args.at_once <= len(cores()):
+        raise UserError(f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {args.at_once}")
     return jobs[: args.limit]
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def shares(count: int) -> list[set[int]]:
+    """The cores in `count` equal parts; what does not divide stays idle."""
+    size = len(cores()) // count
+    return [set(cores()[i * size : (i + 1) * size]) for i in range(count)]
 
 
 def settings_of(args: Args) -> dict:
     """What every result of one folder has in common."""
     budget = {"steps": args.steps} if args.steps is not None else {"minutes": args.minutes}
-    return budget | {"seed": args.seed, "prior": args.prior, "config": args.config}
+    return budget | {"seed": args.seed, "prior": args.prior, "config": args.config, "cores": len(shares(args.at_once)[0])}
 
 
 def read(path: Path, settings: dict) -> dict[str, Result]:
@@ -109,8 +126,8 @@ def write(path: Path, settings: dict, done: dict[str, Result]) -> None:
     os.replace(temporary, path)
 
 
-def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
-    """Make and grade one object; None if the command failed. What it printed is in run.log of its folder."""
+def run(job: Job, args: Args, judge: Recogniser, share: set[int]) -> Result | None:
+    """Make one object on a share of the cores and grade it; None if the command failed. What it printed is in run.log of its folder."""
     folder = args.out / job.folder
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
     folder.mkdir(parents=True)
@@ -119,7 +136,10 @@ def run(job: Job, args: Args, judge: Recogniser) -> Result | None:
     command += ["--seed", str(args.seed), "--out", str(folder)] + (["--config", args.config] if args.config else [])
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
-        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        if args.at_once > 1:
+            os.sched_setaffinity(process.pid, share)  # long before it asks how many threads it may have
+        status = process.wait()
     seconds = time.monotonic() - began
     if status == 130:
         raise KeyboardInterrupt
@@ -135,15 +155,32 @@ def main(args: Args) -> None:
     jobs, settings, here = jobs_of(args), settings_of(args), machine()
     path = args.out / "quality.json"
     done, judge = read(path, settings), Recogniser.load()
-    for number, job in enumerate(jobs):
-        if job.folder in done:
-            continue
-        print(f"{number + 1}/{len(jobs)}  {job.prompt}, {job.method}", flush=True)
-        if result := run(job, args, judge):
-            done[job.folder] = result
-            write(path, settings, done)
-            marks = dataclasses.asdict(result.grade)
-            print("    " + "  ".join(f"{k} {marks[k]:.2f}" for k in ("kind_right", "colour_right", "haze")), flush=True)
+    todo = [(number, job) for number, job in enumerate(jobs, 1) if job.folder not in done]
+    free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+    for share in shares(args.at_once):
+        free.put(share)
+
+    def one(number: int, job: Job) -> tuple[Job, Result | None]:
+        share = free.get()
+        try:
+            print(f"{number}/{len(jobs)}  {job.prompt}, {job.method}", flush=True)
+            return job, run(job, args, judge, share)
+        finally:
+            free.put(share)
+
+    with ThreadPoolExecutor(args.at_once) as pool:
+        pending = [pool.submit(one, *item) for item in todo]
+        try:
+            for future in as_completed(pending):
+                job, result = future.result()
+                if result:
+                    done[job.folder] = result
+                    write(path, settings, done)
+                    marks = dataclasses.asdict(result.grade)
+                    said = "  ".join(f"{k} {marks[k]:.2f}" for k in ("kind_right", "colour_right", "haze"))
+                    print(f"    {job.prompt}, {job.method}: {said}", flush=True)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     results = [done[job.folder] for job in jobs if job.folder in done]
     if not results:
         raise UserError("no run left splats; see the run.log of each")

@@ -97,6 +97,10 @@ class CameraConfig:
     """Share of cameras drawn from above (60° to 85°)."""
     resolution_px: Steps = Steps((0.0,), (64,))
     """Side of the square renders over the run."""
+    draws: int | None = None
+    """How often a run draws new cameras; each draw serves the iterations of an equal share of the run. None draws every iteration.
+    A prior that is told a direction only roughly pulls neighbouring views towards different objects, and the mean of very many
+    draws is round; a long run that holds its cameras keeps more of the shape than one that moves them every time."""
 
     def __post_init__(self) -> None:
         ordered("fovy_deg", self.fovy_deg, "(1, 170)")
@@ -104,6 +108,12 @@ class CameraConfig:
         ordered("elevation_deg", self.elevation_deg, "[-90, 90]")
         within("overhead_fraction", self.overhead_fraction, "[0, 1]")
         within("resolution_px", self.resolution_px.values, "[8, 4096]")
+        if self.draws is not None:
+            within("draws", self.draws, "[1, inf)")
+
+    def draw(self, step: int, progress: float) -> int:
+        """The number of the draw that serves this iteration."""
+        return step if self.draws is None else int(progress * self.draws)
 
 
 def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:

@@ -16,6 +16,10 @@ from gs3d.raster import rasterize
 SH_C0 = 0.28209479177387814  # the constant harmonic: colour = 0.5 + SH_C0 · coefficient
 
 
+GROUPS = ("means", "scales", "quats", "opacities", "sh0", "shN")
+FACTOR_MAX = 4.0  # of a rate: neither a very short run nor an iteration that a busy machine held up may tear the cloud apart
+
+
 @dataclass(frozen=True)
 class RateConfig:
     """Adam's rate for each parameter group over the run."""
@@ -27,10 +31,22 @@ class RateConfig:
     opacities: Ramp = Ramp(5e-2, 2e-2, "exp")
     sh0: Ramp = Ramp(3e-2, 1e-2, "exp")
     shN: Ramp = Ramp(2e-3, 1e-3, "exp")
+    iterations: int | None = None
+    """The length of run that the rates above are meant for: a run of twice as many iterations takes half the rate in each, so
+    that splats travel equally far on a fast and a slow machine. None takes the rates as they stand."""
 
     def __post_init__(self) -> None:
-        for name in ("means", "scales", "quats", "opacities", "sh0", "shN"):
+        for name in GROUPS:
             within(name, getattr(self, name).ends, "[0, inf)")
+        if self.iterations is not None:
+            within("iterations", self.iterations, "[1, inf)")
+
+    def factor(self, share: float) -> float:
+        """What a rate is multiplied by in an iteration that is `share` of the run, at most `FACTOR_MAX`.
+
+        Adam moves a parameter by about its rate whatever the gradient's size, so a way is a sum of rates; what is held is that sum.
+        """
+        return 1.0 if self.iterations is None else min(share * self.iterations, FACTOR_MAX)
 
 
 @dataclass(frozen=True)
@@ -133,10 +149,15 @@ class Gaussians:
             total = total + c.needle * (axes[:, 0] - axes[:, 1] - c.needle_from).clamp_min(0).mean()
         return total
 
-    def optimise(self, progress: float) -> None:
-        """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared."""
+    def optimise(self, progress: float, share: float) -> None:
+        """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared.
+
+        `share` is how much of the run the step is: the difference of its `progress` to the step before.
+        """
+        rates = self.config.rates
+        factor = rates.factor(share)
         for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = getattr(self.config.rates, name)(progress)
+            optimizer.param_groups[0]["lr"] = factor * getattr(rates, name)(progress)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

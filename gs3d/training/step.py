@@ -74,7 +74,8 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     """Fill the gradients of the splats at this step: the render, the guidance, and the loss to log, a scalar."""
     config, gaussians = task.config, state.gaussians
     device = gaussians.params["means"].device
-    cameras = sample_cameras(config.cameras, config.batch, progress, rng.generator(task.seed, "cameras", state.step))
+    draw = config.cameras.draw(state.step, progress)
+    cameras = sample_cameras(config.cameras, config.batch, progress, rng.generator(task.seed, "cameras", draw))
     condition = task.prompts.at(cameras)  # while the cameras are on the CPU: asking a GPU where they look would wait for it
     background = background_colours(config.background, config.batch, task.seed, state.step).to(device)
     out = gaussians.render(cameras.to(device), background)
@@ -100,7 +101,7 @@ def iterate(state: TrainState, task: Task, progress: float) -> StepLog:
     # One wait for the device an iteration: the price of never letting a NaN into the splats.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
-        gaussians.optimise(progress)
+        gaussians.optimise(progress, progress - state.progress)
         state.densifier.after_backward(gaussians, out.aux, state.densified, progress, task.seed, step)
         state.densified = progress
     else:

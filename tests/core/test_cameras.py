@@ -155,3 +155,11 @@ def test_seeds_are_stable_across_versions():
     assert derive_seed(3, "fixed noise") == 3000729379734954527
     assert torch.equal(normal((4, 4), 1, "fixed noise"), normal((4, 4), 1, "fixed noise"))
     assert not torch.equal(normal((4, 4), 1, "fixed noise"), normal((4, 4), 2, "fixed noise"))
+
+
+def test_cameras_that_are_drawn_a_number_of_times_a_run_are_held_equally_long_on_any_machine():
+    every = CameraConfig()
+    assert [every.draw(step, step / 8) for step in range(8)] == list(range(8))
+    held = CameraConfig(draws=4)
+    assert [held.draw(step, step / 8) for step in range(8)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [held.draw(step, step / 4) for step in range(4)] == [0, 1, 2, 3]

@@ -6,7 +6,7 @@ import torch
 from gs3d.core.cameras import ring
 from gs3d.core.schedules import Ramp
 from gs3d.representations.densify import Densifier, DensifyConfig
-from gs3d.representations.gaussians import GaussianConfig, Gaussians, RegulariserConfig
+from gs3d.representations.gaussians import GaussianConfig, Gaussians, RateConfig, RegulariserConfig
 
 
 def blob(**settings) -> Gaussians:
@@ -17,7 +17,7 @@ def fitted(gaussians: Gaussians, cameras, target, steps: int) -> float:
     for step in range(steps):
         loss = (gaussians.render(cameras, torch.ones(3)).rgb - target).square().mean()
         loss.backward()
-        gaussians.optimise(step / steps)
+        gaussians.optimise(step / steps, 1 / steps)
     return loss.item()
 
 
@@ -102,11 +102,30 @@ def watched(config: DensifyConfig, steps: int, resume_at: int | None = None) -> 
         out = g.render(cameras, torch.ones(3))
         (out.rgb - target).square().mean().backward()
         now = step / steps
-        g.optimise(now)
+        g.optimise(now, now - before)
         d.after_backward(g, out.aux, before, now, 0, step)
         counts.append(len(g))
         before = now
     return g, counts
+
+
+def way(steps: int, rates: RateConfig) -> float:
+    """How far splats travel under a gradient that always points the same way."""
+    g = blob(rates=rates)
+    start = g.params["means"].detach().clone()
+    for step in range(steps):
+        g.params["means"].sum().backward()
+        g.optimise(step / steps, 1 / steps)
+    return (start - g.params["means"]).mean().item()
+
+
+def test_rates_meant_for_a_number_of_iterations_go_equally_far_in_any_number():
+    rates = RateConfig(means=Ramp(0.01, 0.001, "exp"), iterations=100)
+    ways = [way(steps, rates) for steps in (50, 100, 400)]
+    assert ways == pytest.approx([ways[1]] * 3, rel=0.05) and ways[1] > 0.3
+    assert way(10, rates) == pytest.approx(0.4 * ways[1], rel=0.2)  # a tenth of the iterations: four times the rate is the most
+    plain = RateConfig(means=Ramp(0.01, 0.001, "exp"))
+    assert way(200, plain) == pytest.approx(2 * way(100, plain), rel=0.05)
 
 
 def test_growth_is_the_chosen_share_and_stops_at_the_cap_and_at_the_end():
@@ -126,7 +145,7 @@ def test_faint_and_huge_splats_are_pruned():
         g.params["scales"][50:60] = math.log(0.5)
     out = g.render(cameras, torch.ones(3))
     out.rgb.mean().backward()
-    g.optimise(0.5)
+    g.optimise(0.5, 0.01)
     assert d.after_backward(g, out.aux, 0.49, 0.5, 0, 0)
     assert len(g) == 140
 
@@ -139,7 +158,7 @@ def test_opacity_reset_happens_once_when_due():
     for before, now in ((0.0, 0.4), (0.4, 0.5), (0.5, 0.6)):
         out = g.render(cameras, torch.ones(3))
         (out.rgb - 0.0).mean().backward()
-        g.optimise(now)
+        g.optimise(now, now - before)
         d.after_backward(g, out.aux, before, now, 0, 0)
         tops.append(g.splats().opacities.max().item())
     assert tops[0] > 0.7 and tops[1] == pytest.approx(0.04, abs=1e-3) and tops[2] < 0.06

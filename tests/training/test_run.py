@@ -15,6 +15,7 @@ import yaml
 import gs3d
 from gs3d.core.errors import UserError
 from gs3d.training import loop, step
+from gs3d.training.config import load_config
 from gs3d.training.request import Request
 from gs3d.training.run import generate
 
@@ -261,7 +262,7 @@ def test_a_skipped_step_does_not_lose_its_densify_round(request_, monkeypatch):
 
 def test_a_folder_with_a_pixel_prior_gets_the_preset_for_it(request_, tmp_path):
     result = generate(dataclasses.replace(request_, config=None, steps=1))
-    assert yaml.safe_load((result.folder / "run.yaml").read_text())["config"]["gaussians"]["count"] == 3000
+    assert yaml.safe_load((result.folder / "run.yaml").read_text())["config"]["gaussians"]["count"] == load_config("builtin").gaussians.count
 
 
 def test_the_python_api(tiny_builtin_folder, config, tmp_path):
