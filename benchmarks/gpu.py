@@ -139,7 +139,7 @@ def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock)
     state = start(config, 0, device)
     prompts = Fixed(torch.randn(1, 77, prior.network.backbone.config.cross_attention_dim, device=device))
     task = Task(prior, prompts, config, seed=0)
-    return clock(lambda: iterate(state, task, 0.9))
+    return clock(lambda: iterate(state, task, 0.9, 0.001))
 
 
 def main(args: Args) -> None:

@@ -27,6 +27,10 @@ _HOME = {
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str):
     """Names are imported when first used: torch takes over a second, and `gs3d --help` should not wait for it."""
     if name not in _HOME:

@@ -34,16 +34,17 @@ class Args:
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d render", argv)
     out = args.out or args.file.with_suffix(".png")
-    if out.suffix not in (".png", ".mp4"):
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".mp4"):
         raise UserError(f"-o {out}: expected a name ending in .png or .mp4")
     if not 16 <= args.size <= 4096:
         raise UserError(f"--size: expected 16 to 4096 pixels, got {args.size}")
-    views = args.views if args.views is not None else 8 if out.suffix == ".png" else 120
+    views = args.views if args.views is not None else 8 if suffix == ".png" else 120
     if not 1 <= views <= 1000:
         raise UserError(f"--views: expected 1 to 1000, got {views}")
     if not -90 <= args.elevation_deg <= 90:
         raise UserError(f"--elevation-deg: expected -90 to 90, got {args.elevation_deg}")
-    if out.suffix == ".png" and views * args.size**2 > SHEET_PX:
+    if suffix == ".png" and views * args.size**2 > SHEET_PX:
         fits = f"lower --size to {math.isqrt(SHEET_PX // views)} or --views to {SHEET_PX // args.size**2}"
         got = f"{views * args.size**2 / 1e6:.0f} ({views} pictures of {args.size}²)"
         raise UserError(f"--size, --views: expected a sheet of at most {SHEET_PX / 1e6:.0f} megapixels, got {got}; {fits}")
@@ -52,7 +53,7 @@ def run(argv: list[str]) -> int:
 
     splats = gs3d.load(args.file).splats
     images = frames(splats, gs3d.ring(views, args.size, args.elevation_deg))
-    if out.suffix == ".png":
+    if suffix == ".png":
         from gs3d.export.png import write_sheet
 
         write_sheet(out, images, columns=min(4, views))

@@ -5,12 +5,14 @@ matrices. Azimuth grows from +X towards +Y; elevation is up. Angles are radians.
 """
 
 import math
+import numbers
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gs3d.core.checks import ordered, within
+from gs3d.core.errors import UserError
 from gs3d.core.schedules import Steps
 
 
@@ -78,6 +80,9 @@ def distance_for(fovy_rad: Tensor, fill: Tensor | float) -> Tensor:
 
 def ring(count: int, size: int, elevation_deg: float = 15.0, fovy_deg: float = 38.0, fill: float = 0.95) -> Cameras:
     """`count` cameras at even azimuths from the front on: contact sheets, turntables, grading."""
+    for name, value in (("count", count), ("size", size)):
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise UserError(f"ring: {name}: expected a whole number, 1 or more, got {value!r}")
     azimuth = torch.arange(count) * (2 * math.pi / count)
     fovy = torch.full((count,), math.radians(fovy_deg))
     return orbit(azimuth, torch.full((count,), math.radians(elevation_deg)), distance_for(fovy, fill), fovy, size, size)
@@ -113,7 +118,7 @@ class CameraConfig:
 
     def draw(self, step: int, progress: float) -> int:
         """The number of the draw that serves this iteration."""
-        return step if self.draws is None else int(progress * self.draws)
+        return step if self.draws is None else int(progress * self.draws + 1e-9)  # 0.29 · 100 is below 29
 
 
 def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:

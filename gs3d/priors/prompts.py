@@ -37,7 +37,8 @@ def check_prompt(prompt: Any, what: str = "prompt") -> str:
     # Cs are lone surrogates: what Python makes of bytes on the command line that are no valid text. Tokenizers fail on them.
     bad = next((c for c in cleaned if unicodedata.category(c) in ("Cc", "Cs")), None)
     if bad is not None:
-        raise UserError(f"{what}: it holds the control character U+{ord(bad):04X} at position {cleaned.index(bad) + 1}; remove it")
+        found = "bytes that are no UTF-8 text" if unicodedata.category(bad) == "Cs" else f"the control character U+{ord(bad):04X}"
+        raise UserError(f"{what}: it holds {found} at position {cleaned.index(bad) + 1}; remove it")
     return cleaned
 
 

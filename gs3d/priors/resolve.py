@@ -44,6 +44,8 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
     A folder or the built-in prior never touch the network; `offline` (or HF_HUB_OFFLINE=1) keeps the others off it too.
     """
     text = str(name)
+    if not text.strip():
+        raise UserError("prior: the name is empty; expected builtin, sd21-base, sd21, sd15, a folder, or owner/name")
     if text == "builtin":
         if not (builtin.FOLDER / "model_index.json").is_file():
             raise UserError(
@@ -132,7 +134,10 @@ def _cached(name: str, repos: Iterable[str]) -> Source | None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether an earlier download ended: every part that the index names has its configuration and its weights."""
-    index = components.read_index(folder)
+    try:
+        index = components.read_index(folder)
+    except UserError:
+        return False  # its index is damaged: as good as not there, and another mirror may be whole
     parts = [part for part in components.CLASSES if part in index]
     weights = all((folder / part / "config.json").is_file() and components.weight_files(folder / part, half=True) for part in parts)
     return weights and all(any((folder / part).glob("*.json")) for part in ("tokenizer", "scheduler"))

@@ -116,6 +116,7 @@ class Densifier:
         keep = max(min(64, len(mean)), len(mean) // 10)
         opacities, sizes = gaussians.params["opacities"].sigmoid(), gaussians.params["scales"].exp().amax(dim=1)
         self.strategy.prune_opa = min(self.config.prune_opacity, float(opacities.topk(keep).values[-1]))
+        sizes = sizes[opacities >= self.strategy.prune_opa]  # of those that stay so far: the two bounds must not share out the cloud
         self.strategy.prune_scale3d = max(self.config.prune_above, float(sizes.topk(keep, largest=False).values[-1]))
 
     def state_tensors(self) -> dict[str, Tensor]:

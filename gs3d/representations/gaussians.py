@@ -44,7 +44,7 @@ class RateConfig:
     def factor(self, share: float) -> float:
         """What a rate is multiplied by in an iteration that is `share` of the run, at most `FACTOR_MAX`.
 
-        Adam moves a parameter by about its rate whatever the gradient's size, so a way is a sum of rates; what is held is that sum.
+        Adam moves a parameter by about its rate whatever the gradient's size, so a way is a sum of rates; that sum is what stays.
         """
         return 1.0 if self.iterations is None else min(share * self.iterations, FACTOR_MAX)
 
@@ -152,7 +152,7 @@ class Gaussians:
     def optimise(self, progress: float, share: float) -> None:
         """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared.
 
-        `share` is how much of the run the step is: the difference of its `progress` to the step before.
+        `share` is how much of the run the step is, see `RateConfig.iterations`.
         """
         rates = self.config.rates
         factor = rates.factor(share)

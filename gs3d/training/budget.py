@@ -38,8 +38,18 @@ class Budget:
     _progress_then: float = 0.0
 
     def begin(self, progress_so_far: float = 0.0) -> None:
-        """The first iteration is about to run; what came before it (imports, weights, compiling) is not progress."""
+        """The first iteration is about to run; what came before it (imports, weights, compiling) is not progress.
+
+        A run resumed with more seconds than it was started with steps back to where that much time would have brought it, as
+        one with more steps does: what was added is spent on schedules, not on their last value.
+        """
+        if self.seconds is not None:
+            progress_so_far = min(progress_so_far, self.spent_s / max(self.seconds - self.reserve_s, 1e-6))
         self._first, self._progress_then = time.monotonic(), progress_so_far
+
+    def over(self) -> bool:
+        """Whether nothing is left for a first iteration that would begin now."""
+        return self.seconds is not None and self.elapsed_s() >= self.seconds - self.reserve_s
 
     def elapsed_s(self) -> float:
         """Time given to this run so far, by this process and earlier ones."""
@@ -53,3 +63,10 @@ class Budget:
         span = max(ends - self._first, 1e-6)
         share = (time.monotonic() - self._first) / span
         return min(self._progress_then + (1 - self._progress_then) * share, 1.0)
+
+    def share(self, progress: float, before: float) -> float:
+        """How much of the run one iteration is, when it runs at `progress` and the one before it ran at `before`; never negative.
+
+        By the clock it is the time since the iteration before, so the first one after a start counts for nothing.
+        """
+        return 1 / self.steps if self.steps is not None else max(progress - before, 0.0)

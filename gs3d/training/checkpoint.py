@@ -14,7 +14,7 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step)."""
+    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step, progress)."""
 
     step: int
     """Iterations done."""
@@ -25,7 +25,10 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write `folder/step_<n>.safetensors` and drop all but the newest `KEEP`."""
+    """Write `folder/step_<n>.safetensors` and drop all but the newest `KEEP` up to it.
+
+    Those of later steps go too: a run that was resumed from an earlier one has found them damaged.
+    """
     from safetensors.torch import save
 
     path = folder / f"step_{checkpoint.step:07d}.safetensors"
@@ -42,8 +45,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"checkpoint {path}: {error.strerror}; free some space or choose another --out, then use --resume") from None
-    for old in sorted(folder.glob("step_*.safetensors"))[:-KEEP]:
-        old.unlink(missing_ok=True)
+    names = sorted(folder.glob("step_*.safetensors"))
+    kept = [p for p in names if p.name <= path.name][-KEEP:]
+    for other in set(names) - set(kept):
+        other.unlink(missing_ok=True)
     return path
 
 

@@ -89,6 +89,8 @@ def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
     """A `RunConfig` from nested dictionaries; a key that is not a setting is an error that names the nearest one."""
     if not isinstance(tree, dict):
         raise UserError(f"config {where}: expected settings as `key: value`, got {type(tree).__name__}")
+    for key in tree:
+        _known(key, ["losses", *(f.name for f in fields(RunConfig))], where)
     tree = dict(tree)
     losses, named = tree.pop("losses", None), tree.pop("guidance", "cds")
     losses = {} if losses is None else losses

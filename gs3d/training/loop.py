@@ -116,7 +116,7 @@ def train(
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
-            entry = iterate(state, task, progress)
+            entry = iterate(state, task, progress, budget.share(progress, state.progress))
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             report(entry, budget)
@@ -130,7 +130,7 @@ def train(
                 keep()
                 saved = time.monotonic()
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             keep() if state.gaussians.whole() else None
             raise
         outcome = "out of memory"
@@ -145,7 +145,7 @@ def train(
     return outcome
 
 
-def _is_memory(error: Exception) -> bool:
+def is_memory(error: Exception) -> bool:
     """Whether memory ran out: on the CPU torch says so in a plain RuntimeError."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
 
@@ -163,7 +163,7 @@ def _back_to_checkpoint(state: TrainState, config: RunConfig, folder: Path) -> N
 def _row(entry: StepLog, budget: Budget) -> dict:
     return {
         "step": entry.step,
-        "progress": round(entry.progress, 6),
+        "progress": entry.progress,
         "elapsed_s": round(budget.elapsed_s(), 2),
         "loss": _number(entry.loss),
         "grad_rms": _number(entry.grad_norm),

@@ -1,6 +1,7 @@
 """What a user asks for, checked before anything slow begins, and the folder it goes to."""
 
 import math
+import numbers
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,10 @@ def slug(prompt: str) -> str:
 def check_budget(minutes: float | None, steps: int | None) -> None:
     if minutes is not None and steps is not None:
         raise UserError("give --minutes or --steps, not both")
-    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-        raise UserError(f"--minutes: expected a number above 0, got {minutes}")
-    if steps is not None and steps < 1:
-        raise UserError(f"--steps: expected 1 or more, got {steps}")
+    if minutes is not None and not (isinstance(minutes, numbers.Real) and math.isfinite(minutes) and minutes > 0):
+        raise UserError(f"--minutes: expected a number above 0, got {minutes!r}")
+    if steps is not None and not (isinstance(steps, numbers.Integral) and steps >= 1):
+        raise UserError(f"--steps: expected a whole number, 1 or more, got {steps!r}")
 
 
 def _used(folder: Path) -> list[str]:

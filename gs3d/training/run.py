@@ -1,5 +1,6 @@
 """A whole run: from a prompt to a folder of files."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,7 +21,7 @@ from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.config import RunConfig, load_config
 from gs3d.training.export import write_results
-from gs3d.training.loop import Outcome, StopSignals, restore, start, train
+from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
 from gs3d.training.request import DEFAULT_MINUTES, Request, check_budget, make_writable, pick_folder
 from gs3d.training.reserve import export_seconds
@@ -76,36 +77,39 @@ def generate(
         say(why)
     if request.config is not None:
         load_config(request.config, request.loss)  # a misspelt key should not wait for a download
-    with StopSignals(say) as stop:
-        source = resolve(prior_name)
-        config = _config(request, pixel="vae" not in read_index(source.folder))
-        make_writable(folder)
-        stages.end("start")
+    source = resolve(prior_name)
+    config = _config(request, pixel="vae" not in read_index(source.folder))
+    make_writable(folder)
+    stages.end("start")
+    with _enough_memory():
         prior = load(prior_name, device=device, attention=config.attention, checkpoint_encoder=config.checkpoint_encoder)
-        prompts = ViewPrompts.of(prior, request.prompt, config.negative)
-        for line in prompts.warnings:
-            say(f"warning: {line}")
-        prior.free_text_encoder()
-        record = RunRecord(request, config, describe(prior), device)
-        task = Task(prior, prompts, config, request.seed)
-        stages.end("prior")
-        checkpoint = _checkpoint(request, folder, record)
-        state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device)
-        if checkpoint:
-            say(f"resumed {folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s")
+    prompts = ViewPrompts.of(prior, request.prompt, config.negative)
+    for line in prompts.warnings:
+        say(f"warning: {line}")
+    prior.free_text_encoder()
+    record = RunRecord(request, config, describe(prior), device)
+    task = Task(prior, prompts, config, request.seed)
+    stages.end("prior")
+    checkpoint = _checkpoint(request, folder, record)
+    state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device)
+    if checkpoint:
+        say(f"resumed {folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s")
+    elif request.resume:
+        say(f"nothing to resume in {folder}: starting from the beginning")
+    with _enough_memory():
+        rehearse(state, task)
+    budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, started)
+    budget.reserve_s = export_seconds(state.gaussians.splats(), config.densify.max_count)
+    stages.end("setup")
+    if not checkpoint and budget.over():
+        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items())
+        advice = "give more, or run `gs3d doctor --build` first"
+        raise UserError(f"--minutes {request.minutes:g}: nothing is left for the first iteration ({spent}); {advice}")
+    # Only now: until here Ctrl-C and SIGTERM do what they always do, and there is nothing to export.
+    with StopSignals(say) as stop:
         _trim_log(folder / "log.jsonl", state.step)
         record.write(folder, stages.seconds, None)
-        if stop.name:
-            raise KeyboardInterrupt
-        rehearse(state, task)
-        budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, started)
-        budget.reserve_s = export_seconds(state.gaussians.splats(), config.densify.max_count)
-        stages.end("setup")
         outcome = train(state, task, budget, folder, report, say, stop)
-        if outcome == "finished" and state.step == 0:
-            spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items())
-            advice = "give more, or run `gs3d doctor --build` first"
-            raise UserError(f"--minutes {request.minutes:g}: nothing was left for the first iteration ({spent}); {advice}")
         stages.end("optimise")
         written = write_results(folder, state.gaussians.splats())
     stages.end("export")
@@ -114,8 +118,25 @@ def generate(
     return Result(folder, outcome, written.splats, state.step, budget.elapsed_s(), files, written.warnings)
 
 
+@contextlib.contextmanager
+def _enough_memory():
+    """Turn a lack of memory before the first iteration into advice: there is nothing yet that could be exported."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_memory(error):
+            raise
+        raise UserError(
+            "out of memory before the first iteration; use a smaller batch or resolution in --config, or --device cpu"
+        ) from None
+
+
 def _checked(request: Request) -> Request:
     check_budget(request.minutes, request.steps)
+    if request.device not in (None, "cpu", "cuda"):
+        raise UserError(f"--device {request.device}: expected cpu or cuda")
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA here; leave the option out, or see `gs3d doctor`")
     minutes = request.minutes if request.minutes is not None or request.steps is not None else DEFAULT_MINUTES
     return dataclasses.replace(request, prompt=check_prompt(request.prompt), minutes=minutes)
 

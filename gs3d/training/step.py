@@ -49,7 +49,7 @@ def attach(z0: Tensor, grad: Tensor) -> Tensor:
 
 @dataclass
 class TrainState:
-    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step)."""
+    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step, progress)."""
 
     gaussians: Gaussians
     densifier: Densifier
@@ -92,8 +92,8 @@ def rehearse(state: TrainState, task: Task) -> None:
     state.gaussians.discard_gradients()
 
 
-def iterate(state: TrainState, task: Task, progress: float) -> StepLog:
-    """One iteration at `progress` in [0, 1]. Changes `state`."""
+def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
+    """One iteration at `progress` in [0, 1], which is `share` of the run. Changes `state`."""
     gaussians, step = state.gaussians, state.step
     out, guidance, loss = _backward(state, task, progress)
     norm = guidance.grad.square().mean().sqrt()
@@ -101,7 +101,7 @@ def iterate(state: TrainState, task: Task, progress: float) -> StepLog:
     # One wait for the device an iteration: the price of never letting a NaN into the splats.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
-        gaussians.optimise(progress, progress - state.progress)
+        gaussians.optimise(progress, share)
         state.densifier.after_backward(gaussians, out.aux, state.densified, progress, task.seed, step)
         state.densified = progress
     else:

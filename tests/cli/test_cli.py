@@ -44,7 +44,7 @@ def tiny(tiny_builtin_folder, tmp_path) -> list[str]:
         (["a tree", "--minutes", "-3"], "--minutes: expected a number above 0"),
         (["a tree", "--minutes", "nan"], "--minutes: expected a number above 0, got nan"),
         (["a tree", "--minutes", "inf"], "--minutes: expected a number above 0, got inf"),
-        (["a tree", "--steps", "0"], "--steps: expected 1 or more, got 0"),
+        (["a tree", "--steps", "0"], "--steps: expected a whole number, 1 or more, got 0"),
         (["a tree", "--steps", "1", "--minutes", "1"], "--minutes or --steps, not both"),
     ],
 )

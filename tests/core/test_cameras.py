@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gs3d.core.cameras import CameraConfig, distance_for, orbit, ring, sample_cameras, view_words
+from gs3d.core.errors import UserError
 from gs3d.core.rng import derive_seed, generator, normal
 from gs3d.core.schedules import Ramp, Steps
 
@@ -162,4 +163,10 @@ def test_cameras_that_are_drawn_a_number_of_times_a_run_are_held_equally_long_on
     assert [every.draw(step, step / 8) for step in range(8)] == list(range(8))
     held = CameraConfig(draws=4)
     assert [held.draw(step, step / 8) for step in range(8)] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [held.draw(step, step / 4) for step in range(4)] == [0, 1, 2, 3]
+    assert [CameraConfig(draws=100).draw(step, step / 100) for step in range(100)] == list(range(100))
+
+
+@pytest.mark.parametrize("count, size", [(0, 64), (-1, 64), (8.5, 64), (8, 0), ("a", 64)])
+def test_a_ring_of_no_or_half_a_camera_is_refused(count, size):
+    with pytest.raises(UserError, match="expected a whole number, 1 or more"):
+        ring(count, size)

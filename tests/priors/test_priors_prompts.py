@@ -124,7 +124,7 @@ def test_white_space_is_tidied():
         ("x" * 10_000, "prompt: expected at most 1000 characters, got 10000; a sentence or two is all a prior reads"),
         ("a \x1b[31mred car", "prompt: it holds the control character U+001B at position 3; remove it"),
         ("a\x00car", "prompt: it holds the control character U+0000 at position 2; remove it"),
-        ("a \udcff car", "prompt: it holds the control character U+DCFF at position 3; remove it"),
+        ("a \udcff car", "prompt: it holds bytes that are no UTF-8 text at position 3; remove it"),
     ],
 )
 def test_bad_prompts(prompt, message):

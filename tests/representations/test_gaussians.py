@@ -150,6 +150,19 @@ def test_faint_and_huge_splats_are_pruned():
     assert len(g) == 140
 
 
+def test_faint_splats_and_huge_ones_together_are_never_all_of_the_cloud():
+    cameras = ring(4, 32)
+    config = DensifyConfig(start=0.5, stop=0.9, rounds=2, grow_share=0.0, prune_opacity=0.02, prune_above=0.3)
+    g, d = blob(), Densifier(config)
+    with torch.no_grad():
+        g.params["opacities"][:130] = -8.0
+        g.params["scales"][130:] = math.log(0.5)
+    out = g.render(cameras, torch.ones(3))
+    out.rgb.mean().backward()
+    d.after_backward(g, out.aux, 0.49, 0.5, 0, 0)
+    assert len(g) >= 60
+
+
 def test_opacity_reset_happens_once_when_due():
     config = DensifyConfig(start=2.0, stop=3.0, prune_opacity=0.02, resets=(0.5,))
     cameras = ring(2, 32)

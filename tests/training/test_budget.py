@@ -28,10 +28,22 @@ def test_a_resumed_run_goes_on_from_its_progress_and_has_only_the_time_left(monk
     now = [10.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     budget = Budget(seconds=60, started=0.0, spent_s=30.0, reserve_s=5)
-    budget.begin(progress_so_far=0.6)
-    assert budget.progress(0) == pytest.approx(0.6)
+    budget.begin(progress_so_far=0.5)
+    assert budget.progress(0) == pytest.approx(0.5)
     now[0] = 25.0
     assert budget.progress(0) == 1
+
+
+def test_a_run_resumed_with_more_time_steps_back_to_where_that_time_would_have_brought_it(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0)
+    budget = Budget(seconds=125, started=10.0, spent_s=60.0, reserve_s=5)
+    budget.begin(progress_so_far=1.0)
+    assert budget.progress(0) == pytest.approx(0.5)
+
+
+def test_the_share_of_an_iteration_is_exact_by_steps_and_never_negative_by_the_clock():
+    assert Budget(steps=8).share(0.5, 0.999) == 0.125
+    assert Budget(seconds=60).share(0.5, 0.25) == 0.25 and Budget(seconds=60).share(0.5, 0.999) == 0.0
 
 
 def test_no_time_left_is_over_at_once(monkeypatch):

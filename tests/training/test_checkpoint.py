@@ -29,6 +29,15 @@ def test_a_damaged_newest_is_passed_over(tmp_path, damage):
     assert newest_checkpoint(tmp_path).step == 1
 
 
+def test_a_run_resumed_from_before_damaged_ones_keeps_what_it_saves(tmp_path):
+    for step in (500, 510):
+        saved(tmp_path, step).write_bytes(b"damaged")
+    saved(tmp_path, 100)
+    assert newest_checkpoint(tmp_path).step == 100
+    saved(tmp_path, 110)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["step_0000100.safetensors", "step_0000110.safetensors"]
+
+
 def test_none_when_there_is_none(tmp_path):
     assert newest_checkpoint(tmp_path / "nowhere") is None
 

@@ -21,8 +21,8 @@ from gs3d.training.run import generate
 
 CONFIG = """
 batch: 4
-cameras: {resolution_px: {at: [0.0], values: [32]}}
-gaussians: {count: 150}
+cameras: {resolution_px: {at: [0.0], values: [32]}, draws: 4}
+gaussians: {count: 150, rates: {iterations: 10}}
 densify: {start: 0.2, stop: 0.9, rounds: 4, grow_share: 0.2, max_count: 400}
 losses:
   cds: {cfg: {start: 5, end: 5}}
@@ -99,6 +99,29 @@ def test_ten_steps_equal_five_and_a_resume_of_five_bit_for_bit(request_, tmp_pat
     assert [r["progress"] for r in logs[0]] == [r["progress"] for r in logs[1]]
     counts = [r["splats"] for r in logs[0]]
     assert len(whole.splats) > counts[0]  # it went through a densify step
+
+
+def test_more_steps_for_a_finished_run_improve_it_rather_than_tear_it_apart(request_):
+    short = generate(request_)
+    more = generate(dataclasses.replace(request_, steps=12, resume=True))
+    rows = [json.loads(row) for row in (request_.out / "log.jsonl").read_text().splitlines()]
+    assert more.steps == 12 and [r["progress"] for r in rows[-2:]] == pytest.approx([10 / 12, 11 / 12])
+    spread = [result.splats.means.norm(dim=1).mean().item() for result in (short, more)]
+    assert spread[0] != spread[1] == pytest.approx(spread[0], rel=0.1)
+
+
+def test_held_cameras_and_rates_that_fit_the_length_reach_the_run(request_, config, tmp_path):
+    def means_after(name: str, text: str):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        return generate(dataclasses.replace(request_, steps=3, config=path, out=tmp_path / name)).splats.means
+
+    quiet = CONFIG.replace("start: 0.2, stop: 0.9", "start: 2.0, stop: 3.0")  # no densification: splats can be compared
+    plain = means_after("plain", quiet)
+    assert not torch.equal(plain, means_after("held", quiet.replace("draws: 4", "draws: 1")))
+    slower = means_after("slower", quiet.replace("iterations: 10", "iterations: 1"))
+    begin = means_after("begin", quiet.replace("iterations: 10", "means: {start: 0.0, end: 0.0}"))
+    assert (plain - begin).norm() > 2 * (slower - begin).norm() > 0
 
 
 def test_kill_9_then_resume_uses_the_newest_valid_checkpoint(request_, tiny_builtin_folder, config, tmp_path):
@@ -227,6 +250,32 @@ def test_out_of_memory_exports_what_there_was(request_, monkeypatch):
     assert (result.folder / "splats.ply").exists()
 
 
+def test_out_of_memory_before_the_first_step_is_advice(request_, monkeypatch):
+    from gs3d.training import run
+
+    def rehearse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run, "rehearse", rehearse)
+    with pytest.raises(UserError, match="use a smaller batch or resolution"):
+        generate(request_)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_one_line(request_):
+    with pytest.raises(UserError, match="--device cuda: torch finds no CUDA here"):
+        generate(dataclasses.replace(request_, device="cuda"))
+    with pytest.raises(UserError, match="--device mps: expected cpu or cuda"):
+        generate(dataclasses.replace(request_, device="mps"))
+
+
+@pytest.mark.parametrize("budget", [{"steps": 1.5}, {"steps": "3"}, {"minutes": "3"}])
+def test_a_budget_of_the_wrong_type_is_refused_before_anything_is_made(tmp_path, budget):
+    with pytest.raises(UserError, match="expected a (whole )?number"):
+        gs3d.generate("a blue car", out=tmp_path / "run", **budget)
+    assert not (tmp_path / "run").exists()
+
+
 def test_minutes_are_used_and_kept(request_):
     started = time.monotonic()
     result = generate(dataclasses.replace(request_, steps=None, minutes=0.3))
@@ -234,14 +283,14 @@ def test_minutes_are_used_and_kept(request_):
     # Bounds that only a broken clock can miss: machines are shared, and benchmarks/ measure the real thing.
     assert 6 < time.monotonic() - started < 60
     assert (result.folder / "turntable.mp4").exists()
-    last = json.loads((result.folder / "log.jsonl").read_text().splitlines()[-1])
-    assert last["progress"] <= 1
+    progress = [json.loads(row)["progress"] for row in (result.folder / "log.jsonl").read_text().splitlines()]
+    assert progress == sorted(progress) and progress[0] < 0.1 and progress[-1] > 0.5
 
 
 def test_no_time_for_a_single_step_is_said_and_leaves_no_splats(request_):
-    with pytest.raises(UserError, match="nothing was left for the first iteration"):
+    with pytest.raises(UserError, match="nothing is left for the first iteration"):
         generate(dataclasses.replace(request_, steps=None, minutes=0.001))
-    assert not (request_.out / "splats.ply").exists()
+    assert not any(request_.out.iterdir())  # so that the same command with more minutes is not refused
 
 
 def test_a_cloud_is_never_pruned_away(request_, config, tmp_path):
