@@ -90,6 +90,8 @@ def jobs_of(args: Args) -> list[Job]:
     jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours) for m in args.methods]
     if not 1 <= args.at_once <= len(cores()):
         raise UserError(f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {args.at_once}")
+    if args.at_once > 1 and not hasattr(os, "sched_setaffinity"):
+        raise UserError("--at-once: this system cannot hold a run to some of its cores; leave it at 1")
     return jobs[: args.limit]
 
 

@@ -19,6 +19,7 @@ from gs3d.priors.prompts import ViewPrompts, check_prompt
 from gs3d.priors.resolve import default_prior, describe, load, resolve
 from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
+from gs3d.training.claim import claimed
 from gs3d.training.config import RunConfig, load_config
 from gs3d.training.export import write_results
 from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, train
@@ -46,7 +47,8 @@ class Stages:
     """Seconds that each stage of a run took, one after the other without gaps."""
 
     def __init__(self, started: float):
-        self.last, self.seconds = started, {}
+        self.started = self.last = started
+        self.seconds: dict[str, float] = {}
 
     def end(self, name: str) -> None:
         now = time.monotonic()
@@ -64,8 +66,7 @@ def generate(
     `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
     `UserError` for anything the user can mend.
     """
-    started = time.monotonic() - (process_age_s() if from_process_start else 0.0)
-    stages = Stages(started)
+    stages = Stages(time.monotonic() - (process_age_s() if from_process_start else 0.0))
     request = _checked(request)
     folder = pick_folder(request)
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,6 +82,23 @@ def generate(
     config = _config(request, pixel="vae" not in read_index(source.folder))
     make_writable(folder)
     stages.end("start")
+    with claimed(folder):
+        if pick_folder(request) != folder:
+            raise UserError(f"--out {folder}: another run has just ended there; start again")
+        return _run(request, folder, prior_name, config, device, stages, report, say)
+
+
+def _run(
+    request: Request,
+    folder: Path,
+    prior_name: str,
+    config: RunConfig,
+    device: str,
+    stages: Stages,
+    report: Callable[[StepLog, Budget], None],
+    say: Callable[[str], None],
+) -> Result:
+    """The part of a run that has its folder for itself."""
     with _enough_memory():
         prior = load(prior_name, device=device, attention=config.attention, checkpoint_encoder=config.checkpoint_encoder)
     prompts = ViewPrompts.of(prior, request.prompt, config.negative)
@@ -98,7 +116,7 @@ def generate(
         say(f"nothing to resume in {folder}: starting from the beginning")
     with _enough_memory():
         rehearse(state, task)
-    budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, started)
+    budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, stages.started)
     budget.reserve_s = export_seconds(state.gaussians.splats(), config.densify.max_count)
     stages.end("setup")
     if not checkpoint and budget.over():

@@ -187,6 +187,19 @@ def test_a_folder_with_somebody_elses_file_is_left_alone(request_):
     assert (request_.out / "splats.ply").read_text() == "precious"
 
 
+def test_a_folder_that_another_run_is_writing_to_is_refused(request_):
+    refused = []
+
+    def at_the_same_time(entry, budget):
+        if entry.step == 2:
+            with pytest.raises(UserError, match="another run is writing there") as fault:
+                generate(dataclasses.replace(request_, resume=True))
+            refused.append(fault)
+
+    result = generate(request_, report=at_the_same_time)
+    assert len(refused) == 1 and result.steps == 10 and {p.name for p in result.folder.iterdir()} == FILES
+
+
 def test_resume_without_a_folder_takes_the_newest_run(request_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = dataclasses.replace(request_, out=None, steps=3)
