@@ -255,17 +255,18 @@ def test_help_version_and_unknown_commands(capsys):
     assert status == 0 and "--minutes" in out and "--guidance" in out
 
 
-def test_ctrl_c_exports_and_exits_130(tiny, tmp_path):
+@pytest.mark.parametrize("number,status,word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_a_signal_exports_what_there_is_and_has_its_own_status(tiny, tmp_path, number, status, word):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "gs3d", "generate", "a red mushroom", "--steps", "100000", *tiny]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not ((out / "log.jsonl").exists() and (out / "log.jsonl").stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, fault = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in fault, fault
-    assert "interrupted" in said and "--resume" in said
+    assert process.returncode == status and "Traceback" not in fault, fault
+    assert word in said and "--resume" in said
     for name in ("splats.ply", "preview.png", "turntable.mp4"):
         assert (out / name).stat().st_size > 0
 
