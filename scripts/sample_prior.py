@@ -1,4 +1,4 @@
-"""A sheet of pictures drawn from a prior: `python scripts/sample_prior.py --out sheet.png`. A row a prompt, a column a view word."""
+"""A sheet of pictures drawn from a prior: `python scripts/sample_prior.py --out sheet.png`. A row a prompt, a column a view."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 import tyro
 
 from gs3d.core import rng
-from gs3d.core.cameras import VIEW_WORDS
+from gs3d.core.views import VIEW_WORDS
 from gs3d.export.png import write_sheet
 from gs3d.priors import Condition, load
 from gs3d.priors.sampler import sample
@@ -23,6 +23,8 @@ class Args:
     prior: str = "builtin"
     prompts: tuple[str, ...] = ()
     """What to draw; one prompt a kind of the world, in changing colours, when not given."""
+    views: tuple[str, ...] = VIEW_WORDS
+    """What each picture's caption ends in; the built-in prior also knows those of `gs3d.core.views.EXACT_VIEWS`."""
     cfg: float = 3.0
     steps: int = 20
     seed: int = 0
@@ -34,14 +36,14 @@ def main(args: Args) -> None:
     prior = load(args.prior)
     colours = list(NAMED)
     prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(KINDS))
-    texts = [with_view(p, view) for p in prompts for view in VIEW_WORDS for _ in range(args.each)]
+    texts = [with_view(p, view) for p in prompts for view in args.views for _ in range(args.each)]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)
     images = []
     for at in range(0, len(texts), 16):
         part = slice(at, at + 16)
         images.append(prior.decode(sample(prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps)).cpu())
-    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(VIEW_WORDS))
+    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(args.views))
     print(f"{len(texts)} pictures -> {args.out}")
 
 

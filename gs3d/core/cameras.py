@@ -124,7 +124,7 @@ class CameraConfig:
 def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:
     """`batch` random cameras, their azimuths stratified inside the prompt sectors.
 
-    The circle is cut in four: front, left, back and right, as the view words are (`priors.prompts`). View i belongs to sector
+    The circle is cut in four: front, left, back and right, as the view words are (`core.views`). View i belongs to sector
     i mod 4 and the views of one sector are stratified inside it, so that no direction word is ever shared by all azimuths of
     a batch (Consistent3D, App. A). The sector that a batch smaller than four begins with is random.
     """
@@ -141,24 +141,3 @@ def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch
     fill = config.fill[0] + (config.fill[1] - config.fill[0]) * u[4]
     size = config.resolution_px(progress)
     return orbit(azimuth, elevation, distance_for(fovy, fill), fovy, size, size)
-
-
-VIEW_WORDS = ("front", "side", "back", "overhead")
-OVERHEAD_RAD = math.radians(60)
-
-
-def view_words(cameras: Cameras) -> list[str]:
-    """The direction word of each camera, B of them: what a caption of that picture would say.
-
-    Overhead from 60° up; else front within 45° of +X, back within 45° of −X, side between.
-    """
-    words = []
-    for azimuth, elevation in zip(cameras.azimuth_rad.tolist(), cameras.elevation_rad.tolist(), strict=True):
-        facing = math.cos(azimuth)
-        if elevation >= OVERHEAD_RAD:
-            words.append("overhead")
-        elif abs(facing) >= math.sqrt(0.5) - 1e-6:
-            words.append("front" if facing > 0 else "back")
-        else:
-            words.append("side")
-    return words

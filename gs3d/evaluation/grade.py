@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gs3d.core.cameras import ring, view_words
+from gs3d.core.cameras import ring
+from gs3d.core.views import view_words
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GREY

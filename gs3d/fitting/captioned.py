@@ -7,49 +7,74 @@ import torch
 from torch import Tensor
 
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.cameras import VIEW_WORDS
 from gs3d.core.rng import derive_seed
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import PREFIXES, with_view
 from gs3d.world.pool import Pool
 
-PREFIX_SHARE, VIEW_SHARE = 1 / 3, 0.85
+PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.2, 0.65
+"""Captions that begin with a prefix; that end in a direction word; that end in the exact view."""
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """A pool with every caption it can be given already in tokens: a tokenizer in the loop would starve a GPU."""
+    """A pool with the pieces of every caption already in tokens: a tokenizer in the loop would starve a GPU."""
 
     pool: Pool
     images: Tensor | None
     """[N, H, W, 4] uint8 on the device when it is a GPU; None reads them from disk."""
     caption: Tensor
-    """[N] row of each picture's caption in `tokens`, before prefix and view are added."""
-    view: Tensor
-    """[N] index into VIEW_WORDS."""
-    tokens: Tensor
-    """[T, L]: for each caption all prefixes × (views and none); the last row is the empty caption."""
+    """[N] row of each picture's caption in `captions`."""
+    rough: Tensor
+    """[N] row of each picture's direction word in `views`."""
+    exact: Tensor
+    """[N] row of each picture's exact view in `views`."""
+    prefixes: Tensor
+    """[1 + P, a] tokens; row 0 is no prefix. Pieces are padded at the end, and lose it when they are put together."""
+    captions: Tensor
+    """[C + 1, b]; the last row is no caption."""
+    views: Tensor
+    """[V + 1, c]; the last row is no view."""
+    ends: tuple[int, int, int]
+    """Tokens of beginning, end and padding."""
+    length: int
+    """Tokens of a caption, L."""
 
     @staticmethod
     def open(pool: Pool, tokenizer, device: str) -> "Captioned":
+        def tokens(pieces: list[str]) -> Tensor:
+            return tokenizer(pieces, add_special_tokens=False, padding="longest", return_tensors="pt").input_ids.to(device)
+
         texts = sorted({row["caption"] for row in pool.labels})
-        prefixed = [f"{p} {t}" if p else t for t in texts for p in ("", *PREFIXES)]
-        full = [with_view(t, v) for t in prefixed for v in (*VIEW_WORDS, None)] + [""]
-        tokens = tokenizer(full, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        row_of = {t: i for i, t in enumerate(texts)}
-        stride = (len(PREFIXES) + 1) * (len(VIEW_WORDS) + 1)
-        caption = torch.tensor([row_of[row["caption"]] * stride for row in pool.labels])
-        view = torch.tensor([VIEW_WORDS.index(row["view"]) for row in pool.labels])
+        views = [*VIEW_WORDS, *EXACT_VIEWS]
+        text_row, view_row = ({t: i for i, t in enumerate(names)} for names in (texts, views))
+        pieces = [tokens(["", *PREFIXES]), tokens([*texts, ""]), tokens([*(with_view("", v) for v in views), ""])]
+        longest = 2 + sum(p.shape[1] for p in pieces)
+        if longest > tokenizer.model_max_length:
+            raise ValueError(f"captions of {longest} tokens, and the encoder reads {tokenizer.model_max_length}")
         images = None
         if device != "cpu":
             images = torch.cat([torch.from_numpy(np.ascontiguousarray(shard)).to(device) for shard in pool.images])
-        return Captioned(pool, images, caption.to(device), view.to(device), tokens.to(device))
+        columns = (
+            torch.tensor([rows[label[name]] for label in pool.labels], device=device)
+            for rows, name in ((text_row, "caption"), (view_row, "view"), (view_row, "exact_view"))
+        )
+        ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        return Captioned(pool, images, *columns, *pieces, ends, tokenizer.model_max_length)
 
     def __len__(self) -> int:
         return len(self.pool)
 
+    def tokens(self, prefix: Tensor, caption: Tensor, view: Tensor) -> Tensor:
+        """The captions of these rows of the pieces, [B] each, as the tokenizer would give them whole: [B, L]."""
+        begin, end, pad = (torch.full((len(caption), 1), token, device=caption.device) for token in self.ends)
+        loose = torch.cat([begin, self.prefixes[prefix], self.captions[caption], self.views[view], end], dim=1)
+        loose = torch.cat([loose, pad.expand(-1, self.length - loose.shape[1])], dim=1)
+        return loose.gather(1, (loose == pad).int().argsort(dim=1, stable=True))
+
     def batch(self, indices: np.ndarray, dropout: float, seed: int, seen: int) -> tuple[Tensor, Tensor, torch.Generator]:
         """Pictures [B, H, W, 3] in [0, 1], tokens [B, L], and the generator to draw the noise from: functions of (seed, seen)."""
-        device = self.tokens.device
+        device = self.caption.device
         gen = torch.Generator(device).manual_seed(derive_seed(seed, "batch", seen))
         if self.images is None:
             at, rgba = torch.from_numpy(indices), torch.from_numpy(self.pool.rgba(indices))
@@ -60,7 +85,10 @@ class Captioned:
         u = torch.rand(n, 8, generator=gen, device=device)
         images = rgba[..., :3] + (1 - rgba[..., 3:]) * random_backgrounds(u[:, :RANDOM_NUMBERS])[:, None, None, :]
         prefix = torch.where(u[:, 5] < PREFIX_SHARE, 1 + (u[:, 5] / PREFIX_SHARE * len(PREFIXES)).long().clamp_max(len(PREFIXES) - 1), 0)
-        view = torch.where(u[:, 6] < VIEW_SHARE, self.view[at], len(VIEW_WORDS))
-        row = self.caption[at] + prefix * (len(VIEW_WORDS) + 1) + view
-        row = torch.where(u[:, 7] < dropout, len(self.tokens) - 1, row)
-        return images, self.tokens[row], gen
+        view = torch.where(u[:, 6] < EXACT_SHARE, self.exact[at], len(self.views) - 1)
+        view = torch.where(u[:, 6] > 1 - ROUGH_SHARE, self.rough[at], view)
+        empty = u[:, 7] < dropout
+        tokens = self.tokens(
+            prefix.masked_fill(empty, 0), self.caption[at].masked_fill(empty, len(self.captions) - 1), view.masked_fill(empty, len(self.views) - 1)
+        )
+        return images, tokens, gen

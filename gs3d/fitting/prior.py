@@ -16,6 +16,7 @@ from gs3d.core.rng import derive_seed
 from gs3d.fitting import resume
 from gs3d.fitting.captioned import Captioned
 from gs3d.priors import builtin
+from gs3d.priors import load as load_prior
 from gs3d.priors.network import predict
 from gs3d.priors.pictures import to_network
 from gs3d.priors.scalings import Edm
@@ -31,6 +32,8 @@ class FitConfig:
     """Folder of rendered shards (scripts/render_world.py)."""
     out: Path
     """Folder for the checkpoint, the log and the finished model."""
+    start: Path | None = None
+    """Folder of a trained model to begin from, such as gs3d/priors/builtin; words it lacks begin untrained."""
     images: int = 400_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 16
@@ -83,6 +86,29 @@ def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: 
     return (weight[:, None, None, None] * error**2).mean()
 
 
+@torch.no_grad()
+def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
+    """Copy the weights of the model in `folder`, of the same shape but for the words it knows and the length of its captions.
+
+    A word that both know keeps its embedding, whatever its number; positions beyond the old length begin as the old last one, where
+    a caption is as good as always padding.
+    """
+    old = load_prior(folder, str(next(model.parameters()).device))
+    model.backbone.load_state_dict(old.network.backbone.state_dict())
+    known = old.text.tokenizer.get_vocab()
+    shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
+    rows, old_rows = (list(r) for r in zip(*shared, strict=True))
+    trained = old.text.model.state_dict()
+    for name, weight in model.text_encoder.state_dict().items():
+        if name.endswith("token_embedding.weight"):
+            weight[rows] = trained[name][old_rows]
+        elif name.endswith("position_embedding.weight"):
+            last = len(trained[name]) - 1
+            weight.copy_(trained[name][torch.arange(len(weight)).clamp_max(last)])
+        elif weight.is_floating_point():
+            weight.copy_(trained[name])
+
+
 def learning_rate(config: FitConfig, seen: int) -> float:
     rate = config.lr * min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
@@ -105,6 +131,8 @@ def fit(config: FitConfig) -> int:
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer)).to(config.device)
+    if config.start is not None:
+        begin_from(model, tokenizer, config.start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizer)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gs3d.core.cameras import ring, view_words
+from gs3d.core.cameras import ring
 from gs3d.core.rng import derive_seed, generator
+from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY, augment, backgrounds
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels

@@ -15,7 +15,7 @@ SIGMA_DATA = 0.5
 IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
-MAX_TOKENS = 16
+MAX_TOKENS = 20
 
 
 def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48) -> "SD3Transformer2DModel":

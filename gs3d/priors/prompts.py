@@ -1,4 +1,4 @@
-"""Prompt + camera → condition: checking what the user typed, the four direction words, the negative prompt."""
+"""Prompt + camera → condition: checking what the user typed, the words for the view, the negative prompt."""
 
 import difflib
 import re
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gs3d.core.cameras import VIEW_WORDS, Cameras, view_words
+from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
 from gs3d.priors.base import Condition, Prior
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_CHARACTERS = 1000
 NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, watermark"
 """Negative prompt of a prior with an open vocabulary; one with a closed vocabulary was trained on the empty one alone."""
 VIEW_SUFFIX = ", {view} view"
-"""What is put behind the prompt for each of `core.cameras.VIEW_WORDS`; the built-in prior's captions end the same way."""
+"""What is put behind the prompt for each view of `core.views`; the built-in prior's captions end the same way."""
 
 
 def check_prompt(prompt: Any, what: str = "prompt") -> str:
@@ -44,13 +45,15 @@ def check_prompt(prompt: Any, what: str = "prompt") -> str:
 
 @dataclass(frozen=True)
 class ViewPrompts:
-    """A prompt seen from each direction, embedded once a run."""
+    """A prompt seen from each direction that the prior has words for, embedded once a run."""
 
     prompt: str
     """As it was embedded: checked, its tail cut off if it was too long for the encoder."""
     negative_prompt: str
+    views: tuple[str, ...]
+    """`core.views.EXACT_VIEWS` for a prior that was taught them, else the rough `VIEW_WORDS`."""
     directions: Tensor
-    """[4, L, E], in the order of `core.cameras.VIEW_WORDS`."""
+    """[V, L, E], in the order of `views`."""
     negative: Tensor
     """[1, L, E]."""
     warnings: tuple[str, ...]
@@ -65,21 +68,24 @@ class ViewPrompts:
             negative = NEGATIVE if text and not is_closed(text.tokenizer) else ""
         elif negative:
             negative = check_prompt(negative, "negative prompt")
-        warnings = []
+        warnings, views = [], VIEW_WORDS
         if text:
+            if knows_exact_views(text.tokenizer):
+                views = EXACT_VIEWS
             if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
                 warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; `gs3d vocab` shows the words it knows")
-            longest = max((suffix.format(view=view) for view in VIEW_WORDS), key=lambda s: _length(text.tokenizer, s))
+            longest = max((suffix.format(view=view) for view in views), key=lambda s: _length(text.tokenizer, s))
             prompt, cut = fitted(text.tokenizer, prompt, longest, text.max_tokens)
             if cut:
                 warnings.append(f'prompt: too long for the prior {prior.name}; it will not see "{cut}"')
-        texts = [prompt + suffix.format(view=view) for view in VIEW_WORDS]
+        texts = [prompt + suffix.format(view=view) for view in views]
         embedded = prior.embed([*texts, negative])
-        return ViewPrompts(prompt, negative, embedded[:-1], embedded[-1:], tuple(warnings))
+        return ViewPrompts(prompt, negative, views, embedded[:-1], embedded[-1:], tuple(warnings))
 
     def at(self, cameras: Cameras) -> Condition:
         """What each of B cameras is asked to show."""
-        index = torch.tensor([VIEW_WORDS.index(word) for word in view_words(cameras)], device=self.directions.device)
+        named = exact_views if self.views is EXACT_VIEWS else view_words
+        index = torch.tensor([self.views.index(view) for view in named(cameras)], device=self.directions.device)
         return Condition(self.directions[index], self.negative.expand(len(cameras), -1, -1))
 
 
@@ -96,6 +102,11 @@ def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the tokenizer knows whole words only, as the built-in prior's does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and type(backend.model).__name__ == "WordLevel"
+
+
+def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether the prior's captions named the angle: only a closed vocabulary can say so, and then it holds the words for it."""
+    return is_closed(tokenizer) and {word for view in EXACT_VIEWS for word in view.split()} <= set(vocabulary(tokenizer))
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:

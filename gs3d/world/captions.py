@@ -5,7 +5,7 @@
 
 import re
 
-from gs3d.core.cameras import VIEW_WORDS
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
 
@@ -40,7 +40,7 @@ def vocabulary() -> dict[str, list[str]]:
         "kinds": list(KINDS),
         "colours": list(NAMED),
         "patterns": ["spots", "stripes"],
-        "views": list(VIEW_WORDS),
+        "views": [*VIEW_WORDS, *EXACT_VIEWS],
         "prefixes": list(PREFIXES),
         "grammar": grammar,
     }

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gs3d.core.cameras import CameraConfig, sample_cameras, view_words
+from gs3d.core.cameras import CameraConfig, sample_cameras
 from gs3d.core.rng import derive_seed, generator
 from gs3d.core.schedules import Steps
+from gs3d.core.views import exact_views, view_words
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
@@ -34,8 +35,8 @@ def write_shard(folder: Path, seed: int, index: int, size_px: int = 64) -> Path:
     pictures = render([objects[i].parts for i in owner], cameras)
     rgba = np.concatenate([pictures.rgb, pictures.alpha[..., None]], axis=-1)
     labels = [
-        {**{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")}, "view": view}
-        for i, view in zip(owner, view_words(cameras), strict=True)
+        {**{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")}, "view": rough, "exact_view": exact}
+        for i, rough, exact in zip(owner, view_words(cameras), exact_views(cameras), strict=True)
     ]
     _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
     _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gs3d.core.cameras import CameraConfig, distance_for, orbit, ring, sample_cameras, view_words
+from gs3d.core.cameras import CameraConfig, distance_for, orbit, ring, sample_cameras
 from gs3d.core.errors import UserError
 from gs3d.core.rng import derive_seed, generator, normal
 from gs3d.core.schedules import Ramp, Steps
@@ -108,14 +108,6 @@ def test_resolution_follows_progress():
     config = CameraConfig(resolution_px=Steps((0.0, 0.5), (64, 128)))
     assert sample_cameras(config, 4, 0.49, generator(0)).width == 64
     assert sample_cameras(config, 4, 0.5, generator(0)).width == 128
-
-
-def test_view_words():
-    azimuths = torch.tensor([0.0, 44, 46, 90, 136, 180, -136, -46, 0]) * math.pi / 180
-    elevations = torch.tensor([0.0, 0, 0, 0, 0, 0, 0, 0, 61]) * math.pi / 180
-    n = len(azimuths)
-    cameras = orbit(azimuths, elevations, torch.full((n,), 3.0), torch.full((n,), 0.7), 8, 8)
-    assert view_words(cameras) == ["front", "front", "side", "side", "back", "back", "back", "side", "overhead"]
 
 
 def test_ring_starts_at_the_front_and_goes_towards_plus_y():

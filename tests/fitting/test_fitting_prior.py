@@ -10,7 +10,7 @@ from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.resume import batch_indices
 from gs3d.priors import builtin, load
 from gs3d.world import pool as pools
-from gs3d.world.captions import vocabulary_words
+from gs3d.world.captions import PREFIXES, vocabulary_words, with_view
 from gs3d.world.pool import Pool
 
 
@@ -35,6 +35,13 @@ def test_batches_visit_every_sample_once_an_epoch_and_depend_on_what_was_seen():
     assert not np.array_equal(batch_indices(32, 8, 0, 0), batch_indices(32, 8, 0, 32))
 
 
+LOWER = [p.lower() for p in PREFIXES]
+
+
+def endings(row):
+    return [row["caption"], with_view(row["caption"], row["view"]), with_view(row["caption"], row["exact_view"])]
+
+
 def test_captions_in_tokens_say_what_the_pool_says(pool_folder):
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     pool = Pool.open(pool_folder)
@@ -47,8 +54,12 @@ def test_captions_in_tokens_say_what_the_pool_says(pool_folder):
     for text, row in zip(texts, pool.labels, strict=True):
         if text:
             assert row["caption"] in text
-            assert text.endswith(f"{row['view']} view") or "view" not in text
+            # As the tokenizer itself would have it, and one of the three endings.
+            assert text in {w.replace(",", "") for w in (f"{p} {c}".strip() for p in ("", *LOWER) for c in endings(row))}
     assert any("photo" in t for t in texts) and any("view" not in t for t in texts if t)
+    assert any("degrees" in t for t in texts) and any("side view" in t for t in texts)
+    whole = tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
+    assert torch.equal(tokens, whole)
 
 
 def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path):
@@ -60,6 +71,27 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
         assert torch.equal(a, b)
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
+
+
+def test_a_trained_model_is_begun_from(config, tmp_path):
+    words = [w for w in vocabulary_words() if w not in ("degrees", "left")]  # as if it had been trained before these came
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin, "MAX_TOKENS", 16)
+        old_tokenizer = builtin.new_tokenizer(words)
+        old = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(old_tokenizer))
+        builtin.save(tmp_path / "old", old.backbone, old.text_encoder, old_tokenizer)
+    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    new = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    fitting.begin_from(new, tokenizer, tmp_path / "old")
+    z, sigma, text = torch.randn(1, 3, 64, 64), torch.ones(1), "a red car, front view"
+    old.eval(), new.eval()
+    with torch.no_grad():
+        tokens = [t([text], padding="max_length", return_tensors="pt").input_ids for t in (old_tokenizer, tokenizer)]
+        hidden = [m.text_encoder(t).last_hidden_state for m, t in zip((old, new), tokens, strict=True)]
+        torch.testing.assert_close(hidden[1][:, :16], hidden[0], atol=0.02, rtol=0.02)  # float16 on disk
+        assert hidden[1].shape[1] == builtin.MAX_TOKENS > 16
+        a, b = old(z, sigma, tokens[0]), new(z, sigma, tokens[1])
+    assert (a - b).norm() < 0.1 * a.norm()
 
 
 def test_loss_is_one_before_training(config):

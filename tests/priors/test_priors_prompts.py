@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from gs3d.core.cameras import VIEW_WORDS, orbit
+from gs3d.core.cameras import orbit
 from gs3d.core.errors import UserError
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.priors import builtin, prompts
 from gs3d.priors.prompts import ViewPrompts, check_prompt, fitted, unknown_words, vocabulary
 from gs3d.world import captions
@@ -21,23 +22,31 @@ def cameras(azimuth_deg, elevation_deg=15.0):
     )
 
 
-def test_each_view_gets_its_direction(tiny_builtin):
-    views = ViewPrompts.of(tiny_builtin, PROMPT)
-    assert views.warnings == () and views.prompt == PROMPT
+def test_each_view_gets_its_direction(tiny_sd):
+    views = ViewPrompts.of(tiny_sd, "a car")
+    assert views.warnings == () and views.prompt == "a car" and views.views == VIEW_WORDS
     condition = views.at(cameras([0, 44, 46, 90, 134, 136, 180, -90, -140, -30]))
     expected = ["front", "front", "side", "side", "side", "back", "back", "side", "back", "front"]
-    assert condition.text.shape == condition.negative.shape == (10, builtin.MAX_TOKENS, 96)
-    torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {word} view" for word in expected]))
-    torch.testing.assert_close(condition.negative[7], tiny_builtin.embed([""])[0])
+    torch.testing.assert_close(condition.text, tiny_sd.embed([f"a car, {word} view" for word in expected]))
+    torch.testing.assert_close(condition.negative[7], tiny_sd.embed([prompts.NEGATIVE])[0])
+    torch.testing.assert_close(views.at(cameras([0, 170], 75)).text, tiny_sd.embed(["a car, overhead view"] * 2))
 
 
-def test_from_above(tiny_builtin):
+def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
     views = ViewPrompts.of(tiny_builtin, PROMPT)
-    torch.testing.assert_close(views.at(cameras([0, 170], 75)).text, tiny_builtin.embed([f"{PROMPT}, overhead view"] * 2))
+    assert views.warnings == () and views.prompt == PROMPT
+    condition = views.at(cameras([0, 44, 90, -100, 180]))
+    expected = ["front", "45 degrees left", "90 degrees left", "105 degrees right", "back"]
+    assert condition.text.shape == condition.negative.shape == (5, builtin.MAX_TOKENS, 96)
+    torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {view} view" for view in expected]))
+    torch.testing.assert_close(condition.negative[3], tiny_builtin.embed([""])[0])
+    for elevation, height in ((75, "overhead"), (40, "high"), (-5, "low")):
+        text = views.at(cameras([0, 170], elevation)).text
+        torch.testing.assert_close(text, tiny_builtin.embed([f"{PROMPT}, {d} {height} view" for d in ("front", "165 degrees left")]))
 
 
 def test_suffix_is_the_one_of_the_training_captions():
-    for view in VIEW_WORDS:
+    for view in (*VIEW_WORDS, *EXACT_VIEWS):
         assert PROMPT + prompts.VIEW_SUFFIX.format(view=view) == captions.with_view(PROMPT, view)
 
 
@@ -99,9 +108,10 @@ def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
     kept = len(views.prompt.split())
     assert 1 <= kept < 31
     assert views.warnings == (f'prompt: too long for the prior {prior.name}; it will not see "{" ".join(words[kept:])}"',)
-    front, _, back, _ = views.directions
+    front, back = (views.directions[views.views.index(view)] for view in ("front", "back"))
     assert not torch.allclose(front, back)
-    longer = f"{views.prompt} red, overhead view"
+    longest = max(views.views, key=lambda view: len(prior.text.tokenizer(view).input_ids))
+    longer = f"{views.prompt} red, {longest} view"
     assert len(prior.text.tokenizer(longer).input_ids) > prior.text.max_tokens
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gs3d.core.cameras import VIEW_WORDS
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import PREFIXES, caption, vocabulary, vocabulary_words, with_view, words
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
@@ -25,7 +25,7 @@ def test_every_word_that_a_training_caption_can_hold_is_in_the_vocabulary():
         for colour in NAMED:
             text = sample(rng, kind, colour).caption
             for prefix in PREFIXES:
-                for view in VIEW_WORDS:
+                for view in (*VIEW_WORDS, *EXACT_VIEWS):
                     assert set(words(with_view(f"{prefix} {text}", view))) <= known
 
 
@@ -33,7 +33,7 @@ def test_the_vocabulary_has_each_word_once_and_no_word_for_nothing():
     listed = vocabulary_words()
     assert listed == sorted(set(listed))
     entries = vocabulary()
-    assert entries["kinds"] == list(KINDS) and entries["colours"] == list(NAMED) and entries["views"] == list(VIEW_WORDS)
+    assert entries["kinds"] == list(KINDS) and entries["colours"] == list(NAMED) and entries["views"] == [*VIEW_WORDS, *EXACT_VIEWS]
 
 
 @pytest.mark.parametrize(

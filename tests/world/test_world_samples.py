@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from gs3d.core.cameras import VIEW_WORDS, ring, view_words
+from gs3d.core.cameras import ring
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, view_words
 from gs3d.world import pool as pools
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
@@ -104,7 +105,7 @@ def test_a_pool_reads_pictures_and_labels_back(shards):
     assert (rgba[..., :3] <= rgba[..., 3:] + 1 / 255).all()
     assert (rgba[..., 3].mean((1, 2)) > 0.02).all()  # the object is in the picture
     for row in json.loads((shards[0] / "shard_00000.json").read_text()):
-        assert row["kind"] in KINDS and row["colour"] in NAMED and row["view"] in VIEW_WORDS
+        assert row["kind"] in KINDS and row["colour"] in NAMED and row["view"] in VIEW_WORDS and row["exact_view"] in EXACT_VIEWS
         assert row["caption"].split()[1] == row["colour"]
 
 

@@ -1,0 +1,56 @@
+"""How a caption says where a picture was taken from: four rough words, or the direction in steps of 15° and the height.
+
+A prior that was trained on photographs knows the four words. One that knows no more paints every camera of a quarter the same
+picture, and what it asks of neighbouring cameras has no common object; the built-in prior is therefore told the angle.
+"""
+
+import math
+
+from gs3d.core.cameras import Cameras
+
+VIEW_WORDS = ("front", "side", "back", "overhead")
+STEP_DEG = 15
+HEIGHTS = {"low": 10.0, "": 30.0, "high": 60.0, "overhead": math.inf}
+"""Word of the height → elevation in degrees that it ends at."""
+
+
+def _direction(steps: int) -> str:
+    """Azimuth of −11 … 12 steps in words; left is the object's own, towards +Y."""
+    if steps % 12 == 0:
+        return "back" if steps else "front"
+    return f"{abs(steps) * STEP_DEG} degrees {'left' if steps > 0 else 'right'}"
+
+
+EXACT_VIEWS = tuple(f"{_direction(steps)} {height}".strip() for height in HEIGHTS for steps in range(-11, 13))
+"""E.g. "45 degrees left", "front high": 24 directions at 4 heights."""
+
+
+def view_words(cameras: Cameras) -> list[str]:
+    """The rough word of each camera, B of `VIEW_WORDS`.
+
+    Overhead from 60° up; else front within 45° of +X, back within 45° of −X, side between.
+    """
+    words = []
+    for azimuth, elevation in _degrees(cameras):
+        facing = math.cos(math.radians(azimuth))
+        if elevation >= HEIGHTS["high"] - 1e-4:
+            words.append("overhead")
+        elif abs(facing) >= math.sqrt(0.5) - 1e-6:
+            words.append("front" if facing > 0 else "back")
+        else:
+            words.append("side")
+    return words
+
+
+def exact_views(cameras: Cameras) -> list[str]:
+    """The nearest direction and the height of each camera, B of `EXACT_VIEWS`."""
+    words = []
+    for azimuth, elevation in _degrees(cameras):
+        steps = (round(azimuth / STEP_DEG) + 11) % 24 - 11
+        height = next(word for word, end in HEIGHTS.items() if elevation < end - 1e-4)
+        words.append(f"{_direction(steps)} {height}".strip())
+    return words
+
+
+def _degrees(cameras: Cameras) -> list[tuple[float, float]]:
+    return list(zip(cameras.azimuth_rad.rad2deg().tolist(), cameras.elevation_rad.rad2deg().tolist(), strict=True))

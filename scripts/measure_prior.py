@@ -1,0 +1,74 @@
+"""What its captions are worth to the built-in prior: `python scripts/measure_prior.py`. Denoising loss on fresh renders, by noise level.
+
+Each picture is denoised under the caption with its exact view, with its rough direction word, without a view, with the exact view of
+another picture, under another picture's caption, and under none.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from gs3d.core import rng
+from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
+from gs3d.priors import builtin, load
+from gs3d.world.captions import with_view
+from gs3d.world.pool import SHARD, Pool, write_shard
+
+SIGMAS = (0.05, 0.2, 0.6, 2.0, 5.0, 12.0)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Args:
+    prior: str = "builtin"
+    pictures: int = 192
+    """At most one shard."""
+    seed: int = 9
+    """Seed of the renders; priors are trained on others."""
+
+
+def captions(labels: list[dict]) -> dict[str, list[str]]:
+    other = labels[len(labels) // 2 :] + labels[: len(labels) // 2]
+    return {
+        "exact view": [with_view(row["caption"], row["exact_view"]) for row in labels],
+        "rough view": [with_view(row["caption"], row["view"]) for row in labels],
+        "no view": [row["caption"] for row in labels],
+        "wrong view": [with_view(row["caption"], wrong["exact_view"]) for row, wrong in zip(labels, other, strict=True)],
+        "wrong caption": [with_view(wrong["caption"], row["exact_view"]) for row, wrong in zip(labels, other, strict=True)],
+        "no caption": [""] * len(labels),
+    }
+
+
+def main(args: Args) -> None:
+    if not 2 <= args.pictures <= SHARD:
+        raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
+    prior = load(args.prior)
+    with tempfile.TemporaryDirectory() as folder:
+        write_shard(Path(folder), args.seed, 0)
+        pool = Pool.open(Path(folder))
+        rgba, labels = torch.from_numpy(pool.rgba(np.arange(args.pictures))), pool.labels[: args.pictures]
+    behind = random_backgrounds(torch.rand(args.pictures, RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
+    z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :])
+    noise = rng.normal(tuple(z0.shape), args.seed, "measure noise")
+    print(f"{'σ':<14}" + "".join(f"{sigma:>8g}" for sigma in SIGMAS))
+    for name, texts in captions(labels).items():
+        text = prior.embed(texts)
+        losses = [loss(prior, z0, sigma, noise, text) for sigma in SIGMAS]
+        print(f"{name:<14}" + "".join(f"{value:>8.3f}" for value in losses), flush=True)
+
+
+def loss(prior, z0, sigma: float, noise, text) -> float:
+    """EDM's weighted error, 1 for a network that has learnt nothing (fitting.prior.loss_of)."""
+    errors = []
+    for part in torch.arange(len(z0)).split(BATCH):
+        denoised = prior.denoise(z0[part] + sigma * noise[part], torch.full((len(part),), sigma), text[part])
+        errors.append((denoised - z0[part]).square().mean(dim=(1, 2, 3)))
+    return float(torch.cat(errors).mean()) * (sigma**2 + builtin.SIGMA_DATA**2) / (sigma * builtin.SIGMA_DATA) ** 2
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

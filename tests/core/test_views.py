@@ -1,0 +1,38 @@
+import math
+
+import torch
+
+from gs3d.core.cameras import orbit
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
+
+
+def cameras(azimuths_deg, elevations_deg):
+    azimuths, elevations = (torch.as_tensor(a).float() * math.pi / 180 for a in (azimuths_deg, elevations_deg))
+    n = len(azimuths)
+    return orbit(azimuths, elevations, torch.full((n,), 3.0), torch.full((n,), 0.7), 8, 8)
+
+
+def test_rough_words():
+    seen = cameras([0, 44, 46, 90, 136, 180, -136, -46, 0], [0, 0, 0, 0, 0, 0, 0, 0, 61])
+    assert view_words(seen) == ["front", "front", "side", "side", "back", "back", "back", "side", "overhead"]
+
+
+def test_exact_views():
+    seen = cameras([0, 7, 8, 90, 172, 173, 180, -173, -172, -90, -8], [15] * 11)
+    assert exact_views(seen) == [
+        *("front", "front", "15 degrees left", "90 degrees left", "165 degrees left", "back"),
+        *("back", "back", "165 degrees right", "90 degrees right", "15 degrees right"),
+    ]
+    heights = cameras([0] * 7, [-40, 9, 11, 29, 31, 59, 61])
+    assert exact_views(heights) == ["front low", "front low", "front", "front", "front high", "front high", "front overhead"]
+
+
+def test_left_is_the_side_of_plus_y():
+    assert exact_views(cameras([90], [0])) == ["90 degrees left low"] and cameras([90], [0]).centres[0, 1] > 0
+
+
+def test_every_camera_has_one_name_and_every_name_a_camera():
+    azimuth = torch.arange(-180, 180, 5).float()
+    names = {view for elevation in (0, 20, 45, 80) for view in exact_views(cameras(azimuth, torch.full_like(azimuth, elevation)))}
+    assert names == set(EXACT_VIEWS) and len(EXACT_VIEWS) == 96
+    assert not {v for v in VIEW_WORDS if v in ("side", "overhead")} & names
