@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py --minutes 3 --colours 2 --out outputs/quality
     python benchmarks/quality.py --steps 300 --kinds mushroom duck --methods cds --limit 2
+    python benchmarks/quality.py --steps 500 --offset 2 --methods cds --set losses.cds.cfg.start=12 --out outputs/cfg12
 
 Every run is a fresh process, so `--minutes` is wall clock with everything counted. Stop it at any time: the same command goes on with
 what is not done yet. Leaves quality.json, sheet.png and the runs in `--out`, and prints Markdown tables.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+import yaml
 from record import append, machine
 
 import gs3d
@@ -27,6 +29,8 @@ from gs3d.core.errors import UserError
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import Recogniser
 from gs3d.evaluation.report import Result, markdown, summary, to_json, write_result_sheet
+from gs3d.guidance import GUIDANCE
+from gs3d.training.config import config_tree, load_config, parse_config
 from gs3d.training.request import slug
 from gs3d.world.captions import caption
 from gs3d.world.colours import NAMED
@@ -45,10 +49,14 @@ class Args:
     """Kinds of object to make."""
     colours: int = 2
     """Colours a kind is made in, 1 to 8; which ones is fixed. With two, all eight come equally often over the twelve kinds."""
+    offset: int = 0
+    """Colours further on in the list: settings are tuned with 2, whose prompts are none of those that 0 reports with two colours."""
     seed: int = 0
     prior: str = "builtin"
-    config: str | None = None
+    config: str = "builtin"
     """A preset or a YAML file, as `gs3d generate --config` takes it."""
+    set: tuple[str, ...] = ()
+    """Settings to change in it, `place.of.key=value`."""
     out: Path = Path("outputs/quality")
     at_once: int = 1
     """Runs made side by side, each held to its own equal share of the processor's cores: the marks are those of a smaller machine."""
@@ -75,9 +83,9 @@ class Job:
         return f"runs/{slug(self.prompt)}-{self.method}"
 
 
-def colours_of(kind: str, count: int) -> list[str]:
+def colours_of(kind: str, count: int, offset: int = 0) -> list[str]:
     """`count` colour words for a kind, far apart in the list of eight, beginning one further for each kind."""
-    names, first = list(NAMED), list(KINDS).index(kind)
+    names, first = list(NAMED), list(KINDS).index(kind) + offset
     return [names[(first + j * len(names) // count) % len(names)] for j in range(count)]
 
 
@@ -87,7 +95,7 @@ def jobs_of(args: Args) -> list[Job]:
         raise UserError(f"--kinds {' '.join(unknown)}: not in the world; expected some of {', '.join(KINDS)}")
     if not 1 <= args.colours <= len(NAMED):
         raise UserError(f"--colours: expected 1 to {len(NAMED)}, got {args.colours}")
-    jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours) for m in args.methods]
+    jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours, args.offset) for m in args.methods]
     if not 1 <= args.at_once <= len(cores()):
         raise UserError(f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {args.at_once}")
     if args.at_once > 1 and not hasattr(os, "sched_setaffinity"):
@@ -109,7 +117,28 @@ def shares(count: int) -> list[set[int]]:
 def settings_of(args: Args) -> dict:
     """What every result of one folder has in common."""
     budget = {"steps": args.steps} if args.steps is not None else {"minutes": args.minutes}
-    return budget | {"seed": args.seed, "prior": args.prior, "config": args.config, "cores": len(shares(args.at_once)[0])}
+    common = {"seed": args.seed, "prior": args.prior, "config": args.config, "set": list(args.set), "offset": args.offset}
+    return budget | common | {"cores": len(shares(args.at_once)[0])}
+
+
+def write_configs(args: Args) -> dict[str, Path]:
+    """The settings of each method, as a file in `--out`."""
+    paths = {}
+    for method in args.methods:
+        tree = config_tree(load_config(args.config, method))
+        for other in GUIDANCE:
+            tree["losses"] |= config_tree(load_config(args.config, other))["losses"]
+        for change in args.set:
+            place, _, value = change.partition("=")
+            *parents, key = place.split(".")
+            branch = tree
+            for parent in parents:
+                branch = branch.setdefault(parent, {})
+            branch[key] = yaml.safe_load(value)
+        parse_config(tree, " ".join(args.set), method)  # a misspelt place should not wait for the first run
+        paths[method] = args.out / f"{method}.yaml"
+        paths[method].write_text(yaml.safe_dump(tree, sort_keys=False))
+    return paths
 
 
 def read(path: Path, settings: dict) -> dict[str, Result]:
@@ -128,14 +157,14 @@ def write(path: Path, settings: dict, done: dict[str, Result]) -> None:
     os.replace(temporary, path)
 
 
-def run(job: Job, args: Args, judge: Recogniser, share: set[int]) -> Result | None:
+def run(job: Job, args: Args, config: Path, judge: Recogniser, share: set[int]) -> Result | None:
     """Make one object on a share of the cores and grade it; None if the command failed. What it printed is in run.log of its folder."""
     folder = args.out / job.folder
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
     folder.mkdir(parents=True)
     budget = ["--steps", str(args.steps)] if args.steps is not None else ["--minutes", str(args.minutes)]
     command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *budget, "--guidance", job.method, "--prior", args.prior]
-    command += ["--seed", str(args.seed), "--out", str(folder)] + (["--config", args.config] if args.config else [])
+    command += ["--seed", str(args.seed), "--out", str(folder), "--config", str(config)]
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -156,6 +185,8 @@ def run(job: Job, args: Args, judge: Recogniser, share: set[int]) -> Result | No
 def main(args: Args) -> None:
     jobs, settings, here = jobs_of(args), settings_of(args), machine()
     path = args.out / "quality.json"
+    args.out.mkdir(parents=True, exist_ok=True)
+    configs = write_configs(args)
     done, judge = read(path, settings), Recogniser.load()
     todo = [(number, job) for number, job in enumerate(jobs, 1) if job.folder not in done]
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
@@ -166,7 +197,7 @@ def main(args: Args) -> None:
         share = free.get()
         try:
             print(f"{number}/{len(jobs)}  {job.prompt}, {job.method}", flush=True)
-            return job, run(job, args, judge, share)
+            return job, run(job, args, configs[job.method], judge, share)
         finally:
             free.put(share)
 

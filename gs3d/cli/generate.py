@@ -16,7 +16,7 @@ from gs3d.training.run import generate
 class Args:
     """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder."""
 
-    prompt: Annotated[str, tyro.conf.Positional]
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """What to make, e.g. "a red mushroom with white spots". Quote it."""
     minutes: float | None = None
     """Wall clock until the files are on disk. 3 when neither this nor --steps is given."""
@@ -34,7 +34,7 @@ class Args:
     resume: bool = False
     """Continue the run in that folder from its newest checkpoint."""
     config: str | None = None
-    """A preset (builtin, preview, splats-15min) or a YAML file. Chosen by prior and minutes when not given."""
+    """A preset (builtin, preview, splats-15min), a YAML file, or another run's run.yaml. Chosen by prior and minutes when not given."""
     device: Literal["cuda", "cpu"] | None = None
     """Where to run; CUDA where there is one when not given."""
 

@@ -19,7 +19,7 @@ SHEET_PX = 200_000_000
 class Args:
     """Draw a splat file: eight views as .png, or a turntable as .mp4."""
 
-    file: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The splats, e.g. outputs/…/splats.ply."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write; the suffix decides between .png and .mp4. The splat file's name with .png when not given."""

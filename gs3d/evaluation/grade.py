@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from gs3d.core.cameras import ring
-from gs3d.core.views import view_words
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.evaluation.recogniser import SIZE_PX, Judgement, Recogniser, resize
 from gs3d.raster import rasterize

@@ -89,6 +89,8 @@ class Captioned:
         view = torch.where(u[:, 6] > 1 - ROUGH_SHARE, self.rough[at], view)
         empty = u[:, 7] < dropout
         tokens = self.tokens(
-            prefix.masked_fill(empty, 0), self.caption[at].masked_fill(empty, len(self.captions) - 1), view.masked_fill(empty, len(self.views) - 1)
+            prefix.masked_fill(empty, 0),
+            self.caption[at].masked_fill(empty, len(self.captions) - 1),
+            view.masked_fill(empty, len(self.views) - 1),
         )
         return images, tokens, gen

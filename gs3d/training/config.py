@@ -53,7 +53,7 @@ def preset_names() -> list[str]:
 
 
 def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
-    """A `RunConfig` from a preset's name or a YAML file; keys not named there keep their defaults.
+    """A `RunConfig` from a preset's name, a YAML file or another run's run.yaml; keys not named there keep their defaults.
 
     `losses` maps a loss to its settings and `guidance` names the one to use; `loss` overrides that choice.
     """
@@ -65,6 +65,8 @@ def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # Not only its own: for a value like 2024-13-01 or `!!bool x` it lets through what the conversion raised.
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
+    if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml: its settings without what they were used for
+        tree = tree["config"]
     return parse_config({} if tree is None else tree, str(source), loss)
 
 

@@ -35,7 +35,11 @@ def write_shard(folder: Path, seed: int, index: int, size_px: int = 64) -> Path:
     pictures = render([objects[i].parts for i in owner], cameras)
     rgba = np.concatenate([pictures.rgb, pictures.alpha[..., None]], axis=-1)
     labels = [
-        {**{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")}, "view": rough, "exact_view": exact}
+        {
+            **{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")},
+            "view": rough,
+            "exact_view": exact,
+        }
         for i, rough, exact in zip(owner, view_words(cameras), exact_views(cameras), strict=True)
     ]
     _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))

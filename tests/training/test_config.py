@@ -2,6 +2,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
@@ -140,6 +141,12 @@ def test_a_value_out_of_range_names_the_place_what_was_expected_and_what_was_giv
 )
 def test_the_ends_of_the_ranges_are_legal(tree):
     parse_config(tree, "f")
+
+
+def test_settings_of_another_run_are_read_from_its_record(tmp_path):
+    config = load_config("builtin", "sds")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"prompt": "a red car", "seed": 3, "config": config_tree(config)}))
+    assert load_config(tmp_path / "run.yaml") == config
 
 
 def test_missing_file_lists_the_presets(tmp_path):
