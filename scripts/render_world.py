@@ -1,12 +1,13 @@
 """Render a pool of world samples: `python scripts/render_world.py --out runs/pool --images 65536`."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from gs3d.world.pool import SHARD, write_shard
+from gs3d.world.pool import CAMERAS, SHARD, write_shard
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,19 @@ class Args:
     """Pictures in all, rounded up to whole shards."""
     seed: int = 1
     """Seed of the pool. The recogniser is trained on another one than the prior."""
+    spread: float = 1.0
+    """Share of the range that the proportions of a kind are drawn from, about its middle."""
+    fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
+    fill: tuple[float, float] = CAMERAS.fill
+    """Share of the image height that the unit sphere takes."""
 
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
+    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
     start = time.monotonic()
     for index in range(count):
-        write_shard(args.out, args.seed, index)
+        write_shard(args.out, args.seed, index, cameras, args.spread)
         rate = (index + 1) * SHARD / (time.monotonic() - start)
         print(f"shard {index + 1}/{count}  {rate:.0f} images/s", flush=True)
 

@@ -10,8 +10,9 @@ from gs3d.core.cameras import Cameras
 
 VIEW_WORDS = ("front", "side", "back", "overhead")
 STEP_DEG = 15
-HEIGHTS = {"low": 10.0, "": 30.0, "high": 60.0, "overhead": math.inf}
-"""Word of the height → elevation in degrees that it ends at."""
+OVERHEAD_DEG = 60.0
+HEIGHTS = {"": 7.5, "15 up": 22.5, "30 up": 37.5, "45 up": OVERHEAD_DEG, "overhead": math.inf}
+"""Words for the height → elevation in degrees that they end at."""
 
 
 def _direction(steps: int) -> str:
@@ -22,7 +23,7 @@ def _direction(steps: int) -> str:
 
 
 EXACT_VIEWS = tuple(f"{_direction(steps)} {height}".strip() for height in HEIGHTS for steps in range(-11, 13))
-"""E.g. "45 degrees left", "front high": 24 directions at 4 heights."""
+"""E.g. "45 degrees left 15 up", "front overhead": 24 directions at 5 heights."""
 
 
 def view_words(cameras: Cameras) -> list[str]:
@@ -33,7 +34,7 @@ def view_words(cameras: Cameras) -> list[str]:
     words = []
     for azimuth, elevation in _degrees(cameras):
         facing = math.cos(math.radians(azimuth))
-        if elevation >= HEIGHTS["high"] - 1e-4:
+        if elevation >= OVERHEAD_DEG - 1e-4:
             words.append("overhead")
         elif abs(facing) >= math.sqrt(0.5) - 1e-6:
             words.append("front" if facing > 0 else "back")

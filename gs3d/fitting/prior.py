@@ -59,6 +59,8 @@ class FitConfig:
     """Steps between rows of log.jsonl."""
     seed: int = 0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    half: bool = torch.cuda.is_available()
+    """Multiply in bfloat16; on a CPU it pays where there is AVX-512 BF16 or AMX."""
     compile: bool = False
     """torch.compile the network: minutes at the start, then faster on a GPU."""
 
@@ -137,7 +139,7 @@ def fit(config: FitConfig) -> int:
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizer)
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
-    half = torch.autocast("cuda", torch.bfloat16, enabled=config.device != "cpu")
+    half = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run

@@ -21,15 +21,21 @@ SHARD = 2048
 VIEWS = 4  # pictures of one object: making it costs as much as drawing it once
 
 
-def write_shard(folder: Path, seed: int, index: int, size_px: int = 64) -> Path:
-    """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json."""
+CAMERAS = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (64,)))
+"""All the cameras that a run may use."""
+
+
+def write_shard(folder: Path, seed: int, index: int, config: CameraConfig = CAMERAS, spread: float = 1.0) -> Path:
+    """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
+
+    `spread` is that of `world.sample`.
+    """
     path = folder / f"shard_{index:05d}.npy"
     if path.exists() and path.with_suffix(".json").exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
-    objects = [sample(rng) for _ in range(SHARD // VIEWS)]
-    config = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (size_px,)))
+    objects = [sample(rng, spread=spread) for _ in range(SHARD // VIEWS)]
     cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index))
     owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(np.repeat(np.arange(len(objects)), VIEWS))
     pictures = render([objects[i].parts for i in owner], cameras)

@@ -26,8 +26,23 @@ class Sample:
         return captions.caption(self.kind, self.colour, self.pattern, self.pattern_colour)
 
 
-def sample(rng: np.random.Generator, kind: str | None = None, colour: str | None = None, plain: bool = False) -> Sample:
-    """A random object; `kind` and `colour` are drawn when not given, a pattern half the time where the kind has one."""
+class _Middle:
+    """A generator as `kinds` uses it, whose uniform numbers keep to the middle `spread` of their range."""
+
+    def __init__(self, rng: np.random.Generator, spread: float):
+        self.rng, self.spread, self.integers = rng, spread, rng.integers
+
+    def uniform(self, low: float, high: float) -> float:
+        return 0.5 * (low + high) + self.spread * (self.rng.uniform(low, high) - 0.5 * (low + high))
+
+
+def sample(
+    rng: np.random.Generator, kind: str | None = None, colour: str | None = None, plain: bool = False, spread: float = 1.0
+) -> Sample:
+    """A random object; `kind` and `colour` are drawn when not given, a pattern half the time where the kind has one.
+
+    `spread` in [0, 1] narrows all proportions towards the middle of their range.
+    """
     kind = kind or str(rng.choice(list(KINDS)))
     colour = colour or str(rng.choice(list(NAMED)))
     spec = KINDS[kind]
@@ -39,5 +54,5 @@ def sample(rng: np.random.Generator, kind: str | None = None, colour: str | None
         pattern_colour = "white" if colour != "white" and rng.random() < 0.5 else str(rng.choice(others))
     colours = {**FIXED, "main": near(colour, rng)}
     pattern_rgb = near(pattern_colour, rng) if pattern_colour else (0.0, 0.0, 0.0)
-    parts = table(fit_unit_sphere(spec.build(rng)), colours, pattern, pattern_rgb)
+    parts = table(fit_unit_sphere(spec.build(rng if spread == 1.0 else _Middle(rng, spread))), colours, pattern, pattern_rgb)
     return Sample(kind, colour, captions.PATTERN_WORDS[pattern], pattern_colour, parts)

@@ -35,14 +35,15 @@ def test_each_view_gets_its_direction(tiny_sd):
 def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
     views = ViewPrompts.of(tiny_builtin, PROMPT)
     assert views.warnings == () and views.prompt == PROMPT
-    condition = views.at(cameras([0, 44, 90, -100, 180]))
+    condition = views.at(cameras([0, 44, 90, -100, 180], 0))
     expected = ["front", "45 degrees left", "90 degrees left", "105 degrees right", "back"]
     assert condition.text.shape == condition.negative.shape == (5, builtin.MAX_TOKENS, 96)
     torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {view} view" for view in expected]))
     torch.testing.assert_close(condition.negative[3], tiny_builtin.embed([""])[0])
-    for elevation, height in ((75, "overhead"), (40, "high"), (-5, "low")):
+    for elevation, height in ((75, " overhead"), (40, " 45 up"), (10, " 15 up"), (-5, "")):
         text = views.at(cameras([0, 170], elevation)).text
-        torch.testing.assert_close(text, tiny_builtin.embed([f"{PROMPT}, {d} {height} view" for d in ("front", "165 degrees left")]))
+        expected = [f"{PROMPT}, {direction}{height} view" for direction in ("front", "165 degrees left")]
+        torch.testing.assert_close(text, tiny_builtin.embed(expected))
 
 
 def test_suffix_is_the_one_of_the_training_captions():

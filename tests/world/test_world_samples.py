@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from gs3d.core.cameras import ring
+from gs3d.core.schedules import Steps
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, view_words
 from gs3d.world import pool as pools
 from gs3d.world.colours import NAMED
@@ -73,6 +75,9 @@ def test_half_of_the_kinds_have_a_front_and_only_these_look_other_from_behind():
             assert changed > 0.005, kind.name
 
 
+SMALL = dataclasses.replace(pools.CAMERAS, resolution_px=Steps((0.0,), (32,)))
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     """The same tiny shard twice, and another one."""
@@ -80,7 +85,7 @@ def shards(tmp_path_factory):
     patch.setattr(pools, "SHARD", 32)
     folders = [tmp_path_factory.mktemp(name) for name in "abc"]
     for folder, seed, index in zip(folders, (1, 1, 2), (0, 0, 0), strict=True):
-        write_shard(folder, seed, index, size_px=32)
+        write_shard(folder, seed, index, SMALL)
     yield folders
     patch.undo()
 
@@ -91,10 +96,21 @@ def test_a_shard_is_a_function_of_seed_and_index(shards):
     assert (shards[0] / "shard_00000.json").read_text() == (shards[1] / "shard_00000.json").read_text()
 
 
+def test_proportions_can_be_narrowed():
+    def variety(kind, spread):
+        made = [sample(np.random.default_rng(seed), kind, "red", True, spread).parts for seed in range(12)]
+        outlines = np.concatenate([render([parts], ring(1, 48)).alpha for parts in made])
+        return outlines.std(0).mean()
+
+    for kind in ("mug", "chair"):
+        wide, narrow, one = (variety(kind, spread) for spread in (1.0, 0.3, 0.0))
+        assert one == 0 < narrow < 0.6 * wide
+
+
 def test_a_shard_that_is_there_is_left_alone(shards):
     path = shards[0] / "shard_00000.npy"
     before = path.stat().st_mtime_ns
-    assert write_shard(shards[0], 1, 0, size_px=32) == path and path.stat().st_mtime_ns == before
+    assert write_shard(shards[0], 1, 0, SMALL) == path and path.stat().st_mtime_ns == before
 
 
 def test_a_pool_reads_pictures_and_labels_back(shards):
