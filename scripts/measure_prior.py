@@ -4,6 +4,7 @@ Each picture is denoised under the caption with its exact view, with its rough d
 another picture, under another picture's caption, and under none.
 """
 
+import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.priors import builtin, load
 from gs3d.world.captions import with_view
-from gs3d.world.pool import SHARD, Pool, write_shard
+from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
 
 SIGMAS = (0.05, 0.2, 0.6, 2.0, 5.0, 12.0)
 BATCH = 32
@@ -29,6 +30,10 @@ class Args:
     """At most one shard."""
     seed: int = 9
     """Seed of the renders; priors are trained on others."""
+    spread: float = 1.0
+    fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
+    fill: tuple[float, float] = CAMERAS.fill
+    """These three as the prior's own pool was made (scripts/render_world.py)."""
 
 
 def captions(labels: list[dict]) -> dict[str, list[str]]:
@@ -48,7 +53,8 @@ def main(args: Args) -> None:
         raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
     prior = load(args.prior)
     with tempfile.TemporaryDirectory() as folder:
-        write_shard(Path(folder), args.seed, 0)
+        cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
+        write_shard(Path(folder), args.seed, 0, cameras, args.spread)
         pool = Pool.open(Path(folder))
         rgba, labels = torch.from_numpy(pool.rgba(np.arange(args.pictures))), pool.labels[: args.pictures]
     behind = random_backgrounds(torch.rand(args.pictures, RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
