@@ -21,4 +21,5 @@ def run(argv: list[str]) -> int:
         print(f'For example: "{caption("mushroom", "red", "spots", "white")}"\n')
         for name in ("kinds", "colours", "patterns", "prefixes"):
             print(f"{name:<9}", ", ".join(words[name]))
+        print('\nThe view ("45 degrees left 15 up view") is added for each camera.')
     return 0
