@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py --minutes 3 --colours 2 --out outputs/quality
     python benchmarks/quality.py --steps 300 --kinds mushroom duck --methods cds --limit 2
-    python benchmarks/quality.py --steps 500 --offset 2 --methods cds --set losses.cds.cfg.start=12 --out outputs/cfg12
+    python benchmarks/quality.py --steps 500 --offset 2 --methods cds --config builtin --set losses.cds.cfg.start=12 --out outputs/cfg12
 
 Every run is a fresh process, so `--minutes` is wall clock with everything counted. Stop it at any time: the same command goes on with
 what is not done yet. Leaves quality.json, sheet.png and the runs in `--out`, and prints Markdown tables.
@@ -53,10 +53,10 @@ class Args:
     """Colours further on in the list: settings are tuned with 2, whose prompts are none of those that 0 reports with two colours."""
     seed: int = 0
     prior: str = "builtin"
-    config: str = "builtin"
+    config: str | None = None
     """A preset or a YAML file, as `gs3d generate --config` takes it."""
     set: tuple[str, ...] = ()
-    """Settings to change in it, `place.of.key=value`."""
+    """Settings to change in it, each PLACE=VALUE."""
     out: Path = Path("outputs/quality")
     at_once: int = 1
     """Runs made side by side, each held to its own equal share of the processor's cores: the marks are those of a smaller machine."""
@@ -121,24 +121,27 @@ def settings_of(args: Args) -> dict:
     return budget | common | {"cores": len(shares(args.at_once)[0])}
 
 
-def write_configs(args: Args) -> dict[str, Path]:
-    """The settings of each method, as a file in `--out`."""
-    paths = {}
-    for method in args.methods:
-        tree = config_tree(load_config(args.config, method))
-        for other in GUIDANCE:
-            tree["losses"] |= config_tree(load_config(args.config, other))["losses"]
-        for change in args.set:
-            place, _, value = change.partition("=")
-            *parents, key = place.split(".")
-            branch = tree
-            for parent in parents:
-                branch = branch.setdefault(parent, {})
+def changed(config: str | None, changes: tuple[str, ...]) -> dict:
+    """The settings of a preset or a file with `changes` made: those of every loss, so that one file serves all methods."""
+    if config is None:
+        raise UserError("--set: changes the settings that --config names; name a preset or a file")
+    tree = config_tree(load_config(config))
+    for loss in GUIDANCE:
+        tree["losses"] |= config_tree(load_config(config, loss))["losses"]
+    for change in changes:
+        place, equals, value = change.partition("=")
+        *parents, key = place.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.get(parent) if isinstance(branch, dict) else None
+        if not equals or not isinstance(branch, dict) or key not in branch:
+            raise UserError(f"--set {change}: expected PLACE=VALUE with a place of the settings, such as losses.cds.cfg.start=12")
+        try:
             branch[key] = yaml.safe_load(value)
-        parse_config(tree, " ".join(args.set), method)  # a misspelt place should not wait for the first run
-        paths[method] = args.out / f"{method}.yaml"
-        paths[method].write_text(yaml.safe_dump(tree, sort_keys=False))
-    return paths
+        except yaml.YAMLError:
+            raise UserError(f"--set {change}: the value is not YAML") from None
+    parse_config(tree, "--set " + " ".join(changes))
+    return tree
 
 
 def read(path: Path, settings: dict) -> dict[str, Result]:
@@ -157,14 +160,14 @@ def write(path: Path, settings: dict, done: dict[str, Result]) -> None:
     os.replace(temporary, path)
 
 
-def run(job: Job, args: Args, config: Path, judge: Recogniser, share: set[int]) -> Result | None:
+def run(job: Job, args: Args, config: str | None, judge: Recogniser, share: set[int]) -> Result | None:
     """Make one object on a share of the cores and grade it; None if the command failed. What it printed is in run.log of its folder."""
     folder = args.out / job.folder
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
     folder.mkdir(parents=True)
     budget = ["--steps", str(args.steps)] if args.steps is not None else ["--minutes", str(args.minutes)]
     command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *budget, "--guidance", job.method, "--prior", args.prior]
-    command += ["--seed", str(args.seed), "--out", str(folder), "--config", str(config)]
+    command += ["--seed", str(args.seed), "--out", str(folder)] + (["--config", config] if config else [])
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -185,9 +188,11 @@ def run(job: Job, args: Args, config: Path, judge: Recogniser, share: set[int]) 
 def main(args: Args) -> None:
     jobs, settings, here = jobs_of(args), settings_of(args), machine()
     path = args.out / "quality.json"
-    args.out.mkdir(parents=True, exist_ok=True)
-    configs = write_configs(args)
-    done, judge = read(path, settings), Recogniser.load()
+    done, judge, config = read(path, settings), Recogniser.load(), args.config
+    if args.set:
+        tree, config = changed(args.config, args.set), str(args.out / "config.yaml")
+        args.out.mkdir(parents=True, exist_ok=True)
+        Path(config).write_text(yaml.safe_dump(tree, sort_keys=False))
     todo = [(number, job) for number, job in enumerate(jobs, 1) if job.folder not in done]
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for share in shares(args.at_once):
@@ -197,7 +202,7 @@ def main(args: Args) -> None:
         share = free.get()
         try:
             print(f"{number}/{len(jobs)}  {job.prompt}, {job.method}", flush=True)
-            return job, run(job, args, configs[job.method], judge, share)
+            return job, run(job, args, config, judge, share)
         finally:
             free.put(share)
 

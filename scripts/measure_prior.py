@@ -1,7 +1,7 @@
 """What its captions are worth to the built-in prior: `python scripts/measure_prior.py`. Denoising loss on fresh renders, by noise level.
 
-Each picture is denoised under the caption with its exact view, with its rough direction word, without a view, with the exact view of
-another picture, under another picture's caption, and under none.
+Each picture is denoised under the caption with its exact view, with its rough direction word, without a view, with an exact view a
+quarter of the circle away, under another picture's caption, and under none.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import tyro
 
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
+from gs3d.core.views import DIRECTIONS, EXACT_VIEWS
 from gs3d.priors import builtin, load
 from gs3d.world.captions import with_view
 from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
@@ -31,32 +32,40 @@ class Args:
     seed: int = 9
     """Seed of the renders; priors are trained on others."""
     spread: float = 1.0
+    """This and the next two as scripts/render_world.py takes them."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
     fill: tuple[float, float] = CAMERAS.fill
-    """These three as the prior's own pool was made (scripts/render_world.py)."""
 
 
 def captions(labels: list[dict]) -> dict[str, list[str]]:
-    other = labels[len(labels) // 2 :] + labels[: len(labels) // 2]
+    other = labels[1:] + labels[:1]
     return {
         "exact view": [with_view(row["caption"], row["exact_view"]) for row in labels],
         "rough view": [with_view(row["caption"], row["view"]) for row in labels],
         "no view": [row["caption"] for row in labels],
-        "wrong view": [with_view(row["caption"], wrong["exact_view"]) for row, wrong in zip(labels, other, strict=True)],
+        "wrong view": [with_view(row["caption"], quarter_turn(row["exact_view"])) for row in labels],
         "wrong caption": [with_view(wrong["caption"], row["exact_view"]) for row, wrong in zip(labels, other, strict=True)],
         "no caption": [""] * len(labels),
     }
 
 
+def quarter_turn(view: str) -> str:
+    """The exact view at the same height, 90° further."""
+    height, direction = divmod(EXACT_VIEWS.index(view), DIRECTIONS)
+    return EXACT_VIEWS[height * DIRECTIONS + (direction + DIRECTIONS // 4) % DIRECTIONS]
+
+
 def main(args: Args) -> None:
     if not 2 <= args.pictures <= SHARD:
         raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
-    prior = load(args.prior)
+    prior = load(args.prior, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
         write_shard(Path(folder), args.seed, 0, cameras, args.spread)
         pool = Pool.open(Path(folder))
-        rgba, labels = torch.from_numpy(pool.rgba(np.arange(args.pictures))), pool.labels[: args.pictures]
+        # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
+        chosen = np.random.default_rng(args.seed).permutation(len(pool))[: args.pictures]
+        rgba, labels = torch.from_numpy(pool.rgba(chosen)), [pool.labels[i] for i in chosen]
     behind = random_backgrounds(torch.rand(args.pictures, RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
     z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :])
     noise = rng.normal(tuple(z0.shape), args.seed, "measure noise")

@@ -1,6 +1,7 @@
 """Render a pool of world samples: `python scripts/render_world.py --out runs/pool --images 65536`."""
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ class Args:
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
     cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
+    settings = {"seed": args.seed, "spread": args.spread, "fovy_deg": list(args.fovy_deg), "fill": list(args.fill)}
+    record = args.out / "settings.json"
+    if record.exists() and json.loads(record.read_text()) != settings:
+        raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")
+    args.out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings) + "\n")
     start = time.monotonic()
     for index in range(count):
         write_shard(args.out, args.seed, index, cameras, args.spread)

@@ -10,20 +10,21 @@ from gs3d.core.cameras import Cameras
 
 VIEW_WORDS = ("front", "side", "back", "overhead")
 STEP_DEG = 15
+DIRECTIONS = 360 // STEP_DEG
 OVERHEAD_DEG = 60.0
-HEIGHTS = {"": 7.5, "15 up": 22.5, "30 up": 37.5, "45 up": OVERHEAD_DEG, "overhead": math.inf}
+HEIGHTS = {"level": 7.5, "15 up": 22.5, "30 up": 37.5, "45 up": OVERHEAD_DEG, "overhead": math.inf}
 """Words for the height → elevation in degrees that they end at."""
 
 
 def _direction(steps: int) -> str:
     """Azimuth of −11 … 12 steps in words; left is the object's own, towards +Y."""
-    if steps % 12 == 0:
+    if steps % (DIRECTIONS // 2) == 0:
         return "back" if steps else "front"
     return f"{abs(steps) * STEP_DEG} degrees {'left' if steps > 0 else 'right'}"
 
 
-EXACT_VIEWS = tuple(f"{_direction(steps)} {height}".strip() for height in HEIGHTS for steps in range(-11, 13))
-"""E.g. "45 degrees left 15 up", "front overhead": 24 directions at 5 heights."""
+EXACT_VIEWS = tuple(f"{_direction(steps)} {height}" for height in HEIGHTS for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1))
+"""E.g. "45 degrees left 15 up", "front level": 24 directions at 5 heights. None is a rough word, which stands for many of them."""
 
 
 def view_words(cameras: Cameras) -> list[str]:
@@ -47,9 +48,9 @@ def exact_views(cameras: Cameras) -> list[str]:
     """The nearest direction and the height of each camera, B of `EXACT_VIEWS`."""
     words = []
     for azimuth, elevation in _degrees(cameras):
-        steps = (round(azimuth / STEP_DEG) + 11) % 24 - 11
+        steps = (round(azimuth / STEP_DEG) + DIRECTIONS // 2 - 1) % DIRECTIONS - DIRECTIONS // 2 + 1
         height = next(word for word, end in HEIGHTS.items() if elevation < end - 1e-4)
-        words.append(f"{_direction(steps)} {height}".strip())
+        words.append(f"{_direction(steps)} {height}")
     return words
 
 

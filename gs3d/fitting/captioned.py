@@ -12,7 +12,7 @@ from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import PREFIXES, with_view
 from gs3d.world.pool import Pool
 
-PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.2, 0.65
+PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.1, 0.8
 """Captions that begin with a prefix; that end in a direction word; that end in the exact view."""
 
 
@@ -45,22 +45,35 @@ class Captioned:
         def tokens(pieces: list[str]) -> Tensor:
             return tokenizer(pieces, add_special_tokens=False, padding="longest", return_tensors="pt").input_ids.to(device)
 
+        if pool.labels and "exact_view" not in pool.labels[0]:
+            raise ValueError("the pool's labels lack exact views; render it anew (scripts/render_world.py)")
         texts = sorted({row["caption"] for row in pool.labels})
         views = [*VIEW_WORDS, *EXACT_VIEWS]
         text_row, view_row = ({t: i for i, t in enumerate(names)} for names in (texts, views))
-        pieces = [tokens(["", *PREFIXES]), tokens([*texts, ""]), tokens([*(with_view("", v) for v in views), ""])]
-        longest = 2 + sum(p.shape[1] for p in pieces)
+        prefixes, captions = tokens(["", *PREFIXES]), tokens([*texts, ""])
+        endings = tokens([*(with_view("", v) for v in views), ""])
+        longest = 2 + sum(piece.shape[1] for piece in (prefixes, captions, endings))
         if longest > tokenizer.model_max_length:
             raise ValueError(f"captions of {longest} tokens, and the encoder reads {tokenizer.model_max_length}")
         images = None
         if device != "cpu":
             images = torch.cat([torch.from_numpy(np.ascontiguousarray(shard)).to(device) for shard in pool.images])
-        columns = (
-            torch.tensor([rows[label[name]] for label in pool.labels], device=device)
-            for rows, name in ((text_row, "caption"), (view_row, "view"), (view_row, "exact_view"))
+
+        def column(rows: dict[str, int], name: str) -> Tensor:
+            return torch.tensor([rows[label[name]] for label in pool.labels], device=device)
+
+        return Captioned(
+            pool,
+            images,
+            caption=column(text_row, "caption"),
+            rough=column(view_row, "view"),
+            exact=column(view_row, "exact_view"),
+            prefixes=prefixes,
+            captions=captions,
+            views=endings,
+            ends=(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id),
+            length=tokenizer.model_max_length,
         )
-        ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-        return Captioned(pool, images, *columns, *pieces, ends, tokenizer.model_max_length)
 
     def __len__(self) -> int:
         return len(self.pool)

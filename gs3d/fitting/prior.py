@@ -59,10 +59,10 @@ class FitConfig:
     """Steps between rows of log.jsonl."""
     seed: int = 0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    half: bool = torch.cuda.is_available()
-    """Multiply in bfloat16; on a CPU it pays where there is AVX-512 BF16 or AMX."""
+    half: bool | None = None
+    """Multiply in bfloat16; None does on a GPU. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
     compile: bool = False
-    """torch.compile the network: minutes at the start, then faster on a GPU."""
+    """torch.compile the network: a minute or more at the start, then faster."""
 
 
 class Denoiser(nn.Module):
@@ -95,7 +95,7 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     A word that both know keeps its embedding, whatever its number; positions beyond the old length begin as the old last one, where
     a caption is as good as always padding.
     """
-    old = load_prior(folder, str(next(model.parameters()).device))
+    old = load_prior(folder, "cpu")  # float32; on a GPU it would come in half precision
     model.backbone.load_state_dict(old.network.backbone.state_dict())
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
@@ -133,13 +133,14 @@ def fit(config: FitConfig) -> int:
     tokenizer = builtin.new_tokenizer(vocabulary_words())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer)).to(config.device)
-    if config.start is not None:
+    if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizer)
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
-    half = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
+    half = config.half if config.half is not None else config.device != "cpu"
+    precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
@@ -150,7 +151,7 @@ def fit(config: FitConfig) -> int:
         indices = resume.batch_indices(len(data), config.batch, config.seed, seen)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, seen)
-        with half:
+        with precision:
             loss = loss_of(forward, *draw(config, data, indices, config.seed, seen))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -182,11 +183,13 @@ def _averaged(average: dict[str, Tensor], tokenizer) -> Denoiser:
 
 @torch.no_grad()
 def _fixed_loss(config: FitConfig, average: dict[str, Tensor], data: Captioned, tokenizer, count: int = 128) -> float:
-    """Loss of the averaged weights on the first pictures of the pool with the same noise every time, and the model written to disk."""
+    """Loss of the averaged weights on the same pictures of the pool with the same noise every time, and the model written to disk."""
     model = _averaged(average, tokenizer)
     builtin.save(config.out / "model", model.backbone, model.text_encoder, tokenizer)
     model.to(config.device)
-    return float(loss_of(model, *draw(config, data, np.arange(min(count, len(data))), -1, 0)))
+    # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
+    fixed = np.random.default_rng(0).permutation(len(data))[:count]
+    return float(loss_of(model, *draw(config, data, fixed, -1, 0)))
 
 
 def _mean(losses: list[Tensor]) -> float:

@@ -25,11 +25,16 @@ def save(folder: Path, seen: int, networks: dict[str, nn.Module | dict[str, Tens
     os.replace(temporary, folder / NAME)
 
 
+def begun(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return (folder / NAME).exists()
+
+
 def resume(folder: Path, networks: dict[str, nn.Module | dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> int:
     """Fill networks and optimiser from the checkpoint when there is one; the number of pictures seen, 0 without one."""
-    path = folder / NAME
-    if not path.exists():
+    if not begun(folder):
         return 0
+    path = folder / NAME
     tensors = load_file(path)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}

@@ -12,7 +12,7 @@ class Condition:
     """What B views are asked to show."""
 
     text: Tensor
-    """[B, L, E] embeddings of the prompt with each view's direction word."""
+    """[B, L, E] embeddings of the prompt with the words for each view."""
     negative: Tensor
     """[B, L, E] embeddings of the negative prompt, or of the empty one."""
 

@@ -84,7 +84,7 @@ class ViewPrompts:
 
     def at(self, cameras: Cameras) -> Condition:
         """What each of B cameras is asked to show."""
-        named = exact_views if self.views is EXACT_VIEWS else view_words
+        named = exact_views if self.views == EXACT_VIEWS else view_words
         index = torch.tensor([self.views.index(view) for view in named(cameras)], device=self.directions.device)
         return Condition(self.directions[index], self.negative.expand(len(cameras), -1, -1))
 

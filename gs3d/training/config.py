@@ -67,6 +67,10 @@ def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
     if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml: its settings without what they were used for
         tree = tree["config"]
+        if isinstance(tree, dict) and loss not in (None, tree.get("guidance")):
+            raise UserError(
+                f"config {source}: a run with {tree.get('guidance')!r}, which says nothing of {loss!r}; give a run of that or a preset"
+            )
     return parse_config({} if tree is None else tree, str(source), loss)
 
 

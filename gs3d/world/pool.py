@@ -1,6 +1,6 @@
 """A pool of rendered samples on disk, in shards, for training priors and recognisers.
 
-Shard k is a function of (seed, k) alone. Pictures keep their alpha, so that every epoch can put them on other backgrounds.
+Shard k is a function of the pool's settings and k alone. Pictures keep their alpha, so that every epoch can put them on other backgrounds.
 """
 
 import json
@@ -22,7 +22,7 @@ VIEWS = 4  # pictures of one object: making it costs as much as drawing it once
 
 
 CAMERAS = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (64,)))
-"""All the cameras that a run may use."""
+"""Wide enough for the cameras of any run on the built-in prior."""
 
 
 def write_shard(folder: Path, seed: int, index: int, config: CameraConfig = CAMERAS, spread: float = 1.0) -> Path:

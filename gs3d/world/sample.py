@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gs3d.core.checks import within
 from gs3d.world import captions
 from gs3d.world.colours import FIXED, NAMED, near
 from gs3d.world.kinds import KINDS
@@ -41,8 +42,9 @@ def sample(
 ) -> Sample:
     """A random object; `kind` and `colour` are drawn when not given, a pattern half the time where the kind has one.
 
-    `spread` in [0, 1] narrows all proportions towards the middle of their range.
+    `spread` in [0, 1] narrows the proportions to the middle of their ranges; how many parts there are stays as random.
     """
+    within("spread", spread, "[0, 1]")
     kind = kind or str(rng.choice(list(KINDS)))
     colour = colour or str(rng.choice(list(NAMED)))
     spec = KINDS[kind]

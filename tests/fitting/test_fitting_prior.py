@@ -73,6 +73,13 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
 
 
+def test_a_pool_without_exact_views_is_named(pool_folder, tmp_path):
+    pool = Pool.open(pool_folder)
+    old = Pool(pool.images, [{k: v for k, v in row.items() if k != "exact_view"} for row in pool.labels])
+    with pytest.raises(ValueError, match="render it anew"):
+        Captioned.open(old, builtin.new_tokenizer(vocabulary_words()), "cpu")
+
+
 def test_a_trained_model_is_begun_from(config, tmp_path):
     words = [w for w in vocabulary_words() if w not in ("degrees", "left")]  # as if it had been trained before these came
     with pytest.MonkeyPatch.context() as patch:

@@ -36,13 +36,13 @@ def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
     views = ViewPrompts.of(tiny_builtin, PROMPT)
     assert views.warnings == () and views.prompt == PROMPT
     condition = views.at(cameras([0, 44, 90, -100, 180], 0))
-    expected = ["front", "45 degrees left", "90 degrees left", "105 degrees right", "back"]
+    expected = [f"{d} level" for d in ("front", "45 degrees left", "90 degrees left", "105 degrees right", "back")]
     assert condition.text.shape == condition.negative.shape == (5, builtin.MAX_TOKENS, 96)
     torch.testing.assert_close(condition.text, tiny_builtin.embed([f"{PROMPT}, {view} view" for view in expected]))
     torch.testing.assert_close(condition.negative[3], tiny_builtin.embed([""])[0])
-    for elevation, height in ((75, " overhead"), (40, " 45 up"), (10, " 15 up"), (-5, "")):
+    for elevation, height in ((75, "overhead"), (40, "45 up"), (10, "15 up")):
         text = views.at(cameras([0, 170], elevation)).text
-        expected = [f"{PROMPT}, {direction}{height} view" for direction in ("front", "165 degrees left")]
+        expected = [f"{PROMPT}, {direction} {height} view" for direction in ("front", "165 degrees left")]
         torch.testing.assert_close(text, tiny_builtin.embed(expected))
 
 
@@ -109,7 +109,7 @@ def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
     kept = len(views.prompt.split())
     assert 1 <= kept < 31
     assert views.warnings == (f'prompt: too long for the prior {prior.name}; it will not see "{" ".join(words[kept:])}"',)
-    front, back = (views.directions[views.views.index(view)] for view in ("front", "back"))
+    front, back = (views.directions[[v.split()[0] for v in views.views].index(word)] for word in ("front", "back"))
     assert not torch.allclose(front, back)
     longest = max(views.views, key=lambda view: len(prior.text.tokenizer(view).input_ids))
     longer = f"{views.prompt} red, {longest} view"

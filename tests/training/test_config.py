@@ -2,12 +2,13 @@ import errno
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
 from gs3d.guidance import GUIDANCE, Cds, Sds
 from gs3d.training.config import RunConfig, config_tree, load_config, parse_config, preset_names
+from gs3d.training.record import RunRecord
+from gs3d.training.request import Request
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -145,8 +146,10 @@ def test_the_ends_of_the_ranges_are_legal(tree):
 
 def test_settings_of_another_run_are_read_from_its_record(tmp_path):
     config = load_config("builtin", "sds")
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"prompt": "a red car", "seed": 3, "config": config_tree(config)}))
-    assert load_config(tmp_path / "run.yaml") == config
+    RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
+    assert load_config(tmp_path / "run.yaml") == load_config(tmp_path / "run.yaml", "sds") == config
+    with pytest.raises(UserError, match="a run with 'sds', which says nothing of 'cds'"):
+        load_config(tmp_path / "run.yaml", "cds")
 
 
 def test_missing_file_lists_the_presets(tmp_path):

@@ -122,6 +122,11 @@ def test_a_pool_reads_pictures_and_labels_back(shards):
     assert (rgba[..., 3].mean((1, 2)) > 0.02).all()  # the object is in the picture
     for row in json.loads((shards[0] / "shard_00000.json").read_text()):
         assert row["kind"] in KINDS and row["colour"] in NAMED and row["view"] in VIEW_WORDS and row["exact_view"] in EXACT_VIEWS
+        if row["view"] in ("front", "back") and not row["exact_view"].endswith("overhead"):
+            direction = row["exact_view"].split()
+            # Within 45° of the axis, give or take the half step that names are rounded by.
+            off = int(direction[0]) if direction[0].isdigit() else {"front": 0, "back": 180}[direction[0]]
+            assert off <= 45 if row["view"] == "front" else off >= 135
         assert row["caption"].split()[1] == row["colour"]
 
 
