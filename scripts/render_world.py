@@ -22,6 +22,7 @@ class Args:
     spread: float = 1.0
     """Share of the range that the proportions of a kind are drawn from, about its middle."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
+    """Vertical field of view."""
     fill: tuple[float, float] = CAMERAS.fill
     """Share of the image height that the unit sphere takes."""
 
