@@ -14,6 +14,7 @@ import torch
 import tyro
 from record import append, machine
 
+from gs3d.core.cameras import ring
 from gs3d.core.memory import keep_freed_blocks
 from gs3d.priors import ViewPrompts, load
 from gs3d.training.config import load_config
@@ -44,7 +45,7 @@ def main(args: Args) -> None:
     keep_freed_blocks()  # as a run does
     prior, config = load(args.prior, "cpu"), load_config(args.config)
     prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
-    z, text = torch.randn(8, *prior.latent_shape), prompts.directions.repeat(2, 1, 1)
+    z, text = torch.randn(8, *prior.latent_shape), prompts.at(ring(8, 64)).text
     row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
     still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
     for count in (config.gaussians.count, config.densify.max_count):

@@ -15,3 +15,10 @@ def test_help(path):
     run = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert "usage" in run.stdout.lower()
+
+
+def test_the_iteration_benchmark_runs():
+    command = [sys.executable, ROOT / "benchmarks" / "iteration.py", "--runs", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "prior, 8 images" in run.stdout and run.stdout.count("iteration,") == 2
