@@ -30,11 +30,15 @@ from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import Recogniser
 from gs3d.evaluation.report import Result, markdown, summary, to_json, write_result_sheet
 from gs3d.guidance import GUIDANCE
+from gs3d.priors.builtin import known_words
 from gs3d.training.config import config_tree, load_config, parse_config
 from gs3d.training.request import slug
-from gs3d.world.captions import caption
-from gs3d.world.colours import NAMED
-from gs3d.world.kinds import KINDS
+from gs3d.world.captions import Thing, words
+
+
+def known(question: str) -> tuple[str, ...]:
+    """The kinds or colours that both the built-in prior and the recogniser know."""
+    return tuple(word for word in Recogniser.load().answers[question] if set(words(word)) <= known_words())
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,10 @@ class Args:
     """Iterations of each run, instead of minutes."""
     methods: tuple[str, ...] = ("cds", "sds")
     """Losses to compare, as `gs3d generate --guidance` takes them."""
-    kinds: tuple[str, ...] = tuple(KINDS)
-    """Kinds of object to make."""
+    kinds: tuple[str, ...] = known("kind")
+    """Kinds of object to make: by default all that the built-in prior and the recogniser know."""
     colours: int = 2
-    """Colours a kind is made in, 1 to 8; which ones is fixed. With two, all eight come equally often over the twelve kinds."""
+    """Colours a kind is made in; which ones is fixed. With two, all come equally often over the kinds."""
     offset: int = 0
     """Colours further on in the list: settings are tuned with 2, whose prompts are none of those that 0 reports with two colours."""
     seed: int = 0
@@ -76,7 +80,7 @@ class Job:
 
     @property
     def prompt(self) -> str:
-        return caption(self.kind, self.colour)
+        return Thing(self.kind, self.colour).phrase()
 
     @property
     def folder(self) -> str:
@@ -84,17 +88,17 @@ class Job:
 
 
 def colours_of(kind: str, count: int, offset: int = 0) -> list[str]:
-    """`count` colour words for a kind, far apart in the list of eight, beginning one further for each kind."""
-    names, first = list(NAMED), list(KINDS).index(kind) + offset
+    """`count` colour words for a kind, far apart in the list, beginning one further for each kind."""
+    names, first = known("colour"), known("kind").index(kind) + offset
     return [names[(first + j * len(names) // count) % len(names)] for j in range(count)]
 
 
 def jobs_of(args: Args) -> list[Job]:
-    unknown = [k for k in args.kinds if k not in KINDS]
+    unknown = [k for k in args.kinds if k not in known("kind")]
     if unknown:
-        raise UserError(f"--kinds {' '.join(unknown)}: not in the world; expected some of {', '.join(KINDS)}")
-    if not 1 <= args.colours <= len(NAMED):
-        raise UserError(f"--colours: expected 1 to {len(NAMED)}, got {args.colours}")
+        raise UserError(f"--kinds {' '.join(unknown)}: cannot be made and graded; expected some of {', '.join(known('kind'))}")
+    if not 1 <= args.colours <= len(known("colour")):
+        raise UserError(f"--colours: expected 1 to {len(known('colour'))}, got {args.colours}")
     jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours, args.offset) for m in args.methods]
     if not 1 <= args.at_once <= len(cores()):
         raise UserError(f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {args.at_once}")

@@ -16,9 +16,11 @@ import tyro
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.views import DIRECTIONS, EXACT_VIEWS
-from gs3d.priors import builtin, load
+from gs3d.fitting.prior import DATA_STD
+from gs3d.priors import load
 from gs3d.world.captions import with_view
 from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
+from gs3d.world.splits import Split
 
 SIGMAS = (0.05, 0.2, 0.6, 2.0, 5.0, 12.0)
 BATCH = 32
@@ -35,6 +37,8 @@ class Args:
     """This and the next two as scripts/render_world.py takes them."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
     fill: tuple[float, float] = CAMERAS.fill
+    split: Split | None = None
+    """Only combinations that the prior has seen in training, or only such that it has not."""
 
 
 def captions(labels: list[dict]) -> dict[str, list[str]]:
@@ -61,7 +65,7 @@ def main(args: Args) -> None:
     prior = load(args.prior, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
-        write_shard(Path(folder), args.seed, 0, cameras, args.spread)
+        write_shard(Path(folder), args.seed, 0, cameras, args.spread, args.split)
         pool = Pool.open(Path(folder))
         # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
         chosen = np.random.default_rng(args.seed).permutation(len(pool))[: args.pictures]
@@ -77,12 +81,12 @@ def main(args: Args) -> None:
 
 
 def loss(prior, z0, sigma: float, noise, text) -> float:
-    """EDM's weighted error, 1 for a network that has learnt nothing (fitting.prior.loss_of)."""
+    """EDM's weighted error (Karras et al. 2022, Eq. 2, with the spread of the data as σ_data): 1 for a network that has learnt nothing."""
     errors = []
     for part in torch.arange(len(z0)).split(BATCH):
         denoised = prior.denoise(z0[part] + sigma * noise[part], torch.full((len(part),), sigma), text[part])
         errors.append((denoised - z0[part]).square().mean(dim=(1, 2, 3)))
-    return float(torch.cat(errors).mean()) * (sigma**2 + builtin.SIGMA_DATA**2) / (sigma * builtin.SIGMA_DATA) ** 2
+    return float(torch.cat(errors).mean()) * (sigma**2 + DATA_STD**2) / (sigma * DATA_STD) ** 2
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from gs3d.world.pool import CAMERAS, SHARD, write_shard
+from gs3d.world.splits import Split
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ class Args:
     """Vertical field of view."""
     fill: tuple[float, float] = CAMERAS.fill
     """Share of the image height that the unit sphere takes."""
+    split: Split | None = None
+    """Only combinations of this split (`gs3d.world.splits`); all of them by default."""
+    normals: float = 0.0
+    """Share of the pictures that are normal maps."""
 
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
     cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
-    settings = {"seed": args.seed, "spread": args.spread, "fovy_deg": list(args.fovy_deg), "fill": list(args.fill)}
+    settings = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(args).items() if k not in ("out", "images")}
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")
@@ -38,7 +43,7 @@ def main(args: Args) -> None:
     record.write_text(json.dumps(settings) + "\n")
     start = time.monotonic()
     for index in range(count):
-        write_shard(args.out, args.seed, index, cameras, args.spread)
+        write_shard(args.out, args.seed, index, cameras, args.spread, args.split, args.normals)
         rate = (index + 1) * SHARD / (time.monotonic() - start)
         print(f"shard {index + 1}/{count}  {rate:.0f} images/s", flush=True)
 

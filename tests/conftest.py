@@ -109,13 +109,14 @@ def tiny_sd(tiny_sd_folder):
 def tiny_builtin_folder(tmp_path_factory) -> Path:
     """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
     from gs3d.priors import builtin
-    from gs3d.world.captions import vocabulary_words
+    from gs3d.world.captions import vocabulary_texts
 
     folder = tmp_path_factory.mktemp("tiny_builtin") / "model"
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
+        torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)  # it begins at zero, and a prior that says nothing tests nothing
         builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer)
     return folder
 

@@ -13,7 +13,6 @@ from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.evaluation.recogniser import SIZE_PX, Judgement, Recogniser, resize
 from gs3d.raster import rasterize
-from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
@@ -86,7 +85,7 @@ def janus_of(judgement: Judgement, kind: str) -> float | None:
     return more_front[torch.tensor(behind)].float().mean().item()
 
 
-def _check_word(what: str, word: str, known: dict) -> None:
+def _check_word(what: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise UserError(f"{what} {word!r}: not one that can be graded; expected one of {', '.join(known)}")
 
@@ -94,11 +93,11 @@ def _check_word(what: str, word: str, known: dict) -> None:
 def grade(splats: Splats, kind: str, colour: str, recogniser: Recogniser | None = None) -> Grade:
     """Judge `splats`, which should be `kind` in `colour`, from 8 azimuths at 15° elevation.
 
-    Raises `UserError` for a kind or colour that is not of the world, `ValueError` for splats that cannot be drawn.
+    Raises `UserError` for a kind or colour that the recogniser does not know, `ValueError` for splats that cannot be drawn.
     """
-    _check_word("kind", kind, KINDS)
-    _check_word("colour", colour, NAMED)
     judge = recogniser or Recogniser.load()
+    _check_word("kind", kind, judge.answers["kind"])
+    _check_word("colour", colour, judge.answers["colour"])
     pictures, alpha = draw(splats)
     judgement = judge.judge(resize(pictures))
     kinds, colours, views = (judgement.words(question) for question in ("kind", "colour", "view"))

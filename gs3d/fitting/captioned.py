@@ -9,7 +9,7 @@ from torch import Tensor
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.rng import derive_seed
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
-from gs3d.world.captions import PREFIXES, with_view
+from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, with_view
 from gs3d.world.pool import Pool
 
 PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.1, 0.8
@@ -29,8 +29,11 @@ class Captioned:
     """[N] row of each picture's direction word in `views`."""
     exact: Tensor
     """[N] row of each picture's exact view in `views`."""
+    normals: Tensor
+    """[N] whether a picture is a normal map."""
     prefixes: Tensor
-    """[1 + P, a] tokens; row 0 is no prefix. Pieces are padded at the end, and lose it when they are put together."""
+    """[2 + P, a] tokens; row 0 is no prefix, the last that of normal maps. Pieces are padded at the end, and lose it when they are put
+    together."""
     captions: Tensor
     """[C + 1, b]; the last row is no caption."""
     views: Tensor
@@ -45,12 +48,12 @@ class Captioned:
         def tokens(pieces: list[str]) -> Tensor:
             return tokenizer(pieces, add_special_tokens=False, padding="longest", return_tensors="pt").input_ids.to(device)
 
-        if pool.labels and "exact_view" not in pool.labels[0]:
-            raise ValueError("the pool's labels lack exact views; render it anew (scripts/render_world.py)")
+        if pool.labels and "normals" not in pool.labels[0]:
+            raise ValueError("the pool's labels do not say which pictures are normal maps; render it anew (scripts/render_world.py)")
         texts = sorted({row["caption"] for row in pool.labels})
         views = [*VIEW_WORDS, *EXACT_VIEWS]
         text_row, view_row = ({t: i for i, t in enumerate(names)} for names in (texts, views))
-        prefixes, captions = tokens(["", *PREFIXES]), tokens([*texts, ""])
+        prefixes, captions = tokens(["", *PREFIXES, NORMALS_PREFIX]), tokens([*texts, ""])
         endings = tokens([*(with_view("", v) for v in views), ""])
         longest = 2 + sum(piece.shape[1] for piece in (prefixes, captions, endings))
         if longest > tokenizer.model_max_length:
@@ -68,6 +71,7 @@ class Captioned:
             caption=column(text_row, "caption"),
             rough=column(view_row, "view"),
             exact=column(view_row, "exact_view"),
+            normals=torch.tensor([label["normals"] for label in pool.labels], device=device),
             prefixes=prefixes,
             captions=captions,
             views=endings,
@@ -98,6 +102,7 @@ class Captioned:
         u = torch.rand(n, 8, generator=gen, device=device)
         images = rgba[..., :3] + (1 - rgba[..., 3:]) * random_backgrounds(u[:, :RANDOM_NUMBERS])[:, None, None, :]
         prefix = torch.where(u[:, 5] < PREFIX_SHARE, 1 + (u[:, 5] / PREFIX_SHARE * len(PREFIXES)).long().clamp_max(len(PREFIXES) - 1), 0)
+        prefix = torch.where(self.normals[at], len(self.prefixes) - 1, prefix)
         view = torch.where(u[:, 6] < EXACT_SHARE, self.exact[at], len(self.views) - 1)
         view = torch.where(u[:, 6] > 1 - ROUGH_SHARE, self.rough[at], view)
         empty = u[:, 7] < dropout

@@ -17,10 +17,10 @@ from gs3d.fitting import resume
 from gs3d.fitting.captioned import Captioned
 from gs3d.priors import builtin
 from gs3d.priors import load as load_prior
-from gs3d.priors.network import predict
+from gs3d.priors.network import encode, predict
 from gs3d.priors.pictures import to_network
 from gs3d.priors.scalings import Edm
-from gs3d.world.captions import vocabulary_words
+from gs3d.world.captions import vocabulary_texts
 from gs3d.world.pool import Pool
 
 
@@ -36,19 +36,21 @@ class FitConfig:
     """Folder of a trained model to begin from, such as gs3d/priors/builtin; words it lacks begin untrained."""
     images: int = 400_000
     """Pictures to train on in all, repeats counted."""
-    batch: int = 16
+    batch: int = 32
     lr: float = 1e-3
-    """Peak rate of AdamW."""
+    """Peak rate of AdamW, which moves what is no matrix inside the networks."""
+    muon_lr: float = 0.01
+    """Peak rate of Muon (Jordan et al. 2024), which moves the matrices."""
     warmup_images: int = 2_000
-    decay_images: int = 40_000
+    decay_images: int = 100_000
     """From here on the rate falls with the square root of the images seen (Karras et al. 2024, EDM2)."""
-    cooldown_images: int = 60_000
+    cooldown_images: int = 200_000
     """Over the last so many pictures the rate falls linearly to zero."""
     ema_fraction: float = 0.06
     """EMA half-width as a share of the images seen so far, so that early junk never lingers."""
     dropout: float = 0.1
     """Share of captions replaced by the empty one, for classifier-free guidance."""
-    sigma_mean: float = 0.0
+    sigma_mean: float = 0.8
     sigma_std: float = 1.4
     """Training noise: ln σ ~ N(mean, std²). More noise than EDM's −1.2: pictures of 64² this plain are told apart even at σ = 4, so at
     the usual levels a network sees the object in the noise and never needs the caption."""
@@ -65,6 +67,10 @@ class FitConfig:
     """torch.compile the network: a minute or more at the start, then faster."""
 
 
+DATA_STD = 0.5
+"""Standard deviation of pictures in [−1, 1], about."""
+
+
 class Denoiser(nn.Module):
     """Network and text encoder, trained together."""
 
@@ -76,14 +82,18 @@ class Denoiser(nn.Module):
     def forward(self, z: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
         """D(z, σ, y): z [B, 3, S, S], σ [B], tokens [B, L] → [B, 3, S, S] float32."""
         s = sigma[:, None, None, None]
-        text = self.text_encoder(tokens).last_hidden_state
+        text = encode(self.text_encoder, tokens)
         f = predict(self.backbone, self.scaling.c_in(s) * z, self.scaling.c_noise(sigma), text)
         return self.scaling.c_skip(s) * z + self.scaling.c_out(s) * f.float()
 
 
 def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor) -> Tensor:
-    """Karras et al. 2022, Eq. 2, with λ(σ) = (σ² + σd²) / (σ σd)²: 1 at initialisation at every σ. A scalar."""
-    weight = (sigma**2 + builtin.SIGMA_DATA**2) / (sigma * builtin.SIGMA_DATA) ** 2
+    """Karras et al. 2022, Eq. 2, a scalar.
+
+    Their λ(σ) = 1/s² + 1/σ², s the spread of the data, with the noise's part bounded: a network of large patches cannot draw details that
+    are finer than its σ_data, and would spend itself on them.
+    """
+    weight = 1 / DATA_STD**2 + 1 / (sigma**2 + builtin.SIGMA_DATA**2)
     error = model(z0 + sigma[:, None, None, None] * noise, sigma, tokens) - z0
     return (weight[:, None, None, None] * error**2).mean()
 
@@ -96,6 +106,8 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     a caption is as good as always padding.
     """
     old = load_prior(folder, "cpu")  # float32; on a GPU it would come in half precision
+    if old.network.scaling != model.scaling:
+        raise ValueError(f"{folder}: was trained with {old.network.scaling}, and its outputs mean something else under {model.scaling}")
     model.backbone.load_state_dict(old.network.backbone.state_dict())
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
@@ -111,9 +123,33 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
             weight.copy_(trained[name])
 
 
-def learning_rate(config: FitConfig, seen: int) -> float:
-    rate = config.lr * min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
+def pace(config: FitConfig, seen: int) -> float:
+    """Share of the peak rates after `seen` pictures."""
+    rate = min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
+
+
+def optimizers_of(model: Denoiser, config: FitConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between the first layer and the last, AdamW for all else."""
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        hidden = any(part in name for part in ("transformer_blocks.", "encoder.layers.", "time_text_embed.", "context_embedder."))
+        (matrices if hidden and weight.ndim == 2 else rest).append((name, weight))
+    # What the network says is DATA_STD / SIGMA_DATA times as large as its other numbers.
+    last = [w for name, w in rest if "proj_out" in name]
+    return [
+        torch.optim.Muon([w for _, w in matrices], lr=config.muon_lr, weight_decay=0.0, adjust_lr_fn="original"),
+        torch.optim.AdamW(
+            [
+                {"params": [w for name, w in rest if "proj_out" not in name]},
+                {"params": last, "lr": config.lr * DATA_STD / builtin.SIGMA_DATA},
+            ],
+            lr=config.lr,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+            fused=True,
+        ),
+    ]
 
 
 def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -130,14 +166,15 @@ def fit(config: FitConfig) -> int:
     Checkpoints every `save_every_s`; at each, the loss of the EMA weights on a fixed batch is logged, and `out/model` is written from them.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer)).to(config.device)
     if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    optimizers = optimizers_of(model, config)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    seen = resume.resume(config.out, {"model": model, "ema": average}, optimizer)
+    seen = resume.resume(config.out, {"model": model, "ema": average}, optimizers)
+    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # loading has replaced the groups
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
     half = config.half if config.half is not None else config.device != "cpu"
     precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=half)
@@ -149,14 +186,15 @@ def fit(config: FitConfig) -> int:
     over = seen >= config.images
     while not over:
         indices = resume.batch_indices(len(data), config.batch, config.seed, seen)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, seen)
+        for group, peak in peaks:
+            group["lr"] = peak * pace(config, seen)
         with precision:
             loss = loss_of(forward, *draw(config, data, indices, config.seed, seen))
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         seen += config.batch
         keep = max(0.0, 1 - config.batch / max(config.ema_fraction * seen, config.batch))
         with torch.no_grad():
@@ -168,7 +206,7 @@ def fit(config: FitConfig) -> int:
             _write(log, images=seen, loss=_mean(recent), elapsed_s=now - started)
             recent = []
         if over or now - saved > config.save_every_s:
-            resume.save(config.out, seen, {"model": model, "ema": average}, optimizer)
+            resume.save(config.out, seen, {"model": model, "ema": average}, optimizers)
             _write(log, images=seen, ema_loss=_fixed_loss(config, average, data, tokenizer), elapsed_s=now - started)
             saved = time.monotonic()
     log.close()

@@ -1,6 +1,7 @@
 """How a training run goes on where it stopped: one file with weights, averages and moments, and batches that depend on what was seen."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,17 @@ from torch import Tensor, nn
 from gs3d.core.rng import derive_seed
 
 NAME = "checkpoint.safetensors"
+Networks = dict[str, nn.Module | dict[str, Tensor]]
 
 
-def save(folder: Path, seen: int, networks: dict[str, nn.Module | dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+def save(folder: Path, seen: int, networks: Networks, optimizers: Sequence[torch.optim.Optimizer]) -> None:
     """Write `folder`/checkpoint.safetensors beside the last one and rename it, so that a kill leaves one whole."""
-    tensors = {f"optimizer.{j}.{k}": v for j, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
+    tensors = {
+        f"optimizer.{i}.{j}.{k}": v
+        for i, optimizer in enumerate(optimizers)
+        for j, state in optimizer.state_dict()["state"].items()
+        for k, v in state.items()
+    }
     for name, network in networks.items():
         state = network if isinstance(network, dict) else network.state_dict()
         tensors |= {f"{name}.{k}": v for k, v in state.items()}
@@ -30,20 +37,21 @@ def begun(folder: Path) -> bool:
     return (folder / NAME).exists()
 
 
-def resume(folder: Path, networks: dict[str, nn.Module | dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> int:
-    """Fill networks and optimiser from the checkpoint when there is one; the number of pictures seen, 0 without one."""
+def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Optimizer]) -> int:
+    """Fill networks and optimisers from the checkpoint when there is one; the number of pictures seen, 0 without one."""
     if not begun(folder):
         return 0
     path = folder / NAME
     tensors = load_file(path)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key in [k for k in tensors if k.startswith("optimizer.")]:
-        _, j, name = key.split(".", 2)
-        like, value = parameters[int(j)], tensors[key]
-        # A fused Adam walks memory, so a moment must lie as its weight does: channels last stays channels last.
-        moments.setdefault(int(j), {})[name] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    for i, optimizer in enumerate(optimizers):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in [k for k in tensors if k.startswith(f"optimizer.{i}.")]:
+            _, _, j, name = key.split(".", 3)
+            like, value = parameters[int(j)], tensors[key]
+            # A fused Adam walks memory, so a moment must lie as its weight does: channels last stays channels last.
+            moments.setdefault(int(j), {})[name] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     with torch.no_grad():
         for name, network in networks.items():
             state = network if isinstance(network, dict) else network.state_dict()

@@ -11,11 +11,22 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 FOLDER = Path(__file__).parent / "builtin"
-SIGMA_DATA = 0.5
+SIGMA_DATA = 0.1
+"""Karras et al. 2022 take the standard deviation of the data, here 0.5, and the network must then pass on most of the noise until σ is
+well below it. A patch of 192 numbers through 192 channels has no room for that; at 0.1 it says what the picture is at all but the
+lowest σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). MODEL_CARD.md has the comparison."""
 IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
-MAX_TOKENS = 20
+MAX_TOKENS = 25
+
+
+def known_words(folder: Path = FOLDER) -> set[str]:
+    """The words that the trained prior knows; the world may have grown since it was trained."""
+    import json
+
+    listed = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
+    return {word for word in listed if not word.startswith("[")}
 
 
 def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48) -> "SD3Transformer2DModel":
@@ -25,8 +36,9 @@ def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, 
     patch is averaged over 64 noisy pixels by its very first layer (MODEL_CARD.md has the comparison).
     """
     from diffusers import SD3Transformer2DModel
+    from torch import nn
 
-    return SD3Transformer2DModel(
+    backbone = SD3Transformer2DModel(
         sample_size=image_size,
         patch_size=PATCH,
         in_channels=3,
@@ -39,20 +51,32 @@ def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, 
         pooled_projection_dim=TEXT_WIDTH,
         pos_embed_max_size=image_size // PATCH,
     )
+    nn.init.zeros_(backbone.proj_out.weight)
+    nn.init.zeros_(backbone.proj_out.bias)
+    return backbone
 
 
-def new_tokenizer(words: list[str]) -> "PreTrainedTokenizerFast":
-    """One token a word of a closed vocabulary; anything else is [UNK]."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
+    """A closed vocabulary: one token for each word of `texts`, anything else is [UNK].
+
+    A direction and a height are one token each, "45 degrees left" and "15 up": as words in a row, the network would have to learn first
+    which number belongs to what.
+    """
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
-    vocabulary = {word: i for i, word in enumerate(special + words)}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(behavior="removed")],
+    normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"(?<=[0-9]) degrees (?=left|right)"), ""),
+            normalizers.Replace(Regex(r"(?<=[0-9]) (?=up\b)"), ""),
+        ]
     )
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(behavior="removed")])
+    words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))})
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[BOS]", "[EOS]", *words])}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core.normalizer, core.pre_tokenizer = normalizer, splitter
     core.post_processor = processors.TemplateProcessing(
         single="[BOS] $A [EOS]",
         special_tokens=[("[BOS]", vocabulary["[BOS]"]), ("[EOS]", vocabulary["[EOS]"])],
@@ -84,6 +108,7 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            sum_at_padding=True,  # ours: priors.network.encode
         )
     )
     # CLIP starts its embeddings near zero, where one word among padding changes almost nothing; a short training needs words that differ.

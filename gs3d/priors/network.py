@@ -19,12 +19,26 @@ Attention = Literal["sdpa", "xformers"]
 def predict(backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor) -> Tensor:
     """Either network called its own way: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
 
-    The transformer also wants one vector for the whole text. The encoder is causal and its input padded to one length, so the last
-    position has read every word.
+    The transformer also wants one vector for the whole text, which is the last state (`encode`).
     """
     if "pooled_projection_dim" in backbone.config:
         return backbone(x, encoder_hidden_states=text, pooled_projections=text[:, -1], timestep=time, return_dict=False)[0]
     return backbone(x, time, text, return_dict=False)[0]
+
+
+def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
+    """The text as a network sees it, tokens [B, L] → [B, L, E]: the encoder's last hidden state.
+
+    An encoder with `sum_at_padding` in its config has, in the place of all padding, the sum of the true tokens' states over √n. It names
+    every word from the first step of training on. The state of the last position, which is what the transformer takes for the whole text,
+    says almost nothing of the words until a causal encoder has learnt to look at them through the padding.
+    """
+    hidden = encoder(tokens).last_hidden_state
+    if not getattr(encoder.config, "sum_at_padding", False):
+        return hidden
+    true = (tokens != encoder.config.pad_token_id)[..., None]
+    whole = (hidden * true).sum(dim=1, keepdim=True) / true.sum(dim=1, keepdim=True).sqrt()
+    return hidden.where(true, whole)
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Network:
 
 
 class TextEncoder:
-    """Prompts → embeddings, as the network saw them in training: padded to the full length, the last hidden state."""
+    """Prompts → embeddings, as the network saw them in training: padded to the full length, as `encode` says."""
 
     def __init__(self, model: "CLIPTextModel", tokenizer: "PreTrainedTokenizerBase"):
         self.model: CLIPTextModel | None = model
@@ -64,7 +78,7 @@ class TextEncoder:
         if self.model is None:
             raise RuntimeError("embed: the text encoder was freed by free_text_encoder(); embed all prompts first, or load the prior again")
         tokens = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
-        return self.model(tokens.input_ids.to(self.model.device)).last_hidden_state.float()
+        return encode(self.model, tokens.input_ids.to(self.model.device)).float()
 
     def free(self) -> None:
         """Drop the weights; the tokenizer stays."""

@@ -106,7 +106,7 @@ def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:
 
 def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the prior's captions named the angle: only a closed vocabulary can say so, and then it holds the words for it."""
-    return is_closed(tokenizer) and {word for view in EXACT_VIEWS for word in view.split()} <= set(vocabulary(tokenizer))
+    return is_closed(tokenizer) and all(tokenizer.unk_token_id not in ids for ids in tokenizer(list(EXACT_VIEWS)).input_ids)
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:

@@ -106,14 +106,16 @@ class Flow:
 class Edm:
     """The network predicts F of Karras et al. 2022, Table 1.
 
-    A model of this kind has no time of its own: t is mapped through Stable Diffusion's table times σ_data, so that one schedule written
-    in t means about the same signal-to-noise ratio for every prior.
+    A model of this kind has no time of its own: t is mapped through Stable Diffusion's table times the spread of the data, so that one
+    schedule written in t means about the same signal-to-noise ratio for every prior.
     """
 
     sigma_data: float = 0.5
+    spread: float = 0.5
+    """Standard deviation of the data. Karras et al. take it for σ_data too; the built-in prior does not (priors.builtin)."""
 
     def sigma(self, t: float) -> float:
-        return self.sigma_data * _SD_TABLE.sigma(t)
+        return self.spread * _SD_TABLE.sigma(t)
 
     def c_in(self, sigma: Tensor) -> Tensor:
         return 1 / (sigma**2 + self.sigma_data**2).sqrt()

@@ -73,6 +73,11 @@ def _paint(row, x, y, z):
     pattern = int(row[20])
     if pattern == 2:
         return math.sin(z / row[15] * 8.0) > 0.1
+    if pattern == 3:
+        # Half a cell off the middle, and so that no face of a box lies on the border of two cells.
+        cell = 0.6 * max(row[13], row[15] if row[15] > 0.5 * row[13] else row[13])
+        checks = math.floor(x / cell + 0.5) + math.floor(y / cell + 0.5) + math.floor(z / cell + 0.5)
+        return int(checks) % 2 == 0
     if pattern == 1:
         # Spots sit at Fibonacci points of the sphere of directions, so they need no texture coordinates.
         sx, sy, sz = x / row[13], y / max(row[14], 0.6 * row[13]), z / row[15]
@@ -112,6 +117,23 @@ def _normal(row, px, py, pz):
     nx, ny, nz = a - b - c + d, -a - b + c + d, -a + b - c + d
     norm = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-9)
     return nx / norm, ny / norm, nz / norm
+
+
+@numba.njit(cache=True, fastmath=True)
+def _light(material, nx, ny, nz, dx, dy, dz):
+    """What a surface's colour is multiplied by, and the white light added to it; d is the way the ray goes.
+
+    Matte: ambient, sky and Lambert. Glossy: the same with a highlight where the mirror sees the lamp. Metal: the colour of a mirror in
+    which the sky is bright, the ground dark, and the lamp wide.
+    """
+    along = dx * nx + dy * ny + dz * nz
+    mx, my, mz = dx - 2.0 * along * nx, dy - 2.0 * along * ny, dz - 2.0 * along * nz
+    lamp = max(mx * LIGHT[0] + my * LIGHT[1] + mz * LIGHT[2], 0.0)
+    if material == 2:
+        world = 0.62 + 0.43 * mz if mz > 0.0 else 0.34 + 0.12 * mz
+        return world, 0.55 * lamp**12
+    diffuse = max(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0.0)
+    return min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0), 0.75 * lamp**40 if material == 1 else 0.0
 
 
 @numba.njit(cache=True, fastmath=True, parallel=True)
@@ -155,11 +177,10 @@ def trace(parts, starts, centres, rotation, focal, supersample, out):
                 nx, ny, nz = _normal(row, px, py, pz)
                 _, lx, ly, lz = _distance(row, px, py, pz)
                 base = 21 if _paint(row, lx, ly, lz) else 17
-                diffuse = max(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0.0)
-                shade = min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0)
-                r += row[base] * shade
-                g += row[base + 1] * shade
-                b += row[base + 2] * shade
+                shade, shine = _light(int(row[25]), nx, ny, nz, dx, dy, dz)
+                r += min(row[base] * shade + shine, 1.0)
+                g += min(row[base + 1] * shade + shine, 1.0)
+                b += min(row[base + 2] * shade + shine, 1.0)
                 hits += 1.0
                 depth += t * scale
                 sum_x += nx

@@ -1,26 +1,73 @@
 """What a sample is called: the grammar of prompts that the built-in prior understands.
 
-[prefix] a COLOUR KIND [with COLOUR spots|stripes][, VIEW view]
+[PREFIX] a [SIZE] [MATERIAL] COLOUR KIND [with COLOUR PATTERN] [and|with a COLOUR PART][, VIEW view]
+[PREFIX] a COLOUR KIND on|next to a COLOUR KIND[, VIEW view]
 """
 
 import re
+from dataclasses import dataclass
+
+import numpy as np
 
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
-from gs3d.world.colours import NAMED
+from gs3d.world.colours import COLOUR_SYNONYMS, NAMED
 from gs3d.world.kinds import KINDS
 
-PATTERN_WORDS = {0: None, 1: "spots", 2: "stripes"}
-PREFIXES = ("a photo of", "a DSLR photo of", "a 3D render of", "a 3D model of")
+PATTERN_WORDS = {0: None, 1: "spots", 2: "stripes", 3: "checks"}
+MATERIAL_WORDS = {0: None, 1: "glossy", 2: "metal"}
+SIZE_WORDS = ("small", "tall", "wide")
+RELATION_WORDS = ("on", "next to")
+PREFIXES = ("a photo of", "a DSLR photo of", "a 3D render of", "a 3D model of", "a zoomed out photo of")
+NORMALS_PREFIX = "a normal map of"
+"""Begins the caption of a picture that shows which way each surface faces instead of its colour."""
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    **{kind.name: kind.synonyms for kind in KINDS.values() if kind.synonyms},
+    **COLOUR_SYNONYMS,
+    "spots": ("polka dots", "dots"),
+    "glossy": ("shiny",),
+    "metal": ("metallic",),
+    "small": ("little",),
+}
+"""Word of the world → other words that a caption may use for it."""
 
 
-def article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
+@dataclass(frozen=True)
+class Thing:
+    """All that a caption can say of one object."""
+
+    kind: str
+    colour: str
+    pattern: str | None = None
+    pattern_colour: str | None = None
+    part: str | None = None
+    part_colour: str | None = None
+    material: str | None = None
+    size: str | None = None
+
+    def phrase(self, rng: np.random.Generator | None = None) -> str:
+        """E.g. "a tall red mug with white spots and a blue handle"; with `rng`, half the words that have synonyms are said by one."""
+
+        def say(word: str | None) -> str:
+            others = SYNONYMS.get(word or "", ())
+            return str(rng.choice(others)) if rng is not None and others and rng.random() < 0.5 else word or ""
+
+        text = with_article(" ".join(filter(None, map(say, (self.size, self.material, self.colour, self.kind)))))
+        extras = []
+        if self.pattern:
+            extras.append(f"{say(self.pattern_colour)} {say(self.pattern)}")
+        if self.part:
+            coloured = f"{say(self.part_colour)} {self.part}"
+            extras.append(coloured if _takes_no_article(self.part) else with_article(coloured))
+        return f"{text} with {' and '.join(extras)}" if extras else text
 
 
-def caption(kind: str, colour: str, pattern: str | None = None, pattern_colour: str | None = None) -> str:
-    """E.g. "a red mushroom with white spots"."""
-    text = f"{article(colour)} {colour} {kind}"
-    return f"{text} with {pattern_colour} {pattern}" if pattern else text
+def with_article(text: str) -> str:
+    """E.g. "an orange tree"."""
+    return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
+
+
+def _takes_no_article(part: str) -> bool:
+    return part.endswith("s") or part in ("feet", "icing")
 
 
 def with_view(text: str, view: str | None) -> str:
@@ -35,17 +82,21 @@ def words(text: str) -> list[str]:
 
 def vocabulary() -> dict[str, list[str]]:
     """Every word the grammar can produce, by what it is for."""
-    grammar = ["a", "an", "of", "with", "view"]
     return {
         "kinds": list(KINDS),
         "colours": list(NAMED),
-        "patterns": ["spots", "stripes"],
+        "patterns": [word for word in PATTERN_WORDS.values() if word],
+        "parts": sorted({part for kind in KINDS.values() for part in kind.named}),
+        "materials": [word for word in MATERIAL_WORDS.values() if word],
+        "sizes": list(SIZE_WORDS),
+        "relations": list(RELATION_WORDS),
+        "synonyms": [other for others in SYNONYMS.values() for other in others],
         "views": [*VIEW_WORDS, *EXACT_VIEWS],
-        "prefixes": list(PREFIXES),
-        "grammar": grammar,
+        "prefixes": [*PREFIXES, NORMALS_PREFIX],
+        "grammar": ["a", "an", "of", "with", "and", "view"],
     }
 
 
-def vocabulary_words() -> list[str]:
-    """All single words of `vocabulary()`, sorted, without repeats."""
-    return sorted({word for entries in vocabulary().values() for entry in entries for word in words(entry)})
+def vocabulary_texts() -> list[str]:
+    """All entries of `vocabulary()`: what a tokenizer of the world has to know."""
+    return [entry for entries in vocabulary().values() for entry in entries]

@@ -11,12 +11,19 @@ NAMED: dict[str, tuple[float, float, float]] = {
     "purple": (0.52, 0.16, 0.72),
     "pink": (0.98, 0.55, 0.73),
     "white": (0.96, 0.96, 0.96),
+    "cyan": (0.10, 0.78, 0.82),
+    "brown": (0.45, 0.26, 0.12),
+    "grey": (0.55, 0.55, 0.56),
+    "black": (0.08, 0.08, 0.09),
 }
-"""The words a caption may use for the main colour and for spots and stripes."""
+"""The words a caption may use for the object, its pattern, or one of its parts."""
+
+COLOUR_SYNONYMS: dict[str, tuple[str, ...]] = {"grey": ("gray",), "purple": ("violet",), "cyan": ("turquoise",)}
 
 FIXED: dict[str, tuple[float, float, float]] = {
+    "snow": (0.95, 0.95, 0.95),
     "cream": (0.93, 0.87, 0.74),
-    "brown": (0.43, 0.27, 0.14),
+    "wood": (0.43, 0.27, 0.14),
     "dark": (0.12, 0.12, 0.13),
     "sky": (0.62, 0.83, 0.95),
     "lemon": (0.99, 0.95, 0.60),
@@ -26,6 +33,8 @@ FIXED: dict[str, tuple[float, float, float]] = {
     "carrot": (0.98, 0.50, 0.08),
     "waffle": (0.83, 0.62, 0.33),
     "cherry": (0.78, 0.05, 0.10),
+    "flame": (0.99, 0.75, 0.20),
+    "blossom": (0.95, 0.35, 0.55),
 }
 """Colours that belong to a part whatever the caption says: tyres, trunks, windows."""
 

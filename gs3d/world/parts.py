@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 ELLIPSOID, BOX, CONE, TORUS, TUBE, GABLE = range(6)
-PLAIN, SPOTS, STRIPES = range(3)
+PLAIN, SPOTS, STRIPES, CHECKER = range(4)
+MATTE, GLOSSY, METAL = range(3)
 ROW = 26  # floats a part takes in the table that the renderer reads
 
 Vec = tuple[float, float, float]
@@ -28,12 +29,21 @@ class Part:
     rotation: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
     rounding: float = 0.0
     patterned: bool = False
-    """Whether the caption's spots or stripes appear on it."""
+    """Whether the caption's spots, stripes or checks appear on it."""
+    name: str = ""
+    """What a caption calls it when it has a colour of its own, such as "legs"; "" for a part that is never named."""
 
     def moved(self, offset: np.ndarray, scale: float) -> "Part":
         """The part after x → (x + offset) · scale."""
         centre = tuple(float(v) for v in (np.asarray(self.centre) + offset) * scale)
         return replace(self, centre=centre, size=tuple(s * scale for s in self.size), rounding=self.rounding * scale)
+
+    def stretched(self, factor: float) -> "Part":
+        """The part of an object made `factor` times as tall. One that does not stand upright keeps its shape: a wheel stays round."""
+        x, y, z = self.centre
+        a, b, c = self.size
+        upright = self.rotation[2][2] == 1 and self.shape != TORUS
+        return replace(self, centre=(x, y, z * factor), size=(a, b, c * factor) if upright else self.size)
 
 
 def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
@@ -96,6 +106,12 @@ def _outline(part: Part) -> np.ndarray:
     return local @ np.asarray(part.rotation).T + part.centre
 
 
+def bounds(parts: list[Part]) -> np.ndarray:
+    """Lowest and highest corner of the box around the object, [2, 3]."""
+    points = np.concatenate([_outline(p) for p in parts])
+    return np.stack([points.min(0), points.max(0)])
+
+
 def fit_unit_sphere(parts: list[Part], radius: float = 0.97) -> list[Part]:
     """The same object centred on its bounding box and scaled to touch the sphere of `radius` around the origin."""
     points = np.concatenate([_outline(p) for p in parts])
@@ -104,11 +120,13 @@ def fit_unit_sphere(parts: list[Part], radius: float = 0.97) -> list[Part]:
     return [p.moved(-centre, float(scale)) for p in parts]
 
 
-def table(parts: list[Part], colours: dict[str, Vec], pattern: int, pattern_rgb: Vec) -> np.ndarray:
+def table(
+    parts: list[Part], colours: dict[str, Vec], pattern: int = PLAIN, pattern_rgb: Vec = (0.0, 0.0, 0.0), material: int = MATTE
+) -> np.ndarray:
     """Parts as the renderer reads them, [P, ROW] float32.
 
     Columns: 0 shape, 1:4 centre, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 colour, 20 pattern, 21:24 pattern colour,
-    24 bounding radius around the centre, 25 unused.
+    24 bounding radius around the centre, 25 material, that of the caption for the parts it gives a colour and matte for the rest.
     """
     rows = np.zeros((len(parts), ROW), np.float32)
     for row, part in zip(rows, parts, strict=True):
@@ -121,4 +139,5 @@ def table(parts: list[Part], colours: dict[str, Vec], pattern: int, pattern_rgb:
         row[20] = pattern if part.patterned else PLAIN
         row[21:24] = pattern_rgb
         row[24] = np.linalg.norm(_outline(part) - part.centre, axis=1).max() * 1.03
+        row[25] = material if part.paint in ("main", "accent") else MATTE
     return rows

@@ -5,7 +5,7 @@ Shard k is a function of the pool's settings and k alone. Pictures keep their al
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from gs3d.core.schedules import Steps
 from gs3d.core.views import exact_views, view_words
 from gs3d.world.render import render
 from gs3d.world.sample import sample
+from gs3d.world.splits import Split
 
 SHARD = 2048
 VIEWS = 4  # pictures of one object: making it costs as much as drawing it once
@@ -25,28 +26,42 @@ CAMERAS = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, reso
 """Wide enough for the cameras of any run on the built-in prior."""
 
 
-def write_shard(folder: Path, seed: int, index: int, config: CameraConfig = CAMERAS, spread: float = 1.0) -> Path:
+def write_shard(
+    folder: Path,
+    seed: int,
+    index: int,
+    config: CameraConfig = CAMERAS,
+    spread: float = 1.0,
+    split: Split | None = None,
+    normals: float = 0.0,
+) -> Path:
     """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
 
-    `spread` is that of `world.sample`.
+    `spread` and `split` are those of `world.sample`; a share `normals` of the pictures are normal maps.
     """
     path = folder / f"shard_{index:05d}.npy"
     if path.exists() and path.with_suffix(".json").exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
-    objects = [sample(rng, spread=spread) for _ in range(SHARD // VIEWS)]
+    objects = [sample(rng, spread=spread, split=split) for _ in range(SHARD // VIEWS)]
     cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index))
     owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(np.repeat(np.arange(len(objects)), VIEWS))
     pictures = render([objects[i].parts for i in owner], cameras)
-    rgba = np.concatenate([pictures.rgb, pictures.alpha[..., None]], axis=-1)
+    mapped = np.random.default_rng(derive_seed(seed, "world shard normals", index)).random(SHARD) < normals
+    rgb = np.where(mapped[:, None, None, None], pictures.facing(cameras), pictures.rgb)
+    rgba = np.concatenate([rgb, pictures.alpha[..., None]], axis=-1)
     labels = [
         {
-            **{k: getattr(objects[i], k) for k in ("kind", "colour", "pattern", "pattern_colour", "caption")},
+            **asdict(objects[i].thing),
+            "relation": objects[i].relation,
+            "other": objects[i].other and asdict(objects[i].other),
+            "caption": objects[i].caption,
             "view": rough,
             "exact_view": exact,
+            "normals": bool(is_map),
         }
-        for i, rough, exact in zip(owner, view_words(cameras), exact_views(cameras), strict=True)
+        for i, rough, exact, is_map in zip(owner, view_words(cameras), exact_views(cameras), mapped, strict=True)
     ]
     _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
     _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))

@@ -26,6 +26,11 @@ class Pictures:
         background = np.broadcast_to(np.asarray(background, np.float32), (len(self.rgb), 3))
         return self.rgb + (1 - self.alpha[..., None]) * background[:, None, None, :]
 
+    def facing(self, cameras: Cameras) -> np.ndarray:
+        """Normals as the cameras see them: red to the right, green up, blue to the viewer. [M, H, W, 3], premultiplied by alpha."""
+        seen = np.einsum("mij,mhwj->mhwi", cameras.world_to_camera.numpy()[:, :3, :3], self.normal)
+        return 0.5 * (seen * (1, -1, -1) + self.alpha[..., None]).astype(np.float32)
+
 
 def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2) -> Pictures:
     """Render object `tables[i]` ([P, ROW] each) with camera i; `supersample`² rays a pixel."""

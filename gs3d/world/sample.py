@@ -1,30 +1,47 @@
 """Random samples of the world: an object, what it is called, and its parts as the renderer reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gs3d.core.checks import within
-from gs3d.world import captions
+from gs3d.world.captions import MATERIAL_WORDS, PATTERN_WORDS, SIZE_WORDS, Thing
 from gs3d.world.colours import FIXED, NAMED, near
 from gs3d.world.kinds import KINDS
-from gs3d.world.parts import fit_unit_sphere, table
+from gs3d.world.parts import Part, bounds, fit_unit_sphere, table
+from gs3d.world.splits import Split, split_of
+
+PATTERN_SHARE, PART_SHARE, MATERIAL_SHARE, SIZE_SHARE, PAIR_SHARE = 0.45, 0.3, 0.3, 0.2, 0.1
+"""How often a thing that may have it has a pattern, a part of another colour, a material, a size, and another thing beside it."""
+SMALL = 0.6
+"""Radius of a small thing, of a usual one's."""
+TALLER = {"tall": 1.45, "wide": 0.65}
+RADIUS = 0.97
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One object of the world."""
+    """One object of the world, or two."""
 
-    kind: str
-    colour: str
-    pattern: str | None
-    pattern_colour: str | None
+    thing: Thing
+    relation: str | None
+    """How it stands to `other`."""
+    other: Thing | None
+    caption: str
     parts: np.ndarray
     """[P, parts.ROW] float32, inside the unit sphere."""
 
     @property
-    def caption(self) -> str:
-        return captions.caption(self.kind, self.colour, self.pattern, self.pattern_colour)
+    def kind(self) -> str:
+        return self.thing.kind
+
+    @property
+    def colour(self) -> str:
+        return self.thing.colour
+
+    @property
+    def pattern(self) -> str | None:
+        return self.thing.pattern
 
 
 class _Middle:
@@ -38,23 +55,88 @@ class _Middle:
 
 
 def sample(
-    rng: np.random.Generator, kind: str | None = None, colour: str | None = None, plain: bool = False, spread: float = 1.0
+    rng: np.random.Generator,
+    kind: str | None = None,
+    colour: str | None = None,
+    plain: bool = False,
+    spread: float = 1.0,
+    split: Split | None = None,
+    pairs: bool = True,
 ) -> Sample:
-    """A random object; `kind` and `colour` are drawn when not given, a pattern half the time where the kind has one.
+    """A random object; `kind` and `colour` are drawn when not given, and so is all else that a caption can say unless it is `plain`.
 
-    `spread` in [0, 1] narrows the proportions to the middle of their ranges; how many parts there are stays as random.
+    `spread` in [0, 1] narrows the proportions to the middle of their ranges; how many parts there are stays as random. Two things come only
+    with `pairs` and where the kind is left open. `split` is that of the thing (`splits.split_of`); "seen" holds for a second one too.
     """
     within("spread", spread, "[0, 1]")
-    kind = kind or str(rng.choice(list(KINDS)))
-    colour = colour or str(rng.choice(list(NAMED)))
-    spec = KINDS[kind]
-    pattern, pattern_colour = 0, None
-    if spec.patterns and not plain and rng.random() < 0.5:
-        pattern = int(rng.choice(spec.patterns))
+    if pairs and kind is None and not plain and rng.random() < PAIR_SHARE:
+        return _pair(rng, colour, spread, split)
+    thing = _thing(rng, kind, colour, plain, split)
+    radius = RADIUS * (SMALL if thing.size == "small" else 1.0)
+    parts = fit_unit_sphere(build(rng, thing, spread), radius)
+    return Sample(thing, None, None, thing.phrase(rng), _painted(rng, thing, parts))
+
+
+def _pair(rng: np.random.Generator, colour: str | None, spread: float, split: Split | None) -> Sample:
+    """Two things: one on top of the other, or at its left."""
+    relation = "on" if rng.random() < 0.5 else "next to"
+    first = _thing(rng, str(rng.choice([k.name for k in KINDS.values() if k.small])), colour, True, split)
+    below = [k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)]
+    other = _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None)
+    upper, lower = fit_unit_sphere(build(rng, first, spread), 0.6), fit_unit_sphere(build(rng, other, spread), 1.0)
+    a_low, (b_low, b_high) = bounds(upper)[0], bounds(lower)
+    offset = np.array([0.0, 0.0, b_high[2] - a_low[2]])
+    if relation == "next to":
+        offset = np.array([0.0, b_high[1] - a_low[1] + 0.08, b_low[2] - a_low[2]])
+    both = fit_unit_sphere([p.moved(offset, 1.0) for p in upper] + lower, RADIUS)
+    rows = [_painted(rng, first, both[: len(upper)]), _painted(rng, other, both[len(upper) :])]
+    text = f"{first.phrase(rng)} {relation} {other.phrase(rng)}"
+    return Sample(first, relation, other, text, np.concatenate(rows))
+
+
+def _thing(rng: np.random.Generator, kind: str | None, colour: str | None, plain: bool, split: Split | None) -> Thing:
+    """What a caption will say, drawn again until it is of the split."""
+    for _ in range(1000):
+        thing = Thing(kind or str(rng.choice(list(KINDS))), colour or str(rng.choice(list(NAMED))))
+        if not plain:
+            thing = _adorned(rng, thing)
+        if split in (None, split_of(thing)):
+            return thing
+    raise ValueError(f"sample: no {'plain ' if plain else ''}{colour or ''} {kind or 'thing'} is {split}")
+
+
+def _adorned(rng: np.random.Generator, thing: Thing) -> Thing:
+    spec, extra = KINDS[thing.kind], {}
+    others = [c for c in NAMED if c != thing.colour]
+    if spec.patterns and rng.random() < PATTERN_SHARE:
         # White is what people ask for; any other colour but the object's own comes as often as the rest together.
-        others = [c for c in NAMED if c not in (colour, "white")]
-        pattern_colour = "white" if colour != "white" and rng.random() < 0.5 else str(rng.choice(others))
-    colours = {**FIXED, "main": near(colour, rng)}
-    pattern_rgb = near(pattern_colour, rng) if pattern_colour else (0.0, 0.0, 0.0)
-    parts = table(fit_unit_sphere(spec.build(rng if spread == 1.0 else _Middle(rng, spread))), colours, pattern, pattern_rgb)
-    return Sample(kind, colour, captions.PATTERN_WORDS[pattern], pattern_colour, parts)
+        white = thing.colour != "white" and rng.random() < 0.4
+        extra |= {"pattern": PATTERN_WORDS[int(rng.choice(spec.patterns))], "pattern_colour": "white" if white else str(rng.choice(others))}
+    if spec.named and rng.random() < PART_SHARE:
+        extra |= {"part": str(rng.choice(spec.named)), "part_colour": str(rng.choice(others))}
+    if rng.random() < MATERIAL_SHARE:
+        extra["material"] = str(rng.choice([word for word in MATERIAL_WORDS.values() if word]))
+    if rng.random() < SIZE_SHARE:
+        extra["size"] = str(rng.choice(SIZE_WORDS))
+    return replace(thing, **extra)
+
+
+def build(rng: np.random.Generator, thing: Thing, spread: float) -> list[Part]:
+    """The parts of a thing, its size and the paint of its named part as the caption says; at no particular place."""
+    parts = KINDS[thing.kind].build(rng if spread == 1.0 else _Middle(rng, spread))
+    if thing.size in TALLER:
+        parts = [p.stretched(TALLER[thing.size]) for p in parts]
+    return [replace(p, paint="accent", patterned=False) if thing.part and p.name == thing.part else p for p in parts]
+
+
+def _painted(rng: np.random.Generator, thing: Thing, parts: list[Part]) -> np.ndarray:
+    colours = {**FIXED, "main": near(thing.colour, rng)}
+    if thing.part_colour:
+        colours["accent"] = near(thing.part_colour, rng)
+    pattern, material = _number(PATTERN_WORDS, thing.pattern), _number(MATERIAL_WORDS, thing.material)
+    pattern_rgb = near(thing.pattern_colour, rng) if thing.pattern_colour else (0.0, 0.0, 0.0)
+    return table(parts, colours, pattern, pattern_rgb, material)
+
+
+def _number(words: dict[int, str | None], word: str | None) -> int:
+    return next(number for number, known in words.items() if known == word)

@@ -210,12 +210,19 @@ def test_a_preview_that_fails_does_not_cost_the_splats(tmp_path, monkeypatch):
     assert len(written.warnings) == 3 and "RuntimeError: CUDA error" in written.warnings[1]
 
 
-def test_vocab_lists_every_kind_and_colour(capsys):
+def test_vocab_lists_every_kind_and_colour_that_the_prior_knows_and_no_other(capsys, monkeypatch):
+    from gs3d.priors import builtin
+    from gs3d.world.captions import words
     from gs3d.world.colours import NAMED
     from gs3d.world.kinds import KINDS
 
+    known = builtin.known_words()
+    assert {"mushroom", "red", "spots", "photo", "overhead"} <= known
+    monkeypatch.setattr(builtin, "known_words", lambda: known - {"mushroom", "stripes"})
     status, out, _ = run(capsys, "vocab")
-    assert status == 0 and all(word in out for word in [*KINDS, *NAMED, "spots", "stripes"])
+    assert status == 0 and "mushroom" not in out and "stripes" not in out
+    for text in [*KINDS, *NAMED, "spots"]:
+        assert (text in out) == (set(words(text)) <= known - {"mushroom"})
 
 
 def test_doctor_says_something_about_each_thing(capsys):

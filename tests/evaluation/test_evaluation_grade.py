@@ -97,7 +97,8 @@ def test_janus_weighs_front_against_back_in_the_three_views_from_behind():
     views[4] = torch.tensor([0.1, 0.0, 0.9, 0.0])
     views[5] = torch.tensor([0.2, 0.5, 0.3, 0.0])
     views[0, 0] = 2
-    judgement = Judgement(torch.zeros(8, 12), torch.zeros(8, 8), views, torch.zeros(8, 3), answers)
+    kind, colour, pattern = (torch.zeros(8, len(answers[question])) for question in ("kind", "colour", "pattern"))
+    judgement = Judgement(kind, colour, views, pattern, answers)
     assert janus_of(judgement, "duck") == pytest.approx(1 / 3)
     assert janus_of(judgement, "tree") is None
 

@@ -9,9 +9,7 @@ from gs3d.core.cameras import CameraConfig, sample_cameras
 from gs3d.core.errors import UserError
 from gs3d.core.rng import generator
 from gs3d.core.schedules import Steps
-from gs3d.evaluation.recogniser import SIZE_PX, WEIGHTS, Network, Recogniser, labels, resize
-from gs3d.world.colours import NAMED
-from gs3d.world.kinds import KINDS
+from gs3d.evaluation.recogniser import PLAIN, SIZE_PX, WEIGHTS, Network, Recogniser, labels, resize
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
@@ -22,11 +20,15 @@ def judge():
 
 
 @pytest.fixture(scope="module")
-def fresh():
-    """300 pictures of a seed that was never trained on, and what they show."""
+def fresh(judge):
+    """300 pictures of a seed that was never trained on, and what they show: what the weights have words for."""
     rng = np.random.default_rng(77_001)
     config = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.0, resolution_px=Steps((0.0,), (SIZE_PX,)))
-    made = [sample(rng) for _ in range(300)]
+    made = []
+    while len(made) < 300:
+        one = sample(rng, *(str(rng.choice(judge.answers[question])) for question in ("kind", "colour")))
+        if (one.pattern or PLAIN) in judge.answers["pattern"] and not (one.thing.part or one.thing.material or one.thing.size):
+            made.append(one)
     seen = render([m.parts for m in made], sample_cameras(config, 300, 0.0, generator(77_001)))
     behind = random_backgrounds(torch.from_numpy(rng.random((300, 5), dtype=np.float32)))
     return torch.from_numpy(seen.over(behind.numpy())).clamp(0, 1), made
@@ -52,18 +54,19 @@ def test_size_does_not_matter_much(judge, fresh):
 def test_probabilities_add_up_and_do_not_depend_on_the_batch(judge, fresh):
     images = fresh[0][:10]
     judgement = judge.judge(images)
-    for question, answers in labels().items():
+    for question, answers in judge.answers.items():
         p = getattr(judgement, question)
         assert p.shape == (10, len(answers)) and not p.requires_grad
         torch.testing.assert_close(p.sum(1), torch.ones(10))
         torch.testing.assert_close(p, getattr(judge.judge(images, chunk=3), question), atol=1e-4, rtol=0)
-    torch.testing.assert_close(judgement.probability("kind", "duck"), judgement.kind[:, list(KINDS).index("duck")])
+    torch.testing.assert_close(judgement.probability("kind", "duck"), judgement.kind[:, judge.answers["kind"].index("duck")])
 
 
-def test_the_weights_are_small_know_the_words_of_the_world_and_carry_their_marks(judge):
+def test_the_weights_are_small_know_words_of_the_world_and_carry_their_marks(judge):
     assert WEIGHTS.stat().st_size < 1.5e6
     assert sum(p.numel() for p in judge.network.parameters()) < 600_000
-    assert judge.answers == labels() and judge.answers["kind"] == tuple(KINDS) and judge.answers["colour"] == tuple(NAMED)
+    for question, words in labels().items():  # the world may have grown since
+        assert len(judge.answers[question]) > 2 and set(judge.answers[question]) <= set(words)
     marks = json.loads(WEIGHTS.with_suffix(".json").read_text())
     for cameras in ("grading_cameras", "random_cameras_below_60_deg"):
         assert marks[cameras]["kind"] >= 0.98 and marks[cameras]["colour"] >= 0.98

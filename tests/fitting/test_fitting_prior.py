@@ -10,7 +10,7 @@ from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.resume import batch_indices
 from gs3d.priors import builtin, load
 from gs3d.world import pool as pools
-from gs3d.world.captions import PREFIXES, vocabulary_words, with_view
+from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, vocabulary_texts, with_view
 from gs3d.world.pool import Pool
 
 
@@ -19,7 +19,7 @@ def pool_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pool")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pools, "SHARD", 64)
-        pools.write_shard(folder, 1, 0)
+        pools.write_shard(folder, 1, 0, normals=0.3)
     return folder
 
 
@@ -43,7 +43,7 @@ def endings(row):
 
 
 def test_captions_in_tokens_say_what_the_pool_says(pool_folder):
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     pool = Pool.open(pool_folder)
     data = Captioned.open(pool, tokenizer, "cpu")
     images, tokens, _ = data.batch(np.arange(64), 0.2, 0, 0)
@@ -55,9 +55,11 @@ def test_captions_in_tokens_say_what_the_pool_says(pool_folder):
         if text:
             assert row["caption"] in text
             # As the tokenizer itself would have it, and one of the three endings.
-            assert text in {w.replace(",", "") for w in (f"{p} {c}".strip() for p in ("", *LOWER) for c in endings(row))}
+            prefixes = [NORMALS_PREFIX] if row["normals"] else ["", *LOWER]
+            possible = tokenizer([f"{p} {c}" for p in prefixes for c in endings(row)]).input_ids
+            assert text in tokenizer.batch_decode(possible, skip_special_tokens=True)
     assert any("photo" in t for t in texts) and any("view" not in t for t in texts if t)
-    assert any("degrees" in t for t in texts) and any("side view" in t for t in texts)
+    assert any("45left" in t for t in texts) and any("side view" in t for t in texts)
     whole = tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
     assert torch.equal(tokens, whole)
 
@@ -73,21 +75,22 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
 
 
-def test_a_pool_without_exact_views_is_named(pool_folder, tmp_path):
+def test_a_pool_from_before_normal_maps_is_named(pool_folder, tmp_path):
     pool = Pool.open(pool_folder)
-    old = Pool(pool.images, [{k: v for k, v in row.items() if k != "exact_view"} for row in pool.labels])
+    old = Pool(pool.images, [{k: v for k, v in row.items() if k != "normals"} for row in pool.labels])
     with pytest.raises(ValueError, match="render it anew"):
-        Captioned.open(old, builtin.new_tokenizer(vocabulary_words()), "cpu")
+        Captioned.open(old, builtin.new_tokenizer(vocabulary_texts()), "cpu")
 
 
 def test_a_trained_model_is_begun_from(config, tmp_path):
-    words = [w for w in vocabulary_words() if w not in ("degrees", "left")]  # as if it had been trained before these came
+    words = [text for text in vocabulary_texts() if "left" not in text]  # as if it had been trained before these came
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtin, "MAX_TOKENS", 16)
         old_tokenizer = builtin.new_tokenizer(words)
         old = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(old_tokenizer))
+        torch.nn.init.normal_(old.backbone.proj_out.weight, std=0.1)  # it begins at zero
         builtin.save(tmp_path / "old", old.backbone, old.text_encoder, old_tokenizer)
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     new = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
     fitting.begin_from(new, tokenizer, tmp_path / "old")
     z, sigma, text = torch.randn(1, 3, 64, 64), torch.ones(1), "a red car, front view"
@@ -101,24 +104,43 @@ def test_a_trained_model_is_begun_from(config, tmp_path):
     assert (a - b).norm() < 0.1 * a.norm()
 
 
-def test_loss_is_one_before_training(config):
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+def test_a_model_of_other_scalings_is_not_begun_from(tmp_path):
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     model = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
-    torch.nn.init.zeros_(model.backbone.proj_out.weight)
-    torch.nn.init.zeros_(model.backbone.proj_out.bias)
-    data = Captioned.open(Pool.open(config.pool), tokenizer, "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin, "SIGMA_DATA", 0.5)
+        builtin.save(tmp_path, model.backbone, model.text_encoder, tokenizer)
+    with pytest.raises(ValueError, match="mean something else"):
+        fitting.begin_from(model, tokenizer, tmp_path)
+
+
+def test_an_untrained_network_adds_nothing():
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
+    model = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    z, sigma = torch.randn(2, 3, 64, 64), torch.tensor([0.1, 3.0])
     with torch.no_grad():
-        loss = fitting.loss_of(model, *fitting.draw(config, data, np.arange(64), 0, 0))
-    # E[((σ² + σd²) / (σ σd)²) (c_skip z − z0)²] = 1 where the data have variance σd² about zero; world pictures nearly do.
-    assert loss.item() == pytest.approx(1, abs=0.35)
+        denoised = model(z, sigma, tokenizer(["a red car"] * 2, padding="max_length", return_tensors="pt").input_ids)
+    skip = builtin.SIGMA_DATA**2 / (builtin.SIGMA_DATA**2 + sigma**2)
+    torch.testing.assert_close(denoised, skip[:, None, None, None] * z)
+
+
+def test_the_loss_is_one_for_black_at_high_noise_and_bounded_at_low():
+    z0, zeros = fitting.DATA_STD * torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+
+    def loss(sigma):
+        return float(fitting.loss_of(lambda z, sigma, tokens: zeros, z0, torch.tensor([sigma]), zeros, None))
+
+    assert loss(50.0) == pytest.approx(1, abs=1e-3)
+    assert loss(0.5) == pytest.approx(0.25 * (4 + 1 / (0.25 + builtin.SIGMA_DATA**2)))
+    assert loss(1e-4) == pytest.approx(0.25 * (4 + 1 / builtin.SIGMA_DATA**2), rel=1e-3)
 
 
 def test_rate_warms_up_decays_and_cools_down(config):
-    c = dataclasses.replace(config, images=1000, warmup_images=100, decay_images=400, cooldown_images=200, lr=1.0)
-    assert fitting.learning_rate(c, 50) == pytest.approx(0.5)
-    assert fitting.learning_rate(c, 300) == 1
-    assert fitting.learning_rate(c, 800) == pytest.approx(0.5**0.5)
-    assert fitting.learning_rate(c, 1000) == 0
+    c = dataclasses.replace(config, images=1000, warmup_images=100, decay_images=400, cooldown_images=200)
+    assert fitting.pace(c, 50) == pytest.approx(0.5)
+    assert fitting.pace(c, 300) == 1
+    assert fitting.pace(c, 800) == pytest.approx(0.5**0.5)
+    assert fitting.pace(c, 1000) == 0
 
 
 def test_weights_fit_the_package(config):

@@ -17,6 +17,27 @@ def test_shapes(tiny_builtin):
     assert tiny_builtin.embed(["a red car", ""]).shape == (2, builtin.MAX_TOKENS, 96)
 
 
+def test_the_whole_text_names_every_word_in_the_place_of_padding(tiny_builtin):
+    text = tiny_builtin.text
+    ids = text.tokenizer(["a red car"], padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        plain = text.model(ids).last_hidden_state[0]
+    states = tiny_builtin.embed(["a red car"])[0]
+    true = 5  # beginning, three words, end
+    torch.testing.assert_close(states[:true], plain[:true])
+    torch.testing.assert_close(states[true:], (plain[:true].sum(0) / true**0.5).expand(len(states) - true, -1))
+    # As the network sees it, another word is another text; where it stands is said by the words' own states.
+    red, blue = tiny_builtin.embed(["a red car", "a blue car"])[:, -1]
+    assert (red - blue).norm() > 0.1 * red.norm()
+
+
+def test_a_text_encoder_that_does_not_ask_for_it_keeps_its_padding(tiny_sd):
+    text = tiny_sd.text
+    ids = text.tokenizer(["a red car"], padding="max_length", max_length=text.max_tokens, return_tensors="pt").input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(tiny_sd.embed(["a red car"]), text.model(ids).last_hidden_state)
+
+
 def test_encode_keeps_norms_and_decode_inverts_it(tiny_builtin):
     rgb = torch.rand(3, 32, 32, 3, generator=rng.generator(0, "pictures"))
     z = tiny_builtin.encode(rgb)
@@ -64,9 +85,9 @@ def test_denoise_agrees_with_the_model_in_training(tiny_builtin, tiny_builtin_fo
 
 
 def test_saving_costs_float16_rounding_only(tmp_path):
-    from gs3d.world.captions import vocabulary_words
+    from gs3d.world.captions import vocabulary_texts
 
-    tokenizer = builtin.new_tokenizer(vocabulary_words())
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone, text_encoder = builtin.new_backbone(), builtin.new_text_encoder(tokenizer)

@@ -9,7 +9,7 @@ from gs3d.core.cameras import orbit
 from gs3d.core.errors import UserError
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.priors import builtin, prompts
-from gs3d.priors.prompts import ViewPrompts, check_prompt, fitted, unknown_words, vocabulary
+from gs3d.priors.prompts import ViewPrompts, check_prompt, fitted, knows_exact_views, unknown_words, vocabulary
 from gs3d.world import captions
 
 PROMPT = "a red mushroom with white spots"
@@ -98,7 +98,21 @@ def test_open_vocabulary_knows_all_words(tiny_sd):
 
 
 def test_vocabulary_is_that_of_the_world(tiny_builtin):
-    assert vocabulary(tiny_builtin.text.tokenizer) == captions.vocabulary_words()
+    tokenizer = tiny_builtin.text.tokenizer
+    assert set(vocabulary(tokenizer)) == {token for text in captions.vocabulary_texts() for token in tokenizer.tokenize(text)}
+    assert {"mushroom", "teapot", "cyan", "45left", "15up"} <= set(vocabulary(tokenizer))
+    assert knows_exact_views(tokenizer)
+
+
+def test_the_shipped_weights_know_exact_views_and_say_which_words():
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(builtin.FOLDER / "tokenizer")
+    assert knows_exact_views(tokenizer) and builtin.known_words() == set(vocabulary(tokenizer))
+
+
+def test_an_open_vocabulary_is_told_rough_views(tiny_sd):
+    assert not knows_exact_views(tiny_sd.text.tokenizer)
 
 
 @pytest.mark.parametrize("prior", ["tiny_builtin", "tiny_sd"])

@@ -130,6 +130,10 @@ def test_agrees_with_a_ddim_step_of_diffusers(prediction_type):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * (1 + float(sigma)))
 
 
+def test_the_noise_of_an_edm_model_goes_by_the_spread_of_its_data_whatever_its_scaling():
+    assert Edm(0.1).sigma(0.7) == Edm(0.5).sigma(0.7) == pytest.approx(0.5 * VpTable.scaled_linear().sigma(0.7))
+
+
 def test_agrees_with_the_edm_scheduler_of_diffusers():
     from diffusers import EDMEulerScheduler
 

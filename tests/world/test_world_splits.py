@@ -1,0 +1,39 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from gs3d.world.captions import Thing
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
+from gs3d.world.sample import sample
+from gs3d.world.splits import UNSEEN_SHARE, split_of
+
+
+def test_a_fifth_of_the_combinations_is_unseen_in_every_kind_and_colour():
+    unseen = {(k, c, p): split_of(Thing(k, c, p)) == "unseen" for k, c, p in itertools.product(KINDS, NAMED, (None, "spots", "stripes"))}
+    assert np.mean(list(unseen.values())) == pytest.approx(UNSEEN_SHARE, abs=0.03)
+    for at, names in ((0, KINDS), (1, NAMED)):
+        for name in names:
+            assert 0 < np.mean([value for key, value in unseen.items() if key[at] == name]) < 0.5
+
+
+def test_what_is_said_beside_the_combination_does_not_change_its_split():
+    for colour in NAMED:
+        thing = Thing("mug", colour, "spots", "white", "handle", "red")
+        assert len({split_of(t) for t in (thing, Thing("mug", colour, "spots", "blue", "handle", "red", "metal", "tall"))}) == 1
+
+
+@pytest.mark.parametrize("split", ["seen", "unseen"])
+def test_samples_keep_to_their_split(split):
+    rng = np.random.default_rng(0)
+    made = [sample(rng, split=split) for _ in range(200)]
+    assert {split_of(m.thing) for m in made} == {split}
+    others = {split_of(m.other) for m in made if m.other}
+    assert others == {"seen"} or split == "unseen" and others
+
+
+def test_a_combination_of_the_other_split_is_named():
+    other = {"seen": "unseen", "unseen": "seen"}[split_of(Thing("mug", "red"))]
+    with pytest.raises(ValueError, match=f"no plain red mug is {other}"):
+        sample(np.random.default_rng(0), "mug", "red", plain=True, split=other)
