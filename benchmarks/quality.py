@@ -18,6 +18,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import tyro
@@ -36,6 +37,7 @@ from gs3d.training.request import slug
 from gs3d.world.captions import Thing, words
 
 
+@cache
 def known(question: str) -> tuple[str, ...]:
     """The kinds or colours that both the built-in prior and the recogniser know."""
     return tuple(word for word in Recogniser.load().answers[question] if set(words(word)) <= known_words())

@@ -16,8 +16,8 @@ import tyro
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.views import DIRECTIONS, EXACT_VIEWS
-from gs3d.fitting.prior import DATA_STD
 from gs3d.priors import load
+from gs3d.priors.builtin import DATA_STD
 from gs3d.world.captions import with_view
 from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
 from gs3d.world.splits import Split
@@ -38,7 +38,7 @@ class Args:
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
     fill: tuple[float, float] = CAMERAS.fill
     split: Split | None = None
-    """Only combinations that the prior has seen in training, or only such that it has not."""
+    """Only combinations of this split (`gs3d.world.splits`), which a prior trained on the seen ones has seen, or has not."""
 
 
 def captions(labels: list[dict]) -> dict[str, list[str]]:

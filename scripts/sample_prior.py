@@ -11,6 +11,7 @@ from gs3d.core import rng
 from gs3d.core.views import VIEW_WORDS
 from gs3d.export.png import write_sheet
 from gs3d.priors import Condition, load
+from gs3d.priors.prompts import unknown_words
 from gs3d.priors.sampler import sample
 from gs3d.world.captions import with_view
 from gs3d.world.colours import NAMED
@@ -22,7 +23,7 @@ class Args:
     out: Path = Path("samples.png")
     prior: str = "builtin"
     prompts: tuple[str, ...] = ()
-    """What to draw; one prompt a kind of the world, in changing colours, when not given."""
+    """What to draw; one prompt a kind that the prior knows, in changing colours, when not given."""
     views: tuple[str, ...] = VIEW_WORDS
     """What each picture's caption ends in; the built-in prior also knows those of `gs3d.core.views.EXACT_VIEWS`."""
     cfg: float = 3.0
@@ -34,8 +35,9 @@ class Args:
 
 def main(args: Args) -> None:
     prior = load(args.prior)
-    colours = list(NAMED)
-    prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(KINDS))
+    colours = [colour for colour in NAMED if not unknown_words(prior.text.tokenizer, colour)]
+    kinds = [kind for kind in KINDS if not unknown_words(prior.text.tokenizer, kind)]
+    prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(kinds))
     texts = [with_view(p, view) for p in prompts for view in args.views for _ in range(args.each)]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
 
+SHOWN = ("kinds", "colours", "patterns", "parts", "materials", "sizes", "relations", "prefixes")
+
 
 @dataclass(frozen=True)
 class Args:
@@ -28,12 +30,20 @@ def run(argv: list[str]) -> int:
     ]
     entries = vocabulary()
     synonyms = {word: sayable(list(others)) for word, others in SYNONYMS.items()}
+    listed = {name: sayable(entries[name]) for name in SHOWN}
+
+    def slot(name: str, form: str) -> str:
+        return form if listed[name] else ""
+
     with shown():
-        print("A prompt: [PREFIX] a [SIZE] [MATERIAL] COLOUR KIND [with COLOUR PATTERN] [and a COLOUR PART]")
+        front = "A prompt: [PREFIX] a " + slot("sizes", "[SIZE] ") + slot("materials", "[MATERIAL] ") + "COLOUR KIND"
+        print(front + slot("patterns", " [with COLOUR PATTERN]") + slot("parts", " [and a COLOUR PART]"))
+        if listed["relations"]:
+            print("      or: [PREFIX] a COLOUR KIND RELATION a COLOUR KIND")
         print("For example:", ", ".join(f'"{example}"' for example in sayable(examples)), "\n")
-        for name in ("kinds", "colours", "patterns", "parts", "materials", "sizes", "relations", "prefixes"):
-            if listed := sayable(entries[name]):
-                print(f"{name:<9}", ", ".join(listed))
+        for name in SHOWN:
+            if listed[name]:
+                print(f"{name:<9}", ", ".join(listed[name]))
         if same := [f"{word} = {' or '.join(others)}" for word, others in synonyms.items() if others]:
             print("synonyms ", ", ".join(same))
         print('\nThe view ("45 degrees left 15 up view") is added for each camera.')

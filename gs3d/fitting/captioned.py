@@ -107,7 +107,7 @@ class Captioned:
         view = torch.where(u[:, 6] > 1 - ROUGH_SHARE, self.rough[at], view)
         empty = u[:, 7] < dropout
         tokens = self.tokens(
-            prefix.masked_fill(empty, 0),
+            prefix.masked_fill(empty & ~self.normals[at], 0),  # else a prompt's guidance would lead away from normal maps
             self.caption[at].masked_fill(empty, len(self.captions) - 1),
             view.masked_fill(empty, len(self.views) - 1),
         )

@@ -33,7 +33,7 @@ class FitConfig:
     out: Path
     """Folder for the checkpoint, the log and the finished model."""
     start: Path | None = None
-    """Folder of a trained model to begin from, such as gs3d/priors/builtin; words it lacks begin untrained."""
+    """Folder of a model trained by this trainer to begin from; words it lacks begin untrained."""
     images: int = 400_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 32
@@ -67,10 +67,6 @@ class FitConfig:
     """torch.compile the network: a minute or more at the start, then faster."""
 
 
-DATA_STD = 0.5
-"""Standard deviation of pictures in [−1, 1], about."""
-
-
 class Denoiser(nn.Module):
     """Network and text encoder, trained together."""
 
@@ -93,7 +89,7 @@ def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: 
     Their λ(σ) = 1/s² + 1/σ², s the spread of the data, with the noise's part bounded: a network of large patches cannot draw details that
     are finer than its σ_data, and would spend itself on them.
     """
-    weight = 1 / DATA_STD**2 + 1 / (sigma**2 + builtin.SIGMA_DATA**2)
+    weight = 1 / builtin.DATA_STD**2 + 1 / (sigma**2 + builtin.SIGMA_DATA**2)
     error = model(z0 + sigma[:, None, None, None] * noise, sigma, tokens) - z0
     return (weight[:, None, None, None] * error**2).mean()
 
@@ -106,8 +102,8 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     a caption is as good as always padding.
     """
     old = load_prior(folder, "cpu")  # float32; on a GPU it would come in half precision
-    if old.network.scaling != model.scaling:
-        raise ValueError(f"{folder}: was trained with {old.network.scaling}, and its outputs mean something else under {model.scaling}")
+    if old.network.scaling != model.scaling or not getattr(old.text.model.config, "sum_at_padding", False):
+        raise ValueError(f"{folder}: was trained with other scalings ({old.network.scaling}) or texts, and its weights mean something else")
     model.backbone.load_state_dict(old.network.backbone.state_dict())
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
@@ -130,11 +126,13 @@ def pace(config: FitConfig, seen: int) -> float:
 
 
 def optimizers_of(model: Denoiser, config: FitConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices between the first layer and the last, AdamW for all else."""
+    """Muon for all matrices but the embeddings of words and positions and the last layer, AdamW for these and all else."""
+    if not hasattr(torch.optim, "Muon"):
+        raise RuntimeError(f"training the prior needs torch 2.9 or later, which has Muon; this is {torch.__version__}")
     matrices, rest = [], []
     for name, weight in model.named_parameters():
-        hidden = any(part in name for part in ("transformer_blocks.", "encoder.layers.", "time_text_embed.", "context_embedder."))
-        (matrices if hidden and weight.ndim == 2 else rest).append((name, weight))
+        matrix = weight.ndim == 2 and "embedding.weight" not in name and "proj_out" not in name
+        (matrices if matrix else rest).append((name, weight))
     # What the network says is DATA_STD / SIGMA_DATA times as large as its other numbers.
     last = [w for name, w in rest if "proj_out" in name]
     return [
@@ -142,7 +140,7 @@ def optimizers_of(model: Denoiser, config: FitConfig) -> list[torch.optim.Optimi
         torch.optim.AdamW(
             [
                 {"params": [w for name, w in rest if "proj_out" not in name]},
-                {"params": last, "lr": config.lr * DATA_STD / builtin.SIGMA_DATA},
+                {"params": last, "lr": config.lr * builtin.DATA_STD / builtin.SIGMA_DATA},
             ],
             lr=config.lr,
             betas=(0.9, 0.99),

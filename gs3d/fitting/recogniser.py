@@ -119,6 +119,8 @@ def _pool(folder: Path, seed: int, shards: int) -> Pool:
     for index in range(shards):
         write_shard(folder, seed, index)
     pool = Pool.open(folder)
+    if "relation" not in pool.labels[0]:
+        raise ValueError(f"{folder}: pictures of an older world; remove the folder, and they are rendered anew")
     return Pool(pool.images[:shards], pool.labels[: shards * SHARD])
 
 

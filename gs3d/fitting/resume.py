@@ -47,7 +47,7 @@ def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Op
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for key in [k for k in tensors if k.startswith(f"optimizer.{i}.")]:
-            _, _, j, name = key.split(".", 3)
+            _, _, j, name = _whole(key, path)
             like, value = parameters[int(j)], tensors[key]
             # A fused Adam walks memory, so a moment must lie as its weight does: channels last stays channels last.
             moments.setdefault(int(j), {})[name] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
@@ -59,6 +59,13 @@ def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Op
                 v.copy_(tensors[f"{name}.{k}"])
     with safe_open(path, "pt") as f:
         return int(f.metadata()["images"])
+
+
+def _whole(key: str, path: Path) -> list[str]:
+    parts = key.split(".", 3)
+    if len(parts) != 4:
+        raise ValueError(f"{path}: was written by an older trainer; begin again in another folder")
+    return parts
 
 
 def batch_indices(count: int, batch: int, seed: int, seen: int) -> np.ndarray:

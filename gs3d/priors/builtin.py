@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 FOLDER = Path(__file__).parent / "builtin"
+DATA_STD = 0.5
+"""Standard deviation of pictures in [−1, 1], about."""
 SIGMA_DATA = 0.1
-"""Karras et al. 2022 take the standard deviation of the data, here 0.5, and the network must then pass on most of the noise until σ is
-well below it. A patch of 192 numbers through 192 channels has no room for that; at 0.1 it says what the picture is at all but the
-lowest σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). MODEL_CARD.md has the comparison."""
+"""Karras et al. 2022 take DATA_STD. Of the noise, s / √(σ² + s²) is in what the network must say, s being σ_data: most of it until σ is
+well above s. A patch of 192 numbers through 192 channels has no room for that; at 0.1 it says what the picture is at all but the lowest
+σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). docs/results.md has the comparison."""
 IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
@@ -68,7 +70,7 @@ def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
     normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
-            normalizers.Replace(Regex(r"(?<=[0-9]) degrees (?=left|right)"), ""),
+            normalizers.Replace(Regex(r"(?<=[0-9]) degrees (?=(left|right)\b)"), ""),
             normalizers.Replace(Regex(r"(?<=[0-9]) (?=up\b)"), ""),
         ]
     )

@@ -38,7 +38,9 @@ def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
         return hidden
     true = (tokens != encoder.config.pad_token_id)[..., None]
     whole = (hidden * true).sum(dim=1, keepdim=True) / true.sum(dim=1, keepdim=True).sqrt()
-    return hidden.where(true, whole)
+    kept = true.clone()
+    kept[:, -1] = False  # the transformer reads the whole text there, even when there was no padding
+    return hidden.where(kept, whole)
 
 
 @dataclass(frozen=True)

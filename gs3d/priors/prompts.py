@@ -117,7 +117,9 @@ def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
 def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, list[str]]:
     """Word of the prompt that a closed vocabulary lacks → the nearest words it has, best first, three at most."""
     known = vocabulary(tokenizer)
-    typed = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
+    backend = tokenizer.backend_tokenizer
+    pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(prompt))
+    typed = dict.fromkeys(word for piece, _ in pieces for word in re.findall(r"[^\W_]+", piece))
     return {word: difflib.get_close_matches(word, known, n=3, cutoff=0.6) for word in typed if word not in set(known)}
 
 

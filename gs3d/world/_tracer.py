@@ -72,7 +72,9 @@ def _paint(row, x, y, z):
     """Whether the pattern covers this point of a part, given in the part's frame."""
     pattern = int(row[20])
     if pattern == 2:
-        return math.sin(z / row[15] * 8.0) > 0.1
+        # Across the longer way, and none at the ends: else the whole top of a flat part would be one stripe.
+        flat = 2.0 * row[15] < max(row[13], row[14])
+        return math.cos(2.5 * math.pi * (x / row[13] if flat else z / row[15])) > 0.1
     if pattern == 3:
         # Half a cell off the middle, and so that no face of a box lies on the border of two cells.
         cell = 0.6 * max(row[13], row[15] if row[15] > 0.5 * row[13] else row[13])

@@ -76,7 +76,7 @@ def with_view(text: str, view: str | None) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a prompt as the tokenizer sees them: lower case, punctuation dropped."""
+    """The words of a text: lower case, punctuation dropped."""
     return re.findall(r"[a-z0-9]+", text.lower())
 
 

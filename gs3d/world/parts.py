@@ -126,7 +126,7 @@ def table(
     """Parts as the renderer reads them, [P, ROW] float32.
 
     Columns: 0 shape, 1:4 centre, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 colour, 20 pattern, 21:24 pattern colour,
-    24 bounding radius around the centre, 25 material, that of the caption for the parts it gives a colour and matte for the rest.
+    24 bounding radius around the centre, 25 material.
     """
     rows = np.zeros((len(parts), ROW), np.float32)
     for row, part in zip(rows, parts, strict=True):
@@ -139,5 +139,5 @@ def table(
         row[20] = pattern if part.patterned else PLAIN
         row[21:24] = pattern_rgb
         row[24] = np.linalg.norm(_outline(part) - part.centre, axis=1).max() * 1.03
-        row[25] = material if part.paint in ("main", "accent") else MATTE
+        row[25] = material
     return rows

@@ -109,7 +109,7 @@ def _adorned(rng: np.random.Generator, thing: Thing) -> Thing:
     spec, extra = KINDS[thing.kind], {}
     others = [c for c in NAMED if c != thing.colour]
     if spec.patterns and rng.random() < PATTERN_SHARE:
-        # White is what people ask for; any other colour but the object's own comes as often as the rest together.
+        # White is what people ask for most.
         white = thing.colour != "white" and rng.random() < 0.4
         extra |= {"pattern": PATTERN_WORDS[int(rng.choice(spec.patterns))], "pattern_colour": "white" if white else str(rng.choice(others))}
     if spec.named and rng.random() < PART_SHARE:
@@ -126,7 +126,7 @@ def build(rng: np.random.Generator, thing: Thing, spread: float) -> list[Part]:
     parts = KINDS[thing.kind].build(rng if spread == 1.0 else _Middle(rng, spread))
     if thing.size in TALLER:
         parts = [p.stretched(TALLER[thing.size]) for p in parts]
-    return [replace(p, paint="accent", patterned=False) if thing.part and p.name == thing.part else p for p in parts]
+    return [replace(p, paint="accent") if thing.part and p.name == thing.part else p for p in parts]
 
 
 def _painted(rng: np.random.Generator, thing: Thing, parts: list[Part]) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gs3d.fitting import prior as fitting
 from gs3d.fitting.captioned import Captioned
@@ -49,10 +50,11 @@ def test_captions_in_tokens_say_what_the_pool_says(pool_folder):
     images, tokens, _ = data.batch(np.arange(64), 0.2, 0, 0)
     texts = [tokenizer.decode(t, skip_special_tokens=True) for t in tokens]
     assert images.shape == (64, 64, 64, 3) and images.min() >= 0 and images.max() <= 1
-    empty = [t == "" for t in texts]
+    empty = [t in ("", NORMALS_PREFIX) for t in texts]
     assert 3 <= sum(empty) <= 28
     for text, row in zip(texts, pool.labels, strict=True):
-        if text:
+        assert (text == "") <= (not row["normals"])  # without a caption, a normal map is still called one
+        if text not in ("", NORMALS_PREFIX):
             assert row["caption"] in text
             # As the tokenizer itself would have it, and one of the three endings.
             prefixes = [NORMALS_PREFIX] if row["normals"] else ["", *LOWER]
@@ -71,6 +73,9 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
     whole, pieces = (load(folder / "model", "cpu") for folder in (config.out, tmp_path))
     for a, b in zip(whole.network.backbone.parameters(), pieces.network.backbone.parameters(), strict=True):
         assert torch.equal(a, b)
+    one, other = (load_file(folder / "checkpoint.safetensors") for folder in (config.out, tmp_path))
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    assert {key.split(".")[0] for key in one} == {"model", "ema", "optimizer"}
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
 
@@ -124,8 +129,8 @@ def test_an_untrained_network_adds_nothing():
     torch.testing.assert_close(denoised, skip[:, None, None, None] * z)
 
 
-def test_the_loss_is_one_for_black_at_high_noise_and_bounded_at_low():
-    z0, zeros = fitting.DATA_STD * torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+def test_the_loss_is_one_for_mid_grey_at_high_noise_and_bounded_at_low():
+    z0, zeros = builtin.DATA_STD * torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
 
     def loss(sigma):
         return float(fitting.loss_of(lambda z, sigma, tokens: zeros, z0, torch.tensor([sigma]), zeros, None))

@@ -26,6 +26,9 @@ def test_the_whole_text_names_every_word_in_the_place_of_padding(tiny_builtin):
     true = 5  # beginning, three words, end
     torch.testing.assert_close(states[:true], plain[:true])
     torch.testing.assert_close(states[true:], (plain[:true].sum(0) / true**0.5).expand(len(states) - true, -1))
+    # The whole text is what the network reads last, even of a text that fills the encoder.
+    full = tiny_builtin.embed(["red car " * 30])[0]
+    assert full[-1].norm() > 1.5 * full[:-1].norm(dim=1).max()
     # As the network sees it, another word is another text; where it stands is said by the words' own states.
     red, blue = tiny_builtin.embed(["a red car", "a blue car"])[:, -1]
     assert (red - blue).norm() > 0.1 * red.norm()

@@ -11,7 +11,7 @@ from gs3d.world import pool as pools
 from gs3d.world.captions import SYNONYMS, Thing
 from gs3d.world.colours import FIXED, NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.parts import GLOSSY, MATTE, METAL, ball, bounds, box, cone, fit_unit_sphere, table, turn
+from gs3d.world.parts import GLOSSY, MATTE, METAL, STRIPES, ball, bounds, box, cone, fit_unit_sphere, table, turn
 from gs3d.world.pool import Pool, write_shard
 from gs3d.world.render import render
 from gs3d.world.sample import SMALL as SMALL_RADIUS
@@ -115,6 +115,15 @@ def test_of_two_things_one_stands_on_the_other_or_at_its_left():
         else:
             assert first[:, 2].mean() > other[:, 2].mean()
         assert np.linalg.norm(made.parts[:, 1:4], axis=1).max() < 0.97
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if STRIPES in kind.patterns])
+def test_a_striped_thing_keeps_its_own_colour_from_above(kind):
+    parts = fit_unit_sphere(build(np.random.default_rng(0), Thing(kind, "red"), 1.0))
+    cameras = ring(4, 64, elevation_deg=45)
+    striped = render([table(parts, COLOURS, STRIPES, NAMED["green"])] * 4, cameras).rgb
+    red, green = (striped[..., 0] > 2 * striped[..., 1]).sum(), (striped[..., 1] > 2 * striped[..., 0]).sum()
+    assert red > 0.5 * green > 20
 
 
 def test_materials_shine_and_matte_does_not():

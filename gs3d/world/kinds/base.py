@@ -25,6 +25,6 @@ class Kind:
     synonyms: tuple[str, ...] = ()
     """Other words for it that a caption may use."""
     carries: bool = False
-    """Whether its top is flat and wide enough to put something on."""
+    """Whether its top is flat and wide enough to put something on; its box must end where the top does."""
     small: bool = False
     """Whether it looks right on top of something else."""

@@ -8,7 +8,7 @@ def ice_cream(r: Rng) -> list[Part]:
     scoop, h = r.uniform(0.36, 0.42), r.uniform(0.55, 0.7)
     z = h + scoop * 0.45
     return [
-        cone((0, 0, 0), 0.03, scoop * 0.85, h, "waffle", name="waffle"),
+        cone((0, 0, 0), 0.03, scoop * 0.85, h, "waffle", name="cone"),
         ball((0, 0, z), (scoop, scoop, scoop * 0.95), "main", patterned=True),
         torus((0, 0, h + 0.02), scoop * 0.86, 0.07, "main"),
         ball((0.05, 0, z + scoop * 1.02), 0.1, "cherry", name="cherry"),
@@ -30,6 +30,6 @@ def cake(r: Rng) -> list[Part]:
 
 
 KINDS = (
-    Kind("ice cream", ice_cream, ("waffle", "cherry"), (SPOTS,), small=True),
+    Kind("ice cream", ice_cream, ("cone", "cherry"), (SPOTS,), small=True),
     Kind("cake", cake, ("icing", "candle"), (SPOTS, STRIPES, CHECKER), small=True),
 )

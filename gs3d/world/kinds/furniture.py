@@ -35,7 +35,7 @@ def lamp(r: Rng) -> list[Part]:
 
 
 def bed(r: Rng) -> list[Part]:
-    long, wide, thick, board = r.uniform(0.75, 0.9), r.uniform(0.45, 0.55), r.uniform(0.1, 0.14), r.uniform(0.34, 0.44)
+    long, wide, thick, board = r.uniform(0.75, 0.9), r.uniform(0.45, 0.55), r.uniform(0.1, 0.14), r.uniform(0.2, 0.25)
     leg = 0.06
     parts = [
         box((0, 0, -thick), (long, wide, thick * 0.5), "wood", name="frame"),
