@@ -39,7 +39,7 @@ from gs3d.world.captions import Thing, words
 
 @cache
 def known(question: str) -> tuple[str, ...]:
-    """The kinds or colours that both the built-in prior and the recogniser know."""
+    """The kinds or colours ("kind", "colour") that both the built-in prior and the recogniser know, in the recogniser's order."""
     return tuple(word for word in Recogniser.load().answers[question] if set(words(word)) <= known_words())
 
 
@@ -51,8 +51,8 @@ class Args:
     """Iterations of each run, instead of minutes."""
     methods: tuple[str, ...] = ("cds", "sds")
     """Losses to compare, as `gs3d generate --guidance` takes them."""
-    kinds: tuple[str, ...] = known("kind")
-    """Kinds of object to make: by default all that the built-in prior and the recogniser know."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of object to make; all that the built-in prior and the recogniser know when not given."""
     colours: int = 2
     """Colours a kind is made in; which ones is fixed. With two, all come equally often over the kinds."""
     offset: int = 0
@@ -101,7 +101,8 @@ def jobs_of(args: Args) -> list[Job]:
         raise UserError(f"--kinds {' '.join(unknown)}: cannot be made and graded; expected some of {', '.join(known('kind'))}")
     if not 1 <= args.colours <= len(known("colour")):
         raise UserError(f"--colours: expected 1 to {len(known('colour'))}, got {args.colours}")
-    jobs = [Job(k, colour, m) for k in args.kinds for colour in colours_of(k, args.colours, args.offset) for m in args.methods]
+    kinds = args.kinds or known("kind")
+    jobs = [Job(k, colour, m) for k in kinds for colour in colours_of(k, args.colours, args.offset) for m in args.methods]
     if not 1 <= args.at_once <= len(cores()):
         raise UserError(f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {args.at_once}")
     if args.at_once > 1 and not hasattr(os, "sched_setaffinity"):

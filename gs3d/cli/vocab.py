@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
 
+FORMS = (
+    ("[PREFIX] a", None),
+    ("[SIZE]", "sizes"),
+    ("[MATERIAL]", "materials"),
+    ("COLOUR KIND", None),
+    ("[with COLOUR PATTERN]", "patterns"),
+    ("[and a COLOUR PART]", "parts"),
+)
+"""The grammar, and the words without which a piece of it says nothing: weights may be older than the world."""
+EXAMPLES = ("a red mushroom with white spots", "a tall glossy blue mug with a yellow handle", "a red ball on a green table")
 SHOWN = ("kinds", "colours", "patterns", "parts", "materials", "sizes", "relations", "prefixes")
 
 
@@ -16,35 +26,20 @@ class Args:
 def run(argv: list[str]) -> int:
     parse(Args, "gs3d vocab", argv)
     from gs3d.priors.builtin import known_words
-    from gs3d.world.captions import SYNONYMS, Thing, vocabulary, words
+    from gs3d.world.captions import SYNONYMS, vocabulary, words
 
     known = known_words()
-
-    def sayable(texts: list[str]) -> list[str]:
-        return [text for text in texts if set(words(text)) <= known]
-
-    examples = [
-        Thing("mushroom", "red", "spots", "white").phrase(),
-        Thing("mug", "blue", part="handle", part_colour="yellow", material="glossy", size="tall").phrase(),
-        "a red ball on a green table",
-    ]
-    entries = vocabulary()
-    synonyms = {word: sayable(list(others)) for word, others in SYNONYMS.items()}
-    listed = {name: sayable(entries[name]) for name in SHOWN}
-
-    def slot(name: str, form: str) -> str:
-        return form if listed[name] else ""
-
+    entries = vocabulary(known)
+    synonyms = {word: [other for other in others if other in entries["synonyms"]] for word, others in SYNONYMS.items()}
     with shown():
-        front = "A prompt: [PREFIX] a " + slot("sizes", "[SIZE] ") + slot("materials", "[MATERIAL] ") + "COLOUR KIND"
-        print(front + slot("patterns", " [with COLOUR PATTERN]") + slot("parts", " [and a COLOUR PART]"))
-        if listed["relations"]:
+        print("A prompt:", *(form for form, needs in FORMS if not needs or entries[needs]))
+        if entries["relations"]:
             print("      or: [PREFIX] a COLOUR KIND RELATION a COLOUR KIND")
-        print("For example:", ", ".join(f'"{example}"' for example in sayable(examples)), "\n")
+        print("For example:", ", ".join(f'"{example}"' for example in EXAMPLES if set(words(example)) <= known) + "\n")
         for name in SHOWN:
-            if listed[name]:
-                print(f"{name:<9}", ", ".join(listed[name]))
-        if same := [f"{word} = {' or '.join(others)}" for word, others in synonyms.items() if others]:
-            print("synonyms ", ", ".join(same))
+            if entries[name]:
+                print(f"{name:<9}", ", ".join(entries[name]))
+        if any(synonyms.values()):
+            print("synonyms ", ", ".join(f"{word} = {' or '.join(others)}" for word, others in synonyms.items() if others))
         print('\nThe view ("45 degrees left 15 up view") is added for each camera.')
     return 0

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from gs3d.core.rng import derive_seed
 from gs3d.fitting import resume
 from gs3d.fitting.captioned import Captioned
+from gs3d.fitting.denoiser import Denoiser, begin_from, loss_of
+from gs3d.fitting.optimizers import optimizers_of
 from gs3d.priors import builtin
-from gs3d.priors import load as load_prior
-from gs3d.priors.network import encode, predict
 from gs3d.priors.pictures import to_network
-from gs3d.priors.scalings import Edm
 from gs3d.world.captions import vocabulary_texts
 from gs3d.world.pool import Pool
 
@@ -34,17 +33,17 @@ class FitConfig:
     """Folder for the checkpoint, the log and the finished model."""
     start: Path | None = None
     """Folder of a model trained by this trainer to begin from; words it lacks begin untrained."""
-    images: int = 400_000
+    images: int = 600_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 32
     lr: float = 1e-3
-    """Peak rate of AdamW, which moves what is no matrix inside the networks."""
+    """Peak rate of AdamW."""
     muon_lr: float = 0.01
-    """Peak rate of Muon (Jordan et al. 2024), which moves the matrices."""
+    """Peak rate of Muon (`fitting.optimizers` says what moves what)."""
     warmup_images: int = 2_000
-    decay_images: int = 100_000
+    decay_images: int = 150_000
     """From here on the rate falls with the square root of the images seen (Karras et al. 2024, EDM2)."""
-    cooldown_images: int = 200_000
+    cooldown_images: int = 300_000
     """Over the last so many pictures the rate falls linearly to zero."""
     ema_fraction: float = 0.06
     """EMA half-width as a share of the images seen so far, so that early junk never lingers."""
@@ -61,93 +60,16 @@ class FitConfig:
     """Steps between rows of log.jsonl."""
     seed: int = 0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    half: bool | None = None
-    """Multiply in bfloat16; None does on a GPU. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
+    half: bool = torch.cuda.is_available()
+    """Multiply in bfloat16. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
     compile: bool = False
     """torch.compile the network: a minute or more at the start, then faster."""
-
-
-class Denoiser(nn.Module):
-    """Network and text encoder, trained together."""
-
-    def __init__(self, backbone: nn.Module, text_encoder: nn.Module):
-        super().__init__()
-        self.backbone, self.text_encoder = backbone, text_encoder
-        self.scaling = Edm(builtin.SIGMA_DATA)
-
-    def forward(self, z: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
-        """D(z, σ, y): z [B, 3, S, S], σ [B], tokens [B, L] → [B, 3, S, S] float32."""
-        s = sigma[:, None, None, None]
-        text = encode(self.text_encoder, tokens)
-        f = predict(self.backbone, self.scaling.c_in(s) * z, self.scaling.c_noise(sigma), text)
-        return self.scaling.c_skip(s) * z + self.scaling.c_out(s) * f.float()
-
-
-def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor) -> Tensor:
-    """Karras et al. 2022, Eq. 2, a scalar.
-
-    Their λ(σ) = 1/s² + 1/σ², s the spread of the data, with the noise's part bounded: a network of large patches cannot draw details that
-    are finer than its σ_data, and would spend itself on them.
-    """
-    weight = 1 / builtin.DATA_STD**2 + 1 / (sigma**2 + builtin.SIGMA_DATA**2)
-    error = model(z0 + sigma[:, None, None, None] * noise, sigma, tokens) - z0
-    return (weight[:, None, None, None] * error**2).mean()
-
-
-@torch.no_grad()
-def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
-    """Copy the weights of the model in `folder`, of the same shape but for the words it knows and the length of its captions.
-
-    A word that both know keeps its embedding, whatever its number; positions beyond the old length begin as the old last one, where
-    a caption is as good as always padding.
-    """
-    old = load_prior(folder, "cpu")  # float32; on a GPU it would come in half precision
-    if old.network.scaling != model.scaling or not getattr(old.text.model.config, "sum_at_padding", False):
-        raise ValueError(f"{folder}: was trained with other scalings ({old.network.scaling}) or texts, and its weights mean something else")
-    model.backbone.load_state_dict(old.network.backbone.state_dict())
-    known = old.text.tokenizer.get_vocab()
-    shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
-    rows, old_rows = (list(r) for r in zip(*shared, strict=True))
-    trained = old.text.model.state_dict()
-    for name, weight in model.text_encoder.state_dict().items():
-        if name.endswith("token_embedding.weight"):
-            weight[rows] = trained[name][old_rows]
-        elif name.endswith("position_embedding.weight"):
-            last = len(trained[name]) - 1
-            weight.copy_(trained[name][torch.arange(len(weight)).clamp_max(last)])
-        elif weight.is_floating_point():
-            weight.copy_(trained[name])
 
 
 def pace(config: FitConfig, seen: int) -> float:
     """Share of the peak rates after `seen` pictures."""
     rate = min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
-
-
-def optimizers_of(model: Denoiser, config: FitConfig) -> list[torch.optim.Optimizer]:
-    """Muon for all matrices but the embeddings of words and positions and the last layer, AdamW for these and all else."""
-    if not hasattr(torch.optim, "Muon"):
-        raise RuntimeError(f"training the prior needs torch 2.9 or later, which has Muon; this is {torch.__version__}")
-    matrices, rest = [], []
-    for name, weight in model.named_parameters():
-        matrix = weight.ndim == 2 and "embedding.weight" not in name and "proj_out" not in name
-        (matrices if matrix else rest).append((name, weight))
-    # What the network says is DATA_STD / SIGMA_DATA times as large as its other numbers.
-    last = [w for name, w in rest if "proj_out" in name]
-    return [
-        torch.optim.Muon([w for _, w in matrices], lr=config.muon_lr, weight_decay=0.0, adjust_lr_fn="original"),
-        torch.optim.AdamW(
-            [
-                {"params": [w for name, w in rest if "proj_out" not in name]},
-                {"params": last, "lr": config.lr * builtin.DATA_STD / builtin.SIGMA_DATA},
-            ],
-            lr=config.lr,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
-            fused=True,
-        ),
-    ]
 
 
 def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -169,13 +91,12 @@ def fit(config: FitConfig) -> int:
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer)).to(config.device)
     if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)
-    optimizers = optimizers_of(model, config)
+    optimizers = optimizers_of(model, config.lr, config.muon_lr)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizers)
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # loading has replaced the groups
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
-    half = config.half if config.half is not None else config.device != "cpu"
-    precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=half)
+    precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run

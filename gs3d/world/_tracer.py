@@ -77,7 +77,7 @@ def _paint(row, x, y, z):
         return math.cos(2.5 * math.pi * (x / row[13] if flat else z / row[15])) > 0.1
     if pattern == 3:
         # Half a cell off the middle, and so that no face of a box lies on the border of two cells.
-        cell = 0.6 * max(row[13], row[15] if row[15] > 0.5 * row[13] else row[13])
+        cell = 0.6 * max(row[13], row[15])
         checks = math.floor(x / cell + 0.5) + math.floor(y / cell + 0.5) + math.floor(z / cell + 0.5)
         return int(checks) % 2 == 0
     if pattern == 1:

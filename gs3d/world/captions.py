@@ -12,9 +12,10 @@ import numpy as np
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.colours import COLOUR_SYNONYMS, NAMED
 from gs3d.world.kinds import KINDS
+from gs3d.world.parts import CHECKER, GLOSSY, MATTE, METAL, PLAIN, SPOTS, STRIPES
 
-PATTERN_WORDS = {0: None, 1: "spots", 2: "stripes", 3: "checks"}
-MATERIAL_WORDS = {0: None, 1: "glossy", 2: "metal"}
+PATTERN_WORDS = {PLAIN: None, SPOTS: "spots", STRIPES: "stripes", CHECKER: "checks"}
+MATERIAL_WORDS = {MATTE: None, GLOSSY: "glossy", METAL: "metal"}
 SIZE_WORDS = ("small", "tall", "wide")
 RELATION_WORDS = ("on", "next to")
 PREFIXES = ("a photo of", "a DSLR photo of", "a 3D render of", "a 3D model of", "a zoomed out photo of")
@@ -80,9 +81,9 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
-def vocabulary() -> dict[str, list[str]]:
-    """Every word the grammar can produce, by what it is for."""
-    return {
+def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
+    """Every entry of the grammar by what it is for; with `known`, those that can be said in these single words."""
+    entries = {
         "kinds": list(KINDS),
         "colours": list(NAMED),
         "patterns": [word for word in PATTERN_WORDS.values() if word],
@@ -95,6 +96,9 @@ def vocabulary() -> dict[str, list[str]]:
         "prefixes": [*PREFIXES, NORMALS_PREFIX],
         "grammar": ["a", "an", "of", "with", "and", "view"],
     }
+    if known is None:
+        return entries
+    return {name: [entry for entry in listed if set(words(entry)) <= known] for name, listed in entries.items()}
 
 
 def vocabulary_texts() -> list[str]:

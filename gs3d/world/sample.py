@@ -15,7 +15,8 @@ PATTERN_SHARE, PART_SHARE, MATERIAL_SHARE, SIZE_SHARE, PAIR_SHARE = 0.45, 0.3, 0
 """How often a thing that may have it has a pattern, a part of another colour, a material, a size, and another thing beside it."""
 SMALL = 0.6
 """Radius of a small thing, of a usual one's."""
-TALLER = {"tall": 1.45, "wide": 0.65}
+HEIGHT = {"tall": 1.45, "wide": 0.65}
+"""How high a thing is, of its usual height."""
 RADIUS = 0.97
 
 
@@ -124,8 +125,8 @@ def _adorned(rng: np.random.Generator, thing: Thing) -> Thing:
 def build(rng: np.random.Generator, thing: Thing, spread: float) -> list[Part]:
     """The parts of a thing, its size and the paint of its named part as the caption says; at no particular place."""
     parts = KINDS[thing.kind].build(rng if spread == 1.0 else _Middle(rng, spread))
-    if thing.size in TALLER:
-        parts = [p.stretched(TALLER[thing.size]) for p in parts]
+    if thing.size in HEIGHT:
+        parts = [p.stretched(HEIGHT[thing.size]) for p in parts]
     return [replace(p, paint="accent") if thing.part and p.name == thing.part else p for p in parts]
 
 
@@ -133,10 +134,10 @@ def _painted(rng: np.random.Generator, thing: Thing, parts: list[Part]) -> np.nd
     colours = {**FIXED, "main": near(thing.colour, rng)}
     if thing.part_colour:
         colours["accent"] = near(thing.part_colour, rng)
-    pattern, material = _number(PATTERN_WORDS, thing.pattern), _number(MATERIAL_WORDS, thing.material)
+    pattern, material = _code(PATTERN_WORDS, thing.pattern), _code(MATERIAL_WORDS, thing.material)
     pattern_rgb = near(thing.pattern_colour, rng) if thing.pattern_colour else (0.0, 0.0, 0.0)
     return table(parts, colours, pattern, pattern_rgb, material)
 
 
-def _number(words: dict[int, str | None], word: str | None) -> int:
-    return next(number for number, known in words.items() if known == word)
+def _code(words: dict[int, str | None], word: str | None) -> int:
+    return next(code for code, known in words.items() if known == word)

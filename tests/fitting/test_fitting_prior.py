@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gs3d.fitting import denoiser
 from gs3d.fitting import prior as fitting
 from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.resume import batch_indices
@@ -92,12 +93,12 @@ def test_a_trained_model_is_begun_from(config, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtin, "MAX_TOKENS", 16)
         old_tokenizer = builtin.new_tokenizer(words)
-        old = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(old_tokenizer))
+        old = denoiser.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(old_tokenizer))
         torch.nn.init.normal_(old.backbone.proj_out.weight, std=0.1)  # it begins at zero
         builtin.save(tmp_path / "old", old.backbone, old.text_encoder, old_tokenizer)
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
-    new = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
-    fitting.begin_from(new, tokenizer, tmp_path / "old")
+    new = denoiser.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    denoiser.begin_from(new, tokenizer, tmp_path / "old")
     z, sigma, text = torch.randn(1, 3, 64, 64), torch.ones(1), "a red car, front view"
     old.eval(), new.eval()
     with torch.no_grad():
@@ -111,17 +112,17 @@ def test_a_trained_model_is_begun_from(config, tmp_path):
 
 def test_a_model_of_other_scalings_is_not_begun_from(tmp_path):
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
-    model = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    model = denoiser.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtin, "SIGMA_DATA", 0.5)
         builtin.save(tmp_path, model.backbone, model.text_encoder, tokenizer)
     with pytest.raises(ValueError, match="mean something else"):
-        fitting.begin_from(model, tokenizer, tmp_path)
+        denoiser.begin_from(model, tokenizer, tmp_path)
 
 
 def test_an_untrained_network_adds_nothing():
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
-    model = fitting.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    model = denoiser.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
     z, sigma = torch.randn(2, 3, 64, 64), torch.tensor([0.1, 3.0])
     with torch.no_grad():
         denoised = model(z, sigma, tokenizer(["a red car"] * 2, padding="max_length", return_tensors="pt").input_ids)
@@ -133,7 +134,7 @@ def test_the_loss_is_one_for_mid_grey_at_high_noise_and_bounded_at_low():
     z0, zeros = builtin.DATA_STD * torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
 
     def loss(sigma):
-        return float(fitting.loss_of(lambda z, sigma, tokens: zeros, z0, torch.tensor([sigma]), zeros, None))
+        return float(denoiser.loss_of(lambda z, sigma, tokens: zeros, z0, torch.tensor([sigma]), zeros, None))
 
     assert loss(50.0) == pytest.approx(1, abs=1e-3)
     assert loss(0.5) == pytest.approx(0.25 * (4 + 1 / (0.25 + builtin.SIGMA_DATA**2)))

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gs3d.core.rng import generator
 from gs3d.evaluation.augment import augment, backgrounds
@@ -41,6 +41,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
         assert torch.equal(parts[key], whole[key]), key
     assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
     assert json.loads((tmp_path / "whole" / "r.json").read_text()) == {"kind": 1.0}
+
+
+def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):
+    weight = torch.zeros(1)
+    save_file({"model.w": weight, "optimizer.0.step": torch.ones(1)}, tmp_path / resume.NAME, metadata={"images": "8"})
+    with pytest.raises(ValueError, match="written by an older trainer; begin again"):
+        resume.resume(tmp_path, {"model": {"w": weight}}, [torch.optim.AdamW([weight])])
+    monkeypatch.setattr(pool, "SHARD", 8)
+    path = pool.write_shard(tmp_path / "seed5", 5, 0).with_suffix(".json")
+    path.write_text(json.dumps([{k: v for k, v in row.items() if k != "relation"} for row in json.loads(path.read_text())]))
+    with pytest.raises(ValueError, match="pictures of an older world; remove the folder"):
+        recogniser._pool(tmp_path, 5, 1)
 
 
 def test_augmented_pictures_stay_pictures_and_repeat():
