@@ -18,6 +18,7 @@ from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.views import DIRECTIONS, EXACT_VIEWS
 from gs3d.priors import load
 from gs3d.priors.builtin import DATA_STD
+from gs3d.priors.prompts import unknown_words
 from gs3d.world.captions import with_view
 from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
 from gs3d.world.splits import Split
@@ -30,7 +31,7 @@ BATCH = 32
 class Args:
     prior: str = "builtin"
     pictures: int = 192
-    """At most one shard."""
+    """At most one shard, and of it those that the prior has all words for."""
     seed: int = 9
     """Seed of the renders; priors are trained on others."""
     spread: float = 1.0
@@ -68,11 +69,14 @@ def main(args: Args) -> None:
         write_shard(Path(folder), args.seed, 0, cameras, args.spread, args.split)
         pool = Pool.open(Path(folder))
         # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
-        chosen = np.random.default_rng(args.seed).permutation(len(pool))[: args.pictures]
+        shuffled = np.random.default_rng(args.seed).permutation(len(pool))
+        # The world may have grown since the prior was trained: a word that it never heard says nothing about what it heard.
+        chosen = [i for i in shuffled if not unknown_words(prior.text.tokenizer, pool.labels[i]["caption"])][: args.pictures]
         rgba, labels = torch.from_numpy(pool.rgba(chosen)), [pool.labels[i] for i in chosen]
-    behind = random_backgrounds(torch.rand(args.pictures, RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
+    behind = random_backgrounds(torch.rand(len(chosen), RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
     z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :])
     noise = rng.normal(tuple(z0.shape), args.seed, "measure noise")
+    print(f"{len(chosen)} pictures")
     print(f"{'σ':<14}" + "".join(f"{sigma:>8g}" for sigma in SIGMAS))
     for name, texts in captions(labels).items():
         text = prior.embed(texts)
