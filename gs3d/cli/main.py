@@ -7,10 +7,13 @@ from gs3d.core.errors import UserError
 
 COMMANDS = {
     "generate": "make splats from a prompt",
+    "evaluate": "make and grade a list of prompts, and compare methods",
     "render": "draw a splat file as a picture or a turntable",
     "vocab": "words that the built-in prior knows",
     "doctor": "check this machine, and say what to do",
 }
+ON = {"generate": "; add --resume to the same command to go on", "evaluate": "; the same command goes on"}
+"""What Ctrl-C is answered with."""
 HELP = "usage: gs3d COMMAND ...\n\n" + "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
 HELP += "\n\n  gs3d COMMAND --help    every option of a command\n  gs3d --version\n"
 
@@ -44,7 +47,7 @@ def _run(command: str, argv: list[str]) -> int:
         fault(f"gs3d: {error}")
         return 2
     except KeyboardInterrupt:
-        fault("gs3d: interrupted" + ("; add --resume to the same command to go on" if command == "generate" else ""))
+        fault("gs3d: interrupted" + ON.get(command, ""))
         return 130
 
 

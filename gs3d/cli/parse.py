@@ -38,7 +38,7 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
 
 def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
     """What is wrong with `argv`, as "<what>: expected ..., got ...", for the flat dataclasses of plain types that commands have."""
-    options, positionals = _split(args)
+    options, required, most = _split(args)
     given: list[str] = []
     rest = iter(enumerate(argv))
     for at, token in rest:
@@ -56,18 +56,22 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
             if equals:
                 yield f"{flag}: expected no value, got {value!r}"
             continue
-        if not equals:
-            if at + 1 == len(argv) or _is_option(argv[at + 1]):
-                yield f"{flag}: expected {_wanted(kind)}, got nothing"
-                continue
-            _, value = next(rest)
-        if not _fits(kind, value):
-            yield f"{flag}: expected {_wanted(kind)}, got {value!r}"
-    for name, kind in list(positionals.items())[len(given) :]:
+        many = get_origin(kind) is tuple
+        kind = get_args(kind)[0] if many else kind
+        values = [value] if equals else []
+        following = argv[at + 1 :] if many else argv[at + 1 : at + 2]
+        while not equals and len(values) < len(following) and not _is_option(following[len(values)]):
+            values.append(next(rest)[1])
+        if not values:
+            yield f"{flag}: expected {_wanted(kind)}, got nothing"
+        for value in values:
+            if not _fits(kind, value):
+                yield f"{flag}: expected {_wanted(kind)}, got {value!r}"
+    for name, kind in list(required.items())[len(given) :]:
         yield f"{name}: expected {_wanted(kind)}, got nothing"
-    if len(given) > len(positionals):
-        name = next(iter(positionals), "arguments")
-        yield f"{name}: expected {'one, in quotes if it has spaces' if positionals else 'none'}, got {' '.join(given)!r}"
+    if len(given) > most:
+        name = next(iter(required), "arguments")
+        yield f"{name}: expected {'one, in quotes if it has spaces' if most else 'none'}, got {' '.join(given)!r}"
 
 
 def condense(text: str, prog: str) -> str:
@@ -78,22 +82,23 @@ def condense(text: str, prog: str) -> str:
     return " ".join(kept) or "expected other arguments, got these"
 
 
-def _split(args: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Types by option (with its aliases) and by required positional argument, as the user writes them."""
+def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """Types by option (with its aliases) and by required positional argument, as the user writes them; and how many positional ones fit."""
     hints = get_type_hints(args, include_extras=True)
     options: dict[str, Any] = {"--help": bool, "-h": bool}
-    positionals = {}
+    required, most = {}, 0
     for f in fields(args):
         kind, *notes = get_args(hints[f.name]) if hasattr(hints[f.name], "__metadata__") else (hints[f.name],)
-        if tyro.conf.Positional in notes and f.default is MISSING:
-            positionals[f.name.upper()] = kind
+        if tyro.conf.Positional in notes:
+            most += 1
+            required |= {f.name.upper(): kind} if f.default is MISSING else {}
             continue
-        name = f.name.replace("_", "-")
+        name = next((note.name for note in notes if getattr(note, "name", None)), f.name).replace("_", "-")
         aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
         options |= dict.fromkeys([f"--{name}", *aliases], kind)
         if kind is bool:
             options[f"--no-{name}"] = bool
-    return options, positionals
+    return options, required, most
 
 
 def _is_option(token: str) -> bool:

@@ -1,46 +1,61 @@
-"""Marks for one cloud of splats that should be `kind` in `colour`: from eight sides, is it that, has it one face, is it clean?"""
+"""Marks for splats that should be what a prompt of the world says: are they that, with one face, clean, of the right shape?"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
-from gs3d.evaluation.recogniser import SIZE_PX, Judgement, Recogniser, resize
+from gs3d.evaluation.clean import clipped_of, floaters_of, haze_of
+from gs3d.evaluation.look import look_of
+from gs3d.evaluation.recogniser import PLAIN, SIZE_PX, Judgement, Recogniser, resize
+from gs3d.evaluation.surface import nearest, surface_of_splats
+from gs3d.evaluation.truth import Truth, around
 from gs3d.raster import rasterize
+from gs3d.world.captions import Meaning
 from gs3d.world.kinds import KINDS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
 DRAWN_PX = 2 * SIZE_PX  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
-SEEN, SOLID = 0.05, 0.5  # alphas from which a pixel shows something, and is object
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Marks over the eight views; shares are in [0, 1]."""
+    """Marks over the eight views; shares are in [0, 1]. None where there is no answer."""
 
-    kind_right: float
-    """Share of views named as the right kind."""
-    colour_right: float
+    kind_right: float | None
+    """Share of views named as the right kind; None for two things, of which either would be right."""
+    colour_right: float | None
     """Share of views named as the right colour."""
-    kind_probability: float
+    pattern_right: float | None
+    """Share of views named as the right pattern, "plain" among them."""
+    kind_probability: float | None
     """Mean probability of the right kind."""
-    colour_probability: float
+    colour_probability: float | None
     """Mean probability of the right colour."""
+    agreement: float
+    """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing."""
     janus: float | None
     """Share of the three views from behind (azimuth 135°, 180°, 225°) that look more like the front than like the back; None for a
     kind without a front. True objects have 0, objects with two fronts 0.6 to 1."""
     haze: float
-    """Of the pixels that show anything (alpha > 0.05), the share that is smoke: alpha below 0.5, and off the rim of what is solid."""
+    """`clean.haze_of`"""
+    floaters: float
+    """`clean.floaters_of`"""
     coverage: float
     """Mean alpha of the pictures."""
     clipped: float
-    """Share of the alpha in the outermost 2 % of the picture on each side: above about 0.01 the object leaves the frame."""
+    """`clean.clipped_of`"""
+    saturation_drift: float | None
+    """How much more saturated than true objects of the same words, [−1, 1]; None without any to compare with."""
+    brightness_drift: float | None
+    chamfer: float | None
+    """`surface.Distance`, to the nearest of the true objects; None without any, or where nothing is solid."""
+    normal_deg: float | None
     kinds: tuple[str, ...]
     """The kind that each view was named as, azimuth 0°, 45°, …"""
     colours: tuple[str, ...]
@@ -55,24 +70,6 @@ def draw(splats: Splats, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
     return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
 
 
-def haze_of(alpha: Tensor) -> float:
-    """See `Grade.haze`; `alpha` is [B, H, W]. The rim is 2.5 % of the picture wide: so far may the soft edge of a clean object reach."""
-    rim = max(1, round(0.025 * alpha.shape[-1]))
-    solid = (alpha >= SOLID).float()[:, None]
-    near = functional.max_pool2d(solid, 2 * rim + 1, stride=1, padding=rim)[:, 0] > 0
-    seen = alpha > SEEN
-    return (seen & ~near).sum().item() / max(seen.sum().item(), 1)
-
-
-def clipped_of(alpha: Tensor) -> float:
-    """See `Grade.clipped`; `alpha` is [B, H, W]."""
-    edge = max(1, round(0.02 * alpha.shape[-1]))
-    outer = torch.ones_like(alpha)
-    outer[:, edge:-edge, edge:-edge] = 0
-    total = alpha.sum().item()
-    return (alpha * outer).sum().item() / total if total > 0 else 0.0
-
-
 def janus_of(judgement: Judgement, kind: str) -> float | None:
     """See `Grade.janus`; `judgement` is of the pictures of `ring(8, …)`.
 
@@ -85,32 +82,44 @@ def janus_of(judgement: Judgement, kind: str) -> float | None:
     return more_front[torch.tensor(behind)].float().mean().item()
 
 
-def _check_word(what: str, word: str, known: tuple[str, ...]) -> None:
-    if word not in known:
-        raise UserError(f"{what} {word!r}: not one that can be graded; expected one of {', '.join(known)}")
+def check_words(meaning: Meaning, judge: Recogniser) -> None:
+    """`UserError` for a kind or colour that the recogniser does not know."""
+    for question in ("kind", "colour"):
+        word, known = getattr(meaning.thing, question), judge.answers[question]
+        if meaning.other is None and word not in known:
+            raise UserError(f"{question} {word!r}: not one that can be graded; expected one of {', '.join(known)}")
 
 
-def grade(splats: Splats, kind: str, colour: str, recogniser: Recogniser | None = None) -> Grade:
-    """Judge `splats`, which should be `kind` in `colour`, from 8 azimuths at 15° elevation.
+@torch.no_grad()
+def grade(splats: Splats, meaning: Meaning, judge: Recogniser, truth: Truth | None = None) -> Grade:
+    """Judge `splats`, which should be what `meaning` says, from 8 azimuths at 15° elevation, and from 16 sides against `truth`.
 
     Raises `UserError` for a kind or colour that the recogniser does not know, `ValueError` for splats that cannot be drawn.
     """
-    judge = recogniser or Recogniser.load()
-    _check_word("kind", kind, judge.answers["kind"])
-    _check_word("colour", colour, judge.answers["colour"])
+    check_words(meaning, judge)
     pictures, alpha = draw(splats)
     judgement = judge.judge(resize(pictures))
-    kinds, colours, views = (judgement.words(question) for question in ("kind", "colour", "view"))
+    thing, named = meaning.thing, {question: judgement.words(question) for question in ("kind", "colour", "pattern", "view")}
+    alone = meaning.other is None
+    look = look_of(pictures, alpha)
+    apart = nearest(surface_of_splats(splats, around(DRAWN_PX)), truth.surfaces) if truth else None
     return Grade(
-        kind_right=kinds.count(kind) / VIEWS,
-        colour_right=colours.count(colour) / VIEWS,
-        kind_probability=judgement.probability("kind", kind).mean().item(),
-        colour_probability=judgement.probability("colour", colour).mean().item(),
-        janus=janus_of(judgement, kind),
+        kind_right=named["kind"].count(thing.kind) / VIEWS if alone else None,
+        colour_right=named["colour"].count(thing.colour) / VIEWS if alone else None,
+        pattern_right=named["pattern"].count(thing.pattern or PLAIN) / VIEWS if alone else None,
+        kind_probability=judgement.probability("kind", thing.kind).mean().item() if alone else None,
+        colour_probability=judgement.probability("colour", thing.colour).mean().item() if alone else None,
+        agreement=max(map(named["kind"].count, named["kind"])) / VIEWS,
+        janus=janus_of(judgement, thing.kind) if alone else None,
         haze=haze_of(alpha),
+        floaters=floaters_of(splats, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)),
         coverage=alpha.mean().item(),
         clipped=clipped_of(alpha),
-        kinds=tuple(kinds),
-        colours=tuple(colours),
-        views=tuple(views),
+        saturation_drift=look.saturation - truth.look.saturation if truth else None,
+        brightness_drift=look.brightness - truth.look.brightness if truth else None,
+        chamfer=apart.chamfer if apart else None,
+        normal_deg=apart.normal_deg if apart else None,
+        kinds=tuple(named["kind"]),
+        colours=tuple(named["colour"]),
+        views=tuple(named["view"]),
     )

@@ -1,8 +1,9 @@
-"""From graded runs to a table with honest intervals and a sheet of pictures."""
+"""From graded runs to tables with honest intervals and a sheet of pictures."""
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,18 @@ class Result:
     """One run and its marks."""
 
     method: str
-    kind: str
-    colour: str
     prompt: str
+    seed: int
+    kind: str
+    """The kind that the prompt names; of two things, the first."""
+    split: str
+    """Whether the prior may have seen such a thing in training (`world.splits`)."""
     folder: str
-    """Where the run left its files, relative to the folder of the benchmark."""
+    """Where the run left its files, relative to the folder of the evaluation."""
     seconds: float
     """Wall clock of the whole command."""
+    memory_mb: float | None
+    """Peak memory of the process; None where the system does not say."""
     splats: int
     grade: Grade
 
@@ -36,19 +42,34 @@ class Result:
         return Result(**{**tree, "grade": Grade(**marks)})
 
 
-MARKS: dict[str, Callable[[Result], float | None]] = {
-    "kind_right": lambda r: r.grade.kind_right,
-    "colour_right": lambda r: r.grade.colour_right,
-    "janus": lambda r: r.grade.janus,
-    "haze": lambda r: r.grade.haze,
+@dataclass(frozen=True)
+class Column:
+    """A mark of `Grade` in tables."""
+
+    title: str
+    scale: float = 100.0
+    digits: int = 0
+    better: int = 1
+    """1 if more is better, −1 if less, 0 if near zero is."""
+
+
+COLUMNS: dict[str, Column] = {
+    "kind_right": Column("kind right %"),
+    "colour_right": Column("colour right %"),
+    "pattern_right": Column("pattern right %"),
+    "janus": Column("Janus %", better=-1),
+    "agreement": Column("views agree %"),
+    "haze": Column("haze %", better=-1),
+    "floaters": Column("floaters %", better=-1),
+    "chamfer": Column("Chamfer ×100", digits=1, better=-1),
+    "normal_deg": Column("normals °", scale=1.0, better=-1),
+    "saturation_drift": Column("saturation drift %", better=0),
+    "brightness_drift": Column("brightness drift %", better=0),
 }
 
 
 def bootstrap(values: Sequence[float], rounds: int = 4000) -> tuple[float, float, float]:
-    """The mean and its 95 % percentile interval over resampled runs; always the same for the same values.
-
-    Runs are resampled, not views: the eight views of one object are far from independent.
-    """
+    """The mean and its 95 % percentile interval over resampled values; always the same for the same values."""
     if not values:
         return float("nan"), float("nan"), float("nan")
     data = np.asarray(values, float)
@@ -56,43 +77,97 @@ def bootstrap(values: Sequence[float], rounds: int = 4000) -> tuple[float, float
     return float(data.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
+def interval(results: Iterable[Result], mark: str) -> dict | None:
+    """{mean, low, high} of a mark; None if no run has it.
+
+    Prompts are resampled, each with the mean of its runs: neither the views of an object nor the seeds of a prompt are independent.
+    """
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for r in results:
+        if (value := getattr(r.grade, mark)) is not None:
+            by_prompt[r.prompt].append(value)
+    if not by_prompt:
+        return None
+    values = bootstrap([statistics.fmean(v) for v in by_prompt.values()])
+    return dict(zip(("mean", "low", "high"), (round(v, 4) for v in values), strict=True))
+
+
 def summary(results: Sequence[Result]) -> dict:
-    """Marks of one method as {name: {mean, low, high}}, with medians of seconds and splats, and how many runs they come from."""
-    out: dict = {"n": len(results)}
-    for name, mark in MARKS.items():
-        values = [v for v in map(mark, results) if v is not None]
-        out[name] = dict(zip(("mean", "low", "high"), (round(v, 4) for v in bootstrap(values)), strict=True)) if values else None
+    """Marks of one method as {name: {mean, low, high}}, with medians of seconds, memory and splats, and how many runs they come from."""
+    out: dict = {"n": len(results)} | {mark: interval(results, mark) for mark in COLUMNS}
+    memory = [r.memory_mb for r in results if r.memory_mb is not None]
     out["seconds"] = round(statistics.median(r.seconds for r in results), 1)
+    out["memory_mb"] = round(statistics.median(memory)) if memory else None
     out["splats"] = round(statistics.median(r.splats for r in results))
     return out
 
 
-def _percent(mark: dict | None) -> str:
-    return f"{100 * mark['mean']:.0f} ({100 * mark['low']:.0f}–{100 * mark['high']:.0f})" if mark else "–"
+def difference(results: Sequence[Result], one: str, other: str) -> dict:
+    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have: the same prompt with the same seed."""
+    runs = {(r.method, r.prompt, r.seed): r for r in results}
+    pairs = [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+    out: dict = {"n": len(pairs)}
+    for mark in COLUMNS:
+        by_prompt: dict[str, list[float]] = defaultdict(list)
+        for a, b in pairs:
+            x, y = getattr(a.grade, mark), getattr(b.grade, mark)
+            if x is not None and y is not None:
+                by_prompt[a.prompt].append(x - y)
+        values = bootstrap([statistics.fmean(v) for v in by_prompt.values()])
+        out[mark] = dict(zip(("mean", "low", "high"), (round(v, 4) for v in values), strict=True)) if by_prompt else None
+    return out
+
+
+def shown(mark: str, value: dict | None, sign: str = "") -> str:
+    """E.g. "93 (88–97)"; `sign` "+" writes the sign of positive numbers too."""
+    if not value:
+        return "–"
+    column = COLUMNS[mark]
+    mean, low, high = (f"{column.scale * value[k] + 0.0:{sign}.{column.digits}f}" for k in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})" if sign or column.better == 0 else f"{mean} ({low}–{high})"
 
 
 def _row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """A table of methods, and one of kinds for each; means over runs, 95 % bootstrap intervals in brackets."""
-    head = ("kind right %", "colour right %", "Janus %", "haze %", "median s", "median splats", "n")
+def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
+    """Title → rows of a table, the first its head: methods, their differences from the first, both splits, and kinds."""
     methods = list(dict.fromkeys(r.method for r in results))
-    lines = [_row(("method", *head)), _row(["---"] * (len(head) + 1))]
+    marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
+    head = [*(COLUMNS[mark].title for mark in marks), "median s", "median MB", "median splats", "n"]
 
-    def add(first: Sequence[str], rows: list[Result]) -> None:
+    def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
-        lines.append(_row((*first, *(_percent(s[name]) for name in MARKS), s["seconds"], s["splats"], s["n"])))
+        return [
+            *(shown(mark, s[mark]) for mark in marks),
+            *(str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "splats", "n")),
+        ]
 
-    for method in methods:
-        add([method], [r for r in results if r.method == method])
-    lines += ["", _row(("kind", "method", *head)), _row(["---"] * (len(head) + 2))]
-    for kind in dict.fromkeys(r.kind for r in results):
-        for method in methods:
-            if rows := [r for r in results if r.kind == kind and r.method == method]:
-                add([kind, method], rows)
-    return "\n".join(lines)
+    def by(of: Callable[[Result], str], name: str) -> list[list[str]]:
+        rows = [[name, "method", *head]]
+        for value in dict.fromkeys(map(of, results)):
+            chosen = [(m, [r for r in results if of(r) == value and r.method == m]) for m in methods]
+            rows += [[value, m, *cells(some)] for m, some in chosen if some]
+        return rows
+
+    out = {"Methods": [["method", *head], *([m, *cells([r for r in results if r.method == m])] for m in methods)]}
+    if len(methods) > 1:
+        rows = [["paired difference", *head[: len(marks)], "n"]]
+        for other in methods[1:]:
+            apart = difference(results, methods[0], other)
+            rows.append([f"{methods[0]} minus {other}", *(shown(mark, apart[mark], "+") for mark in marks), str(apart["n"])])
+        out["Differences"] = rows
+    if len({r.split for r in results}) > 1:
+        out["Seen and unseen in training"] = by(lambda r: r.split, "split")
+    out["Kinds"] = by(lambda r: r.kind, "kind")
+    return out
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """`tables` as Markdown; means over runs, 95 % bootstrap intervals over prompts in brackets."""
+    parts = [[_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])] for rows in tables(results).values()]
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
 TEXT_PX = 232
@@ -114,12 +189,12 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             pen.rectangle(
                 (left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=GOOD if marks.kinds[j] == result.kind else BAD
             )
-        janus = "" if marks.janus is None else f"   Janus {marks.janus:.0%}"
+        shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
         lines = [
-            result.prompt,
-            result.method,
-            f"kind {marks.kind_right:.0%}   colour {marks.colour_right:.0%}",
-            f"haze {marks.haze:.1%}{janus}",
+            *_broken(result.prompt, 34),
+            f"{result.method}, seed {result.seed}",
+            "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
+            f"haze {marks.haze:.1%}" + (f"   Chamfer {marks.chamfer:.3f}" if marks.chamfer is not None else ""),
             f"{result.splats} splats   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=6)
@@ -129,6 +204,12 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             back.verify()
 
     write_atomic(path, lambda temporary: sheet.save(temporary, format="PNG"), verify)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width)[:2] or [""]
 
 
 def to_json(results: Sequence[Result]) -> list[dict]:

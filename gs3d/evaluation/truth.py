@@ -1,37 +1,70 @@
-"""An object of the world as splats, without any optimisation: what a perfect run would leave. It shows what marks the grader can give."""
+"""What is right by construction: objects of the world, their surfaces and colours, and splats that a perfect run would leave of one."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from gs3d.core.cameras import distance_for, orbit
+from gs3d.core.cameras import Cameras, distance_for, orbit, ring
+from gs3d.core.rng import derive_seed
 from gs3d.core.types import Splats
+from gs3d.evaluation.look import Look, look_of
+from gs3d.evaluation.surface import Surface, surface_of, unprojected
 from gs3d.representations.gaussians import SH_C0
+from gs3d.world.captions import Meaning
 from gs3d.world.render import render
+from gs3d.world.sample import realise
 
 RINGS_DEG = {-25.0: 4, 10.0: 8, 50.0: 4}
 """Elevation → cameras that look at the object from there."""
 
 
-def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
-    """Opaque splats the size of a pixel wherever one of 16 cameras sees a surface; `parts` is [P, ROW] as in `world.sample.Sample`."""
+@dataclass(frozen=True)
+class Truth:
+    """Objects that a prompt is true of."""
+
+    surfaces: tuple[Surface, ...]
+    look: Look
+    """Their mean."""
+
+
+def around(size_px: int) -> Cameras:
+    """16 cameras that between them see nearly all of an object's surface."""
     angles = [(360 * i / n, e) for e, n in RINGS_DEG.items() for i in range(n)]
     azimuth, elevation = torch.tensor(angles).deg2rad().T
     fovy = torch.full_like(azimuth, math.radians(38))
-    cameras = orbit(azimuth, elevation, distance_for(fovy, 0.95), fovy, size_px, size_px)
+    return orbit(azimuth, elevation, distance_for(fovy, 0.95), fovy, size_px, size_px)
+
+
+def truth_of(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Truth:
+    """`objects` random objects of full variety that the prompt is true of, always the same for the same prompt."""
+    rng = np.random.default_rng(derive_seed(0, "truth", repr(meaning)))
+    made = [realise(rng, meaning) for _ in range(objects)]
+    cameras, front = around(size_px), ring(8, size_px)
+    surfaces, looks = [], []
+    for o in made:
+        seen = render([o.parts] * len(cameras), cameras, supersample=1)
+        depth, alpha, normal = (torch.from_numpy(a) for a in (seen.depth, seen.alpha, seen.normal))
+        surfaces.append(surface_of(depth, alpha, cameras, normal))
+        pictures = render([o.parts] * len(front), front)
+        looks.append(look_of(torch.from_numpy(pictures.rgb), torch.from_numpy(pictures.alpha)))
+    return Truth(tuple(surfaces), Look.mean(looks))
+
+
+def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
+    """Opaque splats the size of a pixel wherever one of 16 cameras sees a surface; `parts` is [P, ROW] as in `world.sample.Sample`."""
+    cameras = around(size_px)
     # One ray a pixel: with more, depth and colour on a rim would be means of two surfaces, and the splat would float between them.
     seen = render([parts] * len(cameras), cameras, supersample=1)
-    view, row, column = np.nonzero(seen.alpha)
-    depth, focal = seen.depth[view, row, column], cameras.intrinsics[:, 0, 0].numpy()[view]
-    local = np.stack([column + 0.5 - size_px / 2, row + 0.5 - size_px / 2, focal], 1) * (depth / focal)[:, None]
-    matrix = cameras.world_to_camera.numpy()[view]
-    means = np.einsum("ni,nij->nj", local - matrix[:, :3, 3], matrix[:, :3, :3])
+    depth, hit = torch.from_numpy(seen.depth), torch.from_numpy(seen.alpha) > 0
+    means = unprojected(depth, cameras)[hit]
+    focal = cameras.intrinsics[:, 0, 0, None, None].expand(hit.shape)[hit]
     count = len(means)
     return Splats(
-        means=torch.from_numpy(means).float(),
+        means=means,
         quats=torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1),
-        scales=torch.from_numpy(0.6 * depth / focal).float()[:, None].repeat(1, 3),
+        scales=(0.6 * depth[hit] / focal)[:, None].repeat(1, 3),
         opacities=torch.full((count,), 0.95),
-        sh=((torch.from_numpy(seen.rgb[view, row, column]) - 0.5) / SH_C0)[:, None],
+        sh=((torch.from_numpy(seen.rgb)[hit] - 0.5) / SH_C0)[:, None],
     )

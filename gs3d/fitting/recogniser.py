@@ -183,7 +183,7 @@ def true_splat_marks(judge: Recogniser, seed: int, each: int = 5) -> dict:
     """Mean marks of `evaluation.grade` for objects that are right by construction: the best that any run can hope for."""
     rng = np.random.default_rng(derive_seed(seed, "true splats"))
     made = [sample(rng, kind, plain=True) for kind in KINDS for _ in range(each)]
-    grades = [grade(true_splats(o.parts), o.kind, o.colour, judge) for o in made]
+    grades = [grade(true_splats(o.parts), o.meaning, judge) for o in made]
     marks = {name: [getattr(g, name) for g in grades] for name in ("kind_right", "colour_right", "janus", "haze")}
     known = {name: [v for v in values if v is not None] for name, values in marks.items()}
     return {"objects": len(made)} | {name: round(sum(values) / len(values), 4) for name, values in known.items()}

@@ -159,13 +159,14 @@ def _checked(request: Request) -> Request:
     return dataclasses.replace(request, prompt=check_prompt(request.prompt), minutes=minutes)
 
 
+def preset_for(pixel: bool, minutes: float | None) -> str:
+    """The preset for a prior over pixels or latents and a time; None stands for a run by steps."""
+    return "builtin" if pixel else "splats-15min" if minutes is None or minutes >= 5 else "preview"
+
+
 def _config(request: Request, pixel: bool) -> RunConfig:
     """The settings named by the request, else the preset for this kind of prior and this time."""
-    name = request.config
-    if name is None:
-        long = request.minutes is None or request.minutes >= 5
-        name = "builtin" if pixel else "splats-15min" if long else "preview"
-    return load_config(name, request.loss)
+    return load_config(request.config or preset_for(pixel, request.minutes), request.loss)
 
 
 def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint | None:

@@ -62,6 +62,19 @@ class Thing:
         return f"{text} with {' and '.join(extras)}" if extras else text
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What a caption says: one thing, or two and how the first stands to the other."""
+
+    thing: Thing
+    relation: str | None = None
+    other: Thing | None = None
+
+    def phrase(self, rng: np.random.Generator | None = None) -> str:
+        """E.g. "a red ball on a green table"; `rng` as for `Thing.phrase`."""
+        return self.thing.phrase(rng) + (f" {self.relation} {self.other.phrase(rng)}" if self.other else "")
+
+
 def with_article(text: str) -> str:
     """E.g. "an orange tree"."""
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"

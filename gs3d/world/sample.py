@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gs3d.core.checks import within
-from gs3d.world.captions import MATERIAL_WORDS, PATTERN_WORDS, SIZE_WORDS, Thing
+from gs3d.world.captions import MATERIAL_WORDS, PATTERN_WORDS, SIZE_WORDS, Meaning, Thing
 from gs3d.world.colours import FIXED, NAMED, near
 from gs3d.world.kinds import KINDS
 from gs3d.world.parts import Part, bounds, fit_unit_sphere, table
@@ -24,13 +24,23 @@ RADIUS = 0.97
 class Sample:
     """One object of the world, or two."""
 
-    thing: Thing
-    relation: str | None
-    """How it stands to `other`."""
-    other: Thing | None
+    meaning: Meaning
     caption: str
+    """The meaning in words, synonyms among them."""
     parts: np.ndarray
     """[P, parts.ROW] float32, inside the unit sphere."""
+
+    @property
+    def thing(self) -> Thing:
+        return self.meaning.thing
+
+    @property
+    def relation(self) -> str | None:
+        return self.meaning.relation
+
+    @property
+    def other(self) -> Thing | None:
+        return self.meaning.other
 
     @property
     def kind(self) -> str:
@@ -71,28 +81,33 @@ def sample(
     """
     within("spread", spread, "[0, 1]")
     if pairs and kind is None and not plain and rng.random() < PAIR_SHARE:
-        return _pair(rng, colour, spread, split)
-    thing = _thing(rng, kind, colour, plain, split)
-    radius = RADIUS * (SMALL if thing.size == "small" else 1.0)
-    parts = fit_unit_sphere(build(rng, thing, spread), radius)
-    return Sample(thing, None, None, thing.phrase(rng), _painted(rng, thing, parts))
+        return realise(rng, _pair(rng, colour, split), spread)
+    return realise(rng, Meaning(_thing(rng, kind, colour, plain, split)), spread)
 
 
-def _pair(rng: np.random.Generator, colour: str | None, spread: float, split: Split | None) -> Sample:
+def realise(rng: np.random.Generator, meaning: Meaning, spread: float = 1.0) -> Sample:
+    """A random object that a caption of this meaning is true of."""
+    thing, other = meaning.thing, meaning.other
+    if other is None:
+        radius = RADIUS * (SMALL if thing.size == "small" else 1.0)
+        parts = fit_unit_sphere(build(rng, thing, spread), radius)
+        return Sample(meaning, thing.phrase(rng), _painted(rng, thing, parts))
+    upper, lower = fit_unit_sphere(build(rng, thing, spread), 0.6), fit_unit_sphere(build(rng, other, spread), 1.0)
+    a_low, (b_low, b_high) = bounds(upper)[0], bounds(lower)
+    offset = np.array([0.0, 0.0, b_high[2] - a_low[2]])
+    if meaning.relation == "next to":
+        offset = np.array([0.0, b_high[1] - a_low[1] + 0.08, b_low[2] - a_low[2]])
+    both = fit_unit_sphere([p.moved(offset, 1.0) for p in upper] + lower, RADIUS)
+    rows = [_painted(rng, thing, both[: len(upper)]), _painted(rng, other, both[len(upper) :])]
+    return Sample(meaning, meaning.phrase(rng), np.concatenate(rows))
+
+
+def _pair(rng: np.random.Generator, colour: str | None, split: Split | None) -> Meaning:
     """Two things: one on top of the other, or at its left."""
     relation = "on" if rng.random() < 0.5 else "next to"
     first = _thing(rng, str(rng.choice([k.name for k in KINDS.values() if k.small])), colour, True, split)
     below = [k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)]
-    other = _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None)
-    upper, lower = fit_unit_sphere(build(rng, first, spread), 0.6), fit_unit_sphere(build(rng, other, spread), 1.0)
-    a_low, (b_low, b_high) = bounds(upper)[0], bounds(lower)
-    offset = np.array([0.0, 0.0, b_high[2] - a_low[2]])
-    if relation == "next to":
-        offset = np.array([0.0, b_high[1] - a_low[1] + 0.08, b_low[2] - a_low[2]])
-    both = fit_unit_sphere([p.moved(offset, 1.0) for p in upper] + lower, RADIUS)
-    rows = [_painted(rng, first, both[: len(upper)]), _painted(rng, other, both[len(upper) :])]
-    text = f"{first.phrase(rng)} {relation} {other.phrase(rng)}"
-    return Sample(first, relation, other, text, np.concatenate(rows))
+    return Meaning(first, relation, _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None))
 
 
 def _thing(rng: np.random.Generator, kind: str | None, colour: str | None, plain: bool, split: Split | None) -> Thing:

@@ -6,17 +6,26 @@ import numpy as np
 import pytest
 import torch
 
+from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.evaluation.grade import clipped_of, grade, haze_of, janus_of
+from gs3d.evaluation.clean import clipped_of, floaters_of, haze_of
+from gs3d.evaluation.grade import grade, janus_of
 from gs3d.evaluation.recogniser import Judgement, Recogniser, labels
-from gs3d.evaluation.truth import true_splats
-from gs3d.world.sample import sample
+from gs3d.evaluation.truth import true_splats, truth_of
+from gs3d.raster import rasterize
+from gs3d.world.captions import Meaning, Thing
+from gs3d.world.sample import realise, sample
+from gs3d.world.understand import understand
 
 
 @pytest.fixture(scope="module")
 def judge():
     return Recogniser.load()
+
+
+def meant(kind, colour):
+    return Meaning(Thing(kind, colour))
 
 
 def truth(kind, colour, seed=0):
@@ -31,7 +40,7 @@ def some(splats, keep):
     ("kind", "colour"), [("mushroom", "red"), ("chair", "blue"), ("duck", "yellow"), ("house", "green"), ("mug", "pink")]
 )
 def test_a_true_object_gets_good_marks(judge, kind, colour):
-    marks = grade(truth(kind, colour), kind, colour, judge)
+    marks = grade(truth(kind, colour), meant(kind, colour), judge)
     assert marks.kind_right >= 7 / 8 and marks.colour_right >= 7 / 8, marks
     assert marks.kind_probability > 0.7 and marks.colour_probability > 0.7
     assert marks.haze < 0.02 and marks.clipped < 0.01 and 0.05 < marks.coverage < 0.6
@@ -40,7 +49,7 @@ def test_a_true_object_gets_good_marks(judge, kind, colour):
 
 
 def test_another_kind_or_colour_gets_bad_marks(judge):
-    marks = grade(truth("duck", "yellow"), "chair", "blue", judge)
+    marks = grade(truth("duck", "yellow"), meant("chair", "blue"), judge)
     assert marks.kind_right == marks.colour_right == 0 and marks.kind_probability < 0.1
 
 
@@ -49,8 +58,8 @@ def test_an_object_with_two_fronts_is_caught(judge, kind):
     splats = truth(kind, "red")
     half = some(splats, splats.means[:, 0] > 0)
     both = Splats(torch.cat([half.means, half.means * torch.tensor([-1.0, 1.0, 1.0])]), *(torch.cat([t, t]) for t in fields(half)))
-    assert grade(both, kind, "red", judge).janus >= 0.3
-    assert grade(splats, kind, "red", judge).janus == 0
+    assert grade(both, meant(kind, "red"), judge).janus >= 0.3
+    assert grade(splats, meant(kind, "red"), judge).janus == 0
 
 
 def fields(splats):
@@ -63,12 +72,63 @@ def test_smoke_about_the_object_shows_as_haze(judge):
     smoke[:, :2] = torch.nn.functional.normalize(torch.randn(40, 2, generator=torch.Generator().manual_seed(0)), dim=1) * 0.85
     more = (torch.tensor([[1.0, 0, 0, 0]]).repeat(40, 1), torch.full((40, 3), 0.12), torch.full((40,), 0.12), torch.zeros(40, 1, 3))
     hazy = Splats(torch.cat([splats.means, smoke]), *(torch.cat([a, b]) for a, b in zip(fields(splats), more, strict=True)))
-    assert grade(hazy, "mushroom", "red", judge).haze > 0.1
+    assert grade(hazy, meant("mushroom", "red"), judge).haze > 0.1
+
+
+def test_the_right_shape_is_nearer_than_another(judge):
+    chair, duck = (truth_of(meant(kind, "red"), objects=6) for kind in ("chair", "duck"))
+    splats = truth("chair", "red", seed=4)
+    right, wrong = (grade(splats, meant("chair", "red"), judge, t) for t in (chair, duck))
+    assert right.chamfer < 0.08 and right.normal_deg < 25
+    assert wrong.chamfer > 2 * right.chamfer and wrong.normal_deg > 2 * right.normal_deg
+    assert abs(right.saturation_drift) < 0.05 and abs(right.brightness_drift) < 0.05
+
+
+def test_size_and_place_do_not_change_the_shape(judge):
+    splats, right = truth("mug", "pink"), truth_of(meant("mug", "pink"), objects=4)
+    moved = dataclasses.replace(splats, means=0.7 * splats.means + torch.tensor([0.0, 0.1, -0.1]), scales=0.7 * splats.scales)
+    a, b = (grade(s, meant("mug", "pink"), judge, right) for s in (splats, moved))
+    assert b.chamfer == pytest.approx(a.chamfer, abs=0.01)
+
+
+def test_colours_that_are_too_strong_show_as_drift(judge):
+    splats = truth("mug", "pink")
+    garish = dataclasses.replace(splats, sh=3 * splats.sh)
+    assert grade(garish, meant("mug", "pink"), judge, truth_of(meant("mug", "pink"), objects=2)).saturation_drift > 0.1
+
+
+def test_two_things_have_a_shape_and_no_kind(judge):
+    both = understand("a red ball on a green table")
+    marks = grade(true_splats(realise(np.random.default_rng(0), both).parts, 72), both, judge, truth_of(both, objects=8))
+    assert marks.kind_right is marks.colour_right is marks.pattern_right is marks.janus is None
+    assert marks.chamfer < 0.1
+
+
+def test_a_pattern_is_marked(judge):
+    spotted = understand("a red mushroom with white spots")
+    splats = true_splats(realise(np.random.default_rng(0), spotted).parts, 72)
+    assert grade(splats, spotted, judge).pattern_right >= 7 / 8
+    assert grade(splats, meant("mushroom", "red"), judge).pattern_right <= 1 / 8
+
+
+def test_floaters_are_what_lies_beside_the_object():
+    splats = truth("duck", "yellow")
+    cameras = ring(8, 128)
+    alpha = rasterize(splats, cameras).alpha[..., 0]
+    assert floaters_of(splats, alpha, cameras) < 0.01
+    away = some(splats, slice(0, 20))  # too few and too thin to be solid
+    away = dataclasses.replace(away, means=0.02 * away.means + torch.tensor([0.0, 0.0, 0.9]), opacities=0.02 * away.opacities)
+    more = Splats(*(torch.cat([getattr(s, f.name) for s in (splats, away)]) for f in dataclasses.fields(Splats)))
+    mass = [(s.opacities * s.scales[:, 0] ** 2).sum().item() for s in (splats, away)]  # round splats
+    alpha = rasterize(more, cameras).alpha[..., 0]
+    assert floaters_of(more, alpha, cameras) == pytest.approx(mass[1] / sum(mass), rel=0.05)
+    assert floaters_of(some(splats, slice(0, 0)), alpha, cameras) == 0
 
 
 def test_no_splats_at_all_can_be_graded(judge):
     nothing = some(truth("mug", "red"), slice(0, 0))
-    marks = grade(nothing, "mug", "red", judge)
+    marks = grade(nothing, meant("mug", "red"), judge)
+    assert grade(nothing, meant("mug", "red"), judge, truth_of(meant("mug", "red"), objects=1)).chamfer is None
     assert marks.coverage == marks.haze == marks.clipped == 0 and marks.kind_probability < 0.9
 
 
@@ -106,6 +166,6 @@ def test_janus_weighs_front_against_back_in_the_three_views_from_behind():
 def test_words_that_are_not_of_the_world_are_named(judge):
     splats = truth("mug", "red")
     with pytest.raises(UserError, match="kind 'dragon': not one that can be graded; expected one of mushroom, "):
-        grade(splats, "dragon", "red", judge)
+        grade(splats, meant("dragon", "red"), judge)
     with pytest.raises(UserError, match="colour 'teal': .* expected one of red, "):
-        grade(splats, "mug", "teal", judge)
+        grade(splats, meant("mug", "teal"), judge)

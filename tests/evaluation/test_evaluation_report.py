@@ -1,19 +1,44 @@
+"""Tables, sheets and the report of graded runs."""
+
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gs3d.evaluation.grade import Grade
-from gs3d.evaluation.report import Result, bootstrap, markdown, summary, to_json, write_result_sheet
+from gs3d.evaluation.html import TURNS, VIEW_PX, write_report
+from gs3d.evaluation.report import Result, bootstrap, difference, interval, markdown, summary, tables, to_json, write_result_sheet
 from gs3d.evaluation.truth import true_splats
 from gs3d.world.sample import sample
 
+GRADE = Grade(
+    kind_right=1.0,
+    colour_right=0.5,
+    pattern_right=1.0,
+    kind_probability=0.9,
+    colour_probability=0.8,
+    agreement=1.0,
+    janus=0.0,
+    haze=0.05,
+    floaters=0.01,
+    coverage=0.3,
+    clipped=0.0,
+    saturation_drift=0.1,
+    brightness_drift=-0.02,
+    chamfer=0.061,
+    normal_deg=20.0,
+    kinds=("duck",) * 8,
+    colours=("red",) * 8,
+    views=("front",) * 8,
+)
 
-def result(method="cds", kind="duck", right=1.0, janus=0.0, seconds=10.0, splats=100):
-    words = (kind,) * 8
-    marks = Grade(right, 0.5, 0.9, 0.8, janus, 0.05, 0.3, 0.0, words, ("red",) * 8, ("front",) * 8)
-    return Result(method, kind, "red", f"a red {kind}", f"runs/{kind}-{method}", seconds, splats, marks)
+
+def result(method="cds", kind="duck", seed=0, seconds=10.0, splats=100, split="seen", **marks):
+    grade = dataclasses.replace(GRADE, kinds=(kind,) * 8, **marks)
+    return Result(method, f"a red {kind}", seed, kind, split, f"runs/{kind}/{method}-s{seed}", seconds, 500.0, splats, grade)
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_runs():
@@ -25,27 +50,58 @@ def test_the_interval_holds_the_mean_and_shrinks_with_more_runs():
     assert bootstrap([1.0, 1.0]) == (1, 1, 1) and bootstrap([0.0, 1.0] * 5) == few
 
 
+def test_more_seeds_of_a_prompt_do_not_pass_for_more_prompts():
+    prompts = [result(kind=kind, kind_right=right) for kind, right in (("duck", 0.0), ("mug", 1.0), ("car", 1.0), ("tree", 0.0))]
+    again = [dataclasses.replace(r, seed=seed) for r in prompts for seed in range(5)]
+    assert interval(prompts, "kind_right") == interval(again, "kind_right")
+
+
 def test_a_summary_leaves_out_what_has_no_answer():
-    s = summary([result(right=1.0, janus=None), result(right=0.5, janus=0.25, seconds=30, splats=300)])
+    s = summary([result(kind_right=1.0, janus=None), result(kind="mug", kind_right=0.5, janus=0.25, seconds=30, splats=300)])
     assert s["kind_right"]["mean"] == 0.75 and s["janus"]["mean"] == 0.25
-    assert s["seconds"] == 20 and s["splats"] == 200 and s["n"] == 2
+    assert s["seconds"] == 20 and s["splats"] == 200 and s["memory_mb"] == 500 and s["n"] == 2
     assert summary([result(janus=None)])["janus"] is None
 
 
-def test_the_table_has_a_row_a_method_and_a_row_a_kind_and_method():
-    table = markdown([result(), result("sds", right=0.5), result(kind="mug", janus=None), result("sds", "mug", janus=None)])
-    lines = table.splitlines()
-    assert lines[0].startswith("| method | kind right % |") and lines[2].startswith(
-        "| cds | 100 (100–100) | 50 (50–50) | 0 (0–0) | 5 (5–5) |"
-    )
-    assert lines[3].startswith("| sds | 75 (50–100) |")
-    assert [line.split("|")[1:3] for line in lines if line.startswith(("| duck", "| mug"))] == [
-        [" duck ", " cds "],
-        [" duck ", " sds "],
-        [" mug ", " cds "],
-        [" mug ", " sds "],
+def test_differences_are_of_the_same_prompt_and_seed():
+    rows = [
+        result(kind_right=1.0),
+        result("sds", kind_right=0.5),
+        result(kind="mug", kind_right=0.75),
+        result("sds", "mug", kind_right=0.5),
     ]
-    assert len({line.count("|") for line in lines[5:]}) == 1
+    rows += [result(kind="car", kind_right=0.0), result("sds", seed=1, kind_right=0.0)]  # without a partner
+    apart = difference(rows, "cds", "sds")
+    assert apart["n"] == 2 and apart["kind_right"]["mean"] == 0.375
+    assert apart["kind_right"]["low"] == 0.25 and apart["kind_right"]["high"] == 0.5
+
+
+def test_the_tables_have_a_row_for_each_method_split_and_kind():
+    rows = [
+        result(),
+        result("sds", kind_right=0.5),
+        result(kind="mug", janus=None, split="unseen"),
+        result("sds", "mug", janus=None, split="unseen"),
+    ]
+    made = tables(rows)
+    assert list(made) == ["Methods", "Differences", "Seen and unseen in training", "Kinds"]
+    assert [row[:2] for row in made["Methods"]] == [["method", "kind right %"], ["cds", "100 (100–100)"], ["sds", "75 (50–100)"]]
+    assert made["Differences"][1][:2] == ["cds minus sds", "+25 (+0 to +50)"]
+    assert [row[:2] for row in made["Kinds"][1:]] == [["duck", "cds"], ["duck", "sds"], ["mug", "cds"], ["mug", "sds"]]
+    assert [row[0] for row in made["Seen and unseen in training"][1:]] == ["seen", "seen", "unseen", "unseen"]
+    assert all(len({len(row) for row in table}) == 1 for table in made.values())
+    lines = markdown(rows).splitlines()
+    assert (
+        lines[0].startswith("| method | kind right % |")
+        and lines[1].startswith("| --- |")
+        and lines[2].startswith("| cds | 100 (100–100) |")
+    )
+    chamfer = made["Methods"][0].index("Chamfer ×100")
+    assert made["Methods"][1][chamfer] == "6.1 (6.1–6.1)"
+
+
+def test_a_mark_that_no_run_has_has_no_column():
+    assert "Janus %" not in tables([result(janus=None)])["Methods"][0]
 
 
 def test_results_survive_json():
@@ -53,12 +109,40 @@ def test_results_survive_json():
     assert [Result.of(tree) for tree in json.loads(json.dumps(to_json(results)))] == results
 
 
-def test_the_sheet_has_a_row_a_result_and_green_and_red_bars(tmp_path):
-    splats = true_splats(sample(np.random.default_rng(0), "duck", "red").parts, size_px=32)
-    rows = [result(), result("sds")]
+@pytest.fixture(scope="module")
+def splats():
+    return true_splats(sample(np.random.default_rng(0), "duck", "red").parts, size_px=32)
+
+
+def test_the_sheet_has_a_row_a_result_and_green_and_red_bars(tmp_path, splats):
+    rows = [result(), dataclasses.replace(result("sds"), kind="mug")]
     write_result_sheet(tmp_path / "sheet.png", rows, lambda r: splats, cell_px=64)
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     assert pixels.shape == (128, 232 + 8 * 64, 3)
-    assert (pixels[62, 232::64] @ (-1, 1, 0) > 50).all()  # more green than red below every view
+    assert (pixels[62, 232::64] @ (-1, 1, 0) > 50).all() and (pixels[126, 232::64] @ (1, -1, 0) > 50).all()
     assert (pixels[:60, :232] < 128).any()  # the text
+
+
+def test_the_report_stands_alone_and_escapes_what_it_is_given(tmp_path, splats):
+    rows = [dataclasses.replace(result(), prompt='a "red" <duck>'), result("sds", kind="mug")]
+    write_report(tmp_path / "report.html", rows, lambda r: splats, {"budget": "--steps 1", "prior": "<x>"})
+    page = (tmp_path / "report.html").read_text()
+    assert "{{" not in page and page.rstrip().endswith("</html>")
+    assert "<duck>" not in page and "a &quot;red&quot; &lt;duck&gt;" in page and "<x>" not in page
+    assert not re.search(r"""(src|href)\s*=|@import|url\((?!data:)""", page)  # nothing is fetched
+    assert page.count('class="turn"') == 2
+    head, *body = re.findall(r"<tr>.*?</tr>", page[page.index("<h2>Runs") :])
+    assert head.count("<th") == body[0].count("<td") == body[1].count("<td")
+
+
+def test_the_turning_picture_is_a_strip_of_views(splats):
+    import io
+
+    from gs3d.evaluation.html import strip
+
+    with Image.open(io.BytesIO(strip(splats))) as picture:
+        assert picture.size == (TURNS * VIEW_PX, VIEW_PX)
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    front, back = pixels[:, :VIEW_PX], pixels[:, 12 * VIEW_PX : 13 * VIEW_PX]
+    assert abs(front - back).mean() > 2

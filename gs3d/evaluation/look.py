@@ -1,0 +1,32 @@
+"""How colourful and how bright pictures of an object are: distilled objects drift towards garish or pale ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+INSIDE = 0.9
+"""Alpha from which a pixel shows the object alone."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Means over the pixels that show the object, as HSV has them, in [0, 1]."""
+
+    saturation: float
+    brightness: float
+
+    @staticmethod
+    def mean(looks: Sequence["Look"]) -> "Look":
+        return Look(sum(x.saturation for x in looks) / len(looks), sum(x.brightness for x in looks) / len(looks))
+
+
+def look_of(rgb: Tensor, alpha: Tensor) -> Look:
+    """Of pictures [B, H, W, 3] whose colour, where alpha [B, H, W] says that they show the object, is the object's."""
+    seen = rgb[alpha >= INSIDE].clamp(0, 1)
+    if not len(seen):
+        return Look(0.0, 0.0)
+    high, low = seen.max(-1).values, seen.min(-1).values
+    saturation = torch.where(high > 0, (high - low) / high.clamp_min(1e-9), torch.zeros(()))
+    return Look(saturation.mean().item(), high.mean().item())

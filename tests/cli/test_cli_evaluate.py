@@ -1,0 +1,70 @@
+"""`gs3d evaluate` from its arguments to its report, with a tiny prior."""
+
+import json
+
+import pytest
+from test_cli import one_line_fault, run
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a red duck\n\na red duck\na blue chair\n")
+    return str(path)
+
+
+@pytest.fixture
+def tiny_evaluation(tiny_builtin_folder, tmp_path):
+    return ["--steps", "1", "--prior", str(tiny_builtin_folder), "--out", str(tmp_path / "out")]
+
+
+def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, tiny_evaluation, tmp_path):
+    out = tmp_path / "out"
+    status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation, "--limit", "1")
+    assert status == 0 and "1 runs to make" in said and "the first 1 of them" in said
+    first = (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns
+    status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation)
+    assert status == 0 and "1 runs to make, 1 are there" in said and "2/2  a blue chair, cds, seed 0" in said
+    assert (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns == first
+    tree = json.loads((out / "evaluation.json").read_text())
+    assert [row["prompt"] for row in tree["results"]] == ["a red duck", "a blue chair"] and tree["summary"]["cds"]["n"] == 2
+    assert all(row["seconds"] > 0 and row["grade"]["chamfer"] is not None for row in tree["results"])
+    assert "a blue chair" in (out / "report.html").read_text() and (out / "sheet.png").exists()
+    assert "| cds |" in said
+
+    runs = [str(p) for p in sorted((out / "runs").glob("*/*"))]
+    status, said, _ = run(capsys, "evaluate", "--from", *runs, str(tmp_path), "--out", str(tmp_path / "again"))
+    assert status == 0 and f"{tmp_path}: left out; it is not the folder of a finished run" in said
+    again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    grades = {row["prompt"]: row["grade"] for row in tree["results"]}
+    assert {row["prompt"]: row["grade"] for row in again["results"]} == grades
+
+    assert "choose another --out" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation, "--config", "preview")
+    (out / "evaluation.json").write_text("{")
+    assert "is no evaluation of this version" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation)
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        ([], "PROMPTS: expected a file of prompts"),
+        (["none.txt"], "prompts 'none.txt': no such file"),
+        (["tuning", "--from", "x"], "PROMPTS and --from: give one of them"),
+        (["--from", "nowhere"], "none of these folders holds a run that can be graded"),
+        (["tuning", "more"], "expected"),
+        (["LIST", "--methods"], "--methods: expected one or more, got nothing"),
+        (["LIST", "--methods", "vds"], "unknown loss 'vds'"),
+        (["LIST", "--methods", "cds,cgf.start=3"], "expected PLACE=VALUE"),
+        (["LIST", "--seeds", "0", "one"], "--seeds: expected a whole number, got 'one'"),
+        (["LIST", "--minutes", "0"], "--minutes: expected a number above 0"),
+        (["LIST", "--minutes", "1", "--steps", "1"], "--minutes or --steps"),
+        (["LIST", "--limit", "0"], "--limit: expected 1 or more"),
+        (["LIST", "--at-once", "1000"], "--at-once: expected 1 to"),
+        (["LIST", "--prior", "no-such-prior"], "no-such-prior"),
+    ],
+)
+def test_bad_requests(capsys, prompts, tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    given = [prompts if word == "LIST" else word for word in arguments]
+    assert expected in one_line_fault(capsys, "evaluate", *given)
+    assert not (tmp_path / "outputs").exists()

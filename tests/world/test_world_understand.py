@@ -1,0 +1,69 @@
+"""From a prompt back to what it names."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.world.captions import PREFIXES, Meaning, Thing, with_view
+from gs3d.world.sample import sample
+from gs3d.world.understand import understand
+
+
+def test_every_caption_says_what_its_sample_is():
+    rng = np.random.default_rng(3)
+    pairs = 0
+    for i in range(600):
+        made = sample(rng)
+        text = f"{PREFIXES[i % len(PREFIXES)]} {made.caption}" if i % 3 else made.caption
+        view = (*VIEW_WORDS, *EXACT_VIEWS, None)[i % 125]
+        assert understand(with_view(text, view)) == made.meaning, made.caption
+        pairs += made.meaning.other is not None
+    assert pairs > 20
+
+
+@pytest.mark.parametrize("name", ["tuning", "reporting"])
+def test_every_shipped_prompt_is_understood(name):
+    for line in files("gs3d.configs").joinpath(f"prompts/{name}.txt").read_text().splitlines():
+        meaning = understand(line)
+        assert meaning and meaning.thing.phrase() == line
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing"),
+    [
+        ("A DSLR photo of a RED   mushroom, with white polka dots!", Thing("mushroom", "red", "spots", "white")),
+        ("red ice cream", Thing("ice cream", "red")),
+        (
+            "the glossy tall gray mug with a blue handle",
+            Thing("mug", "grey", part="handle", part_colour="blue", material="glossy", size="tall"),
+        ),
+        ("a blue chair with yellow legs and white stripes", Thing("chair", "blue", "stripes", "white", "legs", "yellow")),
+    ],
+)
+def test_the_same_in_other_words(prompt, thing):
+    assert understand(prompt) == Meaning(thing)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "a",
+        "red",
+        "a mushroom",
+        "a red dragon",
+        "a red mushroom with",
+        "a red mushroom with spots",
+        "a red mushroom with white spots and",
+        "a red mushroom with white spots and black spots",
+        "a red mushroom with a blue handle",
+        "a red mushroom on",
+        "a red ball on a dragon",
+        "a red red mushroom",
+        "a red mushroom in the rain",
+    ],
+)
+def test_what_the_world_has_no_picture_of_means_nothing(prompt):
+    assert understand(prompt) is None
