@@ -8,6 +8,7 @@ import tyro
 
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
+from gs3d.guidance import Loss
 from gs3d.training.request import Request
 from gs3d.training.run import generate
 
@@ -25,7 +26,7 @@ class Args:
     prior: str = "auto"
     """builtin, sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto: Stable Diffusion where CUDA and its weights are at
     hand, else builtin."""
-    guidance: Literal["cds", "sds"] | None = None
+    guidance: Loss | None = None
     """Loss; the preset's (cds) when not given."""
     seed: int = 0
     """Another seed makes another object."""

@@ -13,12 +13,11 @@ from typing import Any, Literal
 from gs3d.core.cameras import CameraConfig
 from gs3d.core.checks import within
 from gs3d.core.errors import UserError
-from gs3d.guidance import GUIDANCE, Cds, Sds
+from gs3d.guidance import GUIDANCE, Cds, Guidance
 from gs3d.representations.densify import DensifyConfig
 from gs3d.representations.gaussians import GaussianConfig
 
 Background = Literal["random", "white", "grey", "black"]
-Guidance = Cds | Sds
 
 
 @dataclass(frozen=True)
