@@ -106,6 +106,30 @@ def tiny_sd(tiny_sd_folder):
 
 
 @pytest.fixture(scope="session")
+def tiny_clip_folder(tmp_path_factory) -> Path:
+    """A CLIP model of random weights: pictures of 32², texts of 16 tokens."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    folder = tmp_path_factory.mktemp("tiny_clip") / "model"
+    size = write_clip_tokenizer(folder)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {
+        **small,
+        "vocab_size": size,
+        "max_position_embeddings": 16,
+        "bos_token_id": size - 2,
+        "eos_token_id": size - 1,
+        "pad_token_id": 0,
+    }
+    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=12)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        CLIPModel(config).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_builtin_folder(tmp_path_factory) -> Path:
     """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
     from gs3d.priors import builtin

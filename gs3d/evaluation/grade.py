@@ -37,7 +37,7 @@ class Grade:
     """Mean probability of the right kind."""
     colour_probability: float | None
     """Mean probability of the right colour."""
-    agreement: float
+    agreement: float | None
     """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing."""
     janus: float | None
     """Share of the three views from behind (azimuth 135°, 180°, 225°) that look more like the front than like the back; None for a
@@ -60,6 +60,9 @@ class Grade:
     """The kind that each view was named as, azimuth 0°, 45°, …"""
     colours: tuple[str, ...]
     views: tuple[str, ...]
+    r_precision: float | None = None
+    """`clip.ClipMarks`; None without a CLIP model."""
+    clip_similarity: float | None = None
 
 
 @torch.no_grad()
@@ -91,26 +94,17 @@ def check_words(meaning: Meaning, judge: Recogniser) -> None:
 
 
 @torch.no_grad()
-def grade(splats: Splats, meaning: Meaning, judge: Recogniser, truth: Truth | None = None) -> Grade:
+def grade(splats: Splats, meaning: Meaning | None, judge: Recogniser, truth: Truth | None = None) -> Grade:
     """Judge `splats`, which should be what `meaning` says, from 8 azimuths at 15° elevation, and from 16 sides against `truth`.
 
-    Raises `UserError` for a kind or colour that the recogniser does not know, `ValueError` for splats that cannot be drawn.
+    Without a meaning, only what does not depend on one is marked. Raises `UserError` for a kind or colour that the recogniser does not
+    know, `ValueError` for splats that cannot be drawn.
     """
-    check_words(meaning, judge)
     pictures, alpha = draw(splats)
-    judgement = judge.judge(resize(pictures))
-    thing, named = meaning.thing, {question: judgement.words(question) for question in ("kind", "colour", "pattern", "view")}
-    alone = meaning.other is None
     look = look_of(pictures, alpha)
     apart = nearest(surface_of_splats(splats, around(DRAWN_PX)), truth.surfaces) if truth else None
     return Grade(
-        kind_right=named["kind"].count(thing.kind) / VIEWS if alone else None,
-        colour_right=named["colour"].count(thing.colour) / VIEWS if alone else None,
-        pattern_right=named["pattern"].count(thing.pattern or PLAIN) / VIEWS if alone else None,
-        kind_probability=judgement.probability("kind", thing.kind).mean().item() if alone else None,
-        colour_probability=judgement.probability("colour", thing.colour).mean().item() if alone else None,
-        agreement=max(map(named["kind"].count, named["kind"])) / VIEWS,
-        janus=janus_of(judgement, thing.kind) if alone else None,
+        **_recognised(judge.judge(resize(pictures)), meaning, judge),
         haze=haze_of(alpha),
         floaters=floaters_of(splats, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)),
         coverage=alpha.mean().item(),
@@ -119,7 +113,21 @@ def grade(splats: Splats, meaning: Meaning, judge: Recogniser, truth: Truth | No
         brightness_drift=look.brightness - truth.look.brightness if truth else None,
         chamfer=apart.chamfer if apart else None,
         normal_deg=apart.normal_deg if apart else None,
-        kinds=tuple(named["kind"]),
-        colours=tuple(named["colour"]),
-        views=tuple(named["view"]),
     )
+
+
+def _recognised(judgement: Judgement, meaning: Meaning | None, judge: Recogniser) -> dict:
+    """The marks that the recogniser gives."""
+    marks = dict.fromkeys(("kind_right", "colour_right", "pattern_right", "kind_probability", "colour_probability", "agreement", "janus"))
+    if meaning is None:
+        return marks | {"kinds": (), "colours": (), "views": ()}
+    check_words(meaning, judge)
+    thing, named = meaning.thing, {question: judgement.words(question) for question in ("kind", "colour", "pattern", "view")}
+    marks["agreement"] = max(map(named["kind"].count, named["kind"])) / VIEWS
+    if meaning.other is None:
+        for question, word in (("kind", thing.kind), ("colour", thing.colour), ("pattern", thing.pattern or PLAIN)):
+            marks[f"{question}_right"] = named[question].count(word) / VIEWS
+        for question, word in (("kind", thing.kind), ("colour", thing.colour)):
+            marks[f"{question}_probability"] = judgement.probability(question, word).mean().item()
+        marks["janus"] = janus_of(judgement, thing.kind)
+    return marks | {"kinds": tuple(named["kind"]), "colours": tuple(named["colour"]), "views": tuple(named["view"])}

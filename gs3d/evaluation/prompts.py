@@ -14,8 +14,8 @@ from gs3d.world.understand import understand
 class Prompts:
     """What a file holds."""
 
-    meanings: dict[str, Meaning]
-    """Prompt → what it says, in the order of the file."""
+    meanings: dict[str, Meaning | None]
+    """Prompt → what it says, in the order of the file; None for an open prompt."""
     repeated: int
     """Lines that said the same as one before."""
 
@@ -25,10 +25,13 @@ def shipped() -> list[str]:
     return sorted(p.name[:-4] for p in files("gs3d.configs").joinpath("prompts").iterdir() if p.name.endswith(".txt"))
 
 
-def read_prompts(source: str) -> Prompts:
-    """A shipped list by its name, or a file. `UserError` names the line of a prompt that cannot be used or graded."""
+def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
+    """A shipped list by its name, or a file. `UserError` names the line of a prompt that cannot be used.
+
+    A prompt that the world has no picture of is one, unless `open_prompts`: then somebody else marks it.
+    """
     text = _text(source)
-    meanings: dict[str, Meaning] = {}
+    meanings: dict[str, Meaning | None] = {}
     repeated, strange = 0, []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -36,13 +39,14 @@ def read_prompts(source: str) -> Prompts:
         prompt = check_prompt(line, f"{source} line {number}")
         if prompt in meanings:
             repeated += 1
-        elif meaning := understand(prompt):
+        elif (meaning := understand(prompt)) or open_prompts:
             meanings[prompt] = meaning
         else:
             strange.append(f"line {number} {prompt[:60]!r}")
     if strange:
         listed = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
-        raise UserError(f"{source}: cannot be graded, since the world has no picture of it: {listed}; `gs3d vocab` shows what can be said")
+        advice = "`gs3d vocab` shows what can be said, and --scorer takes a CLIP model for other prompts"
+        raise UserError(f"{source}: cannot be graded, since the world has no picture of it: {listed}; {advice}")
     if not meanings:
         raise UserError(f'{source}: holds no prompt; expected one a line, such as "a red mushroom with white spots"')
     return Prompts(meanings, repeated)

@@ -14,6 +14,8 @@ from gs3d.core.types import Splats
 from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, draw
 from gs3d.export.atomic import write_atomic
 
+OPEN = "open"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -23,9 +25,9 @@ class Result:
     prompt: str
     seed: int
     kind: str
-    """The kind that the prompt names; of two things, the first."""
+    """The kind that the prompt names; of two things, the first; OPEN for a prompt that is none of the world's."""
     split: str
-    """Whether the prior may have seen such a thing in training (`world.splits`)."""
+    """Whether the prior may have seen such a thing in training (`world.splits`), or OPEN."""
     folder: str
     """Where the run left its files, relative to the folder of the evaluation."""
     seconds: float
@@ -57,6 +59,8 @@ COLUMNS: dict[str, Column] = {
     "kind_right": Column("kind right %"),
     "colour_right": Column("colour right %"),
     "pattern_right": Column("pattern right %"),
+    "r_precision": Column("R-precision %"),
+    "clip_similarity": Column("CLIP ×100", digits=1),
     "janus": Column("Janus %", better=-1),
     "agreement": Column("views agree %"),
     "haze": Column("haze %", better=-1),
@@ -186,9 +190,9 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
         for j, picture in enumerate((pictures * 255 + 0.5).to(torch.uint8).numpy()):
             left = TEXT_PX + j * cell_px
             sheet.paste(Image.fromarray(picture), (left, top))
-            pen.rectangle(
-                (left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=GOOD if marks.kinds[j] == result.kind else BAD
-            )
+            if marks.kinds:
+                colour = GOOD if marks.kinds[j] == result.kind else BAD
+                pen.rectangle((left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=colour)
         shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
         lines = [
             *_broken(result.prompt, 34),

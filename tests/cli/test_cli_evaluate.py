@@ -18,13 +18,13 @@ def tiny_evaluation(tiny_builtin_folder, tmp_path):
     return ["--steps", "1", "--prior", str(tiny_builtin_folder), "--out", str(tmp_path / "out")]
 
 
-def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, tiny_evaluation, tmp_path):
+def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, tiny_evaluation, tiny_clip_folder, tmp_path):
     out = tmp_path / "out"
     status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation, "--limit", "1")
-    assert status == 0 and "1 runs to make" in said and "the first 1 of them" in said
+    assert status == 0 and "runs to make: 1 of 2" in said
     first = (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns
     status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation)
-    assert status == 0 and "1 runs to make, 1 are there" in said and "2/2  a blue chair, cds, seed 0" in said
+    assert status == 0 and "runs to make: 1 of 2, 1 are there" in said and "2/2  a blue chair, cds, seed 0" in said
     assert (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns == first
     tree = json.loads((out / "evaluation.json").read_text())
     assert [row["prompt"] for row in tree["results"]] == ["a red duck", "a blue chair"] and tree["summary"]["cds"]["n"] == 2
@@ -38,6 +38,10 @@ def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, 
     again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
     grades = {row["prompt"]: row["grade"] for row in tree["results"]}
     assert {row["prompt"]: row["grade"] for row in again["results"]} == grades
+
+    status, said, _ = run(capsys, "evaluate", "--from", runs[0], "--scorer", str(tiny_clip_folder), "--out", str(tmp_path / "clip"))
+    marks = json.loads((tmp_path / "clip" / "evaluation.json").read_text())["results"][0]["grade"]
+    assert status == 0 and marks["r_precision"] == 1 and -1 <= marks["clip_similarity"] <= 1  # there is one prompt to choose from
 
     assert "choose another --out" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation, "--config", "preview")
     (out / "evaluation.json").write_text("{")
@@ -60,6 +64,7 @@ def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, 
         (["LIST", "--minutes", "1", "--steps", "1"], "--minutes or --steps"),
         (["LIST", "--limit", "0"], "--limit: expected 1 or more"),
         (["LIST", "--at-once", "1000"], "--at-once: expected 1 to"),
+        (["LIST", "--scorer", "/no/such/clip"], "--scorer /no/such/clip: no CLIP model that can be read"),
         (["LIST", "--prior", "no-such-prior"], "no-such-prior"),
     ],
 )

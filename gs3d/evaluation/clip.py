@@ -1,0 +1,100 @@
+"""How well pictures of an object fit a prompt that the world knows nothing of: CLIP (Radford et al. 2021) through transformers."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gs3d.core.cameras import ring
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+from gs3d.evaluation.augment import LIGHT_GREY
+from gs3d.raster import rasterize
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, PreTrainedTokenizerBase
+
+VIEWS, ELEVATION_DEG = 120, 15.0
+CHUNK = 8
+
+
+@dataclass(frozen=True)
+class ClipMarks:
+    """What CLIP says of the views of an object."""
+
+    r_precision: float
+    """Share of views whose nearest text, of all the prompts of an evaluation, is the object's own (Park et al. 2021)."""
+    similarity: float
+    """Mean cosine between views and prompt."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A CLIP model and what its pictures have to look like."""
+
+    name: str
+    model: "CLIPModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    size_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @staticmethod
+    def load(name: str, device: str | None = None) -> "Clip":
+        """A hub id such as "openai/clip-vit-large-patch14", or a folder; half precision on a GPU. `UserError` if it cannot be read."""
+        from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float16 if device.startswith("cuda") else torch.float32
+        folder = os.path.expanduser(name)
+        source = folder if os.path.isdir(folder) else name
+        try:
+            model = CLIPModel.from_pretrained(source, torch_dtype=dtype).to(device).eval().requires_grad_(False)
+            tokenizer, pictures = AutoTokenizer.from_pretrained(source), CLIPImageProcessor.from_pretrained(source)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder") from None
+        return Clip(name, model, tokenizer, model.config.vision_config.image_size, tuple(pictures.image_mean), tuple(pictures.image_std))
+
+    @torch.no_grad()
+    def texts(self, prompts: list[str]) -> Tensor:
+        """[P, E] of unit length, on the CPU in float32."""
+        longest = self.model.config.text_config.max_position_embeddings
+        parts = []
+        for at in range(0, len(prompts), 64):
+            words = self.tokenizer(prompts[at : at + 64], padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            hidden = self.model.text_model(**words.to(self.model.device)).pooler_output
+            parts.append(self.model.text_projection(hidden).float().cpu())
+        return functional.normalize(torch.cat(parts), dim=1)
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """[B, H, W, 3] in [0, 1] → [B, E] of unit length, on the CPU in float32."""
+        x = images.permute(0, 3, 1, 2).float().to(self.model.device)
+        x = functional.interpolate(x, size=(self.size_px, self.size_px), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
+        hidden = self.model.vision_model(((x - mean) / std).to(self.model.dtype)).pooler_output
+        return functional.normalize(self.model.visual_projection(hidden).float().cpu(), dim=1)
+
+
+@torch.no_grad()
+def clip_marks(splats: Splats, clip: Clip, texts: Tensor, right: int) -> ClipMarks:
+    """Of 120 views at even azimuths, as Consistent3D measures.
+
+    `texts` [P, E] are those of all prompts, `right` is the row of the object's own.
+    """
+    device = splats.means.device
+    cameras = ring(VIEWS, clip.size_px, ELEVATION_DEG)
+    similarity = []
+    for at in range(0, VIEWS, CHUNK):
+        out = rasterize(splats, cameras[at : at + CHUNK].to(device), torch.full((3,), LIGHT_GREY, device=device))
+        similarity.append(clip.pictures(out.rgb.clamp(0, 1)) @ texts.T)
+    return marks_of(torch.cat(similarity), right)
+
+
+def marks_of(similarity: Tensor, right: int) -> ClipMarks:
+    """From cosines of views and texts, [V, P]."""
+    return ClipMarks((similarity.argmax(1) == right).float().mean().item(), similarity[:, right].mean().item())

@@ -1,0 +1,54 @@
+"""R-precision with a CLIP model of random weights, and by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.evaluation.clip import VIEWS, Clip, clip_marks, marks_of
+from gs3d.evaluation.truth import true_splats
+from gs3d.world.sample import sample
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_clip_folder):
+    return Clip.load(str(tiny_clip_folder), "cpu")
+
+
+def test_precision_counts_the_views_whose_nearest_text_is_the_right_one():
+    similarity = torch.tensor([[0.3, 0.2, 0.1], [0.1, 0.2, 0.0], [0.5, 0.4, 0.3], [0.0, 0.1, 0.2]])
+    marks = marks_of(similarity, 0)
+    assert marks.r_precision == 0.5 and marks.similarity == pytest.approx(0.225)
+
+
+def test_texts_and_pictures_become_unit_vectors_as_transformers_makes_them(clip, tiny_clip_folder):
+    from PIL import Image
+    from transformers import CLIPImageProcessor
+
+    prompts = ["a red view", "car", "a very long prompt that does not fit into sixteen tokens at all, and is cut off"]
+    texts = clip.texts(prompts)
+    assert texts.shape == (3, 12)
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(3))
+    picture = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    ours = clip.pictures(picture)
+    image = Image.fromarray((picture[0] * 255 + 0.5).to(torch.uint8).numpy())
+    pixels = CLIPImageProcessor.from_pretrained(tiny_clip_folder)(image, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        whole = clip.model(input_ids=clip.tokenizer(prompts[:1], return_tensors="pt").input_ids, pixel_values=pixels)
+    torch.testing.assert_close(ours, whole.image_embeds, atol=0.02, rtol=0)  # theirs went through bytes
+    torch.testing.assert_close(texts[:1], whole.text_embeds)
+
+
+def test_all_views_of_splats_are_marked(clip):
+    splats = true_splats(sample(np.random.default_rng(0), "mug", "red").parts, size_px=24)
+    texts = clip.texts(["a red mug", "a car", "a view"])
+    marks = [clip_marks(splats, clip, texts, right) for right in range(3)]
+    assert sum(m.r_precision for m in marks) == pytest.approx(1)  # every view has one nearest text
+    assert all(round(m.r_precision * VIEWS, 3).is_integer() for m in marks)
+
+
+def test_what_is_no_clip_model_is_one_line(tmp_path, tiny_sd_folder):
+    for folder in (tmp_path, tiny_sd_folder):
+        with pytest.raises(UserError, match="no CLIP model that can be read") as error:
+            Clip.load(str(folder), "cpu")
+        assert "\n" not in str(error.value)
