@@ -51,7 +51,13 @@ def write_report(path: Path, results: Sequence[Result], load: Callable[[Result],
         style = f"background-image:url(data:image/webp;base64,{picture})"
         view = f'<div class="turn" tabindex="0" role="img" aria-label="{_text(r.prompt)}" style="{style}"></div>'
         runs.append(
-            [(view, None), (_text(r.prompt), r.prompt), (_text(r.method), r.method), (str(r.seed), r.seed), *cells]
+            [
+                (view, None),
+                (f'<div class="prompt">{_text(r.prompt)}</div>', r.prompt),
+                (_text(r.method), r.method),
+                (str(r.seed), r.seed),
+                *cells,
+            ]
             + [(f"{r.seconds:.0f}", r.seconds), (str(r.splats), r.splats)]
         )
     body.append(f"<h2>Runs</h2><p>Drag a picture, or press the arrow keys on it, to turn it.</p>{_table(head, runs, escape=False)}")
@@ -80,11 +86,16 @@ def _number(cell: str) -> float | str:
         return cell
 
 
+def _cell(shown: str, by: float | str | None) -> str:
+    words = ' class="words"' if isinstance(by, str) else ""
+    return f'<td{words} data-by="{_text("" if by is None else by)}">{shown}</td>'
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[tuple[str, float | str | None]]], escape: bool = True) -> str:
     """Each cell is what is shown and what it is sorted by."""
     titles = "".join(f'<th scope="col"><button>{_text(title)}</button></th>' for title in head)
     lines = []
     for row in rows:
-        cells = "".join(f'<td data-by="{_text("" if by is None else by)}">{_text(cell) if escape else cell}</td>' for cell, by in row)
+        cells = "".join(_cell(_text(shown) if escape else shown, by) for shown, by in row)
         lines.append(f"<tr>{cells}</tr>")
     return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'

@@ -127,7 +127,8 @@ def shown(mark: str, value: dict | None, sign: str = "") -> str:
     if not value:
         return "–"
     column = COLUMNS[mark]
-    mean, low, high = (f"{column.scale * value[k] + 0.0:{sign}.{column.digits}f}" for k in ("mean", "low", "high"))
+    numbers = (round(column.scale * value[k], column.digits) + 0.0 for k in ("mean", "low", "high"))  # + 0.0: never "-0"
+    mean, low, high = (f"{number:{sign}.{column.digits}f}" for number in numbers)
     return f"{mean} ({low} to {high})" if sign or column.better == 0 else f"{mean} ({low}–{high})"
 
 
