@@ -19,7 +19,7 @@ class Args:
     evaluation.json, report.html and sheet.png. Stop it at any time: the same command goes on with what is not done yet."""
 
     prompts: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPTS")] = None
-    """A file with a prompt a line, or a list that comes with gs3d: tuning, reporting."""
+    """A file with a prompt a line, or a list that comes with gs3d: tuning, reporting, plain."""
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
     """Folders of runs that are there already: grade these instead of making new ones."""
     methods: tuple[str, ...] = ("cds", "sds")
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     if args.runs and args.prompts:
         raise UserError("PROMPTS and --from: give one of them; --from grades the prompts of the runs")
     if not args.runs and not args.prompts:
-        raise UserError("PROMPTS: expected a file of prompts, or tuning or reporting; see gs3d evaluate --help")
+        raise UserError("PROMPTS: expected a file of prompts, or tuning, reporting or plain; see gs3d evaluate --help")
     return _grade_existing(args) if args.runs else _make_and_grade(args)
 
 

@@ -19,7 +19,7 @@ def test_blank_lines_comments_and_repeats(tmp_path):
 
 
 def test_shipped_lists_by_name():
-    assert shipped() == ["reporting", "tuning"]
+    assert shipped() == ["plain", "reporting", "tuning"]
     assert len(read_prompts("tuning").meanings) == 24 and len(read_prompts("reporting").meanings) == 48
 
 
@@ -48,7 +48,7 @@ def test_a_list_that_cannot_be_used(tmp_path, text, expected):
 
 
 def test_a_list_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="no such file; lists that come with gs3d are reporting, tuning"):
+    with pytest.raises(UserError, match="no such file; lists that come with gs3d are plain, reporting, tuning"):
         read_prompts(str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match="is a folder"):
         read_prompts(str(tmp_path))

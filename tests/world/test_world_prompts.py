@@ -22,8 +22,15 @@ def test_every_kind_is_asked_for_in_words_of_the_world(name, each):
     assert {word for text in listed for word in words(text)} <= {word for text in vocabulary_texts() for word in words(text)}
 
 
-def test_what_is_reported_was_not_tuned_on():
-    assert set(prompts("tuning")).isdisjoint(prompts("reporting"))
+@pytest.mark.parametrize("name", ["reporting", "plain"])
+def test_what_is_reported_was_not_tuned_on(name):
+    assert set(prompts("tuning")).isdisjoint(prompts(name))
+
+
+def test_plain_prompts_are_a_dozen_kinds_in_two_colours_each():
+    things = [thing_of(text) for text in prompts("plain")]
+    assert len({t.kind for t in things}) == 12 and len({(t.kind, t.colour) for t in things}) == len(things) == 24
+    assert all(t == Thing(t.kind, t.colour) for t in things)
 
 
 def test_tuning_prompts_are_seen_ones_and_half_of_what_is_reported_is_not():
