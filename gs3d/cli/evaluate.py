@@ -1,6 +1,8 @@
 """`gs3d evaluate PROMPTS`: prompts × methods × seeds, each run graded; tables, JSON and a report."""
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,10 @@ class Args:
     """Only the first so many runs. All methods and seeds of one prompt come before the next prompt."""
 
 
+NEW_RUNS_ONLY = ("methods", "seeds", "minutes", "steps", "prior", "config", "at_once", "limit")
+"""Flags that say how runs are made."""
+
+
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d evaluate", argv)
     for flag, values in (("--methods", args.methods), ("--seeds", args.seeds)):
@@ -51,115 +57,182 @@ def run(argv: list[str]) -> int:
             raise UserError(f"{flag}: expected one or more, got nothing")
     if args.runs and args.prompts:
         raise UserError("PROMPTS and --from: give one of them; --from grades the prompts of the runs")
-    if not args.runs and not args.prompts:
-        raise UserError("PROMPTS: expected a file of prompts, or tuning, reporting or plain; see gs3d evaluate --help")
-    return _grade_existing(args) if args.runs else _make_and_grade(args)
+    if args.runs:
+        useless = next((f for f in NEW_RUNS_ONLY if getattr(args, f) != getattr(Args, f)), None)
+        if useless:
+            raise UserError(f"--{useless.replace('_', '-')}: says how runs are made, and --from grades runs that are there; leave one out")
+        return _grade_existing(args)
+    if not args.prompts:
+        raise UserError("PROMPTS: expected, before any option, a file of prompts, or tuning, reporting or plain; see gs3d evaluate --help")
+    return _make_and_grade(args)
 
 
 def _make_and_grade(args: Args) -> int:
     from gs3d.evaluation.grade import check_words
     from gs3d.evaluation.prompts import read_prompts
-    from gs3d.evaluation.recogniser import Recogniser
-    from gs3d.evaluation.results import Graders, read_results, result_of, write_results
-    from gs3d.training.request import check_budget
-    from gs3d.training.sweep import Job, Method, Setup, check_jobs, shares, sweep
+    from gs3d.evaluation.results import Graders, Run, graded_already, read_results, result_of, write_results
+    from gs3d.training.claim import claimed
+    from gs3d.training.methods import Method
+    from gs3d.training.request import check_budget, make_writable
+    from gs3d.training.sweep import Job, Made, Setup, made_before, shares, sweep
 
     check_budget(args.minutes, args.steps)
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: expected 1 or more, got {args.limit}")
-    prompts, judge = read_prompts(args.prompts, open_prompts=args.scorer is not None), Recogniser.load()
-    for meaning in filter(None, prompts.meanings.values()):
-        check_words(meaning, judge)
+    prompts = read_prompts(args.prompts, open_prompts=args.scorer is not None)
     methods = list(dict.fromkeys(Method.parse(text) for text in args.methods))
     jobs = [Job(p, m, s) for p in prompts.meanings for m in methods for s in dict.fromkeys(args.seeds)]
     whole, jobs = len(jobs), jobs[: args.limit]
-    check_jobs(jobs)
     minutes = args.minutes or 3.0
     budget = ("--steps", str(args.steps)) if args.steps is not None else ("--minutes", f"{minutes:g}")
-    base = args.config or _preset(args.prior, args.steps, minutes)
-    for method in methods:
-        method.settings(base)  # a misspelt place should not wait for the runs before it
+    prior, pixel, weights = _prior(args.prior)
+    base = args.config or _preset(pixel, args.steps, minutes)
     out = args.out or Path("outputs") / f"evaluation-{Path(args.prompts).stem}"
-    setup = Setup(out, budget, base, args.prior, args.at_once)
-    settings = {
-        "budget": " ".join(budget),
-        "prior": args.prior,
-        "config": base,
-        "cores": len(shares(args.at_once)[0]),
-        "scorer": args.scorer,
-    }
-    done = read_results(out, settings)
-    graders = Graders.of(tuple(prompts.meanings), judge, args.scorer)
-    todo = [job for job in jobs if job.folder not in done]
-    if prompts.repeated:
-        say(f"repeated prompts left out: {prompts.repeated}")
-    hours = f", about {minutes * len(todo) / args.at_once / 60:.1f} hours" if args.steps is None and todo else ""
-    say(f"runs to make: {len(todo)} of {whole}{f', {len(jobs) - len(todo)} are there' if len(jobs) > len(todo) else ''}{hours}")
-    failed, results = 0, []
-    try:
-        for job, made in sweep(todo, setup):
-            if made is None:
+    setup = Setup(out, budget, base, prior, weights, args.at_once)
+    settings = {"budget": " ".join(budget), "prior": prior, "config": base, "cores": len(shares(args.at_once)[0]), "scorer": args.scorer}
+    for method in methods:
+        setup.fingerprint(method)  # a misspelt place should not wait for the runs before it
+    graders = Graders.of(tuple(prompts.meanings), args.scorer)
+    for meaning in filter(None, prompts.meanings.values()):
+        check_words(meaning, graders.judge)
+
+    def graded(job: Job, made: Made):
+        return result_of(graders, out, run_of(job, made))
+
+    def run_of(job: Job, made: Made) -> Run:
+        return Run(job.folder, made.prompt, made.method, made.seed, made.outcome, made.seconds, made.memory_mb)
+
+    make_writable(out)
+    with claimed(out), _terminated_as_interrupted():
+        known, made = read_results(out, settings, graders), {job: made_before(job, setup) for job in jobs}
+        done = {job: graded_already(known, run_of(job, m)) or graded(job, m) for job, m in made.items() if m}
+        todo = [job for job in jobs if job not in done]
+        if prompts.repeated:
+            say(f"repeated prompts left out: {prompts.repeated}")
+        hours = f", about {minutes * len(todo) / args.at_once / 60:.1f} hours" if args.steps is None and todo else ""
+        say(f"runs to make: {len(todo)} of {whole}{f', {len(done)} are there' if done else ''}{hours}")
+        failed = 0
+        for job, result in sweep(todo, setup, graded):
+            what = f"{job.prompt}, {job.method.name}, seed {job.seed}"
+            if result is None:
                 failed += 1
-                say(f"failed: {job.prompt}, {job.method.name}, seed {job.seed}; see {out / job.folder / 'run.log'}")
+                say(f"failed: {what}; see {out / job.folder / 'run.log'}")
                 continue
-            result = result_of(graders, out, job.folder, job.prompt, job.method.name, job.seed, made.seconds, made.memory_mb)
-            done[job.folder] = result
-            write_results(out, settings, list(done.values()))
-            say(f"{len(done)}/{len(jobs)}  {job.prompt}, {job.method.name}, seed {job.seed}: {_said(result)}")
-    finally:
-        results = [done[job.folder] for job in jobs if job.folder in done]
+            done[job] = result
+            write_results(out, settings, graders, [done[j] for j in jobs if j in done], failed)
+            early = "" if result.outcome == "finished" else f"{result.outcome}, "
+            say(f"{len(done)}/{len(jobs)}  {what}: {early}{_said(result)}")
+        results = [done[job] for job in jobs if job in done]
+        if not results:
+            raise UserError("no run left splats; see the run.log of each")
+        write_results(out, settings, graders, results, failed)
         _report(out, settings, results)
-    if not results:
-        raise UserError("no run left splats; see the run.log of each")
+    if failed:
+        say(f"{failed} runs left nothing; they are in none of the means")
     return 1 if failed else 0
 
 
-def _preset(prior: str, steps: int | None, minutes: float) -> str:
-    from gs3d.priors.components import read_index
-    from gs3d.priors.resolve import resolve
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, so that no run is left behind without a parent."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _prior(name: str) -> tuple[str, bool, str]:
+    """(name, whether it works on pixels, hashes of its weights' files by size and date: those of gigabytes would take minutes)."""
+    import torch
+
+    from gs3d.priors.components import backbone_part, read_index, weight_files
+    from gs3d.priors.resolve import default_prior, resolve
+
+    if name == "auto":
+        name, why = default_prior("cuda" if torch.cuda.is_available() else "cpu")
+        say(why)
+    folder = resolve(name).folder
+    index = read_index(folder)
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in weight_files(folder / backbone_part(index), half=True)]
+    return name, "vae" not in index, repr(facts)
+
+
+def _preset(pixel: bool, steps: int | None, minutes: float) -> str:
     from gs3d.training.run import preset_for
 
-    return preset_for("vae" not in read_index(resolve(prior).folder), None if steps is not None else minutes)
+    return preset_for(pixel, None if steps is not None else minutes)
 
 
 def _grade_existing(args: Args) -> int:
-    from gs3d.evaluation.recogniser import Recogniser
-    from gs3d.evaluation.results import Graders, result_of, write_results
+    from gs3d.evaluation.results import Graders, Run, graded_already, read_results, result_of, write_results
+    from gs3d.training.claim import claimed
+    from gs3d.training.request import make_writable
     from gs3d.world.understand import understand
 
-    out, runs = args.out or Path("outputs") / "evaluation", []
-    for folder, record in _runs(args.runs):
+    out, settings, runs = args.out or Path("outputs") / "evaluation", {"runs": "made before", "scorer": args.scorer}, []
+    for folder, record in _records(args.runs):
         if args.scorer is None and understand(record["prompt"]) is None:
             say(f"{folder}: left out; the world has no picture of {record['prompt']!r}, and there is no --scorer for other prompts")
         else:
             runs.append((folder, record))
     if not runs:
         raise UserError("--from: none of these folders holds a run that can be graded; expected folders that gs3d generate has left")
-    prompts = tuple(dict.fromkeys(record["prompt"] for _, record in runs))
-    graders, settings, results = Graders.of(prompts, Recogniser.load(), args.scorer), {"scorer": args.scorer}, []
-    for folder, record in runs:
-        seconds, method = sum(record["timings_s"].values()), record["config"]["guidance"]
-        results.append(result_of(graders, out, os.path.relpath(folder, out), record["prompt"], method, record["seed"], seconds))
-        say(f"{folder}: {_said(results[-1])}")
-    write_results(out, settings, results)
-    _report(out, settings, results)
+    graders, results = Graders.of(tuple(dict.fromkeys(record["prompt"] for _, record in runs)), args.scorer), []
+    make_writable(out)
+    with claimed(out):
+        known = read_results(out, settings, graders)
+        for (folder, record), method in zip(runs, _method_names([record for _, record in runs]), strict=True):
+            ended = record["result"]
+            seconds, memory = round(sum(record["timings_s"].values()), 2), ended.get("peak_memory_mb")
+            one = Run(os.path.relpath(folder, out), record["prompt"], method, record["seed"], ended["outcome"], seconds, memory)
+            try:
+                results.append(graded_already(known, one) or result_of(graders, out, one))
+            except UserError as error:
+                say(f"{folder}: left out; {error}")
+                continue
+            write_results(out, settings, graders, results)
+            say(f"{folder}: {method}: {_said(results[-1])}")
+        if not results:
+            raise UserError("--from: none of these runs can be graded")
+        _report(out, settings, results)
     return 0
 
 
-def _runs(folders: Sequence[Path]) -> Iterator[tuple[Path, dict]]:
-    """Those of `folders` that hold a finished run, and what its run.yaml says."""
+def _records(folders: Sequence[Path]) -> Iterator[tuple[Path, dict]]:
+    """Those of `folders` that hold a finished run, each once, and what its run.yaml says."""
     import yaml
 
-    for folder in folders:
+    for folder in dict.fromkeys(Path(os.path.normpath(f)) for f in folders):
         try:
             record = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
-            usable = isinstance(record, dict) and {"prompt", "seed", "config", "timings_s"} <= record.keys()
-        except (OSError, ValueError, yaml.YAMLError):
+            usable = {"prompt", "seed", "timings_s"} <= record.keys() and "guidance" in record["config"] and "outcome" in record["result"]
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError):
             usable = False
         if usable and (folder / "splats.ply").is_file():
             yield folder, record
         else:
             say(f"{folder}: left out; it is not the folder of a finished run (run.yaml and splats.ply)")
+
+
+def _method_names(records: Sequence[dict]) -> list[str]:
+    """The loss of each run, with what is different about it from the first run of that loss."""
+    flat = [
+        _flat({k: r.get(k) for k in ("minutes", "steps")} | {"prior": (r.get("prior") or {}).get("name")} | r["config"]) for r in records
+    ]
+    first: dict[str, dict] = {}
+    for settings in flat:
+        first.setdefault(settings["guidance"], settings)
+    changes = [[f"{k}={v}" for k, v in f.items() if first[f["guidance"]].get(k) != v] for f in flat]
+    return [",".join((settings["guidance"], *changed)) for settings, changed in zip(flat, changes, strict=True)]
+
+
+def _flat(tree: dict, place: str = "") -> dict:
+    """Nested settings as place → value: losses.cds.cfg.start → 11."""
+    out = {}
+    for key, value in tree.items():
+        out |= _flat(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
+    return out
 
 
 def _said(result) -> str:
@@ -170,12 +243,9 @@ def _said(result) -> str:
 
 
 def _report(out: Path, settings: dict, results: Sequence) -> None:
-    if not results:
-        return
     from gs3d.evaluation.report import markdown
     from gs3d.evaluation.results import write_pictures
 
-    written = write_pictures(out, settings, results)
     say("\n" + markdown(results) + "\n")
-    for path in written:
+    for path in write_pictures(out, settings, results):
         say(f"  {path}")

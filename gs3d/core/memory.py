@@ -1,4 +1,4 @@
-"""How the C library keeps memory that was freed."""
+"""How the C library keeps memory that was freed, and how much a process has held at most."""
 
 import ctypes
 import sys
@@ -22,3 +22,21 @@ def keep_freed_blocks() -> bool:
     except (OSError, AttributeError):  # musl has none
         return False
     return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, KEEP), mallopt(M_TOP_PAD, PAD)])
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held; None where the system does not say.
+
+    Linux is asked for VmHWM: what getrusage says begins with the parent's.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            kilobytes = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
+        return round(int(kilobytes) / 1024, 1)
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024), 1)

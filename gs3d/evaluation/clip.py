@@ -25,8 +25,9 @@ CHUNK = 8
 class ClipMarks:
     """What CLIP says of the views of an object."""
 
-    r_precision: float
-    """Share of views whose nearest text, of all the prompts of an evaluation, is the object's own (Park et al. 2021)."""
+    r_precision: float | None
+    """Share of views whose nearest text, of all the prompts of an evaluation, is the object's own (Park et al. 2021); None if there is
+    no other."""
     similarity: float
     """Mean cosine between views and prompt."""
 
@@ -52,11 +53,14 @@ class Clip:
         folder = os.path.expanduser(name)
         source = folder if os.path.isdir(folder) else name
         try:
-            model = CLIPModel.from_pretrained(source, torch_dtype=dtype).to(device).eval().requires_grad_(False)
+            model, loaded = CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True)
+            if missing := loaded["missing_keys"]:  # transformers would go on with random numbers in their place
+                raise ValueError(f"{len(missing)} of its weights are missing")
             tokenizer, pictures = AutoTokenizer.from_pretrained(source), CLIPImageProcessor.from_pretrained(source)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder") from None
+        model = model.to(device).eval().requires_grad_(False)
         return Clip(name, model, tokenizer, model.config.vision_config.image_size, tuple(pictures.image_mean), tuple(pictures.image_std))
 
     @torch.no_grad()
@@ -97,4 +101,5 @@ def clip_marks(splats: Splats, clip: Clip, texts: Tensor, right: int) -> ClipMar
 
 def marks_of(similarity: Tensor, right: int) -> ClipMarks:
     """From cosines of views and texts, [V, P]."""
-    return ClipMarks((similarity.argmax(1) == right).float().mean().item(), similarity[:, right].mean().item())
+    alone = similarity.shape[1] < 2
+    return ClipMarks(None if alone else (similarity.argmax(1) == right).float().mean().item(), similarity[:, right].mean().item())

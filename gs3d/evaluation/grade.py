@@ -10,7 +10,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
-from gs3d.evaluation.clean import clipped_of, floaters_of, haze_of
+from gs3d.evaluation.clean import SEEN, SOLID, clipped_of, floaters_of, haze_of
 from gs3d.evaluation.look import look_of
 from gs3d.evaluation.recogniser import PLAIN, SIZE_PX, Judgement, Recogniser, resize
 from gs3d.evaluation.surface import nearest, surface_of_splats
@@ -38,12 +38,14 @@ class Grade:
     colour_probability: float | None
     """Mean probability of the right colour."""
     agreement: float | None
-    """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing."""
+    """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing. Of one thing only."""
     janus: float | None
     """Share of the three views from behind (azimuth 135°, 180°, 225°) that look more like the front than like the back; None for a
     kind without a front. True objects have 0, objects with two fronts 0.6 to 1."""
-    haze: float
-    """`clean.haze_of`"""
+    empty: float
+    """Share of views without a solid pixel: what cannot be marked for haze, shape or look would else only be missing from their means."""
+    haze: float | None
+    """`clean.haze_of`; None where nothing is seen at all."""
     floaters: float
     """`clean.floaters_of`"""
     coverage: float
@@ -51,7 +53,7 @@ class Grade:
     clipped: float
     """`clean.clipped_of`"""
     saturation_drift: float | None
-    """How much more saturated than true objects of the same words, [−1, 1]; None without any to compare with."""
+    """How much more saturated than true objects of the same words, [−1, 1]; None without any, or where nothing is solid."""
     brightness_drift: float | None
     chamfer: float | None
     """`surface.Distance`, to the nearest of the true objects; None without any, or where nothing is solid."""
@@ -86,9 +88,9 @@ def janus_of(judgement: Judgement, kind: str) -> float | None:
 
 
 def check_words(meaning: Meaning, judge: Recogniser) -> None:
-    """`UserError` for a kind or colour that the recogniser does not know."""
-    for question in ("kind", "colour"):
-        word, known = getattr(meaning.thing, question), judge.answers[question]
+    """`UserError` for a kind, colour or pattern that the recogniser does not know."""
+    for question in ("kind", "colour", "pattern"):
+        word, known = getattr(meaning.thing, question) or PLAIN, judge.answers[question]
         if meaning.other is None and word not in known:
             raise UserError(f"{question} {word!r}: not one that can be graded; expected one of {', '.join(known)}")
 
@@ -105,12 +107,13 @@ def grade(splats: Splats, meaning: Meaning | None, judge: Recogniser, truth: Tru
     apart = nearest(surface_of_splats(splats, around(DRAWN_PX)), truth.surfaces) if truth else None
     return Grade(
         **_recognised(judge.judge(resize(pictures)), meaning, judge),
-        haze=haze_of(alpha),
+        empty=(alpha < SOLID).flatten(1).all(1).float().mean().item(),
+        haze=haze_of(alpha) if (alpha > SEEN).any() else None,
         floaters=floaters_of(splats, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)),
         coverage=alpha.mean().item(),
         clipped=clipped_of(alpha),
-        saturation_drift=look.saturation - truth.look.saturation if truth else None,
-        brightness_drift=look.brightness - truth.look.brightness if truth else None,
+        saturation_drift=look.saturation - truth.look.saturation if truth and look else None,
+        brightness_drift=look.brightness - truth.look.brightness if truth and look else None,
         chamfer=apart.chamfer if apart else None,
         normal_deg=apart.normal_deg if apart else None,
     )
@@ -123,8 +126,8 @@ def _recognised(judgement: Judgement, meaning: Meaning | None, judge: Recogniser
         return marks | {"kinds": (), "colours": (), "views": ()}
     check_words(meaning, judge)
     thing, named = meaning.thing, {question: judgement.words(question) for question in ("kind", "colour", "pattern", "view")}
-    marks["agreement"] = max(map(named["kind"].count, named["kind"])) / VIEWS
     if meaning.other is None:
+        marks["agreement"] = max(map(named["kind"].count, named["kind"])) / VIEWS
         for question, word in (("kind", thing.kind), ("colour", thing.colour), ("pattern", thing.pattern or PLAIN)):
             marks[f"{question}_right"] = named[question].count(word) / VIEWS
         for question, word in (("kind", thing.kind), ("colour", thing.colour)):

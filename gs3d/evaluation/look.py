@@ -22,11 +22,11 @@ class Look:
         return Look(sum(x.saturation for x in looks) / len(looks), sum(x.brightness for x in looks) / len(looks))
 
 
-def look_of(rgb: Tensor, alpha: Tensor) -> Look:
-    """Of pictures [B, H, W, 3] whose colour, where alpha [B, H, W] says that they show the object, is the object's."""
+def look_of(rgb: Tensor, alpha: Tensor) -> Look | None:
+    """Of pictures [B, H, W, 3] whose colour, where alpha [B, H, W] says that they show the object, is the object's; None if none does."""
     seen = rgb[alpha >= INSIDE].clamp(0, 1)
     if not len(seen):
-        return Look(0.0, 0.0)
+        return None
     high, low = seen.max(-1).values, seen.min(-1).values
     saturation = torch.where(high > 0, (high - low) / high.clamp_min(1e-9), torch.zeros(()))
     return Look(saturation.mean().item(), high.mean().item())

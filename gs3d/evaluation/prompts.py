@@ -63,7 +63,7 @@ def _text(source: str) -> str:
             )
         if not path.exists():
             raise UserError(f"prompts {source!r}: no such file; lists that come with gs3d are {', '.join(shipped())}")
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise UserError(f"prompts {source!r}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

@@ -30,6 +30,8 @@ class Result:
     """Whether the prior may have seen such a thing in training (`world.splits`), or OPEN."""
     folder: str
     """Where the run left its files, relative to the folder of the evaluation."""
+    outcome: str
+    """"finished", or what ended the run early."""
     seconds: float
     """Wall clock of the whole command."""
     memory_mb: float | None
@@ -63,6 +65,7 @@ COLUMNS: dict[str, Column] = {
     "clip_similarity": Column("CLIP ×100", digits=1),
     "janus": Column("Janus %", better=-1),
     "agreement": Column("views agree %"),
+    "empty": Column("nothing solid %", better=-1),
     "haze": Column("haze %", better=-1),
     "floaters": Column("floaters %", better=-1),
     "chamfer": Column("Chamfer ×100", digits=1, better=-1),
@@ -81,24 +84,30 @@ def bootstrap(values: Sequence[float], rounds: int = 4000) -> tuple[float, float
     return float(data.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def interval(results: Iterable[Result], mark: str) -> dict | None:
-    """{mean, low, high} of a mark; None if no run has it.
+FEWEST = 5
+"""Prompts that an interval needs: resampling fewer says more about luck than about the method."""
+
+
+def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
+    """{mean, low, high, prompts} of (prompt, mark) pairs; None if all marks are, no low and high below FEWEST prompts.
 
     Prompts are resampled, each with the mean of its runs: neither the views of an object nor the seeds of a prompt are independent.
     """
     by_prompt: dict[str, list[float]] = defaultdict(list)
-    for r in results:
-        if (value := getattr(r.grade, mark)) is not None:
-            by_prompt[r.prompt].append(value)
+    for prompt, value in marks:
+        if value is not None:
+            by_prompt[prompt].append(value)
     if not by_prompt:
         return None
-    values = bootstrap([statistics.fmean(v) for v in by_prompt.values()])
-    return dict(zip(("mean", "low", "high"), (round(v, 4) for v in values), strict=True))
+    mean, low, high = (round(v, 4) for v in bootstrap([statistics.fmean(v) for v in by_prompt.values()]))
+    few = len(by_prompt) < FEWEST
+    return {"mean": mean, "low": None if few else low, "high": None if few else high, "prompts": len(by_prompt)}
 
 
 def summary(results: Sequence[Result]) -> dict:
     """Marks of one method as {name: {mean, low, high}}, with medians of seconds, memory and splats, and how many runs they come from."""
-    out: dict = {"n": len(results)} | {mark: interval(results, mark) for mark in COLUMNS}
+    out: dict = {"n": len(results), "ended_early": sum(r.outcome != "finished" for r in results)}
+    out |= {mark: interval((r.prompt, getattr(r.grade, mark)) for r in results) for mark in COLUMNS}
     memory = [r.memory_mb for r in results if r.memory_mb is not None]
     out["seconds"] = round(statistics.median(r.seconds for r in results), 1)
     out["memory_mb"] = round(statistics.median(memory)) if memory else None
@@ -112,13 +121,8 @@ def difference(results: Sequence[Result], one: str, other: str) -> dict:
     pairs = [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
     out: dict = {"n": len(pairs)}
     for mark in COLUMNS:
-        by_prompt: dict[str, list[float]] = defaultdict(list)
-        for a, b in pairs:
-            x, y = getattr(a.grade, mark), getattr(b.grade, mark)
-            if x is not None and y is not None:
-                by_prompt[a.prompt].append(x - y)
-        values = bootstrap([statistics.fmean(v) for v in by_prompt.values()])
-        out[mark] = dict(zip(("mean", "low", "high"), (round(v, 4) for v in values), strict=True)) if by_prompt else None
+        values = [(a.prompt, getattr(a.grade, mark), getattr(b.grade, mark)) for a, b in pairs]
+        out[mark] = interval((prompt, None if x is None or y is None else x - y) for prompt, x, y in values)
     return out
 
 
@@ -127,9 +131,14 @@ def shown(mark: str, value: dict | None, sign: str = "") -> str:
     if not value:
         return "–"
     column = COLUMNS[mark]
-    numbers = (round(column.scale * value[k], column.digits) + 0.0 for k in ("mean", "low", "high"))  # + 0.0: never "-0"
-    mean, low, high = (f"{number:{sign}.{column.digits}f}" for number in numbers)
-    return f"{mean} ({low} to {high})" if sign or column.better == 0 else f"{mean} ({low}–{high})"
+
+    def said(number: float) -> str:
+        return f"{round(column.scale * number, column.digits) + 0.0:{sign}.{column.digits}f}"  # + 0.0: never "-0"
+
+    if value["low"] is None:
+        return said(value["mean"])
+    between = " to " if sign or column.better == 0 else "–"
+    return f"{said(value['mean'])} ({said(value['low'])}{between}{said(value['high'])})"
 
 
 def _row(cells: Sequence[object]) -> str:
@@ -144,10 +153,9 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
 
     def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
-        return [
-            *(shown(mark, s[mark]) for mark in marks),
-            *(str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "splats", "n")),
-        ]
+        early = f" ({s['ended_early']} ended early)" if s["ended_early"] else ""
+        taken = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "splats"))
+        return [*(shown(mark, s[mark]) for mark in marks), *taken, f"{s['n']}{early}"]
 
     def by(of: Callable[[Result], str], name: str) -> list[list[str]]:
         rows = [[name, "method", *head]]
@@ -170,7 +178,7 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """`tables` as Markdown; means over runs, 95 % bootstrap intervals over prompts in brackets."""
+    """`tables` as Markdown; means over prompts, 95 % bootstrap intervals in brackets."""
     parts = [[_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])] for rows in tables(results).values()]
     return "\n\n".join("\n".join(lines) for lines in parts)
 
@@ -179,10 +187,15 @@ TEXT_PX = 232
 GOOD, BAD = (40, 160, 70), (210, 50, 40)
 
 
+MOST = 400
+"""Rows of a sheet; a taller picture is one that many programs will not open."""
+
+
 def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Result], Splats], cell_px: int = DRAWN_PX) -> None:
-    """A PNG with a row a result: the prompt and its marks, then the eight views, each with a bar that is green where the kind is right."""
+    """A PNG with a row for each of the first MOST results: prompt, marks, and eight views, their bars green where the kind is right."""
     from PIL import Image, ImageDraw, ImageFont
 
+    results = results[:MOST]
     sheet = Image.new("RGB", (TEXT_PX + VIEWS * cell_px, max(len(results), 1) * cell_px), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i, result in enumerate(results):
@@ -191,7 +204,7 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
         for j, picture in enumerate((pictures * 255 + 0.5).to(torch.uint8).numpy()):
             left = TEXT_PX + j * cell_px
             sheet.paste(Image.fromarray(picture), (left, top))
-            if marks.kinds:
+            if marks.kind_right is not None:
                 colour = GOOD if marks.kinds[j] == result.kind else BAD
                 pen.rectangle((left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=colour)
         shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
@@ -199,7 +212,7 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             *_broken(result.prompt, 34),
             f"{result.method}, seed {result.seed}",
             "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
-            f"haze {marks.haze:.1%}" + (f"   Chamfer {marks.chamfer:.3f}" if marks.chamfer is not None else ""),
+            "   ".join(f"{name} {value:.3f}" for name, value in (("haze", marks.haze), ("Chamfer", marks.chamfer)) if value is not None),
             f"{result.splats} splats   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=6)

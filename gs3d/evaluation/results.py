@@ -1,6 +1,7 @@
 """The folder of an evaluation: grading the runs in it, and evaluation.json, report.html and sheet.png."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ from torch import Tensor
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.evaluation.clip import Clip, clip_marks
-from gs3d.evaluation.grade import grade
+from gs3d.evaluation.grade import Grade, grade
 from gs3d.evaluation.html import write_report
-from gs3d.evaluation.recogniser import Recogniser
+from gs3d.evaluation.recogniser import WEIGHTS, Recogniser
 from gs3d.evaluation.report import OPEN, Result, summary, to_json, write_result_sheet
 from gs3d.evaluation.truth import truth_of
 from gs3d.export import load_splats
@@ -24,7 +25,21 @@ from gs3d.world.splits import split_of
 from gs3d.world.understand import understand
 
 NAME = "evaluation.json"
-_truth = lru_cache(maxsize=8)(truth_of)  # the runs of one prompt come one after another
+_truth = lru_cache(maxsize=64)(truth_of)  # the runs of one prompt come one after another
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to grade."""
+
+    folder: str
+    """Where it left its files, relative to the folder of the evaluation."""
+    prompt: str
+    method: str
+    seed: int
+    outcome: str
+    seconds: float
+    memory_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -37,24 +52,26 @@ class Graders:
     """All prompts of the evaluation, among which CLIP has to find the right one."""
     texts: Tensor | None
     """Theirs as CLIP sees them, [P, E]."""
+    digest: str
+    """Of all that decides the marks: marks given by other graders are no marks of these."""
 
     @staticmethod
-    def of(prompts: Sequence[str], judge: Recogniser, scorer: str | None = None) -> "Graders":
+    def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
         clip = Clip.load(scorer) if scorer else None
-        return Graders(judge, clip, tuple(prompts), clip.texts(list(prompts)) if clip else None)
+        decides = [WEIGHTS.read_bytes().hex(), *(f.name for f in dataclasses.fields(Grade)), scorer or "", *(prompts if scorer else ())]
+        digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
+        return Graders(Recogniser.load(), clip, tuple(prompts), clip.texts(list(prompts)) if clip else None, digest)
 
 
-def result_of(
-    graders: Graders, out: Path, folder: str, prompt: str, method: str, seed: int, seconds: float, memory_mb: float | None = None
-) -> Result:
-    """Grade the splats of the run in `out`/`folder`."""
-    meaning, splats = understand(prompt), load_splats(file_of(out, folder))
+def result_of(graders: Graders, out: Path, run: Run) -> Result:
+    """Grade the splats of a run in `out`."""
+    meaning, splats = understand(run.prompt), load_splats(file_of(out, run.folder))
     marks = grade(splats, meaning, graders.judge, _truth(meaning) if meaning else None)
     if graders.clip is not None and graders.texts is not None:
-        said = clip_marks(splats, graders.clip, graders.texts, graders.prompts.index(prompt))
+        said = clip_marks(splats, graders.clip, graders.texts, graders.prompts.index(run.prompt))
         marks = dataclasses.replace(marks, r_precision=said.r_precision, clip_similarity=said.similarity)
     kind, split = (meaning.thing.kind, split_of(meaning.thing)) if meaning else (OPEN, OPEN)
-    return Result(method, prompt, seed, kind, split, folder, round(seconds, 2), memory_mb, len(splats), marks)
+    return Result(**dataclasses.asdict(run), kind=kind, split=split, splats=len(splats), grade=marks)
 
 
 def file_of(out: Path, folder: str) -> Path:
@@ -62,31 +79,39 @@ def file_of(out: Path, folder: str) -> Path:
     return Path(os.path.normpath(out / folder)) / "splats.ply"
 
 
-def read_results(out: Path, settings: dict) -> dict[str, Result]:
-    """The results that are there and whose splats are too, by the folder of their run. `UserError` if they are of other settings."""
+def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Result]:
+    """What these graders have said already, by the folder of the run. `UserError` if the folder holds an evaluation with other settings."""
     path = out / NAME
     if not path.exists():
         return {}
     try:
         tree = json.loads(path.read_text("utf-8"))
-        known, results = tree["settings"], {row["folder"]: Result.of(row) for row in tree["results"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is no evaluation of this version ({type(error).__name__}); choose another --out, or remove it") from None
+        known, digest = tree["settings"], tree["graders"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # damaged, or of another version: the runs are graded anew
     if known != settings:
         raise UserError(f"{path}: holds results with {known}, not {settings}; choose another --out")
-    return {folder: result for folder, result in results.items() if file_of(out, folder).exists()}
+    return {row["folder"]: Result.of(row) for row in tree["results"]} if digest == graders.digest else {}
 
 
-def write_results(out: Path, settings: dict, results: Sequence[Result]) -> None:
+def graded_already(known: dict[str, Result], run: Run) -> Result | None:
+    """What was said of this very run."""
+    found = known.get(run.folder)
+    return found if found and all(getattr(found, k) == v for k, v in dataclasses.asdict(run).items()) else None
+
+
+def write_results(out: Path, settings: dict, graders: Graders, results: Sequence[Result], failed: int = 0) -> None:
     """evaluation.json, whole or as it was."""
     methods = {r.method: [x for x in results if x.method == r.method] for r in results}
-    tree = {"settings": settings, "summary": {m: summary(rows) for m, rows in methods.items()}, "results": to_json(results)}
+    tree = {"settings": settings, "graders": graders.digest, "failed": failed}
+    tree |= {"summary": {m: summary(rows) for m, rows in methods.items()}, "results": to_json(results)}
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / NAME, lambda t: t.write_text(json.dumps(tree, indent=1) + "\n", "utf-8"), lambda t: json.loads(t.read_text("utf-8")))
+    text = json.dumps(tree, indent=1, allow_nan=False) + "\n"
+    write_atomic(out / NAME, lambda t: t.write_text(text, "utf-8"), lambda t: json.loads(t.read_text("utf-8")))
 
 
 def write_pictures(out: Path, settings: dict, results: Sequence[Result]) -> list[Path]:
-    """report.html and sheet.png; what was written."""
+    """report.html and sheet.png; what there is now."""
 
     def splats(result: Result) -> Splats:
         return load_splats(file_of(out, result.folder))

@@ -34,8 +34,8 @@ class Distance:
 
     chamfer: float
     """Mean distance from a point of one to the nearest of the other, both ways averaged, in radii (root mean square) of the object."""
-    normal_deg: float
-    """Mean angle between the normals of such pairs."""
+    normal_deg: float | None
+    """Mean angle between the normals of such pairs; None where no normal is known."""
 
 
 def unprojected(depth: Tensor, cameras: Cameras) -> Tensor:
@@ -97,8 +97,8 @@ def distance(a: Surface, b: Surface) -> Distance | None:
     for near, index, here, there in ((*apart.min(1), a.normals, b.normals), (*apart.min(0), b.normals, a.normals)):
         cosine = (here * there[index]).sum(1)[(here.norm(dim=1) > 0.5) & (there[index].norm(dim=1) > 0.5)]
         chamfers.append(near.mean().item())
-        angles.append(cosine.clamp(-1, 1).acos().rad2deg().mean().item() if len(cosine) else float("nan"))
-    return Distance(sum(chamfers) / 2, sum(angles) / 2)
+        angles += [cosine.clamp(-1, 1).acos().rad2deg().mean().item()] if len(cosine) else []
+    return Distance(sum(chamfers) / 2, sum(angles) / 2 if len(angles) == 2 else None)
 
 
 def nearest(surface: Surface, others: tuple[Surface, ...]) -> Distance | None:

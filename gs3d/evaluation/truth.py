@@ -49,7 +49,7 @@ def truth_of(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Truth:
         surfaces.append(surface_of(depth, alpha, cameras, normal))
         pictures = render([o.parts] * len(front), front)
         looks.append(look_of(torch.from_numpy(pictures.rgb), torch.from_numpy(pictures.alpha)))
-    return Truth(tuple(surfaces), Look.mean(looks))
+    return Truth(tuple(surfaces), Look.mean([look for look in looks if look]))
 
 
 def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:

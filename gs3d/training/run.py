@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.memory import keep_freed_blocks
+from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Splats
 from gs3d.priors.components import read_index
 from gs3d.priors.prompts import ViewPrompts, check_prompt
@@ -131,7 +131,8 @@ def _run(
         stages.end("optimise")
         written = write_results(folder, state.gaussians.splats())
     stages.end("export")
-    record.write(folder, stages.seconds, {"outcome": outcome, "steps": state.step, "splats": len(written.splats)})
+    ended = {"outcome": outcome, "steps": state.step, "splats": len(written.splats), "peak_memory_mb": peak_memory_mb()}
+    record.write(folder, stages.seconds, ended)
     files = [*written.files, folder / "run.yaml", folder / "log.jsonl"]
     return Result(folder, outcome, written.splats, state.step, budget.elapsed_s(), files, written.warnings)
 

@@ -1,67 +1,29 @@
 """Many runs of `gs3d generate`, each a fresh process, some side by side; what is done already is not done again."""
 
 import contextlib
+import hashlib
+import json
 import os
 import queue
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from gs3d.core.errors import UserError
-from gs3d.guidance import GUIDANCE
-from gs3d.training.config import config_tree, load_config, parse_config
-from gs3d.training.request import slug
+from gs3d.training.methods import Method
+from gs3d.training.request import make_writable, slug
 
-
-@dataclass(frozen=True)
-class Method:
-    """A loss with the settings that are to be compared."""
-
-    loss: str
-    changes: tuple[str, ...] = ()
-    """Each PLACE=VALUE; the place is one of the loss's own settings, or of the run's."""
-
-    @staticmethod
-    def parse(text: str) -> "Method":
-        """From e.g. "cds" or "cds,fixed_noise=true,cfg.start=12"."""
-        loss, *changes = (part.strip() for part in text.split(","))
-        if loss not in GUIDANCE:
-            raise UserError(f"--methods {text}: unknown loss {loss!r}; expected one of {', '.join(GUIDANCE)}, then PLACE=VALUE with commas")
-        return Method(loss, tuple(changes))
-
-    @property
-    def name(self) -> str:
-        return ",".join((self.loss, *self.changes))
-
-    def settings(self, base: str) -> dict:
-        """The settings of a preset or a file with the changes made, as `parse_config` takes them."""
-        tree = config_tree(load_config(base, self.loss))
-        for change in self.changes:
-            place, equals, value = change.partition("=")
-            *parents, key = place.split(".")
-            branch = _branch(tree["losses"][self.loss], parents, key) or _branch(tree, parents, key)
-            if not equals or branch is None:
-                raise UserError(f"--methods {self.name}: {change}: expected PLACE=VALUE with a place of the settings, such as cfg.start=12")
-            try:
-                branch[key] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise UserError(f"--methods {self.name}: {change}: the value is not YAML") from None
-        parse_config(tree, f"--methods {self.name}")
-        return tree
-
-
-def _branch(tree: object, parents: Sequence[str], key: str) -> dict | None:
-    """The dictionary at `parents`, if it has the key."""
-    for parent in parents:
-        tree = tree.get(parent) if isinstance(tree, dict) else None
-    return tree if isinstance(tree, dict) and key in tree else None
+T = TypeVar("T")
+MADE = "made.json"
 
 
 @dataclass(frozen=True)
@@ -74,7 +36,13 @@ class Job:
 
     @property
     def folder(self) -> str:
-        return f"runs/{slug(self.prompt)}/{slug(self.method.name)}-s{self.seed}"
+        return f"runs/{_folder_name(self.prompt)}/{_folder_name(self.method.name)}-s{self.seed}"
+
+
+def _folder_name(text: str) -> str:
+    """`slug`, with a few digits of a hash where it does not say the whole text."""
+    name = slug(text)
+    return name if name == text.lower().replace(" ", "-") else f"{name[:48]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True)
@@ -86,19 +54,41 @@ class Setup:
     """("--minutes", "3") or ("--steps", "500")."""
     base: str
     """Preset or file of settings."""
-    prior: str = "builtin"
+    prior: str
+    prior_hash: str
+    """Of its weights."""
     at_once: int = 1
     """Runs side by side, each held to its own equal share of the cores: the marks are those of a smaller machine."""
+
+    def fingerprint(self, method: Method) -> str:
+        return method.fingerprint(self.base, *self.budget, self.prior_hash, str(len(shares(self.at_once)[0])))
 
 
 @dataclass(frozen=True)
 class Made:
     """A run that left splats."""
 
-    job: Job
+    prompt: str
+    method: str
+    seed: int
+    fingerprint: str
+    outcome: str
+    """As `gs3d generate` has it: finished, or what ended it early."""
     seconds: float
     """Wall clock of the command."""
     memory_mb: float | None
+    """Peak memory of the process; None where the system does not say."""
+
+
+def made_before(job: Job, setup: Setup) -> Made | None:
+    """What an earlier sweep made for this very job, with these very settings."""
+    folder = setup.out / job.folder
+    try:
+        made = Made(**json.loads((folder / MADE).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    same = (made.prompt, made.method, made.seed, made.fingerprint) == (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
+    return made if same and (folder / "splats.ply").exists() else None
 
 
 def cores() -> list[int]:
@@ -116,41 +106,35 @@ def shares(count: int) -> list[set[int]]:
     return [set(cores()[i * size : (i + 1) * size]) for i in range(count)]
 
 
-def check_jobs(jobs: Sequence[Job]) -> None:
-    """`UserError` if two jobs would share a folder: prompts that differ in nothing a file name can hold, or in their sixtieth letter."""
-    seen: dict[str, Job] = {}
-    for job in jobs:
-        if other := seen.get(job.folder):
-            raise UserError(
-                f"{job.prompt!r} and {other.prompt!r} with {job.method.name}: would share the folder {job.folder}; leave one out"
-            )
-        seen[job.folder] = job
+def sweep(jobs: Sequence[Job], setup: Setup, then: Callable[[Job, Made], T]) -> Iterator[tuple[Job, T | None]]:
+    """Make the runs and yield for each, as it ends, what `then` makes of it; None for one that left nothing, whose run.log says why.
 
-
-def sweep(jobs: Sequence[Job], setup: Setup) -> Iterator[tuple[Job, Made | None]]:
-    """Make the runs and yield each as it ends, None for one that failed; what it printed is in run.log of its folder.
-
-    Ctrl-C ends the runs in progress, which leave nothing that counts as done.
+    `then` is called before the next run begins in the same place: what it needs of the processor, no run on a clock has to share. Ctrl-C
+    ends the runs in progress, which leave nothing that counts as done.
     """
+    make_writable(setup.out)
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for share in shares(setup.at_once):
         free.put(share)
     configs = _write_settings({job.method for job in jobs}, setup)
-    running: set[subprocess.Popen] = set()
+    running, stopping = set(), threading.Event()
 
-    def one(job: Job) -> Made | None:
+    def one(job: Job) -> T | None:
         share = free.get()
         try:
-            return _run(job, setup, configs[job.method], share if setup.at_once > 1 else None, running)
+            made = None if stopping.is_set() else _run(job, setup, configs[job.method], share, running, stopping)
+            return then(job, made) if made and not stopping.is_set() else None
         finally:
             free.put(share)
 
+    pending = {}
     with ThreadPoolExecutor(setup.at_once) as pool:
-        pending = {pool.submit(one, job): job for job in jobs}
         try:
+            pending |= {pool.submit(one, job): job for job in jobs}
             for future in as_completed(pending):
                 yield pending[future], future.result()
         finally:
+            stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(running):
                 process.terminate()
@@ -158,44 +142,51 @@ def sweep(jobs: Sequence[Job], setup: Setup) -> Iterator[tuple[Job, Made | None]
 
 def _write_settings(methods: set[Method], setup: Setup) -> dict[Method, Path]:
     folder = setup.out / "methods"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {method: folder / f"{slug(method.name)}.yaml" for method in methods}
+    folder.mkdir(exist_ok=True)
+    paths = {method: folder / f"{_folder_name(method.name)}.yaml" for method in methods}
     for method, path in paths.items():
         path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False))
     return paths
 
 
-def _run(job: Job, setup: Setup, config: Path, share: set[int] | None, running: set[subprocess.Popen]) -> Made | None:
+def _run(job: Job, setup: Setup, config: Path, share: set[int], running: set[subprocess.Popen], stopping: threading.Event) -> Made | None:
     folder = setup.out / job.folder
-    shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no result yet
-    folder.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was broken off left: it has no made.json yet
+    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *setup.budget, "--prior", setup.prior]
     command += ["--seed", str(job.seed), "--config", str(config), "--out", str(folder)]
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         running.add(process)
-        try:
-            if share:
-                with contextlib.suppress(ProcessLookupError):  # it has ended already
-                    os.sched_setaffinity(process.pid, share)  # long before it asks how many threads it may have
-            memory_mb = _wait(process)
-        finally:
-            running.discard(process)
+        if stopping.is_set():  # too late to be among those that were told
+            process.terminate()
+        if setup.at_once > 1:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.sched_setaffinity(process.pid, share)  # long before it asks how many threads it may have
+        process.wait()
+        running.discard(process)
     seconds = time.monotonic() - began
-    # 1: it diverged, and exported the last good state
-    return Made(job, round(seconds, 2), memory_mb) if process.returncode in (0, 1) and (folder / "splats.ply").exists() else None
-
-
-def _wait(process: subprocess.Popen) -> float | None:
-    """Until it ends; its peak memory in MB, None where the system does not say."""
-    if not hasattr(os, "wait4"):
-        process.wait()
+    result = _result(folder)
+    if stopping.is_set() or result is None or not (folder / "splats.ply").exists():
         return None
+    made = Made(
+        job.prompt,
+        job.method.name,
+        job.seed,
+        setup.fingerprint(job.method),
+        result["outcome"],
+        round(seconds, 2),
+        result.get("peak_memory_mb"),
+    )
+    (folder / MADE).write_text(json.dumps(asdict(made)) + "\n")
+    return made
+
+
+def _result(folder: Path) -> dict | None:
+    """What the run says of itself at its end."""
     try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except ChildProcessError:  # another thread that wanted to end it has seen that it has ended
-        process.wait()
+        tree = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024), 1)
+    return tree.get("result") if isinstance(tree, dict) else None

@@ -5,7 +5,6 @@ from functools import cache
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import (
     MATERIAL_WORDS,
-    NORMALS_PREFIX,
     PATTERN_WORDS,
     PREFIXES,
     RELATION_WORDS,
@@ -51,7 +50,7 @@ def _ways(entry: str) -> list[Phrase]:
 
 
 def _without_prefix(said: Phrase) -> Phrase:
-    for prefix in (*PREFIXES, NORMALS_PREFIX):
+    for prefix in PREFIXES:  # a normal map is no picture of the thing in its colours
         mark = tuple(words(prefix))
         if said[: len(mark)] == mark:
             return said[len(mark) :]
@@ -92,8 +91,8 @@ def _thing(said: Phrase) -> Thing | None:
     found["kind"], rest = _take(rest, "kind")
     if not found["kind"] or "colour" not in found:
         return None
-    joints = ("with", "and", "and")
-    for joint in joints:
+    kind = KINDS[found["kind"]]
+    for joint in ("with", "and"):
         if not rest:
             break
         if rest[0] != joint:
@@ -101,10 +100,12 @@ def _thing(said: Phrase) -> Thing | None:
         colour, rest = _take(_without_article(rest[1:]), "colour")
         pattern, after_pattern = _take(rest, "pattern")
         part, after_part = _take(rest, "part")
-        if colour and pattern and "pattern" not in found:
+        if not colour or colour == found["colour"]:
+            return None
+        if pattern in {PATTERN_WORDS[code] for code in kind.patterns} and "pattern" not in found:
             found |= {"pattern": pattern, "pattern_colour": colour}
             rest = after_pattern
-        elif colour and part in KINDS[found["kind"]].named and "part" not in found:
+        elif part in kind.named and "part" not in found:
             found |= {"part": part, "part_colour": colour}
             rest = after_part
         else:

@@ -5,6 +5,8 @@ import json
 import pytest
 from test_cli import one_line_fault, run
 
+from gs3d.cli.evaluate import _method_names
+
 
 @pytest.fixture
 def prompts(tmp_path):
@@ -21,16 +23,22 @@ def tiny_evaluation(tiny_builtin_folder, tmp_path):
 def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, tiny_evaluation, tiny_clip_folder, tmp_path):
     out = tmp_path / "out"
     status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation, "--limit", "1")
-    assert status == 0 and "runs to make: 1 of 2" in said
+    assert status == 0 and "runs to make: 1 of 2" in said and "repeated prompts left out: 1" in said
     first = (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns
     status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation)
     assert status == 0 and "runs to make: 1 of 2, 1 are there" in said and "2/2  a blue chair, cds, seed 0" in said
     assert (out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply").stat().st_mtime_ns == first
     tree = json.loads((out / "evaluation.json").read_text())
     assert [row["prompt"] for row in tree["results"]] == ["a red duck", "a blue chair"] and tree["summary"]["cds"]["n"] == 2
-    assert all(row["seconds"] > 0 and row["grade"]["chamfer"] is not None for row in tree["results"])
+    assert all(row["seconds"] > 0 and row["memory_mb"] > 50 and row["grade"]["chamfer"] is not None for row in tree["results"])
     assert "a blue chair" in (out / "report.html").read_text() and (out / "sheet.png").exists()
     assert "| cds |" in said
+
+    (out / "evaluation.json").write_text("{")  # the runs are there: they are graded anew
+    status, said, _ = run(capsys, "evaluate", prompts, "--methods", "cds", *tiny_evaluation)
+    assert status == 0 and "runs to make: 0 of 2, 2 are there" in said
+    assert json.loads((out / "evaluation.json").read_text()) == tree
+    assert "choose another --out" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation, "--config", "preview")
 
     runs = [str(p) for p in sorted((out / "runs").glob("*/*"))]
     status, said, _ = run(capsys, "evaluate", "--from", *runs, str(tmp_path), "--out", str(tmp_path / "again"))
@@ -38,23 +46,34 @@ def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, 
     again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
     grades = {row["prompt"]: row["grade"] for row in tree["results"]}
     assert {row["prompt"]: row["grade"] for row in again["results"]} == grades
+    assert "choose another --out" in one_line_fault(capsys, "evaluate", "--from", *runs, "--out", str(out))
+    assert json.loads((out / "evaluation.json").read_text()) == tree
 
-    status, said, _ = run(capsys, "evaluate", "--from", runs[0], "--scorer", str(tiny_clip_folder), "--out", str(tmp_path / "clip"))
-    marks = json.loads((tmp_path / "clip" / "evaluation.json").read_text())["results"][0]["grade"]
-    assert status == 0 and marks["r_precision"] == 1 and -1 <= marks["clip_similarity"] <= 1  # there is one prompt to choose from
+    status, said, _ = run(capsys, "evaluate", "--from", *runs, "--scorer", str(tiny_clip_folder), "--out", str(tmp_path / "clip"))
+    marks = [row["grade"] for row in json.loads((tmp_path / "clip" / "evaluation.json").read_text())["results"]]
+    assert status == 0 and all(0 <= m["r_precision"] <= 1 and -1 <= m["clip_similarity"] <= 1 for m in marks)
 
-    assert "choose another --out" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation, "--config", "preview")
-    (out / "evaluation.json").write_text("{")
-    assert "is no evaluation of this version" in one_line_fault(capsys, "evaluate", prompts, *tiny_evaluation)
+
+def test_runs_made_before_are_methods_by_what_is_different_about_them():
+    def record(**changes):
+        config = {"guidance": "cds", "batch": 4, "losses": {"cds": {"cfg": {"start": 11.0}}}}
+        return {"minutes": 3.0, "steps": None, "prior": {"name": "builtin"}, "config": config | changes}
+
+    other = record(losses={"cds": {"cfg": {"start": 20.0}}})
+    records = [record(), other, record(batch=8), record(guidance="sds", losses={"sds": {}}), record()]
+    assert _method_names(records) == ["cds", "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
 
 
 @pytest.mark.parametrize(
     "arguments,expected",
     [
-        ([], "PROMPTS: expected a file of prompts"),
+        ([], "PROMPTS: expected, before any option, a file of prompts"),
         (["none.txt"], "prompts 'none.txt': no such file"),
         (["tuning", "--from", "x"], "PROMPTS and --from: give one of them"),
         (["--from", "nowhere"], "none of these folders holds a run that can be graded"),
+        (["--from", "nowhere", "--minutes", "1"], "--minutes: says how runs are made"),
+        (["--methods", "cds", "tuning"], "before any option"),
+        (["LIST", "--out", "/proc/no"], "--out /proc/no: cannot be written"),
         (["tuning", "more"], "expected"),
         (["LIST", "--methods"], "--methods: expected one or more, got nothing"),
         (["LIST", "--methods", "vds"], "unknown loss 'vds'"),

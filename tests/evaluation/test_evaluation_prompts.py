@@ -13,7 +13,7 @@ def write(tmp_path, text: str | bytes) -> str:
 
 
 def test_blank_lines_comments_and_repeats(tmp_path):
-    read = read_prompts(write(tmp_path, "# mine\n\na red  duck\r\n   \na blue chair\n a red duck \n"))
+    read = read_prompts(write(tmp_path, "\ufeff# mine\n\na red  duck\r\n   \na blue chair\n a red duck \n"))
     assert list(read.meanings) == ["a red duck", "a blue chair"] and read.repeated == 1
     assert read.meanings["a blue chair"].thing.kind == "chair"
 
@@ -21,6 +21,11 @@ def test_blank_lines_comments_and_repeats(tmp_path):
 def test_shipped_lists_by_name():
     assert shipped() == ["plain", "reporting", "tuning"]
     assert len(read_prompts("tuning").meanings) == 24 and len(read_prompts("reporting").meanings) == 48
+
+
+def test_open_prompts_are_taken_where_somebody_else_marks_them(tmp_path):
+    read = read_prompts(write(tmp_path, "a red duck\na corgi on a skateboard\n"), open_prompts=True)
+    assert read.meanings["a red duck"] and read.meanings["a corgi on a skateboard"] is None
 
 
 def test_ten_thousand_rows(tmp_path):

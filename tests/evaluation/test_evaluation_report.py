@@ -22,6 +22,7 @@ GRADE = Grade(
     colour_probability=0.8,
     agreement=1.0,
     janus=0.0,
+    empty=0.0,
     haze=0.05,
     floaters=0.01,
     coverage=0.3,
@@ -36,9 +37,12 @@ GRADE = Grade(
 )
 
 
-def result(method="cds", kind="duck", seed=0, seconds=10.0, splats=100, split="seen", **marks):
+KINDS8 = ("duck", "mug", "car", "tree", "table", "house", "lamp", "chair")
+
+
+def result(method="cds", kind="duck", seed=0, seconds=10.0, splats=100, split="seen", outcome="finished", **marks):
     grade = dataclasses.replace(GRADE, kinds=(kind,) * 8, **marks)
-    return Result(method, f"a red {kind}", seed, kind, split, f"runs/{kind}/{method}-s{seed}", seconds, 500.0, splats, grade)
+    return Result(method, f"a red {kind}", seed, kind, split, f"runs/{kind}/{method}-s{seed}", outcome, seconds, 500.0, splats, grade)
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_runs():
@@ -51,9 +55,14 @@ def test_the_interval_holds_the_mean_and_shrinks_with_more_runs():
 
 
 def test_more_seeds_of_a_prompt_do_not_pass_for_more_prompts():
-    prompts = [result(kind=kind, kind_right=right) for kind, right in (("duck", 0.0), ("mug", 1.0), ("car", 1.0), ("tree", 0.0))]
-    again = [dataclasses.replace(r, seed=seed) for r in prompts for seed in range(5)]
-    assert interval(prompts, "kind_right") == interval(again, "kind_right")
+    prompts = list(zip("abcdef", (0.0, 1.0, 1.0, 0.0, 1.0, 0.0), strict=True))
+    assert interval(prompts) == interval(prompts * 5)
+    assert interval(prompts)["prompts"] == 6 and interval(prompts)["low"] < 0.5 < interval(prompts)["high"]
+
+
+def test_few_prompts_have_a_mean_and_no_interval():
+    assert interval([("a", 1.0), ("b", 0.0), ("c", None)] * 9) == {"mean": 0.5, "low": None, "high": None, "prompts": 2}
+    assert interval([("a", None)]) is None and interval([]) is None
 
 
 def test_a_summary_leaves_out_what_has_no_answer():
@@ -73,7 +82,9 @@ def test_differences_are_of_the_same_prompt_and_seed():
     rows += [result(kind="car", kind_right=0.0), result("sds", seed=1, kind_right=0.0)]  # without a partner
     apart = difference(rows, "cds", "sds")
     assert apart["n"] == 2 and apart["kind_right"]["mean"] == 0.375
-    assert apart["kind_right"]["low"] == 0.25 and apart["kind_right"]["high"] == 0.5
+    many = [result(m, kind, kind_right=1.0 if m == "cds" else i / 8) for i, kind in enumerate(KINDS8) for m in ("cds", "sds")]
+    apart = difference(many, "cds", "sds")["kind_right"]
+    assert apart["mean"] == pytest.approx(9 / 16, abs=1e-4) and 0.25 < apart["low"] < 9 / 16 < apart["high"] < 0.9
 
 
 def test_the_tables_have_a_row_for_each_method_split_and_kind():
@@ -85,19 +96,22 @@ def test_the_tables_have_a_row_for_each_method_split_and_kind():
     ]
     made = tables(rows)
     assert list(made) == ["Methods", "Differences", "Seen and unseen in training", "Kinds"]
-    assert [row[:2] for row in made["Methods"]] == [["method", "kind right %"], ["cds", "100 (100–100)"], ["sds", "75 (50–100)"]]
-    assert made["Differences"][1][:2] == ["cds minus sds", "+25 (+0 to +50)"]
+    assert [row[:2] for row in made["Methods"]] == [["method", "kind right %"], ["cds", "100"], ["sds", "75"]]
+    assert made["Differences"][1][:2] == ["cds minus sds", "+25"]
     assert [row[:2] for row in made["Kinds"][1:]] == [["duck", "cds"], ["duck", "sds"], ["mug", "cds"], ["mug", "sds"]]
     assert [row[0] for row in made["Seen and unseen in training"][1:]] == ["seen", "seen", "unseen", "unseen"]
     assert all(len({len(row) for row in table}) == 1 for table in made.values())
     lines = markdown(rows).splitlines()
-    assert (
-        lines[0].startswith("| method | kind right % |")
-        and lines[1].startswith("| --- |")
-        and lines[2].startswith("| cds | 100 (100–100) |")
-    )
+    assert lines[0].startswith("| method | kind right % |") and lines[1].startswith("| --- |") and lines[2].startswith("| cds | 100 |")
     chamfer = made["Methods"][0].index("Chamfer ×100")
-    assert made["Methods"][1][chamfer] == "6.1 (6.1–6.1)"
+    assert made["Methods"][1][chamfer] == "6.1"
+    many = tables([result(kind=kind, kind_right=i / 8, saturation_drift=-0.001) for i, kind in enumerate(KINDS8)])["Methods"]
+    assert re.fullmatch(r"44 \(\d\d–\d\d\)", many[1][1]) and many[1][many[0].index("saturation drift %")] == "0 (0 to 0)"
+
+
+def test_runs_that_ended_early_are_counted():
+    rows = tables([result(), result(kind="mug", outcome="diverged")])["Methods"]
+    assert rows[1][-1] == "2 (1 ended early)"
 
 
 def test_a_mark_that_no_run_has_has_no_column():

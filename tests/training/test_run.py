@@ -54,6 +54,7 @@ def test_a_run_leaves_every_file_and_says_how_it_was_made(request_, loss):
     assert {p.name for p in result.folder.iterdir()} == FILES
     record = yaml.safe_load((result.folder / "run.yaml").read_text())
     assert record["prompt"] == "a red mushroom" and record["config"]["guidance"] == loss
+    assert record["result"].pop("peak_memory_mb") > 50
     assert record["result"] == {"outcome": "finished", "steps": 10, "splats": len(result.splats)}
     assert record["versions"]["torch"] == torch.__version__
     assert len(record["prior"]["weights_sha256"]) == 64

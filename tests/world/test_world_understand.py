@@ -63,6 +63,9 @@ def test_the_same_in_other_words(prompt, thing):
         "a red ball on a dragon",
         "a red red mushroom",
         "a red mushroom in the rain",
+        "a red mushroom with red spots",
+        "a yellow snowman with white spots",
+        "a normal map of a red duck",
     ],
 )
 def test_what_the_world_has_no_picture_of_means_nothing(prompt):

@@ -1,0 +1,66 @@
+"""What an evaluation compares: losses, each with settings of its own, and a fingerprint of all that decides what they make."""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from gs3d.core.errors import UserError
+from gs3d.guidance import GUIDANCE
+from gs3d.training.config import config_tree, load_config, parse_config
+
+
+@dataclass(frozen=True)
+class Method:
+    """A loss with the settings that are to be compared."""
+
+    loss: str
+    changes: tuple[str, ...] = ()
+    """Each PLACE=VALUE; the place is one of the loss's own settings, or of the run's."""
+
+    @staticmethod
+    def parse(text: str) -> "Method":
+        """From e.g. "cds" or "cds,fixed_noise=true,delta=[0.1,0.2]"; a comma inside brackets is part of a value."""
+        loss, *changes = (part.strip() for part in re.split(r",(?![^\[{]*[\]}])", text))
+        if loss not in GUIDANCE:
+            raise UserError(f"--methods {text}: unknown loss {loss!r}; expected one of {', '.join(GUIDANCE)}, then PLACE=VALUE with commas")
+        return Method(loss, tuple(changes))
+
+    @property
+    def name(self) -> str:
+        return ",".join((self.loss, *self.changes))
+
+    def settings(self, base: str) -> dict:
+        """The settings of a preset or a file with the changes made, as `parse_config` takes them."""
+        tree = config_tree(load_config(base, self.loss))
+        run = {key: value for key, value in tree.items() if key not in ("guidance", "losses")}  # which loss it is, is no setting
+        for change in self.changes:
+            place, equals, value = change.partition("=")
+            *parents, key = place.split(".")
+            branch = _branch(tree["losses"][self.loss], parents, key)
+            branch = _branch(run, parents, key) if branch is None else branch
+            if not equals or branch is None:
+                raise UserError(f"--methods {self.name}: {change}: expected PLACE=VALUE with a place of the settings, such as cfg.start=12")
+            try:
+                branch[key] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise UserError(f"--methods {self.name}: {change}: the value is not YAML") from None
+        tree = tree | run
+        parse_config(tree, f"--methods {self.name}")
+        return tree
+
+    def fingerprint(self, base: str, *more: str) -> str:
+        """Of the settings, the source of the loss, and `more`: what a run made with other ones must not be taken for."""
+        source = inspect.getsource(inspect.getmodule(GUIDANCE[self.loss]))
+        text = "\n".join([yaml.safe_dump(self.settings(base), sort_keys=True), source, *more])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _branch(tree: object, parents: Sequence[str], key: str) -> dict | None:
+    """The dictionary at `parents`, if it has the key."""
+    for parent in parents:
+        tree = tree.get(parent) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) and key in tree else None
