@@ -63,13 +63,16 @@ def test_probabilities_add_up_and_do_not_depend_on_the_batch(judge, fresh):
 
 
 def test_the_weights_are_small_know_words_of_the_world_and_carry_their_marks(judge):
-    assert WEIGHTS.stat().st_size < 1.5e6
-    assert sum(p.numel() for p in judge.network.parameters()) < 600_000
+    assert WEIGHTS.stat().st_size < 2e6
+    assert sum(p.numel() for p in judge.network.parameters()) < 1_000_000
     for question, words in labels().items():  # the world may have grown since
         assert len(judge.answers[question]) > 2 and set(judge.answers[question]) <= set(words)
     marks = json.loads(WEIGHTS.with_suffix(".json").read_text())
     for cameras in ("grading_cameras", "random_cameras_below_60_deg"):
-        assert marks[cameras]["kind"] >= 0.98 and marks[cameras]["colour"] >= 0.98
+        assert (
+            marks[cameras]["kind"] >= 0.98 and marks[cameras]["colour"] >= 0.9
+        )  # of two colours, which is the object's is not always to be seen
+    assert marks["grading_true_splats"]["colour_right"] >= 0.98  # of one
     assert marks["seed"] != 1  # the pool of the built-in prior
 
 
