@@ -30,7 +30,8 @@ def run(argv: list[str]) -> int:
 
     known = known_words()
     entries = vocabulary(known)
-    synonyms = {word: [other for other in others if other in entries["synonyms"]] for word, others in SYNONYMS.items()}
+    said = {word: others for word, others in SYNONYMS.items() if set(words(word)) <= known}
+    synonyms = {word: [other for other in others if other in entries["synonyms"]] for word, others in said.items()}
     with shown():
         print("A prompt:", *(form for form, needs in FORMS if not needs or entries[needs]))
         if entries["relations"]:

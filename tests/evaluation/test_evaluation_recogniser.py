@@ -38,9 +38,12 @@ def test_fresh_pictures_are_named(judge, fresh):
     images, made = fresh
     judgement = judge.judge(images)
     assert len(judgement) == 300
-    for question in ("kind", "colour"):
-        right = [a == getattr(m, question) for a, m in zip(judgement.words(question), made, strict=True)]
-        assert np.mean(right) >= 0.95, question
+    right = [a == m.kind for a, m in zip(judgement.words("kind"), made, strict=True)]
+    assert np.mean(right) >= 0.98
+    right = [a == m.colour for a, m in zip(judgement.words("colour"), made, strict=True)]
+    plain = [m.pattern is None for m in made]
+    # Under a pattern, which colour is the object's own is not always to be seen.
+    assert np.mean(right) >= 0.85 and np.mean([ok for ok, p in zip(right, plain, strict=True) if p]) >= 0.95
     assert np.mean([a == (m.pattern or "plain") for a, m in zip(judgement.words("pattern"), made, strict=True)]) >= 0.9
 
 
