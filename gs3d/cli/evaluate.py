@@ -74,6 +74,7 @@ def _make_and_grade(args: Args) -> int:
     from gs3d.training.claim import claimed
     from gs3d.training.methods import Method
     from gs3d.training.request import check_budget, make_writable
+    from gs3d.training.run import preset_for
     from gs3d.training.sweep import Job, Made, Setup, made_before, shares, sweep
 
     check_budget(args.minutes, args.steps)
@@ -86,7 +87,7 @@ def _make_and_grade(args: Args) -> int:
     minutes = args.minutes or 3.0
     budget = ("--steps", str(args.steps)) if args.steps is not None else ("--minutes", f"{minutes:g}")
     prior, pixel, weights = _prior(args.prior)
-    base = args.config or _preset(pixel, args.steps, minutes)
+    base = args.config or preset_for(pixel, None if args.steps is not None else minutes)
     out = args.out or Path("outputs") / f"evaluation-{Path(args.prompts).stem}"
     setup = Setup(out, budget, base, prior, weights, args.at_once)
     settings = {"budget": " ".join(budget), "prior": prior, "config": base, "cores": len(shares(args.at_once)[0]), "scorer": args.scorer}
@@ -143,7 +144,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _prior(name: str) -> tuple[str, bool, str]:
-    """(name, whether it works on pixels, hashes of its weights' files by size and date: those of gigabytes would take minutes)."""
+    """(name, whether it works on pixels, sizes and dates of its weights' files: to hash gigabytes would take minutes)."""
     import torch
 
     from gs3d.priors.components import backbone_part, read_index, weight_files
@@ -158,21 +159,19 @@ def _prior(name: str) -> tuple[str, bool, str]:
     return name, "vae" not in index, repr(facts)
 
 
-def _preset(pixel: bool, steps: int | None, minutes: float) -> str:
-    from gs3d.training.run import preset_for
-
-    return preset_for(pixel, None if steps is not None else minutes)
-
-
 def _grade_existing(args: Args) -> int:
     from gs3d.evaluation.results import Graders, Run, graded_already, read_results, result_of, write_results
     from gs3d.training.claim import claimed
+    from gs3d.training.earlier import method_names, read_record
     from gs3d.training.request import make_writable
     from gs3d.world.understand import understand
 
     out, settings, runs = args.out or Path("outputs") / "evaluation", {"runs": "made before", "scorer": args.scorer}, []
-    for folder, record in _records(args.runs):
-        if args.scorer is None and understand(record["prompt"]) is None:
+    for folder in dict.fromkeys(Path(os.path.normpath(f)) for f in args.runs):
+        record = read_record(folder)
+        if record is None:
+            say(f"{folder}: left out; it is not the folder of a finished run (run.yaml and splats.ply)")
+        elif args.scorer is None and understand(record["prompt"]) is None:
             say(f"{folder}: left out; the world has no picture of {record['prompt']!r}, and there is no --scorer for other prompts")
         else:
             runs.append((folder, record))
@@ -182,7 +181,7 @@ def _grade_existing(args: Args) -> int:
     make_writable(out)
     with claimed(out):
         known = read_results(out, settings, graders)
-        for (folder, record), method in zip(runs, _method_names([record for _, record in runs]), strict=True):
+        for (folder, record), method in zip(runs, method_names([record for _, record in runs]), strict=True):
             ended = record["result"]
             seconds, memory = round(sum(record["timings_s"].values()), 2), ended.get("peak_memory_mb")
             one = Run(os.path.relpath(folder, out), record["prompt"], method, record["seed"], ended["outcome"], seconds, memory)
@@ -197,42 +196,6 @@ def _grade_existing(args: Args) -> int:
             raise UserError("--from: none of these runs can be graded")
         _report(out, settings, results)
     return 0
-
-
-def _records(folders: Sequence[Path]) -> Iterator[tuple[Path, dict]]:
-    """Those of `folders` that hold a finished run, each once, and what its run.yaml says."""
-    import yaml
-
-    for folder in dict.fromkeys(Path(os.path.normpath(f)) for f in folders):
-        try:
-            record = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
-            usable = {"prompt", "seed", "timings_s"} <= record.keys() and "guidance" in record["config"] and "outcome" in record["result"]
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError):
-            usable = False
-        if usable and (folder / "splats.ply").is_file():
-            yield folder, record
-        else:
-            say(f"{folder}: left out; it is not the folder of a finished run (run.yaml and splats.ply)")
-
-
-def _method_names(records: Sequence[dict]) -> list[str]:
-    """The loss of each run, with what is different about it from the first run of that loss."""
-    flat = [
-        _flat({k: r.get(k) for k in ("minutes", "steps")} | {"prior": (r.get("prior") or {}).get("name")} | r["config"]) for r in records
-    ]
-    first: dict[str, dict] = {}
-    for settings in flat:
-        first.setdefault(settings["guidance"], settings)
-    changes = [[f"{k}={v}" for k, v in f.items() if first[f["guidance"]].get(k) != v] for f in flat]
-    return [",".join((settings["guidance"], *changed)) for settings, changed in zip(flat, changes, strict=True)]
-
-
-def _flat(tree: dict, place: str = "") -> dict:
-    """Nested settings as place → value: losses.cds.cfg.start → 11."""
-    out = {}
-    for key, value in tree.items():
-        out |= _flat(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
-    return out
 
 
 def _said(result) -> str:

@@ -5,10 +5,10 @@ import json
 import pytest
 from test_cli import one_line_fault, run
 
-from gs3d.cli.evaluate import _method_names
 from gs3d.evaluation.grade import check_words
 from gs3d.evaluation.prompts import read_prompts, shipped
 from gs3d.evaluation.recogniser import Recogniser
+from gs3d.training.earlier import method_names
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_runs_made_before_are_methods_by_what_is_different_about_them():
 
     other = record(losses={"cds": {"cfg": {"start": 20.0}}})
     records = [record(), other, record(batch=8), record(guidance="sds", losses={"sds": {}}), record()]
-    assert _method_names(records) == ["cds", "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
+    assert method_names(records) == ["cds", "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
 
 
 @pytest.mark.parametrize("name", shipped())
