@@ -23,6 +23,7 @@ import torch
 from record import append, machine
 
 from gs3d.core.cameras import ring
+from gs3d.core.openmp import spin_briefly
 from gs3d.core.types import Splats
 
 SIZES = {"5k splats 64²": (5_000, 64), "10k splats 128²": (10_000, 128), "20k splats 256²": (20_000, 256), "50k splats 512²": (50_000, 512)}
@@ -91,6 +92,7 @@ def main() -> None:
 
     import numba
 
+    spin_briefly()  # as a run does; the workers inherit it
     common = machine() | {"numba": numba.__version__, "views": VIEWS}
     jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + ([("oracle", next(iter(SIZES)))] if args.oracle else [])
     print(f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call")

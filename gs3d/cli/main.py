@@ -41,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
+    from gs3d.core.openmp import spin_briefly
+
+    spin_briefly()
     try:
         return import_module(f"gs3d.cli.{command}").run(argv)
     except UserError as error:

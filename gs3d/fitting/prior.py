@@ -20,6 +20,7 @@ from gs3d.fitting.optimizers import optimizers_of
 from gs3d.priors import builtin
 from gs3d.priors.pictures import to_network
 from gs3d.world.captions import vocabulary_texts
+from gs3d.world.kinds import KINDS
 from gs3d.world.pool import Pool
 
 
@@ -40,6 +41,8 @@ class FitConfig:
     """Peak rate of AdamW."""
     muon_lr: float = 0.01
     """Peak rate of Muon (`fitting.optimizers` says what moves what)."""
+    rarer: tuple[str, ...] = ()
+    """Kinds drawn half as often as the others: those that it draws well already."""
     warmup_images: int = 2_000
     decay_images: int = 150_000
     """From here on the rate falls with the square root of the images seen (Karras et al. 2024, EDM2)."""
@@ -72,6 +75,14 @@ def pace(config: FitConfig, seen: int) -> float:
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
 
 
+def epoch_of(pool: Pool, rarer: tuple[str, ...]) -> np.ndarray:
+    """Pictures of an epoch, as indices into the pool: each once, and with `rarer` kinds those of the other kinds twice."""
+    if unknown := set(rarer) - set(KINDS):
+        raise ValueError(f"rarer: {', '.join(sorted(unknown))} is no kind of the world ({', '.join(KINDS)})")
+    times = [2 if rarer and label["kind"] not in rarer else 1 for label in pool.labels]
+    return np.repeat(np.arange(len(pool)), times)
+
+
 def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(z0, σ, noise, tokens) of one batch, functions of (seed, seen)."""
     images, tokens, gen = data.batch(indices, config.dropout, seed, seen)
@@ -99,12 +110,13 @@ def fit(config: FitConfig) -> int:
     precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
+    shares = epoch_of(data.pool, config.rarer)
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
     started = saved = time.monotonic()
     recent: list[Tensor] = []
     over = seen >= config.images
     while not over:
-        indices = resume.batch_indices(len(data), config.batch, config.seed, seen)
+        indices = shares[resume.batch_indices(len(shares), config.batch, config.seed, seen)]
         for group, peak in peaks:
             group["lr"] = peak * pace(config, seen)
         with precision:

@@ -37,6 +37,16 @@ def test_batches_visit_every_sample_once_an_epoch_and_depend_on_what_was_seen():
     assert not np.array_equal(batch_indices(32, 8, 0, 0), batch_indices(32, 8, 0, 32))
 
 
+def test_an_epoch_has_the_rarer_kinds_once_and_the_others_twice(pool_folder):
+    pool = Pool.open(pool_folder)
+    assert np.array_equal(fitting.epoch_of(pool, ()), np.arange(len(pool)))
+    rare = pool.labels[0]["kind"]
+    counts = np.bincount(fitting.epoch_of(pool, (rare,)), minlength=len(pool))
+    assert counts.tolist() == [1 if label["kind"] == rare else 2 for label in pool.labels]
+    with pytest.raises(ValueError, match="unicorn is no kind"):
+        fitting.epoch_of(pool, ("unicorn",))
+
+
 LOWER = [p.lower() for p in PREFIXES]
 
 
