@@ -1,7 +1,8 @@
-"""What passes between the rooms: splats going into a rasteriser, pictures coming out."""
+"""What passes between the rooms: splats going into a rasteriser, pictures coming out, meshes."""
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 
@@ -39,3 +40,17 @@ class Render:
     aux: dict
     """For `representations.densify`: means2d [B, N, 2] in pixels, whose .grad backward fills; radii [B, N, 2] in pixels, 0 where a
     splat is not seen; width, height, n_cameras."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles in the world, seen anticlockwise from outside."""
+
+    vertices: np.ndarray
+    """[V, 3] float32."""
+    faces: np.ndarray
+    """[F, 3] int32, rows of `vertices`."""
+    normals: np.ndarray
+    """[V, 3] float32, outwards, of unit length."""
+    colours: np.ndarray
+    """[V, 3] float32 in [0, 1], sRGB, without light."""

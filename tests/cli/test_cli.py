@@ -366,3 +366,36 @@ def test_import_is_light():
 def test_help_does_not_wait_for_torch():
     code = "import sys; from gs3d.cli.main import main; main(['--help']); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.endswith("False\n")
+
+
+def test_truth_makes_a_mesh_and_a_picture(capsys, tmp_path):
+    import trimesh
+    from PIL import Image
+
+    path = tmp_path / "chair.glb"
+    status, out, _ = run(capsys, "truth", "a DSLR photo of a blue chair with yellow legs", "-o", str(path), "--cells", "32")
+    assert status == 0 and str(path) in out
+    first = trimesh.load(path, force="mesh").vertices
+    run(capsys, "truth", "a blue chair with yellow legs", "-o", str(path), "--cells", "32", "--seed", "1")
+    assert trimesh.load(path, force="mesh").vertices.shape != first.shape
+    picture = tmp_path / "chair.png"
+    assert run(capsys, "truth", "a blue chair with yellow legs", "-o", str(picture), "--size", "32")[0] == 0
+    assert Image.open(picture).size == (128, 64)
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (["a red corgi"], "expected words as gs3d vocab lists them"),
+        ([""], "expected words as gs3d vocab lists them"),
+        (["a red chair", "-o", "chair.stl"], "-o chair.stl: expected a name ending in one of"),
+        (["a red chair", "--cells", "4"], "--cells: expected 16 to 512, got 4"),
+        (["a red chair", "--size", "0"], "--size: expected 16 to 2048 pixels, got 0"),
+        (["a red chair", "--seed", "-1"], "--seed: expected 0 or more, got -1"),
+        (["a red chair", "-o", "missing/chair.glb", "--cells", "16"], "the folder missing does not exist"),
+    ],
+)
+def test_bad_requests_for_truth(capsys, tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    assert expected in one_line_fault(capsys, "truth", *arguments)
+    assert list(tmp_path.iterdir()) == []

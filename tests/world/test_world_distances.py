@@ -48,10 +48,8 @@ SURFACES = [
 def test_zero_on_the_surface_positive_outside_negative_inside(shape, size, point, normal):
     point, normal = np.asarray(point), np.asarray(normal, float)
     assert distance(shape, size, point) == pytest.approx(0, abs=1e-5)
-    # Along the normal the length is exact for all but the ellipsoid, whose estimate is of first order.
     for step in (-0.02, 0.02):
-        tolerance = 3e-3 if shape == ELLIPSOID else 1e-5
-        assert distance(shape, size, point + step * normal) == pytest.approx(step, abs=tolerance)
+        assert distance(shape, size, point + step * normal) == pytest.approx(step, abs=1e-5)
 
 
 def test_far_away_the_distance_is_never_more_than_the_way_to_the_surface():
@@ -60,7 +58,29 @@ def test_far_away_the_distance_is_never_more_than_the_way_to_the_surface():
         for _ in range(20):
             direction = rng.normal(size=3)
             far = np.asarray(point) + rng.uniform(0.1, 1.5) * direction / np.linalg.norm(direction)
-            assert distance(shape, size, far) <= np.linalg.norm(far - point) * (1.05 if shape == ELLIPSOID else 1 + 1e-5)
+            assert distance(shape, size, far) <= np.linalg.norm(far - point) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("size", [(0.5, 0.5, 0.5), (0.6, 0.4, 0.3), (0.9, 0.05, 0.2), (0.1, 0.8, 0.8)])
+def test_distance_to_an_ellipsoid_is_that_to_the_nearest_of_many_points_on_it(size):
+    rng = np.random.default_rng(0)
+    index = np.arange(200_000) + 0.5
+    polar, turned = np.arccos(1 - 2 * index / len(index)), index * math.pi * (3 - math.sqrt(5))
+    surface = np.stack([np.sin(polar) * np.cos(turned), np.sin(polar) * np.sin(turned), np.cos(polar)], axis=1) * size
+    for point in [*rng.uniform(-1.2, 1.2, (20, 3)), *rng.uniform(-0.6, 0.6, (10, 3)) * size, np.zeros(3), np.array([0.01, 0, 0])]:
+        sign = 1 if ((point / size) ** 2).sum() > 1 else -1
+        assert distance(ELLIPSOID, size, point) == pytest.approx(sign * np.linalg.norm(surface - point, axis=1).min(), abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [(0.5, 0.5, 0.5), (0.6, 0.4, 0.3), (0.9, 0.05, 0.2)])
+def test_distance_to_an_ellipsoid_grows_by_one_along_its_normals(size):
+    rng = np.random.default_rng(1)
+    for direction in rng.normal(size=(20, 3)):
+        point = direction / np.linalg.norm(direction) * size
+        normal = point / np.square(size)
+        normal /= np.linalg.norm(normal)
+        for step in (0.0, 1e-3, 0.1, 1.0):
+            assert distance(ELLIPSOID, size, point + step * normal) == pytest.approx(step, abs=2e-5)
 
 
 def test_corners_of_a_box_are_outside_by_the_diagonal_and_rounding_takes_them_off():

@@ -1,0 +1,72 @@
+"""Triangle meshes: .glb, .ply and .obj with a colour a vertex. The only module that uses trimesh.
+
+All three are in glTF's frame, +Y up and the front towards +Z, so that a viewer shows them upright: file x = world y, file y = world z,
+file z = world x. glTF's vertex colours are linear, those of the others are sRGB as pictures are.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Mesh
+from gs3d.export.atomic import write_atomic
+
+WORLD_TO_FILE = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
+SUFFIXES = (".glb", ".obj", ".ply")
+MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}}
+"""Without a material glTF means a metal, which is black where nothing surrounds it."""
+
+
+def write_mesh(path: str | Path, mesh: Mesh) -> None:
+    """Write `mesh` (world frame) in the format that the suffix of `path` names; read back before it takes its place.
+
+    Raises:
+        UserError: Another suffix, a mesh without faces or with numbers that are not finite, or a file that cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"cannot write {path}: expected a file name that ends in one of {', '.join(SUFFIXES)}. Change the name.")
+    if not len(mesh.faces):
+        raise UserError(f"cannot write {path}: expected at least one triangle, got 0.")
+    if not all(np.isfinite(values).all() for values in (mesh.vertices, mesh.normals, mesh.colours)):
+        raise UserError(f"cannot write {path}: expected finite numbers, got NaN or infinity in the mesh.")
+    turned = _turned(mesh, linear=suffix == ".glb")
+
+    def write(temp: Path) -> None:
+        more = {"tree_postprocessor": _paint_matte} if suffix == ".glb" else {}
+        temp.write_bytes(_bytes(turned.export(file_type=suffix[1:], **more)))
+
+    def verify(temp: Path) -> None:
+        with open(temp, "rb") as file:
+            got = trimesh.load(file, file_type=suffix[1:], force="mesh", process=False)
+        if len(got.faces) != len(turned.faces) or not np.allclose(got.triangles, turned.triangles, atol=1e-5):
+            raise UserError(f"cannot write {path}: the file read back differs from the mesh. Try again. Nothing was changed.")
+
+    write_atomic(path, write, verify)
+
+
+def _turned(mesh: Mesh, linear: bool) -> trimesh.Trimesh:
+    colours = np.clip(mesh.colours, 0, 1)
+    if linear:
+        colours = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    return trimesh.Trimesh(
+        vertices=mesh.vertices @ WORLD_TO_FILE.T,
+        faces=mesh.faces,
+        vertex_normals=mesh.normals @ WORLD_TO_FILE.T,
+        vertex_colors=(colours * 255 + 0.5).astype(np.uint8),
+        process=False,
+    )
+
+
+def _paint_matte(tree: dict) -> None:
+    tree["materials"] = [MATTE]
+    for mesh in tree["meshes"]:
+        for primitive in mesh["primitives"]:
+            primitive["material"] = 0
+
+
+def _bytes(made: bytes | str) -> bytes:
+    return made.encode() if isinstance(made, str) else made

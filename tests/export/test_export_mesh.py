@@ -1,0 +1,89 @@
+"""Mesh files: what another library reads back, upright, unmirrored, in the right colours."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Mesh
+from gs3d.export.mesh import write_mesh
+
+SRGB = np.array([[0.8, 0.2, 0.05], [1, 1, 1], [0, 0, 0], [0.5, 0.5, 0.5]], np.float32)
+
+
+def corner() -> Mesh:
+    """A tetrahedron whose vertices tell the axes of the world apart: the origin, 1 to the front, 2 to its left, 3 up."""
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+    normals = np.array([[-1, -1, -1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    return Mesh(vertices, faces, normals / np.linalg.norm(normals, axis=1, keepdims=True), SRGB)
+
+
+def read(path) -> trimesh.Trimesh:
+    return trimesh.load(path, force="mesh", process=False)
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj", ".GLB"])
+def test_front_left_and_up_are_where_gltf_has_them(tmp_path, suffix):
+    path = tmp_path / f"corner{suffix}"
+    write_mesh(path, corner())
+    got = read(path)
+    # glTF: +Y up, the front +Z, and so the object's left +X.
+    expected = [[0, 0, 0], [0, 0, 1], [2, 0, 0], [0, 3, 0]]
+    np.testing.assert_allclose(sorted(got.vertices.tolist()), sorted(expected), atol=1e-6)
+    assert got.is_watertight and got.volume == pytest.approx(1)
+
+
+def gltf(path) -> tuple[dict, bytes]:
+    """The JSON of a .glb and its binary chunk."""
+    data = path.read_bytes()
+    length = struct.unpack("<I", data[12:16])[0]
+    return json.loads(data[20 : 20 + length]), data[20 + length + 8 :]
+
+
+def test_colours_of_glb_are_linear(tmp_path):
+    write_mesh(tmp_path / "a.glb", corner())
+    tree, binary = gltf(tmp_path / "a.glb")
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    assert accessor["componentType"] == 5121 and accessor["type"] == "VEC4"  # unsigned bytes
+    start = tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    colours = np.frombuffer(binary, np.uint8, 16, start).reshape(4, 4)[:, :3] / 255
+    linear = np.where(SRGB > 0.04045, ((SRGB + 0.055) / 1.055) ** 2.4, SRGB / 12.92)
+    np.testing.assert_allclose(colours, linear, atol=0.003)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_colours_of_the_others_are_as_pictures_have_them(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_mesh(path, corner())
+    got = read(path)
+    at = int(np.abs(got.vertices).sum(1).argmin())
+    np.testing.assert_allclose(got.visual.vertex_colors[at, :3] / 255, SRGB[0], atol=0.005)
+
+
+def test_glb_is_no_metal(tmp_path):
+    write_mesh(tmp_path / "a.glb", corner())
+    tree, _ = gltf(tmp_path / "a.glb")
+    (primitive,) = tree["meshes"][0]["primitives"]
+    assert tree["materials"][primitive["material"]]["pbrMetallicRoughness"]["metallicFactor"] == 0
+    assert {"POSITION", "NORMAL", "COLOR_0"} <= set(primitive["attributes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("a.stl", {}, "ends in one of .glb, .obj, .ply"),
+        ("a", {}, "ends in one of"),
+        ("a.glb", {"faces": np.zeros((0, 3), np.int32)}, "at least one triangle, got 0"),
+        ("a.ply", {"vertices": np.full((4, 3), np.nan, np.float32)}, "NaN or infinity"),
+        ("missing/a.ply", {}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_changes_nothing(tmp_path, name, change, expected):
+    mesh = Mesh(**({k: getattr(corner(), k) for k in ("vertices", "faces", "normals", "colours")} | change))
+    with pytest.raises(UserError, match=expected):
+        write_mesh(tmp_path / name, mesh)
+    assert list(tmp_path.iterdir()) == []
