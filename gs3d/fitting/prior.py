@@ -3,6 +3,7 @@
 Runs on a CPU or a GPU, and resumes where it stopped.
 """
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from gs3d.core.rng import derive_seed
 from gs3d.fitting import resume
+from gs3d.fitting.attention import plain_attention
 from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.denoiser import Denoiser, begin_from, loss_of
 from gs3d.fitting.optimizers import optimizers_of
@@ -96,6 +98,11 @@ def fit(config: FitConfig) -> int:
 
     Checkpoints every `save_every_s`; at each, the loss of the EMA weights on a fixed batch is logged, and `out/model` is written from them.
     """
+    with plain_attention() if config.device == "cpu" else contextlib.nullcontext():
+        return _fit(config)
+
+
+def _fit(config: FitConfig) -> int:
     config.out.mkdir(parents=True, exist_ok=True)
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
