@@ -30,12 +30,16 @@ class Args:
     """Only combinations of this split (`gs3d.world.splits`); all of them by default."""
     normals: float = 0.0
     """Share of the pictures that are normal maps."""
+    together: int = 1
+    """4: each object from four sides at once, for a prior that looks at four views together."""
 
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
-    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
+    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill, together=args.together)
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(args).items() if k not in ("out", "images")}
+    if args.together == 1:
+        del settings["together"]  # as pools were described before there was another
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")

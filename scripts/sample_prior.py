@@ -24,8 +24,9 @@ class Args:
     prior: str = "builtin"
     prompts: tuple[str, ...] = ()
     """What to draw; one prompt a kind that the prior knows, in changing colours, when not given."""
-    views: tuple[str, ...] = VIEW_WORDS
-    """What each picture's caption ends in; the built-in prior also knows those of `gs3d.core.views.EXACT_VIEWS`."""
+    views: tuple[str, ...] = ()
+    """What each picture's caption ends in: front, side, back and overhead when not given; the built-in prior also knows those of
+    `gs3d.core.views.EXACT_VIEWS`. A prior of four views takes them in fours, each a quarter further left than the one before."""
     cfg: float = 3.0
     steps: int = 20
     seed: int = 0
@@ -33,19 +34,23 @@ class Args:
     """Pictures of each prompt and view."""
 
 
+QUARTERS = ("front 15 up", "90 degrees left 15 up", "back 15 up", "90 degrees right 15 up")
+
+
 def main(args: Args) -> None:
     prior = load(args.prior)
     colours = [colour for colour in NAMED if not unknown_words(prior.text.tokenizer, colour)]
     kinds = [kind for kind in KINDS if not unknown_words(prior.text.tokenizer, kind)]
     prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(kinds))
-    texts = [with_view(p, view) for p in prompts for view in args.views for _ in range(args.each)]
+    views = args.views or (QUARTERS if prior.views > 1 else VIEW_WORDS)
+    texts = [with_view(p, view) for p in prompts for _ in range(args.each) for view in views]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)
     images = []
     for at in range(0, len(texts), 16):
         part = slice(at, at + 16)
         images.append(prior.decode(sample(prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps)).cpu())
-    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(args.views))
+    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(views))
     print(f"{len(texts)} pictures -> {args.out}")
 
 

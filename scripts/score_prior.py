@@ -13,7 +13,7 @@ import tyro
 
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.cameras import sample_cameras
+from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.views import exact_views, view_words
 from gs3d.evaluation.kid import kid, standardised
 from gs3d.evaluation.recogniser import PLAIN, Recogniser
@@ -56,9 +56,8 @@ def fresh(args: Args, judge: Recogniser, tokenizer) -> list[tuple[str, Sample]]:
     return found
 
 
-def renders(made: list[tuple[str, Sample]], seed: int) -> torch.Tensor:
+def renders(made: list[tuple[str, Sample]], cameras: Cameras, seed: int) -> torch.Tensor:
     """[n, 64, 64, 3]"""
-    cameras = sample_cameras(CAMERAS, len(made), 0.0, rng.generator(seed, "score cameras"))
     behind = random_backgrounds(torch.rand(len(made), RANDOM_NUMBERS, generator=rng.generator(seed, "score behind")))
     return torch.from_numpy(render([one.parts for _, one in made], cameras).over(behind.numpy())).clamp(0, 1)
 
@@ -69,8 +68,10 @@ def share(right: list[bool]) -> str:
 
 def main(args: Args) -> None:
     prior, judge = load(args.prior), Recogniser.load()
-    made = fresh(args, judge, prior.text.tokenizer)
-    cameras = sample_cameras(CAMERAS, len(made), 0.0, rng.generator(args.seed, "score cameras"))
+    cameras = dataclasses.replace(CAMERAS, together=prior.views)
+    objects = fresh(dataclasses.replace(args, pictures=args.pictures // prior.views), judge, prior.text.tokenizer)
+    made = [one for one in objects for _ in range(prior.views)]
+    cameras = sample_cameras(cameras, len(made), 0.0, rng.generator(args.seed, "score cameras"))
     texts = [with_view(one.caption, view) for (_, one), view in zip(made, exact_views(cameras), strict=True)]
     noise = rng.normal((len(made), *prior.latent_shape), args.seed, "score")
     drawn = []
@@ -81,7 +82,7 @@ def main(args: Args) -> None:
         drawn.append(prior.decode(z).clamp(0, 1).cpu())
         print(f"\r{at + len(part)}/{len(made)}", end="", flush=True)
     pictures = torch.cat(drawn)
-    real = renders(made, args.seed)
+    real = renders(made, cameras, args.seed)
     facing = cameras.azimuth_rad.rad2deg().numpy()
     border_deg = np.abs(np.abs(np.abs(facing) - 90) - 45)  # from ±45° and ±135°
     words = view_words(cameras)
@@ -97,7 +98,7 @@ def main(args: Args) -> None:
         rows = [i for i, (_, one) in enumerate(made) if KINDS[one.kind].has_front and border_deg[i] > MARGIN_DEG and words[i] != "overhead"]
         print(f"{name:<8}         side     {share([said[i] == words[i] for i in rows])}")
     # Of other captions: a picture and the render of its own caption would be no independent draws.
-    other = renders(fresh(dataclasses.replace(args, seed=args.seed + 1), judge, prior.text.tokenizer), args.seed + 1)
+    other = renders(fresh(dataclasses.replace(args, seed=args.seed + 1), judge, prior.text.tokenizer)[: len(made)], cameras, args.seed + 1)
     like = judge.features(other)
     drawn, rendered, others = (standardised(f, like) for f in (judge.features(pictures), judge.features(real), like))
     print(f"KID, drawn and renders: {kid(drawn, others):.4f}; renders and other renders: {kid(rendered, others):.4f}")

@@ -130,6 +130,22 @@ def tiny_clip_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_multiview_folder(tmp_path_factory) -> Path:
+    """The layout of a prior of four views: 16² pixels each, patches of 8."""
+    from gs3d.priors import builtin
+    from gs3d.world.captions import vocabulary_texts
+
+    folder = tmp_path_factory.mktemp("tiny_multiview") / "model"
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
+        torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)
+        builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer, views=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_builtin_folder(tmp_path_factory) -> Path:
     """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
     from gs3d.priors import builtin

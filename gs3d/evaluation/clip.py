@@ -1,7 +1,8 @@
-"""How well pictures of an object fit a prompt that the world knows nothing of: CLIP (Radford et al. 2021) through transformers."""
+"""How well pictures of an object fit a prompt: CLIP (Radford et al. 2021) through transformers, ours of the world or any other."""
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 VIEWS, ELEVATION_DEG = 120, 15.0
 CHUNK = 8
+BUILTIN = "builtin"
+"""The name of the model that is shipped (`fitting.clip`): small, and it knows the world and nothing else."""
+FOLDER = Path(__file__).parent / "weights" / "clip"
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,17 @@ class Clip:
 
     @staticmethod
     def load(name: str, device: str | None = None) -> "Clip":
-        """A hub id such as "openai/clip-vit-large-patch14", or a folder; half precision on a GPU. `UserError` if it cannot be read."""
+        """`BUILTIN`, a hub id such as "openai/clip-vit-large-patch14", or a folder; half precision on a GPU.
+
+        `UserError` if it cannot be read.
+        """
         from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.startswith("cuda") else torch.float32
-        folder = os.path.expanduser(name)
+        folder = str(FOLDER) if name == BUILTIN else os.path.expanduser(name)
+        if name == BUILTIN and not FOLDER.is_dir():
+            raise UserError(f"--scorer {name}: no weights in {FOLDER}; train them with scripts/train_clip.py")
         source = folder if os.path.isdir(folder) else name
         try:
             model, loaded = CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True)
@@ -70,9 +79,9 @@ class Clip:
         parts = []
         for at in range(0, len(prompts), 64):
             words = self.tokenizer(prompts[at : at + 64], padding=True, truncation=True, max_length=longest, return_tensors="pt")
-            hidden = self.model.text_model(**words.to(self.model.device)).pooler_output
-            parts.append(self.model.text_projection(hidden).float().cpu())
-        return functional.normalize(torch.cat(parts), dim=1)
+            words = words.to(self.model.device)
+            parts.append(embed_texts(self.model, words.input_ids, words.attention_mask).cpu())
+        return torch.cat(parts)
 
     @torch.no_grad()
     def pictures(self, images: Tensor) -> Tensor:
@@ -80,8 +89,19 @@ class Clip:
         x = images.permute(0, 3, 1, 2).float().to(self.model.device)
         x = functional.interpolate(x, size=(self.size_px, self.size_px), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
-        hidden = self.model.vision_model(((x - mean) / std).to(self.model.dtype)).pooler_output
-        return functional.normalize(self.model.visual_projection(hidden).float().cpu(), dim=1)
+        return embed_pictures(self.model, ((x - mean) / std).to(self.model.dtype)).cpu()
+
+
+def embed_texts(model: "CLIPModel", tokens: Tensor, attention_mask: Tensor) -> Tensor:
+    """[P, L] each → [P, E] of unit length, float32."""
+    hidden = model.text_model(input_ids=tokens, attention_mask=attention_mask).pooler_output
+    return functional.normalize(model.text_projection(hidden).float(), dim=1)
+
+
+def embed_pictures(model: "CLIPModel", pictures: Tensor) -> Tensor:
+    """[B, 3, S, S], normalised as the model wants them → [B, E] of unit length, float32."""
+    hidden = model.vision_model(pictures).pooler_output
+    return functional.normalize(model.visual_projection(hidden).float(), dim=1)
 
 
 @torch.no_grad()

@@ -47,7 +47,12 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     old = load(folder, "cpu")  # float32; on a GPU it would come in half precision
     if old.network.scaling != model.scaling or not getattr(old.text.model.config, "sum_at_padding", False):
         raise ValueError(f"{folder}: was trained with other scalings ({old.network.scaling}) or texts, and its weights mean something else")
-    model.backbone.load_state_dict(old.network.backbone.state_dict())
+    # Where a patch stands is not learnt but computed, for the size of the picture: a grid of views is begun from single ones.
+    computed = "pos_embed.pos_embed"
+    try:
+        model.backbone.load_state_dict(old.network.backbone.state_dict() | {computed: model.backbone.state_dict()[computed]})
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: a network of another shape") from error
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
     rows, old_rows = (list(r) for r in zip(*shared, strict=True))

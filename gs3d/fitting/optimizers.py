@@ -56,5 +56,5 @@ def optimizers_of(model: nn.Module, lr: float, muon_lr: float) -> list[torch.opt
         (last if is_last else matrices if is_matrix else rest).append(weight)
     # What the network says is DATA_STD / SIGMA_DATA times as large as its other numbers.
     last_lr = lr * builtin.DATA_STD / builtin.SIGMA_DATA
-    groups = [{"params": rest}, {"params": last, "lr": last_lr}]
+    groups = [{"params": rest}, *([{"params": last, "lr": last_lr}] if last else [])]
     return [Muon(matrices, muon_lr), torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)]

@@ -8,11 +8,13 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gs3d.core.checks import require
 from gs3d.core.rng import derive_seed
 from gs3d.fitting import resume
 from gs3d.fitting.attention import plain_attention
@@ -20,6 +22,7 @@ from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.denoiser import Denoiser, begin_from, loss_of
 from gs3d.fitting.optimizers import optimizers_of
 from gs3d.priors import builtin
+from gs3d.priors.multiview import to_grid
 from gs3d.priors.pictures import to_network
 from gs3d.world.captions import vocabulary_texts
 from gs3d.world.kinds import KINDS
@@ -39,6 +42,9 @@ class FitConfig:
     images: int = 600_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 32
+    """Pictures a step."""
+    views: Literal[1, 4] = 1
+    """4: a prior that looks at four views at once (`priors.multiview`), from a pool rendered with --together 4."""
     lr: float = 1e-3
     """Peak rate of AdamW."""
     muon_lr: float = 0.01
@@ -70,6 +76,9 @@ class FitConfig:
     compile: bool = False
     """torch.compile the network: a minute or more at the start, then faster."""
 
+    def __post_init__(self) -> None:
+        require("batch", self.batch, self.batch > 0 and self.batch % self.views == 0, f"a multiple of {self.views}")
+
 
 def pace(config: FitConfig, seen: int) -> float:
     """Share of the peak rates after `seen` pictures."""
@@ -77,18 +86,24 @@ def pace(config: FitConfig, seen: int) -> float:
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
 
 
-def epoch_of(pool: Pool, rarer: tuple[str, ...]) -> np.ndarray:
-    """Pictures of an epoch, as indices into the pool: each once, and with `rarer` kinds those of the other kinds twice."""
+def epoch_of(pool: Pool, rarer: tuple[str, ...], views: int = 1) -> np.ndarray:
+    """Pictures of an epoch, as indices into the pool: each once, and with `rarer` kinds those of the other kinds twice.
+
+    Of a group of `views` pictures only the first is named.
+    """
     if unknown := set(rarer) - set(KINDS):
         raise ValueError(f"rarer: {', '.join(sorted(unknown))} is no kind of the world ({', '.join(KINDS)})")
-    times = [2 if rarer and label["kind"] not in rarer else 1 for label in pool.labels]
-    return np.repeat(np.arange(len(pool)), times)
+    times = [2 if rarer and label["kind"] not in rarer else 1 for label in pool.labels[::views]]
+    return np.repeat(np.arange(0, len(pool), views), times)
 
 
 def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(z0, σ, noise, tokens) of one batch, functions of (seed, seen)."""
-    images, tokens, gen = data.batch(indices, config.dropout, seed, seen)
+    """(z0, σ, noise, tokens) of one batch, functions of (seed, seen). `indices` name single pictures, or the first of each group."""
+    rows = (indices[:, None] + np.arange(config.views)).reshape(-1)
+    images, tokens, gen = data.batch(rows, config.dropout, seed, seen)
     z0 = to_network(images, builtin.IMAGE_SIZE)
+    if config.views > 1:
+        z0, tokens = to_grid(z0), tokens[:: config.views]
     sigma = (config.sigma_mean + config.sigma_std * torch.randn(len(z0), generator=gen, device=z0.device)).exp()
     return z0, sigma, torch.randn(z0.shape, generator=gen, device=z0.device), tokens
 
@@ -106,7 +121,7 @@ def _fit(config: FitConfig) -> int:
     config.out.mkdir(parents=True, exist_ok=True)
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
-    model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer)).to(config.device)
+    model = new_model(config, tokenizer).to(config.device)
     if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
@@ -117,13 +132,15 @@ def _fit(config: FitConfig) -> int:
     precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
-    shares = epoch_of(data.pool, config.rarer)
+    if config.views > 1 and not in_groups(data.pool, config.views):
+        raise ValueError(f"{config.pool}: not of four views of each object in a row; render it with --together {config.views}")
+    shares, groups = epoch_of(data.pool, config.rarer, config.views), config.batch // config.views
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
     started = saved = time.monotonic()
     recent: list[Tensor] = []
     over = seen >= config.images
     while not over:
-        indices = shares[resume.batch_indices(len(shares), config.batch, config.seed, seen)]
+        indices = shares[resume.batch_indices(len(shares), groups, config.seed, seen // config.views)]
         for group, peak in peaks:
             group["lr"] = peak * pace(config, seen)
         with precision:
@@ -151,8 +168,20 @@ def _fit(config: FitConfig) -> int:
     return seen
 
 
-def _averaged(average: dict[str, Tensor], tokenizer) -> Denoiser:
-    model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+def new_model(config: FitConfig, tokenizer) -> Denoiser:
+    """Untrained, for single pictures or for grids of four."""
+    size = builtin.IMAGE_SIZE * (2 if config.views > 1 else 1)
+    return Denoiser(builtin.new_backbone(size), builtin.new_text_encoder(tokenizer))
+
+
+def in_groups(pool: Pool, views: int) -> bool:
+    """Whether each `views` pictures in a row are of one object, by what is said of it."""
+    said = [(row["caption"], row["normals"]) for row in pool.labels]
+    return len(said) % views == 0 and all(len(set(said[at : at + views])) == 1 for at in range(0, len(said), views))
+
+
+def _averaged(config: FitConfig, average: dict[str, Tensor], tokenizer) -> Denoiser:
+    model = new_model(config, tokenizer)
     model.load_state_dict({k: v.cpu() for k, v in average.items()})
     return model.eval()
 
@@ -160,11 +189,11 @@ def _averaged(average: dict[str, Tensor], tokenizer) -> Denoiser:
 @torch.no_grad()
 def _fixed_loss(config: FitConfig, average: dict[str, Tensor], data: Captioned, tokenizer, count: int = 128) -> float:
     """Loss of the averaged weights on the same pictures of the pool with the same noise every time, and the model written to disk."""
-    model = _averaged(average, tokenizer)
-    builtin.save(config.out / "model", model.backbone, model.text_encoder, tokenizer)
+    model = _averaged(config, average, tokenizer)
+    builtin.save(config.out / "model", model.backbone, model.text_encoder, tokenizer, config.views)
     model.to(config.device)
     # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
-    fixed = np.random.default_rng(0).permutation(len(data))[:count]
+    fixed = config.views * np.random.default_rng(0).permutation(len(data) // config.views)[: count // config.views]
     return float(loss_of(model, *draw(config, data, fixed, -1, 0)))
 
 

@@ -10,17 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gs3d.core.cameras import ring
 from gs3d.core.rng import derive_seed, generator
-from gs3d.core.views import view_words
-from gs3d.evaluation.augment import LIGHT_GREY, augment, backgrounds
+from gs3d.evaluation.augment import augment, backgrounds
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
+from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import SHARD, Pool, write_shard
-from gs3d.world.render import render
+from gs3d.world.pool import SHARD
 from gs3d.world.sample import sample
 
 
@@ -85,7 +83,7 @@ def learning_rate(config: FitConfig, seen: int) -> float:
 def fit(config: FitConfig) -> dict:
     """Train, write weights and marks, and return the marks."""
     config.out.mkdir(parents=True, exist_ok=True)
-    pool, answers = _pool(config.pool, config.seed, config.shards), labels()
+    pool, answers = rendered(config.pool, config.seed, config.shards), labels()
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     network = Network({k: len(v) for k, v in answers.items()}).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -93,7 +91,7 @@ def fit(config: FitConfig) -> dict:
     started = saved = time.monotonic()
     recent: list[Tensor] = []
     network.train()
-    right, alone = targets(pool.labels, answers), _alone(pool)
+    right, alone = targets(pool.labels, answers), of_one_thing(pool)
     with open(config.out / "log.jsonl", "a") as log:
         while seen < config.images:
             indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
@@ -125,22 +123,6 @@ def fit(config: FitConfig) -> dict:
     return marks
 
 
-def _pool(folder: Path, seed: int, shards: int) -> Pool:
-    """The first `shards` shards of a seed, rendered if they are not there."""
-    folder = folder / f"seed{seed}"
-    for index in range(shards):
-        write_shard(folder, seed, index)
-    pool = Pool.open(folder)
-    if "relation" not in pool.labels[0]:
-        raise ValueError(f"{folder}: pictures of an older world; remove the folder, and they are rendered anew")
-    return Pool(pool.images[:shards], pool.labels[: shards * SHARD])
-
-
-def _alone(pool: Pool) -> np.ndarray:
-    """Indices of the pictures of one thing: of two, no answer would be the right one."""
-    return np.array([i for i, row in enumerate(pool.labels) if not row["relation"]])
-
-
 def accuracy(judge: Recogniser, images: Tensor, rows: list[dict]) -> dict:
     """Share of right answers, and of right kinds and colours for each kind. View counts only for kinds that have a front."""
     judgement = judge.judge(images)
@@ -157,21 +139,10 @@ def _share(oks: list[bool]) -> float | None:
     return round(sum(oks) / len(oks), 4) if oks else None
 
 
-def ring_pictures(seed: int, objects: int, size_px: int = 64) -> tuple[Tensor, list[dict]]:
-    """Objects seen as `evaluation.grade` sees them, on light grey: [8 · objects, size, size, 3] and their labels."""
-    rng = np.random.default_rng(derive_seed(seed, "ring objects"))
-    made = [sample(rng, pairs=False) for _ in range(objects)]
-    cameras = ring(8, size_px)
-    pictures = [render([o.parts] * len(cameras), cameras).over(np.full(3, LIGHT_GREY)) for o in made]
-    views = view_words(cameras)
-    rows = [{"kind": o.kind, "colour": o.colour, "pattern": o.pattern, "view": view} for o in made for view in views]
-    return torch.from_numpy(np.concatenate(pictures)).clamp(0, 1), rows
-
-
 def marks_of(judge: Recogniser, config: FitConfig) -> dict:
     """The content of recogniser.json: two shards from random cameras, and 512 objects from the cameras of grading."""
-    pool = _pool(config.pool, config.test_seed, 2)
-    alone = _alone(pool)
+    pool = rendered(config.pool, config.test_seed, 2)
+    alone = of_one_thing(pool)
     rgba, rows = torch.from_numpy(pool.rgba(alone)), [pool.labels[i] for i in alone]
     behind = backgrounds(np.random.default_rng(derive_seed(config.test_seed, "backgrounds")), len(rows))
     images = rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :]

@@ -8,7 +8,7 @@ from torch import Tensor
 from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, weight_of
+from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 T1_MAX = 0.999
@@ -57,10 +57,7 @@ class Cds:
         t2, t1 = self.times(progress, seed, step)
         sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)
         scale = self.cfg(progress)
-        if self.fixed_noise:
-            noise = rng.normal(tuple(z0.shape[1:]), seed, "fixed noise").to(z0.device)
-        else:
-            noise = rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
+        noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)
         x1 = z0.detach() + sigma1 * noise  # Eq. 16
         d1 = guided(prior, x1, sigma1, condition, scale)
         eps1 = epsilon(x1, d1, sigma1)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from gs3d.core import rng
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 
@@ -34,6 +35,17 @@ def weight_of(kind: Weight, sigma: float) -> float:
     if kind == "sigma2":
         return sigma**2 / (1 + sigma**2)
     return 1 / sigma if kind == "inverse_sigma" else 1.0
+
+
+def noise_for(z0: Tensor, fixed: bool, views: int, seed: int, step: int) -> Tensor:
+    """[B, C, h, w]: one noise for all pictures and steps (Consistent3D, Sec. 3.3), or one a picture and step.
+
+    For a prior that looks at `views` pictures together it is one for each place in a group: four equal noises side by side are nothing it
+    has ever seen.
+    """
+    if not fixed:
+        return rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
+    return rng.normal((views, *z0.shape[1:]), seed, "fixed noise").to(z0.device).repeat(len(z0) // views, 1, 1, 1)
 
 
 def clamped(grad: Tensor, bound: Ramp | None, progress: float) -> Tensor:

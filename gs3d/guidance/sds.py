@@ -8,7 +8,7 @@ from torch import Tensor
 from gs3d.core import rng
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, weight_of
+from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 
@@ -44,10 +44,7 @@ class Sds:
         """z0 [B, C, h, w] → gradient on it."""
         t = self.time(progress, seed, step)
         sigma, scale = prior.sigma(t), self.cfg(progress)
-        if self.fixed_noise:
-            noise = rng.normal(tuple(z0.shape[1:]), seed, "fixed noise").to(z0.device)
-        else:
-            noise = rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
+        noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)
         x = z0.detach() + sigma * noise
         d = guided(prior, x, sigma, condition, scale)
         grad = clamped(weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise), self.clamp, progress)

@@ -25,6 +25,8 @@ class Prior(Protocol):
     """Side in pixels of the square pictures `encode` takes; other sizes are resized to it."""
     latent_shape: tuple[int, int, int]
     """(C, h, w) of z."""
+    views: int
+    """Views that it looks at together: 1, or 4 whose cameras stand as `CameraConfig.together` says. B is then a multiple of 4."""
 
     def sigma(self, t: float) -> float:
         """Noise level at time t in [0, 1], a fraction of the model's training steps."""

@@ -120,8 +120,11 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
     return encoder
 
 
-def save(folder: Path, backbone, text_encoder, tokenizer) -> None:
-    """Write a diffusers folder: model_index.json, transformer/, text_encoder/, tokenizer/, scheduler/; weights in float16."""
+def save(folder: Path, backbone, text_encoder, tokenizer, views: int = 1) -> None:
+    """Write a diffusers folder: model_index.json, transformer/, text_encoder/, tokenizer/, scheduler/; weights in float16.
+
+    `views` 4 marks a network over grids of four views (`multiview`).
+    """
     import copy
     import json
 
@@ -140,5 +143,5 @@ def save(folder: Path, backbone, text_encoder, tokenizer) -> None:
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
         "scheduler": ["diffusers", "EDMEulerScheduler"],
-    }
+    } | ({"views": views} if views > 1 else {})
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -78,6 +78,14 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
     return index
 
 
+def views_of(folder: Path) -> int:
+    """How many views the model in `folder` looks at together: what its model_index.json calls "views", else 1."""
+    views = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("views", 1)
+    if views not in (1, 4):
+        raise UserError(f"prior {folder}: its model_index.json speaks of {views!r} views; expected 1 or 4")
+    return views
+
+
 def backbone_part(names: Iterable[str]) -> str | None:
     """Which of BACKBONES is among the parts or folders of a model."""
     names = set(names)

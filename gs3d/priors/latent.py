@@ -1,7 +1,7 @@
 """A prior that works on the latents of an autoencoder: Stable Diffusion 1.5, 2.1-base, 2.1 and their like."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class LatentPrior:
     latent_shape: tuple[int, int, int]
     latent_scale: float
     latent_shift: float
+    views: ClassVar[int] = 1
 
     @staticmethod
     def of(parts: Components, checkpoint_encoder: bool = False) -> "LatentPrior":

@@ -1,6 +1,7 @@
 """A prior that works on pixels: no autoencoder between a render and its gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class PixelPrior:
     network: Network
     text: TextEncoder
     image_size: int
+    views: ClassVar[int] = 1
 
     @staticmethod
     def of(parts: Components) -> "PixelPrior":

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.priors import builtin, components
+from gs3d.priors import builtin, components, multiview
 from gs3d.priors.base import Prior
 from gs3d.priors.components import Source
 from gs3d.priors.latent import LatentPrior, vae_dtype
+from gs3d.priors.multiview import MultiViewPrior
 from gs3d.priors.network import Attention, use_attention
 from gs3d.priors.pixel import PixelPrior
 
@@ -79,7 +80,9 @@ def load(
     source = resolve(name, offline)
     parts = components.read(source, device, dtype, vae_dtype(device))
     use_attention(parts.backbone, attention)
-    return PixelPrior.of(parts) if parts.vae is None else LatentPrior.of(parts, checkpoint_encoder)
+    if parts.vae is not None:
+        return LatentPrior.of(parts, checkpoint_encoder)
+    return MultiViewPrior.of(parts) if components.views_of(source.folder) == multiview.VIEWS else PixelPrior.of(parts)
 
 
 def default_prior(device: str | torch.device) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Splats
-from gs3d.priors.components import read_index
+from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt
 from gs3d.priors.resolve import default_prior, describe, load, resolve
 from gs3d.training.budget import Budget, process_age_s
@@ -79,7 +79,7 @@ def generate(
     if request.config is not None:
         load_config(request.config, request.loss)  # a misspelt key should not wait for a download
     source = resolve(prior_name)
-    config = _config(request, pixel="vae" not in read_index(source.folder))
+    config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
     make_writable(folder)
     stages.end("start")
     with claimed(folder):
@@ -165,9 +165,14 @@ def preset_for(pixel: bool, minutes: float | None) -> str:
     return "builtin" if pixel else "splats-15min" if minutes is None or minutes >= 5 else "preview"
 
 
-def _config(request: Request, pixel: bool) -> RunConfig:
-    """The settings named by the request, else the preset for this kind of prior and this time."""
-    return load_config(request.config or preset_for(pixel, request.minutes), request.loss)
+def _config(request: Request, pixel: bool, views: int) -> RunConfig:
+    """The settings named by the request, else the preset for this kind of prior and this time; cameras in groups of what it looks at."""
+    config = load_config(request.config or preset_for(pixel, request.minutes), request.loss)
+    if config.batch % views:
+        raise UserError(
+            f"config: batch: expected a multiple of {views} for a prior that looks at {views} views at once, got {config.batch}"
+        )
+    return dataclasses.replace(config, cameras=dataclasses.replace(config.cameras, together=views))
 
 
 def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint | None:

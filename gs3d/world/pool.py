@@ -37,7 +37,8 @@ def write_shard(
 ) -> Path:
     """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
 
-    `spread` and `split` are those of `world.sample`; a share `normals` of the pictures are normal maps.
+    `spread` and `split` are those of `world.sample`; a share `normals` of the pictures are normal maps. With `config.together`, each
+    group of cameras looks at one object, and all of its pictures are normal maps or none is.
     """
     path = folder / f"shard_{index:05d}.npy"
     if path.exists() and path.with_suffix(".json").exists():
@@ -46,9 +47,12 @@ def write_shard(
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
     objects = [sample(rng, spread=spread, split=split) for _ in range(SHARD // VIEWS)]
     cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index))
-    owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(np.repeat(np.arange(len(objects)), VIEWS))
+    owner = np.repeat(np.arange(len(objects)), VIEWS)
+    if config.together == 1:
+        owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(owner)
     pictures = render([objects[i].parts for i in owner], cameras)
     mapped = np.random.default_rng(derive_seed(seed, "world shard normals", index)).random(SHARD) < normals
+    mapped = np.repeat(mapped[:: config.together], config.together)
     rgb = np.where(mapped[:, None, None, None], pictures.facing(cameras), pictures.rgb)
     rgba = np.concatenate([rgb, pictures.alpha[..., None]], axis=-1)
     labels = [

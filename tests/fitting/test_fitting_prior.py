@@ -163,3 +163,42 @@ def test_weights_fit_the_package(config):
     fitting.fit(config)
     size = sum(p.stat().st_size for p in (config.out / "model").rglob("*.safetensors"))
     assert size <= 16e6
+
+
+def test_a_prior_of_four_views_is_trained_from_groups_of_one_object(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(pools, "SHARD", 32)
+    cameras = dataclasses.replace(pools.CAMERAS, together=4)
+    pools.write_shard(tmp_path / "pool", 1, 0, cameras, normals=0.3)
+    labels = Pool.open(tmp_path / "pool").labels
+    assert all(len({(row["caption"], row["normals"]) for row in labels[at : at + 4]}) == 1 for at in range(0, 32, 4))
+    assert len({row["exact_view"] for row in labels[:4]}) == 4
+    four = dataclasses.replace(config, pool=tmp_path / "pool", out=tmp_path / "four", views=4, images=16)
+    assert fitting.fit(four) == 16
+    parts = dataclasses.replace(four, out=tmp_path / "parts", stop_after_s=0.0)
+    assert [fitting.fit(parts) for _ in range(2)] == [8, 16]
+    whole, pieces = (load_file(folder / "checkpoint.safetensors") for folder in (four.out, parts.out))
+    assert all(torch.equal(whole[key], pieces[key]) for key in whole)
+    prior = load(four.out / "model", "cpu")
+    assert prior.views == 4 and prior.latent_shape == (3, 64, 64)
+    with pytest.raises(ValueError, match="render it with --together 4"):
+        fitting.fit(dataclasses.replace(four, pool=config.pool, out=tmp_path / "singles"))
+    with pytest.raises(ValueError, match="batch: expected a multiple of 4, got 6"):
+        dataclasses.replace(four, batch=6)
+
+
+def test_a_prior_of_four_views_begins_from_one_of_single_pictures(tmp_path):
+    tokenizer = builtin.new_tokenizer(vocabulary_texts())
+    single = denoiser.Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
+    torch.nn.init.normal_(single.backbone.proj_out.weight, std=0.1)
+    builtin.save(tmp_path / "single", single.backbone, single.text_encoder, tokenizer)
+    four = denoiser.Denoiser(builtin.new_backbone(128), builtin.new_text_encoder(tokenizer))
+    denoiser.begin_from(four, tokenizer, tmp_path / "single")
+    for name, weight in four.backbone.named_parameters():
+        torch.testing.assert_close(weight, single.backbone.get_parameter(name), atol=2e-3, rtol=2e-3)
+    # The first quarter stands where a single picture does.
+    here, there = (m.backbone.pos_embed.cropped_pos_embed(s, s).reshape(s // 8, s // 8, -1) for m, s in ((four, 128), (single, 64)))
+    torch.testing.assert_close(here[:8, :8], there, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="a network of another shape"):
+        denoiser.begin_from(
+            denoiser.Denoiser(builtin.new_backbone(layers=6), builtin.new_text_encoder(tokenizer)), tokenizer, tmp_path / "single"
+        )

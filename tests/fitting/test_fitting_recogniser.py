@@ -7,13 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from gs3d.core.rng import generator
 from gs3d.evaluation.augment import augment, backgrounds
-from gs3d.fitting import recogniser, resume
-from gs3d.fitting.recogniser import FitConfig, fit, ring_pictures
+from gs3d.fitting import recogniser, renders, resume
+from gs3d.fitting.recogniser import FitConfig, fit
+from gs3d.fitting.renders import ring_pictures
 from gs3d.world import pool
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    for module in (pool, recogniser):
+    for module in (pool, recogniser, renders):
         monkeypatch.setattr(module, "SHARD", 32)
     monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
 
@@ -52,7 +53,7 @@ def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):
     path = pool.write_shard(tmp_path / "seed5", 5, 0).with_suffix(".json")
     path.write_text(json.dumps([{k: v for k, v in row.items() if k != "relation"} for row in json.loads(path.read_text())]))
     with pytest.raises(ValueError, match="pictures of an older world; remove the folder"):
-        recogniser._pool(tmp_path, 5, 1)
+        renders.rendered(tmp_path, 5, 1)
 
 
 def test_augmented_pictures_stay_pictures_and_repeat():

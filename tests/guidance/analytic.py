@@ -21,6 +21,7 @@ class Mixture:
     s: float
     name: str = "mixture"
     image_size: int = 2
+    views: int = 1
 
     def sigma(self, t: float) -> float:
         return TABLE.sigma(t)

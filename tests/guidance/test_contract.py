@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 import torch
 
+from gs3d.core import rng
 from gs3d.guidance import GUIDANCE
+from gs3d.guidance.common import noise_for
 from tests.guidance.analytic import Mixture, condition
 
 PRIOR = Mixture(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 1.0)]), 0.2)
@@ -43,3 +45,14 @@ def test_its_settings_are_fixed_and_checked(loss):
     if hasattr(loss, "cfg"):
         with pytest.raises(ValueError, match="cfg"):
             dataclasses.replace(loss, cfg=dataclasses.replace(loss.cfg, start=-1.0))
+
+
+def test_one_noise_for_all_is_one_for_each_place_in_a_group():
+    z = torch.zeros(8, 3, 2, 2)
+    alone = noise_for(z, True, 1, seed=0, step=5)
+    assert torch.equal(alone, alone[:1].expand(8, -1, -1, -1)) and torch.equal(alone, noise_for(z, True, 1, seed=0, step=6))
+    torch.testing.assert_close(alone[0], rng.normal((3, 2, 2), 0, "fixed noise"))
+    four = noise_for(z, True, 4, seed=0, step=5)
+    assert torch.equal(four[:4], four[4:]) and len({tuple(n.flatten().tolist()) for n in four[:4]}) == 4
+    fresh = noise_for(z, False, 4, seed=0, step=5)
+    assert not torch.equal(fresh[:4], fresh[4:]) and not torch.equal(fresh, noise_for(z, False, 4, seed=0, step=6))

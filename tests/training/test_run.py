@@ -74,6 +74,17 @@ def test_the_stable_diffusion_path_runs_end_to_end_on_a_tiny_pipeline(tiny_sd_fo
         assert rows[0]["grad_rms"] > 0 and not any(row.get("skipped") for row in rows)
 
 
+def test_a_prior_of_four_views_gets_cameras_in_groups(request_, tiny_multiview_folder, config, tmp_path):
+    four = dataclasses.replace(request_, prior=str(tiny_multiview_folder))
+    result = generate(four)
+    record = yaml.safe_load((result.folder / "run.yaml").read_text())
+    assert result.outcome == "finished" and record["config"]["cameras"]["together"] == 4
+    odd = tmp_path / "odd.yaml"
+    odd.write_text(CONFIG.replace("batch: 4", "batch: 6"))
+    with pytest.raises(UserError, match="batch: expected a multiple of 4 for a prior that looks at 4 views at once, got 6"):
+        generate(dataclasses.replace(four, config=odd, out=tmp_path / "other"))
+
+
 def test_the_same_seed_makes_the_same_splats_and_another_seed_others(request_, tmp_path):
     first = generate(request_).splats
     again = generate(dataclasses.replace(request_, out=tmp_path / "again")).splats

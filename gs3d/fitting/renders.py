@@ -1,0 +1,47 @@
+"""Renders of the world that judges are trained and marked on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import ring
+from gs3d.core.rng import derive_seed
+from gs3d.core.views import view_words
+from gs3d.evaluation.augment import LIGHT_GREY
+from gs3d.world.pool import SHARD, Pool, write_shard
+from gs3d.world.render import render
+from gs3d.world.sample import Sample, sample
+
+
+def rendered(folder: Path, seed: int, shards: int) -> Pool:
+    """The first `shards` shards of a seed, rendered if they are not there."""
+    folder = folder / f"seed{seed}"
+    for index in range(shards):
+        write_shard(folder, seed, index)
+    pool = Pool.open(folder)
+    if "relation" not in pool.labels[0]:
+        raise ValueError(f"{folder}: pictures of an older world; remove the folder, and they are rendered anew")
+    return Pool(pool.images[:shards], pool.labels[: shards * SHARD])
+
+
+def of_one_thing(pool: Pool) -> np.ndarray:
+    """Indices of the pictures of one thing: of two, no answer would be the right one."""
+    return np.array([i for i, row in enumerate(pool.labels) if not row["relation"]])
+
+
+def on_the_ring(objects: list[Sample], size_px: int = 64) -> Tensor:
+    """Objects seen as `evaluation.grade` sees them, from 8 sides on light grey: [8 · objects, size, size, 3]."""
+    cameras = ring(8, size_px)
+    pictures = [render([o.parts] * len(cameras), cameras).over(np.full(3, LIGHT_GREY)) for o in objects]
+    return torch.from_numpy(np.concatenate(pictures)).clamp(0, 1)
+
+
+def ring_pictures(seed: int, objects: int, size_px: int = 64) -> tuple[Tensor, list[dict]]:
+    """Random objects on the ring, and their labels: [8 · objects, size, size, 3]."""
+    rng = np.random.default_rng(derive_seed(seed, "ring objects"))
+    made = [sample(rng, pairs=False) for _ in range(objects)]
+    views = view_words(ring(8, size_px))
+    rows = [{"kind": o.kind, "colour": o.colour, "pattern": o.pattern, "view": view} for o in made for view in views]
+    return on_the_ring(made, size_px), rows
