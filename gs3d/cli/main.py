@@ -9,6 +9,7 @@ COMMANDS = {
     "generate": "make splats from a prompt",
     "evaluate": "make and grade a list of prompts, and compare methods",
     "render": "draw a splat file as a picture or a turntable",
+    "mesh": "a closed, textured mesh from any splats",
     "truth": "an object that a prompt is true of, as a mesh or a picture",
     "vocab": "words that the built-in prior knows",
     "doctor": "check this machine, and say what to do",

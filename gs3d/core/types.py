@@ -54,3 +54,19 @@ class Mesh:
     """[V, 3] float32, outwards, of unit length."""
     colours: np.ndarray
     """[V, 3] float32 in [0, 1], sRGB, without light."""
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """Triangles in the world with a picture wrapped around them."""
+
+    vertices: np.ndarray
+    """[V, 3] float32; a corner that lies in several charts is there several times."""
+    faces: np.ndarray
+    """[F, 3] int32."""
+    normals: np.ndarray
+    """[V, 3] float32."""
+    uvs: np.ndarray
+    """[V, 2] in [0, 1]; v grows with the row of `texture`."""
+    texture: np.ndarray
+    """[S, S, 3] float32 in [0, 1], sRGB."""

@@ -1,42 +1,52 @@
-"""Triangle meshes: .glb, .ply and .obj with a colour a vertex. The only module that uses trimesh.
+"""Triangle meshes: .glb, .ply and .obj with a colour a vertex, .glb with a texture. The only module that uses trimesh.
 
-All three are in glTF's frame, +Y up and the front towards +Z, so that a viewer shows them upright: file x = world y, file y = world z,
-file z = world x. glTF's vertex colours are linear, those of the others are sRGB as pictures are.
+All three are in glTF's frame, +Y up and the front towards +Z: file x = world y, file y = world z, file z = world x. That is half a turn
+about Z from the frame of splat files (ply.py), which lie the way viewers of splats expect. glTF's vertex colours are linear, those of
+the others are sRGB as pictures are.
 """
 
 from pathlib import Path
 
 import numpy as np
 import trimesh
+from PIL import Image
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Mesh
+from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.export.atomic import write_atomic
 
 WORLD_TO_FILE = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
 SUFFIXES = (".glb", ".obj", ".ply")
-MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}}
+ROUGHNESS = 0.9
+MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """Without a material glTF means a metal, which is black where nothing surrounds it."""
 
 
-def write_mesh(path: str | Path, mesh: Mesh) -> None:
+def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
     """Write `mesh` (world frame) in the format that the suffix of `path` names; read back before it takes its place.
 
     Raises:
-        UserError: Another suffix, a mesh without faces or with numbers that are not finite, or a file that cannot be written.
+        UserError: Another suffix (a texture goes into .glb alone), a mesh without faces or with numbers that are not finite, or a file
+            that cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"cannot write {path}: expected a file name that ends in one of {', '.join(SUFFIXES)}. Change the name.")
+    if isinstance(mesh, TexturedMesh) and suffix != ".glb":
+        raise UserError(f"cannot write {path}: a mesh with a texture is one file as .glb only. Change the name.")
     if not len(mesh.faces):
         raise UserError(f"cannot write {path}: expected at least one triangle, got 0.")
-    if not all(np.isfinite(values).all() for values in (mesh.vertices, mesh.normals, mesh.colours)):
+    if not all(np.isfinite(values).all() for values in vars(mesh).values()):
         raise UserError(f"cannot write {path}: expected finite numbers, got NaN or infinity in the mesh.")
-    turned = _turned(mesh, linear=suffix == ".glb")
+    turned = _turned(mesh)
+    if isinstance(mesh, TexturedMesh):
+        turned.visual = _texture_of(mesh)
+    else:
+        turned.visual.vertex_colors = _colours_of(mesh, linear=suffix == ".glb")
 
     def write(temp: Path) -> None:
-        more = {"tree_postprocessor": _paint_matte} if suffix == ".glb" else {}
+        more = {"tree_postprocessor": _paint_matte} if suffix == ".glb" and isinstance(mesh, Mesh) else {}
         temp.write_bytes(_bytes(turned.export(file_type=suffix[1:], **more)))
 
     def verify(temp: Path) -> None:
@@ -48,17 +58,25 @@ def write_mesh(path: str | Path, mesh: Mesh) -> None:
     write_atomic(path, write, verify)
 
 
-def _turned(mesh: Mesh, linear: bool) -> trimesh.Trimesh:
+def _turned(mesh: Mesh | TexturedMesh) -> trimesh.Trimesh:
+    vertices, normals = mesh.vertices @ WORLD_TO_FILE.T, mesh.normals @ WORLD_TO_FILE.T
+    return trimesh.Trimesh(vertices=vertices, faces=mesh.faces, vertex_normals=normals, process=False)
+
+
+def _colours_of(mesh: Mesh, linear: bool) -> np.ndarray:
+    """[V, 3] bytes."""
     colours = np.clip(mesh.colours, 0, 1)
     if linear:
         colours = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    return trimesh.Trimesh(
-        vertices=mesh.vertices @ WORLD_TO_FILE.T,
-        faces=mesh.faces,
-        vertex_normals=mesh.normals @ WORLD_TO_FILE.T,
-        vertex_colors=(colours * 255 + 0.5).astype(np.uint8),
-        process=False,
-    )
+    return (colours * 255 + 0.5).astype(np.uint8)
+
+
+def _texture_of(mesh: TexturedMesh) -> trimesh.visual.TextureVisuals:
+    picture = Image.fromarray((np.clip(mesh.texture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    factors = {"metallicFactor": MATTE["pbrMetallicRoughness"]["metallicFactor"], "roughnessFactor": ROUGHNESS}
+    material = trimesh.visual.material.PBRMaterial(name="gs3d", baseColorTexture=picture, **factors)
+    uvs = mesh.uvs * (1, -1) + (0, 1)  # trimesh has v grow upwards, and turns it round again for glTF
+    return trimesh.visual.TextureVisuals(uv=uvs, material=material)
 
 
 def _paint_matte(tree: dict) -> None:

@@ -399,3 +399,52 @@ def test_bad_requests_for_truth(capsys, tmp_path, monkeypatch, arguments, expect
     monkeypatch.chdir(tmp_path)
     assert expected in one_line_fault(capsys, "truth", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def splats_file(tmp_path_factory):
+    import numpy as np
+
+    from gs3d.evaluation.truth import true_splats
+    from gs3d.export import save_splats
+    from gs3d.world.sample import sample
+
+    path = tmp_path_factory.mktemp("run") / "splats.ply"
+    save_splats(path, true_splats(sample(np.random.default_rng(0), "mug", "red").parts, size_px=48))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply"])
+def test_mesh_of_a_run_or_a_file(capsys, splats_file, tmp_path, suffix):
+    import trimesh
+
+    out = tmp_path / f"mug{suffix}"
+    status, said, err = run(capsys, "mesh", str(splats_file), "-o", str(out), "--cells", "32", "--faces", "500", "--texture", "64")
+    assert status == 0 and str(out) in said, err
+    read = trimesh.load(out, force="mesh", process=False)
+    assert 100 < len(read.faces) <= 500
+    if suffix == ".glb":
+        assert read.visual.material.baseColorTexture.size == (64, 64)
+        assert run(capsys, "mesh", str(splats_file.parent), "--cells", "32", "--faces", "500", "--texture", "64")[0] == 0
+        assert (splats_file.parent / "mesh.glb").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (["--faces", "0"], "--faces: expected 100 to 2000000, got 0"),
+        (["--cells", "1"], "--cells: expected 16 to 512, got 1"),
+        (["--cells", "4096"], "--cells: expected 16 to 512, got 4096"),
+        (["--texture", "100000"], "--texture: expected 16 to 8192, got 100000"),
+        (["-o", "mesh.stl"], "-o mesh.stl: expected a name ending in one of"),
+    ],
+)
+def test_bad_requests_for_a_mesh(capsys, splats_file, arguments, expected):
+    assert expected in one_line_fault(capsys, "mesh", str(splats_file), *arguments)
+
+
+def test_a_mesh_never_takes_the_place_of_its_splats(capsys, splats_file, tmp_path):
+    before = splats_file.read_bytes()
+    assert "is the splat file itself" in one_line_fault(capsys, "mesh", str(splats_file), "-o", str(splats_file))
+    assert splats_file.read_bytes() == before
+    assert "there is no such file" in one_line_fault(capsys, "mesh", str(tmp_path))

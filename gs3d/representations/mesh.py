@@ -1,0 +1,278 @@
+"""From splats to a closed triangle mesh, coloured or textured: depth maps fused, thinned out, and painted from the same views.
+
+Whatever is seen of the splats counts, not what they are: 3,000 splats of any size or a million, ours or from another program.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gs3d.core.cameras import Cameras, distance_for, orbit
+from gs3d.core.checks import within
+from gs3d.core.errors import UserError
+from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.raster import rasterize
+
+if TYPE_CHECKING:
+    import manifold3d
+
+FOVY_DEG, FILL = 38.0, 0.95
+LOWEST_DEG = -20.0
+CHUNK = 4
+"""Views rendered at a time."""
+REACH_CELLS = 3.0
+"""How far from a surface a view still says where it is, in cells."""
+DENSER, WIDER = 6, 1.6
+"""For depth, every splat is there so many times, and so much wider."""
+DOUBTS = 0.1
+"""Share of the views that may see through a point which is inside all the same: splats leave pin-holes."""
+SMALLEST_PIECE = 0.005
+"""Share of the whole volume below which a piece is a floater."""
+SMOOTHING = ((0.5, -0.53), 6)
+"""Of Taubin (1995): a step that shrinks, one that grows, how often."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Pictures of splats from all around, as numpy arrays."""
+
+    cameras: Cameras
+    rgb: np.ndarray
+    """[V, S, S, 3] over black."""
+    alpha: np.ndarray
+    """[V, S, S]"""
+    depth: np.ndarray
+    """[V, S, S]"""
+
+    @cached_property
+    def geometry(self) -> tuple[np.ndarray, np.ndarray]:
+        """World to camera [V, 4, 4] and focal lengths [V] in pixels."""
+        return self.cameras.world_to_camera.double().numpy(), self.cameras.intrinsics[:, 0, 0].double().numpy()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an object is and how large: points p of the world are (p − centre) / radius in the unit sphere."""
+
+    centre: np.ndarray
+    radius: float
+
+    @staticmethod
+    def of(splats: Splats) -> "Frame":
+        """About the splats that can be seen but for the farthest one in a thousand. `UserError` if there are none."""
+        seen = (splats.opacities > 0.1) & torch.isfinite(splats.means).all(1) & torch.isfinite(splats.scales).all(1)
+        if not bool(seen.any()):
+            raise UserError("mesh: expected splats that can be seen (opacity above 0.1), got none")
+        means = splats.means[seen].double().cpu().numpy()
+        low, high = np.quantile(means, (0.001, 0.999), axis=0)
+        centre = (low + high) / 2
+        spread = 2 * float(splats.scales[seen].double().max(1).values.quantile(0.9))
+        return Frame(centre, float(np.quantile(np.linalg.norm(means - centre, axis=1), 0.999)) + max(spread, 1e-9))
+
+    def inside(self, splats: Splats) -> Splats:
+        centre = torch.as_tensor(self.centre, dtype=splats.means.dtype, device=splats.means.device)
+        return Splats((splats.means - centre) / self.radius, splats.quats, splats.scales / self.radius, splats.opacities, splats.sh)
+
+
+def dome(count: int, size_px: int) -> Cameras:
+    """Cameras spread evenly over the sphere above LOWEST_DEG (a Fibonacci spiral), looking at the unit sphere.
+
+    Seldom has anybody looked at an object from below while it was made: splats leave it open there, and through a hole in its floor
+    one would see, and carve out, all of its inside.
+    """
+    index = torch.arange(count) + 0.5
+    lowest = math.sin(math.radians(LOWEST_DEG))
+    elevation, azimuth = torch.asin(1 - (1 - lowest) * index / count), index * (torch.pi * (3 - 5**0.5))
+    fovy = torch.full((count,), FOVY_DEG * torch.pi / 180)
+    return orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, size_px, size_px)
+
+
+@torch.no_grad()
+def look(splats: Splats, count: int, size_px: int) -> Views:
+    """`count` pictures of splats inside the unit sphere."""
+    cameras, device = dome(count, size_px), splats.means.device
+    # A ray that goes on through half-clear splats, or between two, would put the surface somewhere between front and back.
+    dense = replace(splats, opacities=1 - (1 - splats.opacities) ** DENSER, scales=WIDER * splats.scales)
+    rgb, alpha, depth = [], [], []
+    for at in range(0, count, CHUNK):
+        part = cameras[at : at + CHUNK].to(device)
+        out = rasterize(splats, part)
+        rgb.append(out.rgb.cpu().numpy())
+        alpha.append(out.alpha[..., 0].cpu().numpy())
+        depth.append(rasterize(dense, part).depth[..., 0].cpu().numpy())
+    return Views(cameras, np.concatenate(rgb), np.concatenate(alpha), np.concatenate(depth))
+
+
+def fused(views: Views, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """The surface that the views agree on: vertices [V, 3] in the unit sphere and faces [F, 3], closed, floaters removed.
+
+    `UserError` if they see nothing solid.
+    """
+    from scipy.ndimage import gaussian_filter
+    from skimage.measure import marching_cubes
+
+    from gs3d.representations._fusion import fuse
+
+    step = 2 / cells
+    # Two cells more than the sphere on every side, which no view sees anything in: so the surface closes.
+    axis = (np.arange(cells + 5) - (cells + 4) / 2) * step
+    field = np.empty((len(axis),) * 3, np.float32)
+    cameras, focals = views.geometry
+    doubts = int(DOUBTS * len(cameras))
+    fuse(axis, axis, axis, cameras, focals, views.depth, views.alpha, REACH_CELLS * step, doubts, field)
+    field = gaussian_filter(field, 0.6)
+    if not field.min() < 0 < field.max():
+        raise UserError("mesh: expected a surface, got none: from no side is enough of the splats solid")
+    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
+    return _without_floaters(vertices * step + axis[0], faces)
+
+
+def _without_floaters(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import manifold3d
+
+    pieces = _manifold(vertices, faces).decompose()
+    solid = sum(max(piece.volume(), 0.0) for piece in pieces)
+    kept = [piece for piece in pieces if piece.volume() > SMALLEST_PIECE * solid]
+    if not kept:
+        raise UserError("mesh: expected a surface, got none: what is solid of the splats has no inside")
+    return _arrays(manifold3d.Manifold.compose(kept))
+
+
+def thinned(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same closed surface with at most `most` triangles, by the least tolerance that does; if none does, with as few as can be."""
+    whole = best = _manifold(vertices, faces)
+    for tolerance in np.geomspace(1e-4, 0.25, 48):
+        if best.num_tri() <= most:
+            break
+        simple = whole.simplify(float(tolerance))
+        best = simple if 0 < simple.num_tri() < best.num_tri() else best
+    return _arrays(best)
+
+
+def _manifold(vertices: np.ndarray, faces: np.ndarray) -> "manifold3d.Manifold":
+    """The library for closed surfaces: what it gives back is one again, whatever was taken away."""
+    import manifold3d
+
+    made = manifold3d.Manifold(manifold3d.Mesh(vertices.astype(np.float32), faces.astype(np.uint32)))
+    if made.status() != manifold3d.Error.NoError:
+        raise UserError(f"mesh: the surface found is not closed ({made.status().name}); try other --cells")
+    return made
+
+
+def _arrays(made: "manifold3d.Manifold") -> tuple[np.ndarray, np.ndarray]:
+    mesh = made.to_mesh()
+    return np.asarray(mesh.vert_properties, np.float64), np.asarray(mesh.tri_verts, np.int64)
+
+
+def smoothed(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Vertices after Taubin's two-step smoothing, which takes the grain of splats away and keeps the size."""
+    from scipy.sparse import coo_matrix, diags
+
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(vertices),) * 2).tocsr()
+    graph = graph + graph.T
+    mean = diags(1 / np.asarray(graph.sum(1)).ravel()) @ graph
+    steps, times = SMOOTHING
+    for _ in range(times):
+        for step in steps:
+            vertices = vertices + step * (mean @ vertices - vertices)
+    return vertices
+
+
+def normals_of(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[V, 3], the mean of the faces around, weighted by area."""
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    across = np.cross(b - a, c - a)
+    total = np.stack([np.bincount(faces.ravel(), weights=np.repeat(across[:, i], 3), minlength=len(vertices)) for i in range(3)], axis=1)
+    return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
+
+
+@dataclass(frozen=True)
+class SplatMesh:
+    """A surface of splats that can be coloured at its corners or all over."""
+
+    vertices: np.ndarray
+    """[V, 3] in the unit sphere of `frame`."""
+    faces: np.ndarray
+    frame: Frame
+    views: Views
+    cells: int
+
+    def coloured(self) -> Mesh:
+        """In the world, a colour a vertex."""
+        normals = normals_of(self.vertices, self.faces)
+        colours = self._colours(self.vertices, normals)
+        return Mesh(self._world(self.vertices), self.faces.astype(np.int32), normals.astype(np.float32), colours)
+
+    def textured(self, size_px: int = 1024) -> TexturedMesh:
+        """In the world, unwrapped (xatlas) and painted: a texture of `size_px`² whose colours go on past the borders of its charts."""
+        import xatlas
+
+        from gs3d.representations._fusion import texels
+
+        within("texture", size_px, "[16, 8192]")
+        corner, faces, uvs = xatlas.parametrize(self.vertices.astype(np.float32), self.faces.astype(np.uint32))
+        vertices, faces = self.vertices[corner], faces.astype(np.int32)
+        normals = normals_of(self.vertices, self.faces)[corner]
+        owner, where = np.empty((size_px, size_px), np.int32), np.zeros((size_px, size_px, 2), np.float32)
+        texels(uvs.astype(np.float64), faces, size_px, owner, where)
+        covered = owner >= 0
+        corners, second = faces[owner[covered]], where[covered].astype(np.float64)
+        weights = np.concatenate([1 - second.sum(1, keepdims=True), second], axis=1)[:, :, None]
+        points, across = ((values[corners] * weights).sum(1) for values in (vertices, normals))
+        texture = np.zeros((size_px, size_px, 3), np.float32)
+        texture[covered] = self._colours(points, across / np.linalg.norm(across, axis=1, keepdims=True).clip(1e-12))
+        return TexturedMesh(self._world(vertices), faces, normals.astype(np.float32), uvs.astype(np.float32), _spread(texture, covered))
+
+    def _world(self, points: np.ndarray) -> np.ndarray:
+        return (points * self.frame.radius + self.frame.centre).astype(np.float32)
+
+    def _colours(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """[n, 3] in [0, 1]; a point that no view sees has the colour of the nearest that one does."""
+        from scipy.spatial import cKDTree
+
+        from gs3d.representations._fusion import paint
+
+        v = self.views
+        cameras, focals = v.geometry
+        out = np.zeros((len(points), 4))
+        centres = v.cameras.centres.double().numpy()
+        paint(points, normals, cameras, centres, focals, v.depth, v.alpha, v.rgb, 2 * REACH_CELLS / self.cells, out)
+        seen = out[:, 3] > 0
+        if seen.any() and not seen.all():
+            out[~seen] = out[seen][cKDTree(points[seen]).query(points[~seen])[1]]
+        return out[:, :3].clip(0, 1).astype(np.float32)
+
+
+def _spread(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Every texel off the charts has the colour of the nearest on one: so no seam shows when a viewer shrinks the picture."""
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return texture[tuple(nearest)]
+
+
+def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views: int = 60) -> SplatMesh:
+    """A closed surface of about `faces` triangles around what the splats show.
+
+    Args:
+        splats: Of any size, anywhere.
+        faces: At most; 100 to 2,000,000.
+        cells: Of the grid along the object's largest extent, 16 to 512. What is thinner than two of them may be lost.
+        views: Pictures of `cells` · 1.5 pixels from all around, 8 to 500.
+
+    Raises:
+        UserError: The splats show nothing solid.
+    """
+    within("faces", faces, "[100, 2000000]")
+    within("cells", cells, "[16, 512]")
+    within("views", views, "[8, 500]")
+    frame = Frame.of(splats)
+    seen = look(frame.inside(splats), views, int(1.5 * cells))
+    vertices, triangles = fused(seen, cells)
+    vertices, triangles = thinned(smoothed(vertices, triangles), triangles, faces)
+    return SplatMesh(vertices, triangles, frame, seen, cells)
