@@ -64,6 +64,8 @@ def main(args: Args) -> None:
     if not 2 <= args.pictures <= SHARD:
         raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
     prior = load(args.prior, "cpu")
+    if prior.views > 1:
+        raise SystemExit(f"--prior {args.prior}: looks at {prior.views} views of one object; this measures pictures of many")
     with tempfile.TemporaryDirectory() as folder:
         cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
         write_shard(Path(folder), args.seed, 0, cameras, args.spread, args.split)

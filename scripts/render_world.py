@@ -10,6 +10,7 @@ import tyro
 
 from gs3d.world.pool import CAMERAS, SHARD, write_shard
 from gs3d.world.splits import Split
+from gs3d.world.version import source_digest
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,9 @@ class Args:
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
-    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill, together=args.together)
+    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(args).items() if k not in ("out", "images")}
-    if args.together == 1:
-        del settings["together"]  # as pools were described before there was another
+    settings["world"] = source_digest()
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")
@@ -47,7 +47,7 @@ def main(args: Args) -> None:
     record.write_text(json.dumps(settings) + "\n")
     start = time.monotonic()
     for index in range(count):
-        write_shard(args.out, args.seed, index, cameras, args.spread, args.split, args.normals)
+        write_shard(args.out, args.seed, index, cameras, args.spread, args.split, args.normals, args.together)
         rate = (index + 1) * SHARD / (time.monotonic() - start)
         print(f"shard {index + 1}/{count}  {rate:.0f} images/s", flush=True)
 

@@ -43,6 +43,8 @@ def main(args: Args) -> None:
     kinds = [kind for kind in KINDS if not unknown_words(prior.text.tokenizer, kind)]
     prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(kinds))
     views = args.views or (QUARTERS if prior.views > 1 else VIEW_WORDS)
+    if len(views) % prior.views:
+        raise SystemExit(f"--views: expected whole groups of {prior.views} for this prior, got {len(views)}")
     texts = [with_view(p, view) for p in prompts for _ in range(args.each) for view in views]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)

@@ -68,10 +68,9 @@ def share(right: list[bool]) -> str:
 
 def main(args: Args) -> None:
     prior, judge = load(args.prior), Recogniser.load()
-    cameras = dataclasses.replace(CAMERAS, together=prior.views)
     objects = fresh(dataclasses.replace(args, pictures=args.pictures // prior.views), judge, prior.text.tokenizer)
     made = [one for one in objects for _ in range(prior.views)]
-    cameras = sample_cameras(cameras, len(made), 0.0, rng.generator(args.seed, "score cameras"))
+    cameras = sample_cameras(CAMERAS, len(made), 0.0, rng.generator(args.seed, "score cameras"), prior.views)
     texts = [with_view(one.caption, view) for (_, one), view in zip(made, exact_views(cameras), strict=True)]
     noise = rng.normal((len(made), *prior.latent_shape), args.seed, "score")
     drawn = []
@@ -98,7 +97,9 @@ def main(args: Args) -> None:
         rows = [i for i, (_, one) in enumerate(made) if KINDS[one.kind].has_front and border_deg[i] > MARGIN_DEG and words[i] != "overhead"]
         print(f"{name:<8}         side     {share([said[i] == words[i] for i in rows])}")
     # Of other captions: a picture and the render of its own caption would be no independent draws.
-    other = renders(fresh(dataclasses.replace(args, seed=args.seed + 1), judge, prior.text.tokenizer)[: len(made)], cameras, args.seed + 1)
+    apart = dataclasses.replace(args, seed=args.seed + 1)
+    elsewhere = sample_cameras(CAMERAS, args.pictures, 0.0, rng.generator(apart.seed, "score cameras"))
+    other = renders(fresh(apart, judge, prior.text.tokenizer), elsewhere, apart.seed)
     like = judge.features(other)
     drawn, rendered, others = (standardised(f, like) for f in (judge.features(pictures), judge.features(real), like))
     print(f"KID, drawn and renders: {kid(drawn, others):.4f}; renders and other renders: {kid(rendered, others):.4f}")

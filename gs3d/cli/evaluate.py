@@ -68,6 +68,7 @@ def run(argv: list[str]) -> int:
 
 
 def _make_and_grade(args: Args) -> int:
+    from gs3d.evaluation.clip import knows_the_world_alone
     from gs3d.evaluation.grade import check_words
     from gs3d.evaluation.prompts import read_prompts
     from gs3d.evaluation.results import Graders, Run, graded_already, read_results, result_of, write_results
@@ -80,7 +81,7 @@ def _make_and_grade(args: Args) -> int:
     check_budget(args.minutes, args.steps)
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: expected 1 or more, got {args.limit}")
-    prompts = read_prompts(args.prompts, open_prompts=args.scorer is not None)
+    prompts = read_prompts(args.prompts, open_prompts=not knows_the_world_alone(args.scorer))
     methods = list(dict.fromkeys(Method.parse(text) for text in args.methods))
     jobs = [Job(p, m, s) for p in prompts.meanings for m in methods for s in dict.fromkeys(args.seeds)]
     whole, jobs = len(jobs), jobs[: args.limit]
@@ -160,6 +161,7 @@ def _prior(name: str) -> tuple[str, bool, str]:
 
 
 def _grade_existing(args: Args) -> int:
+    from gs3d.evaluation.clip import knows_the_world_alone
     from gs3d.evaluation.results import Graders, Run, graded_already, read_results, result_of, write_results
     from gs3d.training.claim import claimed
     from gs3d.training.earlier import method_names, read_record
@@ -171,7 +173,7 @@ def _grade_existing(args: Args) -> int:
         record = read_record(folder)
         if record is None:
             say(f"{folder}: left out; it is not the folder of a finished run (run.yaml and splats.ply)")
-        elif args.scorer is None and understand(record["prompt"]) is None:
+        elif knows_the_world_alone(args.scorer) and understand(record["prompt"]) is None:
             say(f"{folder}: left out; the world has no picture of {record['prompt']!r}, and there is no --scorer for other prompts")
         else:
             runs.append((folder, record))

@@ -9,8 +9,8 @@ import tyro
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
-
-SUFFIXES = (".glb", ".obj", ".ply")
+from gs3d.export import MESH_SUFFIXES, load_splats
+from gs3d.export.atomic import check_target
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ def run(argv: list[str]) -> int:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
     file = args.source / "splats.ply" if args.source.is_dir() else args.source
     out = args.out or (args.source / "mesh.glb" if args.source.is_dir() else args.source.with_suffix(".glb"))
-    if out.suffix.lower() not in SUFFIXES:
-        raise UserError(f"-o {out}: expected a name ending in one of {', '.join(SUFFIXES)}")
+    if out.suffix.lower() not in MESH_SUFFIXES:
+        raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
         raise UserError(f"-o {out}: is the splat file itself; give another name")
-    from gs3d.export import load_splats
+    check_target(out)
     from gs3d.export.mesh import write_mesh
     from gs3d.representations.mesh import mesh_of_splats
 

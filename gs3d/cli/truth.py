@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
+from gs3d.export import MESH_SUFFIXES
+from gs3d.export.atomic import check_target
 
-PICTURES, MESHES = (".png",), (".glb", ".obj", ".ply")
+SUFFIXES = (*MESH_SUFFIXES, ".png")
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Args:
     """What it is, in words of gs3d vocab: "a blue chair with yellow legs"."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("truth.glb")
     """Where to write; the suffix decides: .glb, .obj, .ply or .png."""
-    seed: int = 0
-    """Another seed is another object that the prompt is true of."""
+    number: int = 0
+    """Which of all the objects that the prompt is true of; 0 to 23 are those that gs3d evaluate compares with."""
     cells: int = 128
     """Of the grid that a mesh is made on, along the largest extent that an object may have: 16 to 512."""
     size: int = 256
@@ -32,37 +35,47 @@ class Args:
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d truth", argv)
     suffix = args.out.suffix.lower()
-    if suffix not in PICTURES + MESHES:
-        raise UserError(f"-o {args.out}: expected a name ending in one of {', '.join(MESHES + PICTURES)}")
-    if not 16 <= args.cells <= 512:
-        raise UserError(f"--cells: expected 16 to 512, got {args.cells}")
-    if not 16 <= args.size <= 2048:
-        raise UserError(f"--size: expected 16 to 2048 pixels, got {args.size}")
-    if args.seed < 0:
-        raise UserError(f"--seed: expected 0 or more, got {args.seed}")
-    import numpy as np
-
-    from gs3d.core.rng import derive_seed
-    from gs3d.world.sample import realise
-    from gs3d.world.understand import understand
+    if suffix not in SUFFIXES:
+        raise UserError(f"-o {args.out}: expected a name ending in one of {', '.join(SUFFIXES)}")
+    for flag, value, low, high in (("cells", args.cells, 16, 512), ("size", args.size, 16, 2048), ("number", args.number, 0, 9999)):
+        if not low <= value <= high:
+            raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
+    check_target(args.out)
+    from gs3d.world.sample import true_objects
+    from gs3d.world.understand import understand, why_not
 
     meaning = understand(args.prompt)
     if meaning is None:
-        raise UserError(f"PROMPT: expected words as gs3d vocab lists them, such as 'a red chair with white legs', got {args.prompt!r}")
-    parts = realise(np.random.default_rng(derive_seed(args.seed, "truth", repr(meaning))), meaning).parts
-    if suffix in PICTURES:
-        from gs3d.core.cameras import ring
-        from gs3d.export.png import write_sheet
-        from gs3d.world.render import render
+        form = "[SIZE] [MATERIAL] COLOUR KIND [with COLOUR PATTERN] [and a COLOUR PART]"
+        raise UserError(f"PROMPT: {why_not(args.prompt)}; expected a {form}, in words of gs3d vocab, got {args.prompt!r}")
+    parts = true_objects(meaning, args.number + 1)[-1].parts
+    return _picture(args, parts) if suffix == ".png" else _mesh(args, parts)
 
-        views = ring(8, args.size)
-        write_sheet(args.out, render([parts] * len(views), views).over(np.full(3, 0.92)), columns=4)
-        say(f"{len(parts)} parts -> {args.out}")
-        return 0
+
+def _picture(args: Args, parts: np.ndarray) -> int:
+    from gs3d.core.cameras import ring
+    from gs3d.export.png import write_sheet
+    from gs3d.world.render import render
+
+    views = ring(8, args.size)
+    write_sheet(args.out, render([parts] * len(views), views).over(np.full(3, 0.92)), columns=4)
+    say(f"{len(parts)} parts -> {args.out}")
+    return 0
+
+
+def _mesh(args: Args, parts: np.ndarray) -> int:
     from gs3d.export.mesh import write_mesh
-    from gs3d.world.mesh import mesh_of
+    from gs3d.world.mesh import mesh_of, thickness
 
+    thin = int((thickness(parts) < 2 / args.cells).sum())
+    if thin == len(parts):
+        raise UserError(f"--cells {args.cells}: every part is thinner than a cell; use more")
     mesh = mesh_of(parts, args.cells)
     write_mesh(args.out, mesh)
-    say(f"{len(parts)} parts, {len(mesh.faces)} triangles -> {args.out}")
+    if thin:
+        enough = int(2 / thickness(parts).min()) + 1
+        say(
+            f"warning: {thin} of {len(parts)} parts are thinner than a cell and may have holes or be missing; --cells {enough} has them all"
+        )
+    say(f"{len(mesh.faces)} triangles -> {args.out}")
     return 0

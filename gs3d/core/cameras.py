@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gs3d.core.checks import ordered, require, within
+from gs3d.core.checks import ordered, within
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Steps
 
@@ -107,10 +107,6 @@ class CameraConfig:
     A prior that is told a direction only roughly pulls neighbouring views towards different objects, and the mean of very many
     draws is round; a long run that holds its cameras keeps more of the shape than one that moves them every time."""
 
-    together: int = 1
-    """4: the cameras of a group share height, distance and field of view and stand 90° apart, for a prior that looks at four views at once
-    (MVDream, Shi et al. 2023). 1: each by itself."""
-
     def __post_init__(self) -> None:
         ordered("fovy_deg", self.fovy_deg, "(1, 170)")
         ordered("fill", self.fill, "(0, 2]")
@@ -119,25 +115,29 @@ class CameraConfig:
         within("resolution_px", self.resolution_px.values, "[8, 4096]")
         if self.draws is not None:
             within("draws", self.draws, "[1, inf)")
-        require("together", self.together, self.together in (1, 4), "1 or 4")
 
     def draw(self, step: int, progress: float) -> int:
         """The number of the draw that serves this iteration."""
         return step if self.draws is None else int(progress * self.draws + 1e-9)  # 0.29 · 100 is below 29
 
 
-def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator) -> Cameras:
+GROUP = 4
+"""Views of a group: one in each quarter of the circle."""
+
+
+def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator, together: int = 1) -> Cameras:
     """`batch` random cameras, their azimuths stratified inside the prompt sectors.
 
     The circle is cut in four: front, left, back and right, as the view words are (`core.views`). View i belongs to sector
     i mod 4 and the views of one sector are stratified inside it, so that no direction word is ever shared by all azimuths of
-    a batch (Consistent3D, App. A). The sector that a batch smaller than four begins with is random. With `config.together` 4, views
-    4k to 4k + 3 are one group, the first of them within 45° of the front and each next a quarter further to the object's left.
+    a batch (Consistent3D, App. A). The sector that a batch smaller than four begins with is random. With `together` 4 (GROUP), for a prior
+    that looks at four views at once (MVDream, Shi et al. 2023), views 4k to 4k + 3 share height, distance and field of view; the first
+    is within 45° of the front and each next a quarter further to the object's left.
     """
-    if batch % config.together:
-        raise ValueError(f"sample_cameras: expected a batch of whole groups of {config.together}, got {batch}")
+    if together not in (1, GROUP) or batch % together:
+        raise ValueError(f"sample_cameras: expected single cameras or a batch of whole groups of {GROUP}, got {batch} by {together}")
     u = torch.rand(5, batch, generator=gen)
-    u = u[:, :: config.together].repeat_interleave(config.together, dim=1)
+    u = u[:, ::together].repeat_interleave(together, dim=1)
     first = int(torch.randint(4, (1,), generator=gen)) if batch % 4 else 0
     sector = (torch.arange(batch) + first) % 4
     per_sector = torch.bincount(sector, minlength=4)[sector]  # a batch that four does not divide gives some sectors fewer views

@@ -1,5 +1,6 @@
 """How well pictures of an object fit a prompt: CLIP (Radford et al. 2021) through transformers, ours of the world or any other."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Clip:
     """A CLIP model and what its pictures have to look like."""
 
     name: str
+    weights: str
+    """A hash of the files in its folder; of a model from the hub, its commit."""
     model: "CLIPModel"
     tokenizer: "PreTrainedTokenizerBase"
     size_px: int
@@ -70,7 +73,11 @@ class Clip:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder") from None
         model = model.to(device).eval().requires_grad_(False)
-        return Clip(name, model, tokenizer, model.config.vision_config.image_size, tuple(pictures.image_mean), tuple(pictures.image_std))
+        files = sorted(Path(source).glob("*.safetensors")) if os.path.isdir(source) else []
+        weights = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest() if files else str(model.config._commit_hash)
+        return Clip(
+            name, weights, model, tokenizer, model.config.vision_config.image_size, tuple(pictures.image_mean), tuple(pictures.image_std)
+        )
 
     @torch.no_grad()
     def texts(self, prompts: list[str]) -> Tensor:
@@ -90,6 +97,11 @@ class Clip:
         x = functional.interpolate(x, size=(self.size_px, self.size_px), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
         return embed_pictures(self.model, ((x - mean) / std).to(self.model.dtype)).cpu()
+
+
+def knows_the_world_alone(scorer: str | None) -> bool:
+    """Whether prompts of other things cannot be marked with this scorer, or with none."""
+    return scorer in (None, BUILTIN)
 
 
 def embed_texts(model: "CLIPModel", tokens: Tensor, attention_mask: Tensor) -> Tensor:

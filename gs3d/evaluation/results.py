@@ -23,6 +23,7 @@ from gs3d.export import load_splats
 from gs3d.export.atomic import write_atomic
 from gs3d.world.splits import split_of
 from gs3d.world.understand import understand
+from gs3d.world.version import source_digest
 
 NAME = "evaluation.json"
 _truth = lru_cache(maxsize=64)(truth_of)  # the runs of one prompt come one after another
@@ -58,7 +59,8 @@ class Graders:
     @staticmethod
     def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
         clip = Clip.load(scorer) if scorer else None
-        decides = [WEIGHTS.read_bytes().hex(), *(f.name for f in dataclasses.fields(Grade)), scorer or "", *(prompts if scorer else ())]
+        decides = [WEIGHTS.read_bytes().hex(), source_digest(), *(f.name for f in dataclasses.fields(Grade))]
+        decides += [clip.name, clip.weights, *prompts] if clip else []
         digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
         return Graders(Recogniser.load(), clip, tuple(prompts), clip.texts(list(prompts)) if clip else None, digest)
 

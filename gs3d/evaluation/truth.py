@@ -7,14 +7,13 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import Cameras, distance_for, orbit, ring
-from gs3d.core.rng import derive_seed
 from gs3d.core.types import Splats
 from gs3d.evaluation.look import Look, look_of
 from gs3d.evaluation.surface import Surface, surface_of, unprojected
 from gs3d.representations.gaussians import SH_C0
 from gs3d.world.captions import Meaning
 from gs3d.world.render import render
-from gs3d.world.sample import realise
+from gs3d.world.sample import true_objects
 
 RINGS_DEG = {-25.0: 4, 10.0: 8, 50.0: 4}
 """Elevation → cameras that look at the object from there."""
@@ -38,9 +37,8 @@ def around(size_px: int) -> Cameras:
 
 
 def truth_of(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Truth:
-    """`objects` random objects of full variety that the prompt is true of, always the same for the same prompt."""
-    rng = np.random.default_rng(derive_seed(0, "truth", repr(meaning)))
-    made = [realise(rng, meaning) for _ in range(objects)]
+    """The first `objects` of `world.sample.true_objects`."""
+    made = true_objects(meaning, objects)
     cameras, front = around(size_px), ring(8, size_px)
     surfaces, looks = [], []
     for o in made:

@@ -1,4 +1,4 @@
-"""Splat files, contact sheets and videos: one file a format.
+"""Splat files, meshes, contact sheets and videos: one file a format.
 
 A splat format is one new file and a line in the tables below, `suffix: "module:function"`. Functions are `write(path, splats)` and
 `read(path) -> Splats`; they are imported when first used, so that importing gs3d.export costs nothing.
@@ -12,6 +12,8 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 
 WRITERS = {".ply": "gs3d.export.ply:write_ply"}
+MESH_SUFFIXES = (".glb", ".obj", ".ply")
+"""What `export.mesh` writes."""
 READERS = {".ply": "gs3d.export.ply:read_ply"}
 
 

@@ -58,6 +58,19 @@ def _refuse_target(path: Path, target: Path) -> None:
         raise UserError(f"cannot write {path}: the file is write-protected. Change its permissions or give another name.")
 
 
+def check_target(path: str | Path) -> None:
+    """What would keep `write_atomic` from writing there is told now, before the work is done."""
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    _refuse_target(path, target)
+    if not target.parent.is_dir():
+        raise write_error(
+            path, FileNotFoundError(errno.ENOENT, "") if not target.parent.exists() else NotADirectoryError(errno.ENOTDIR, "")
+        )
+    if not os.access(target.parent, os.W_OK):
+        raise write_error(path, PermissionError(errno.EACCES, ""))
+
+
 def _sync(path: Path, flags: int) -> None:
     handle = os.open(path, flags)
     try:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
+from gs3d.export import MESH_SUFFIXES
 from gs3d.export.atomic import write_atomic
 
 WORLD_TO_FILE = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
-SUFFIXES = (".glb", ".obj", ".ply")
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """Without a material glTF means a metal, which is black where nothing surrounds it."""
@@ -31,10 +31,12 @@ def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(f"cannot write {path}: expected a file name that ends in one of {', '.join(SUFFIXES)}. Change the name.")
+    if suffix not in MESH_SUFFIXES:
+        raise UserError(f"cannot write {path}: expected a file name that ends in one of {', '.join(MESH_SUFFIXES)}. Change the name.")
     if isinstance(mesh, TexturedMesh) and suffix != ".glb":
         raise UserError(f"cannot write {path}: a mesh with a texture is one file as .glb only. Change the name.")
+    if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
+        raise ValueError(f"mesh.faces: expected rows of {len(mesh.vertices)} vertices, got {mesh.faces.min()} to {mesh.faces.max()}")
     if not len(mesh.faces):
         raise UserError(f"cannot write {path}: expected at least one triangle, got 0.")
     if not all(np.isfinite(values).all() for values in vars(mesh).values()):

@@ -17,11 +17,12 @@ def attend(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
-    """What `scaled_dot_product_attention` gives, [..., L, E] each, by two matrix products and a softmax in float32."""
-    if dropout_p:
-        raise ValueError(f"attend: expected no dropout, got {dropout_p}")
-    logits = (query @ key.mT).float() * (scale if scale is not None else 1 / math.sqrt(query.shape[-1]))
+    """What `scaled_dot_product_attention` gives, [..., L, E] each, by two products in the tensors' precision and a softmax in float32."""
+    if dropout_p or enable_gqa:
+        raise ValueError(f"attend: expected no dropout and as many keys as queries, got {dropout_p} and enable_gqa={enable_gqa}")
+    logits = ((query * (scale if scale is not None else 1 / math.sqrt(query.shape[-1]))) @ key.mT).float()
     if is_causal:
         logits = logits.masked_fill(torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril().logical_not(), -math.inf)
     if attn_mask is not None:

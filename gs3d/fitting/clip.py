@@ -94,25 +94,24 @@ def new_model(tokenizer: "PreTrainedTokenizerFast") -> "CLIPModel":
 
 
 class Pair(nn.Module):
-    """Both towers as one module: cosines of pictures and texts, times the learnt scale."""
+    """Both towers as one module."""
 
     def __init__(self, model: "CLIPModel"):
         super().__init__()
         self.model = model
 
-    def forward(self, pictures: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """[B, 3, S, S], [B, L], [B, L] → [B, B], a row a picture."""
-        seen, said = embed_pictures(self.model, pictures), embed_texts(self.model, tokens, mask)
-        return self.model.logit_scale.clamp_max(MAX_SCALE).exp() * seen @ said.T
+    def forward(self, pictures: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, S, S], [B, L], [B, L] → what each tower makes of them, [B, E] each of unit length, float32."""
+        return embed_pictures(self.model, pictures), embed_texts(self.model, tokens, mask)
 
 
 def loss_of(logits: Tensor, meaning: Tensor) -> Tensor:
-    """Mean of the cross entropies along rows and along columns of logits [B, B]; a scalar.
+    """Mean of the cross entropies along rows and along columns of logits [B, B], a row a picture; a scalar.
 
     Two pictures of one `meaning` [B] are no wrong answers to each other and are left out.
     """
     same = (meaning[:, None] == meaning) & ~torch.eye(len(meaning), dtype=torch.bool)
-    logits = logits.float().masked_fill(same, -math.inf)
+    logits = logits.masked_fill(same, -math.inf)
     right = torch.arange(len(logits))
     return 0.5 * (nn.functional.cross_entropy(logits, right) + nn.functional.cross_entropy(logits.T, right))
 
@@ -157,7 +156,9 @@ def _fit(config: FitConfig) -> dict:
             for group, peak in peaks:
                 group["lr"] = peak * pace(config, seen)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
-                logits = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
+                pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
+            # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
+            logits = model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T)
             loss = loss_of(logits, meaning[indices])
             model.zero_grad(set_to_none=True)
             loss.backward()

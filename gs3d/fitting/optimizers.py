@@ -48,7 +48,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def optimizers_of(model: nn.Module, lr: float, muon_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for all matrices but the embeddings of words and positions and the last layer, AdamW for these and all else."""
+    """Muon for all matrices but the embeddings of words and positions and the prior's last layer, AdamW for these and all else."""
     matrices, last, rest = [], [], []
     for name, weight in model.named_parameters():
         is_last = "proj_out" in name

@@ -22,6 +22,7 @@ from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.denoiser import Denoiser, begin_from, loss_of
 from gs3d.fitting.optimizers import optimizers_of
 from gs3d.priors import builtin
+from gs3d.priors.components import views_of
 from gs3d.priors.multiview import to_grid
 from gs3d.priors.pictures import to_network
 from gs3d.world.captions import vocabulary_texts
@@ -77,7 +78,10 @@ class FitConfig:
     """torch.compile the network: a minute or more at the start, then faster."""
 
     def __post_init__(self) -> None:
-        require("batch", self.batch, self.batch > 0 and self.batch % self.views == 0, f"a multiple of {self.views}")
+        whole = self.batch > 0 and self.batch % self.views == 0
+        require("batch", self.batch, whole, f"a multiple of {self.views}" if self.views > 1 else "1 or more")
+        unknown = sorted(set(self.rarer) - set(KINDS))
+        require("rarer", ", ".join(unknown), not unknown, f"kinds of the world ({', '.join(KINDS)})")
 
 
 def pace(config: FitConfig, seen: int) -> float:
@@ -91,8 +95,6 @@ def epoch_of(pool: Pool, rarer: tuple[str, ...], views: int = 1) -> np.ndarray:
 
     Of a group of `views` pictures only the first is named.
     """
-    if unknown := set(rarer) - set(KINDS):
-        raise ValueError(f"rarer: {', '.join(sorted(unknown))} is no kind of the world ({', '.join(KINDS)})")
     times = [2 if rarer and label["kind"] not in rarer else 1 for label in pool.labels[::views]]
     return np.repeat(np.arange(0, len(pool), views), times)
 
@@ -121,6 +123,8 @@ def _fit(config: FitConfig) -> int:
     config.out.mkdir(parents=True, exist_ok=True)
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
+    if (config.out / "model" / "model_index.json").exists() and views_of(config.out / "model") != config.views:
+        raise ValueError(f"{config.out}: training of a prior of another number of views; choose another folder")
     model = new_model(config, tokenizer).to(config.device)
     if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)

@@ -13,16 +13,20 @@ from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.world.pool import SHARD, Pool, write_shard
 from gs3d.world.render import render
 from gs3d.world.sample import Sample, sample
+from gs3d.world.version import source_digest
 
 
 def rendered(folder: Path, seed: int, shards: int) -> Pool:
     """The first `shards` shards of a seed, rendered if they are not there."""
     folder = folder / f"seed{seed}"
+    record = folder / "world"
+    if folder.exists() and (not record.exists() or record.read_text() != source_digest()):
+        raise ValueError(f"{folder}: pictures of another version of the world; remove the folder, and they are rendered anew")
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(source_digest())
     for index in range(shards):
         write_shard(folder, seed, index)
     pool = Pool.open(folder)
-    if "relation" not in pool.labels[0]:
-        raise ValueError(f"{folder}: pictures of an older world; remove the folder, and they are rendered anew")
     return Pool(pool.images[:shards], pool.labels[: shards * SHARD])
 
 

@@ -43,6 +43,8 @@ def noise_for(z0: Tensor, fixed: bool, views: int, seed: int, step: int) -> Tens
     For a prior that looks at `views` pictures together it is one for each place in a group: four equal noises side by side are nothing it
     has ever seen.
     """
+    if len(z0) % views:
+        raise ValueError(f"z0: expected whole groups of {views} pictures for this prior, got {len(z0)}")
     if not fixed:
         return rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
     return rng.normal((views, *z0.shape[1:]), seed, "fixed noise").to(z0.device).repeat(len(z0) // views, 1, 1, 1)

@@ -26,7 +26,7 @@ class Prior(Protocol):
     latent_shape: tuple[int, int, int]
     """(C, h, w) of z."""
     views: int
-    """Views that it looks at together: 1, or 4 whose cameras stand as `CameraConfig.together` says. B is then a multiple of 4."""
+    """Views that it looks at together: 1, or 4 whose cameras stand as `core.cameras.sample_cameras` groups them, B a multiple of it."""
 
     def sigma(self, t: float) -> float:
         """Noise level at time t in [0, 1], a fraction of the model's training steps."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
 from gs3d.priors.network import TextEncoder
 from gs3d.priors.pictures import memory_format
@@ -81,8 +82,8 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
 def views_of(folder: Path) -> int:
     """How many views the model in `folder` looks at together: what its model_index.json calls "views", else 1."""
     views = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("views", 1)
-    if views not in (1, 4):
-        raise UserError(f"prior {folder}: its model_index.json speaks of {views!r} views; expected 1 or 4")
+    if type(views) is not int or views not in (1, GROUP):
+        raise UserError(f"prior {folder}: its model_index.json speaks of {views!r} views; expected 1 or {GROUP}")
     return views
 
 

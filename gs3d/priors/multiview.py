@@ -9,12 +9,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
 from gs3d.priors.components import Components
 from gs3d.priors.network import Network
 from gs3d.priors.pixel import PixelPrior
 
-VIEWS = 4
+VIEWS = GROUP
 
 
 def to_grid(views: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.priors import builtin, components, multiview
+from gs3d.priors import builtin, components
 from gs3d.priors.base import Prior
 from gs3d.priors.components import Source
 from gs3d.priors.latent import LatentPrior, vae_dtype
@@ -80,9 +80,12 @@ def load(
     source = resolve(name, offline)
     parts = components.read(source, device, dtype, vae_dtype(device))
     use_attention(parts.backbone, attention)
+    views = components.views_of(source.folder)
     if parts.vae is not None:
+        if views > 1:
+            raise UserError(f"prior {source.name}: {views} views and an autoencoder; gs3d knows priors of several views over pixels only")
         return LatentPrior.of(parts, checkpoint_encoder)
-    return MultiViewPrior.of(parts) if components.views_of(source.folder) == multiview.VIEWS else PixelPrior.of(parts)
+    return MultiViewPrior.of(parts) if views > 1 else PixelPrior.of(parts)
 
 
 def default_prior(device: str | torch.device) -> tuple[str, str]:

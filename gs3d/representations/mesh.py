@@ -262,7 +262,8 @@ def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views:
     Args:
         splats: Of any size, anywhere.
         faces: At most; 100 to 2,000,000.
-        cells: Of the grid along the object's largest extent, 16 to 512. What is thinner than two of them may be lost.
+        cells: Of the grid along the object's largest extent, 16 to 512. What is thinner than two of them may be lost, and the surface lies
+            a cell or two outside the splats' middles.
         views: Pictures of `cells` · 1.5 pixels from all around, 8 to 500.
 
     Raises:

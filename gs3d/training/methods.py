@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import yaml
 
 from gs3d.core.errors import UserError
-from gs3d.guidance import GUIDANCE
+from gs3d.guidance import GUIDANCE, common
 from gs3d.training.config import config_tree, load_config, parse_config
 
 
@@ -53,9 +53,9 @@ class Method:
         return tree
 
     def fingerprint(self, base: str, *more: str) -> str:
-        """Of the settings, the source of the loss, and `more`: what a run made with other ones must not be taken for."""
-        source = inspect.getsource(inspect.getmodule(GUIDANCE[self.loss]))
-        text = "\n".join([yaml.safe_dump(self.settings(base), sort_keys=True), source, *more])
+        """Of all that decides a run, with `more`: the settings, the source of the loss and of what losses share."""
+        sources = [inspect.getsource(module) for module in (inspect.getmodule(GUIDANCE[self.loss]), common)]
+        text = "\n".join([yaml.safe_dump(self.settings(base), sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

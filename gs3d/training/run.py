@@ -166,13 +166,13 @@ def preset_for(pixel: bool, minutes: float | None) -> str:
 
 
 def _config(request: Request, pixel: bool, views: int) -> RunConfig:
-    """The settings named by the request, else the preset for this kind of prior and this time; cameras in groups of what it looks at."""
+    """The settings named by the request, else the preset for this kind of prior and this time. `views`: how many it looks at together."""
     config = load_config(request.config or preset_for(pixel, request.minutes), request.loss)
     if config.batch % views:
         raise UserError(
             f"config: batch: expected a multiple of {views} for a prior that looks at {views} views at once, got {config.batch}"
         )
-    return dataclasses.replace(config, cameras=dataclasses.replace(config.cameras, together=views))
+    return config
 
 
 def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint | None:

@@ -75,7 +75,8 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     config, gaussians = task.config, state.gaussians
     device = gaussians.params["means"].device
     draw = config.cameras.draw(state.step, progress)
-    cameras = sample_cameras(config.cameras, config.batch, progress, rng.generator(task.seed, "cameras", draw))
+    gen, together = rng.generator(task.seed, "cameras", draw), task.prior.views
+    cameras = sample_cameras(config.cameras, config.batch, progress, gen, together)
     condition = task.prompts.at(cameras)  # while the cameras are on the CPU: asking a GPU where they look would wait for it
     background = background_colours(config.background, config.batch, task.seed, state.step).to(device)
     out = gaussians.render(cameras.to(device), background)

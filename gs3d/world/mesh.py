@@ -4,7 +4,7 @@ import numpy as np
 
 from gs3d.core.checks import within
 from gs3d.core.types import Mesh
-from gs3d.world.parts import ROW
+from gs3d.world.parts import CONE, ROW, TORUS, TUBE
 
 STEPS = 3
 """Of moving vertices onto the surface along its normal: marching cubes takes distances for straight between grid points."""
@@ -13,6 +13,16 @@ STEPS = 3
 def distance_to(parts: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Signed distance [n] from points [n, 3] to the object `parts` [P, ROW]: exact outside, at least as deep as this inside."""
     return _surface(_table(parts), np.asarray(points, np.float64))[0]
+
+
+def thickness(parts: np.ndarray) -> np.ndarray:
+    """The least extent of each part, [P]."""
+    parts = _table(parts)
+    a, b, c = parts[:, 13:16].T
+    ring, pipe = parts[:, 0] == TORUS, parts[:, 0] == TUBE
+    cones = parts[:, 0] == CONE
+    least = np.where(ring, b, np.where(pipe, np.minimum(b, c), np.where(cones, np.minimum(np.maximum(a, b), c), parts[:, 13:16].min(1))))
+    return 2 * least
 
 
 def parts_at(parts: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -25,7 +35,10 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
 
     Args:
         parts: Inside the unit sphere, as samples are.
-        cells: Of the grid along the unit sphere's diameter, 16 to 512. What is thinner than a cell may be lost.
+        cells: Of the grid along the unit sphere's diameter, 16 to 512. What is thinner than a cell (`thickness`) may be lost.
+
+    Raises:
+        ValueError: No part is thick enough to hold a point of the grid.
     """
     within("cells", cells, "[16, 512]")
     from skimage.measure import marching_cubes
@@ -40,6 +53,9 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
     axes = [np.arange(int(a // step) - 1, int(b // step) + 3) * step for a, b in zip(low, high, strict=True)]
     grid = np.empty([len(axis) for axis in axes], np.float32)
     field(parts, *axes, grid)
+    if grid.min() >= 0:
+        raise ValueError(f"cells: expected a grid finer than the parts, got {cells}")
+    # "descent" means that the values inside are the lower ones.
     vertices, faces, _, _ = marching_cubes(grid, 0.0, gradient_direction="descent")
     vertices = vertices * step + [axis[0] for axis in axes]
     for _ in range(STEPS):

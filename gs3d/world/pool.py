@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gs3d.core.cameras import CameraConfig, sample_cameras
+from gs3d.core.cameras import GROUP, CameraConfig, sample_cameras
 from gs3d.core.rng import derive_seed, generator
 from gs3d.core.schedules import Steps
 from gs3d.core.views import exact_views, view_words
@@ -19,7 +19,7 @@ from gs3d.world.sample import sample
 from gs3d.world.splits import Split
 
 SHARD = 2048
-VIEWS = 4  # pictures of one object: making it costs as much as drawing it once
+VIEWS = GROUP  # pictures of one object: making it costs as much as drawing it once
 
 
 CAMERAS = CameraConfig(elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (64,)))
@@ -34,11 +34,12 @@ def write_shard(
     spread: float = 1.0,
     split: Split | None = None,
     normals: float = 0.0,
+    together: int = 1,
 ) -> Path:
     """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
 
-    `spread` and `split` are those of `world.sample`; a share `normals` of the pictures are normal maps. With `config.together`, each
-    group of cameras looks at one object, and all of its pictures are normal maps or none is.
+    `spread` and `split` are those of `world.sample`, `together` that of `sample_cameras`: then each group of cameras looks at one
+    object. A share `normals` of the pictures (of the groups) are normal maps.
     """
     path = folder / f"shard_{index:05d}.npy"
     if path.exists() and path.with_suffix(".json").exists():
@@ -46,13 +47,13 @@ def write_shard(
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
     objects = [sample(rng, spread=spread, split=split) for _ in range(SHARD // VIEWS)]
-    cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index))
+    cameras = sample_cameras(config, SHARD, 0.0, generator(seed, "world shard cameras", index), together)
     owner = np.repeat(np.arange(len(objects)), VIEWS)
-    if config.together == 1:
+    if together == 1:
         owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(owner)
     pictures = render([objects[i].parts for i in owner], cameras)
     mapped = np.random.default_rng(derive_seed(seed, "world shard normals", index)).random(SHARD) < normals
-    mapped = np.repeat(mapped[:: config.together], config.together)
+    mapped = np.repeat(mapped[::together], together)
     rgb = np.where(mapped[:, None, None, None], pictures.facing(cameras), pictures.rgb)
     rgba = np.concatenate([rgb, pictures.alpha[..., None]], axis=-1)
     labels = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gs3d.core.checks import within
+from gs3d.core.rng import derive_seed
 from gs3d.world.captions import MATERIAL_WORDS, PATTERN_WORDS, SIZE_WORDS, Meaning, Thing
 from gs3d.world.colours import FIXED, NAMED, near
 from gs3d.world.kinds import KINDS
@@ -100,6 +101,12 @@ def realise(rng: np.random.Generator, meaning: Meaning, spread: float = 1.0) -> 
     both = fit_unit_sphere([p.moved(offset, 1.0) for p in upper] + lower, RADIUS)
     rows = [_painted(rng, thing, both[: len(upper)]), _painted(rng, other, both[len(upper) :])]
     return Sample(meaning, meaning.phrase(rng), np.concatenate(rows))
+
+
+def true_objects(meaning: Meaning, count: int) -> list[Sample]:
+    """The first `count` of a row of random objects of full variety that the meaning is true of, always the same for the same meaning."""
+    rng = np.random.default_rng(derive_seed(0, "truth", repr(meaning)))
+    return [realise(rng, meaning) for _ in range(count)]
 
 
 def _pair(rng: np.random.Generator, colour: str | None, split: Split | None) -> Meaning:

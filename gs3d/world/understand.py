@@ -1,5 +1,6 @@
 """What a prompt of the world means: the way back from a caption to the thing it names."""
 
+import difflib
 from functools import cache
 
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
@@ -12,6 +13,7 @@ from gs3d.world.captions import (
     SYNONYMS,
     Meaning,
     Thing,
+    vocabulary_texts,
     words,
 )
 from gs3d.world.colours import NAMED
@@ -34,6 +36,21 @@ def understand(prompt: str) -> Meaning | None:
                 return Meaning(first, relation, other) if first and other else None
     thing = _thing(rest)
     return Meaning(thing) if thing else None
+
+
+def why_not(prompt: str) -> str:
+    """What is wrong with a prompt that `understand` makes nothing of, for a person."""
+    known = {word for text in vocabulary_texts() for word in words(text)}
+    said = words(prompt)
+    strange = [word for word in dict.fromkeys(said) if word not in known]
+    if strange:
+        near = {word: difflib.get_close_matches(word, known, 1, 0.6) for word in strange}
+        listed = ", ".join(f"{word!r}" + (f" (did you mean {near[word][0]!r}?)" if near[word] else "") for word in strange)
+        return f"the world has no word for {listed}"
+    for role, what in (("kind", "what it is"), ("colour", "which colour it has")):
+        if not any(phrase == tuple(said[at : at + len(phrase)]) for phrase in _entries()[role] for at in range(len(said))):
+            return f"it does not say {what}"
+    return "each word is known, but not in this order or company"
 
 
 @cache

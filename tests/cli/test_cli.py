@@ -1,6 +1,7 @@
 """The command line: every fault is one line that names the thing, exit status 2, no traceback, nothing lost."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -368,6 +369,13 @@ def test_help_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.endswith("False\n")
 
 
+def test_truth_says_when_parts_are_thinner_than_its_grid(capsys, tmp_path):
+    status, said, _ = run(capsys, "truth", "a small red plane", "-o", str(tmp_path / "a.ply"), "--cells", "24")
+    enough = re.search(r"parts are thinner than a cell and may have holes or be missing; --cells (\d+) has them all", said)
+    assert status == 0 and enough
+    assert "warning" not in run(capsys, "truth", "a small red plane", "-o", str(tmp_path / "a.ply"), "--cells", enough[1])[1]
+
+
 def test_truth_makes_a_mesh_and_a_picture(capsys, tmp_path):
     import trimesh
     from PIL import Image
@@ -376,7 +384,7 @@ def test_truth_makes_a_mesh_and_a_picture(capsys, tmp_path):
     status, out, _ = run(capsys, "truth", "a DSLR photo of a blue chair with yellow legs", "-o", str(path), "--cells", "32")
     assert status == 0 and str(path) in out
     first = trimesh.load(path, force="mesh").vertices
-    run(capsys, "truth", "a blue chair with yellow legs", "-o", str(path), "--cells", "32", "--seed", "1")
+    run(capsys, "truth", "a blue chair with yellow legs", "-o", str(path), "--cells", "32", "--number", "1")
     assert trimesh.load(path, force="mesh").vertices.shape != first.shape
     picture = tmp_path / "chair.png"
     assert run(capsys, "truth", "a blue chair with yellow legs", "-o", str(picture), "--size", "32")[0] == 0
@@ -386,13 +394,17 @@ def test_truth_makes_a_mesh_and_a_picture(capsys, tmp_path):
 @pytest.mark.parametrize(
     "arguments,expected",
     [
-        (["a red corgi"], "expected words as gs3d vocab lists them"),
-        ([""], "expected words as gs3d vocab lists them"),
+        (["a red corgi"], "the world has no word for 'corgi'; expected a [SIZE]"),
+        (["a red mushrom"], "the world has no word for 'mushrom' (did you mean 'mushroom'?)"),
+        (["a chair"], "it does not say which colour it has"),
+        (["a red view"], "it does not say what it is"),
+        (["a red chair with red legs"], "each word is known, but not in this order or company"),
+        ([""], "it does not say what it is"),
         (["a red chair", "-o", "chair.stl"], "-o chair.stl: expected a name ending in one of"),
         (["a red chair", "--cells", "4"], "--cells: expected 16 to 512, got 4"),
-        (["a red chair", "--size", "0"], "--size: expected 16 to 2048 pixels, got 0"),
-        (["a red chair", "--seed", "-1"], "--seed: expected 0 or more, got -1"),
-        (["a red chair", "-o", "missing/chair.glb", "--cells", "16"], "the folder missing does not exist"),
+        (["a red chair", "--size", "0"], "--size: expected 16 to 2048, got 0"),
+        (["a red chair", "--number", "-1"], "--number: expected 0 to 9999, got -1"),
+        (["a red chair", "-o", "missing/chair.glb", "--cells", "512"], "missing does not exist"),
     ],
 )
 def test_bad_requests_for_truth(capsys, tmp_path, monkeypatch, arguments, expected):

@@ -165,16 +165,15 @@ def test_a_ring_of_no_or_half_a_camera_is_refused(count, size):
 
 
 def test_cameras_of_a_group_stand_at_right_angles_and_share_the_rest():
-    config = CameraConfig(together=4, overhead_fraction=0.3)
+    config = CameraConfig(overhead_fraction=0.3)
     for step in range(30):
-        cameras = sample_cameras(config, 8, 0.0, generator(0, "g", step))
+        cameras = sample_cameras(config, 8, 0.0, generator(0, "g", step), together=4)
         azimuth = cameras.azimuth_rad.rad2deg().view(2, 4)
         assert (azimuth[:, 0].abs() <= 45 + 1e-3).all()
         if cameras.elevation_rad.max() < math.radians(84):  # nearly above, an azimuth read back from the place is rounded
             torch.testing.assert_close((azimuth[:, 1:] - azimuth[:, :-1]) % 360, torch.full((2, 3), 90.0), atol=0.05, rtol=0)
         for value in (cameras.elevation_rad, cameras.centres.norm(dim=1), cameras.intrinsics[:, 0, 0]):
             torch.testing.assert_close(value.view(2, 4), value.view(2, 4)[:, :1].expand(2, 4), atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="whole groups of 4, got 6"):
-        sample_cameras(config, 6, 0.0, generator(0))
-    with pytest.raises(ValueError, match="together: expected 1 or 4, got 3"):
-        CameraConfig(together=3)
+    for batch, together in ((6, 4), (6, 3)):
+        with pytest.raises(ValueError, match=f"whole groups of 4, got {batch} by {together}"):
+            sample_cameras(config, batch, 0.0, generator(0), together)

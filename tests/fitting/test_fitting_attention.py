@@ -2,7 +2,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gs3d.fitting import attention
 from gs3d.fitting.attention import attend, plain_attention
+from gs3d.fitting.denoiser import Denoiser
+from gs3d.priors import builtin
 
 CASES = {
     "plain": {},
@@ -35,7 +38,30 @@ def test_it_is_in_force_within_and_gone_after():
     assert functional.scaled_dot_product_attention is fused
 
 
-def test_dropout_is_refused():
+def test_the_prior_in_training_calls_it(monkeypatch):
+    tokenizer = builtin.new_tokenizer(["a red car"])
+    backbone = builtin.new_backbone(image_size=16, layers=2, heads=2, head_width=16)
+    model = Denoiser(backbone, builtin.new_text_encoder(tokenizer))
+    calls = []
+    monkeypatch.setattr(attention, "attend", lambda *args, **more: calls.append(1) or attend(*args, **more))
+    z, tokens = torch.randn(1, 3, 16, 16), tokenizer(["a red car"], padding="max_length", return_tensors="pt").input_ids
+    before = model(z, torch.ones(1), tokens)
+    with plain_attention():
+        torch.testing.assert_close(model(z, torch.ones(1), tokens), before, atol=1e-5, rtol=1e-4)
+    assert len(calls) == 4  # two layers of words, two of patches and words
+
+
+def test_bfloat16_is_as_near_as_torch_is():
+    gen = torch.Generator().manual_seed(0)
+    x = [torch.randn(2, 3, 20, 16, generator=gen) for _ in range(3)]
+    exact = functional.scaled_dot_product_attention(*x)
+    ours, theirs = attend(*(v.bfloat16() for v in x)), functional.scaled_dot_product_attention(*(v.bfloat16() for v in x))
+    assert ours.dtype == torch.bfloat16
+    assert (ours - exact).abs().mean() < 2 * (theirs - exact).abs().mean()
+
+
+@pytest.mark.parametrize("more", [{"dropout_p": 0.1}, {"enable_gqa": True}])
+def test_what_it_cannot_do_is_refused(more):
     x = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ValueError, match="expected no dropout, got 0.1"):
-        attend(x, x, x, dropout_p=0.1)
+    with pytest.raises(ValueError, match="expected no dropout and as many keys"):
+        attend(x, x, x, **more)

@@ -43,8 +43,8 @@ def test_an_epoch_has_the_rarer_kinds_once_and_the_others_twice(pool_folder):
     rare = pool.labels[0]["kind"]
     counts = np.bincount(fitting.epoch_of(pool, (rare,)), minlength=len(pool))
     assert counts.tolist() == [1 if label["kind"] == rare else 2 for label in pool.labels]
-    with pytest.raises(ValueError, match="unicorn is no kind"):
-        fitting.epoch_of(pool, ("unicorn",))
+    with pytest.raises(ValueError, match="rarer: expected kinds of the world .* got 'unicorn'"):
+        fitting.FitConfig(pool_folder, pool_folder, rarer=("unicorn",))
 
 
 LOWER = [p.lower() for p in PREFIXES]
@@ -167,8 +167,7 @@ def test_weights_fit_the_package(config):
 
 def test_a_prior_of_four_views_is_trained_from_groups_of_one_object(tmp_path, config, monkeypatch):
     monkeypatch.setattr(pools, "SHARD", 32)
-    cameras = dataclasses.replace(pools.CAMERAS, together=4)
-    pools.write_shard(tmp_path / "pool", 1, 0, cameras, normals=0.3)
+    pools.write_shard(tmp_path / "pool", 1, 0, normals=0.3, together=4)
     labels = Pool.open(tmp_path / "pool").labels
     assert all(len({(row["caption"], row["normals"]) for row in labels[at : at + 4]}) == 1 for at in range(0, 32, 4))
     assert len({row["exact_view"] for row in labels[:4]}) == 4
@@ -182,6 +181,8 @@ def test_a_prior_of_four_views_is_trained_from_groups_of_one_object(tmp_path, co
     assert prior.views == 4 and prior.latent_shape == (3, 64, 64)
     with pytest.raises(ValueError, match="render it with --together 4"):
         fitting.fit(dataclasses.replace(four, pool=config.pool, out=tmp_path / "singles"))
+    with pytest.raises(ValueError, match="of another number of views; choose another folder"):
+        fitting.fit(dataclasses.replace(four, views=1))
     with pytest.raises(ValueError, match="batch: expected a multiple of 4, got 6"):
         dataclasses.replace(four, batch=6)
 

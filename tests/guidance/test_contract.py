@@ -56,3 +56,22 @@ def test_one_noise_for_all_is_one_for_each_place_in_a_group():
     assert torch.equal(four[:4], four[4:]) and len({tuple(n.flatten().tolist()) for n in four[:4]}) == 4
     fresh = noise_for(z, False, 4, seed=0, step=5)
     assert not torch.equal(fresh[:4], fresh[4:]) and not torch.equal(fresh, noise_for(z, False, 4, seed=0, step=6))
+
+
+def test_a_loss_asks_for_the_noise_that_its_prior_wants(loss):
+    if not hasattr(loss, "fixed_noise"):
+        pytest.skip("draws no noise of its own")
+    asked = []
+
+    class Four(Mixture):
+        def denoise(self, z, sigma, text):
+            asked.append(z.clone())
+            return super().denoise(z, sigma, text)
+
+    loss, z = dataclasses.replace(loss, fixed_noise=True, cfg=dataclasses.replace(loss.cfg, start=1.0, end=1.0)), torch.zeros(8, 3, 2, 2)
+    loss(Four(PRIOR.means, PRIOR.s, views=4), condition(8), z, 0.5, seed=0, step=0)
+    first = asked[0]
+    torch.testing.assert_close(first[:4], first[4:])
+    assert len({round(float(picture.sum()), 4) for picture in first[:4]}) == 4
+    with pytest.raises(ValueError, match="whole groups of 4 pictures for this prior, got 6"):
+        loss(Four(PRIOR.means, PRIOR.s, views=4), condition(6), z[:6], 0.5, seed=0, step=0)

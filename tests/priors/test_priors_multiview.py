@@ -62,6 +62,16 @@ def test_guidance_keeps_groups_together(four):
         torch.testing.assert_close(both[group], alone, atol=1e-4, rtol=1e-4)
 
 
+def test_views_and_an_autoencoder_do_not_go_together(tmp_path, tiny_sd_folder):
+    import shutil
+
+    folder = shutil.copytree(tiny_sd_folder, tmp_path / "sd")
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"views": 4}))
+    with pytest.raises(UserError, match="4 views and an autoencoder"):
+        load(folder, "cpu")
+
+
 def test_an_index_with_another_number_of_views_is_refused(tmp_path, tiny_multiview_folder):
     import shutil
 

@@ -12,7 +12,7 @@ from gs3d.evaluation.surface import unprojected
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.mesh import distance_to, mesh_of, parts_at
+from gs3d.world.mesh import distance_to, mesh_of, parts_at, thickness
 from gs3d.world.parts import ball, box, cone, table
 from gs3d.world.render import render
 from gs3d.world.sample import realise, sample
@@ -95,6 +95,19 @@ def test_what_a_pattern_covers_is_painted():
 def test_cells_out_of_range(cells):
     with pytest.raises((UserError, ValueError), match="cells"):
         mesh_of(one(ball((0, 0, 0), 0.5, "main")), cells)
+
+
+def test_default_cells_hold_every_part_of_every_kind():
+    for kind in KINDS:
+        for seed in range(4):
+            assert thickness(sample(np.random.default_rng(seed), kind=kind).parts).min() > 0.5 * 2 / 128, kind
+
+
+def test_a_grid_that_misses_everything_is_named():
+    speck = one(ball((0.03, 0.03, 0.03), 0.01, "main"))
+    assert thickness(speck) == pytest.approx(0.02)
+    with pytest.raises(ValueError, match="cells: expected a grid finer than the parts, got 16"):
+        mesh_of(speck, 16)
 
 
 def test_no_parts():
