@@ -129,36 +129,28 @@ def tiny_clip_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_multiview_folder(tmp_path_factory) -> Path:
-    """The layout of a prior of four views: 16² pixels each, patches of 8."""
+def write_tiny_prior(folder: Path, views: int) -> Path:
+    """The built-in prior's layout and vocabulary, untrained: 32² pixels in patches of 8, one view or a grid of four."""
     from gs3d.priors import builtin
     from gs3d.world.captions import vocabulary_texts
 
-    folder = tmp_path_factory.mktemp("tiny_multiview") / "model"
-    tokenizer = builtin.new_tokenizer(vocabulary_texts())
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
-        torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)
-        builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer, views=4)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_builtin_folder(tmp_path_factory) -> Path:
-    """The built-in prior's layout and vocabulary with a small untrained network: 32² pixels, patches of 8."""
-    from gs3d.priors import builtin
-    from gs3d.world.captions import vocabulary_texts
-
-    folder = tmp_path_factory.mktemp("tiny_builtin") / "model"
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
         torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)  # it begins at zero, and a prior that says nothing tests nothing
-        builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer)
+        builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer, views)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_multiview_folder(tmp_path_factory) -> Path:
+    return write_tiny_prior(tmp_path_factory.mktemp("tiny_multiview") / "model", views=4)
+
+
+@pytest.fixture(scope="session")
+def tiny_builtin_folder(tmp_path_factory) -> Path:
+    return write_tiny_prior(tmp_path_factory.mktemp("tiny_builtin") / "model", views=1)
 
 
 @pytest.fixture(scope="session")

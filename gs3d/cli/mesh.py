@@ -39,6 +39,8 @@ def run(argv: list[str]) -> int:
     ):
         if not low <= value <= high:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
+    if not args.source.exists():
+        raise UserError(f"{args.source}: there is no such file or folder; expected a run's folder or a splat file")
     file = args.source / "splats.ply" if args.source.is_dir() else args.source
     out = args.out or (args.source / "mesh.glb" if args.source.is_dir() else args.source.with_suffix(".glb"))
     if out.suffix.lower() not in MESH_SUFFIXES:

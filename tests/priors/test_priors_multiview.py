@@ -1,6 +1,7 @@
 """A prior of four views: how they become one picture and come back, and that each sees the others."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -62,23 +63,19 @@ def test_guidance_keeps_groups_together(four):
         torch.testing.assert_close(both[group], alone, atol=1e-4, rtol=1e-4)
 
 
-def test_views_and_an_autoencoder_do_not_go_together(tmp_path, tiny_sd_folder):
-    import shutil
-
-    folder = shutil.copytree(tiny_sd_folder, tmp_path / "sd")
+@pytest.mark.parametrize(
+    ("model", "views", "expected"),
+    [
+        ("tiny_sd_folder", 4, "4 views and an autoencoder"),
+        ("tiny_multiview_folder", 6, "speaks of 6 views; expected 1 or 4"),
+        ("tiny_multiview_folder", True, "speaks of True views; expected 1 or 4"),
+    ],
+)
+def test_an_index_with_views_that_cannot_be_is_refused(tmp_path, request, model, views, expected):
+    folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
     index = folder / "model_index.json"
-    index.write_text(json.dumps(json.loads(index.read_text()) | {"views": 4}))
-    with pytest.raises(UserError, match="4 views and an autoencoder"):
-        load(folder, "cpu")
-
-
-def test_an_index_with_another_number_of_views_is_refused(tmp_path, tiny_multiview_folder):
-    import shutil
-
-    folder = shutil.copytree(tiny_multiview_folder, tmp_path / "six")
-    index = folder / "model_index.json"
-    index.write_text(json.dumps(json.loads(index.read_text()) | {"views": 6}))
-    with pytest.raises(UserError, match="speaks of 6 views; expected 1 or 4"):
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"views": views}))
+    with pytest.raises(UserError, match=expected):
         load(folder, "cpu")
 
 
