@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from gs3d.evaluation.clip import FOLDER, Clip, clip_marks, embed_pictures, embed
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
 from gs3d.fitting.attention import plain_attention
+from gs3d.fitting.judges import JudgeConfig, train
 from gs3d.fitting.optimizers import optimizers_of
 from gs3d.fitting.renders import on_the_ring, rendered
 from gs3d.priors.builtin import MAX_TOKENS, new_tokenizer
@@ -36,19 +36,11 @@ MAX_SCALE = math.log(100.0)
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(JudgeConfig):
     """Settings of a training run."""
 
-    pool: Path
-    """Folder for the rendered shards; those of the recogniser do."""
-    out: Path
-    """Folder for the checkpoint and the log."""
     weights: Path = FOLDER
     """Folder for the finished model; its marks, marks.json, go there too."""
-    shards: int = 24
-    """Shards of 2,048 pictures to train on."""
-    seed: int = 1001
-    """Seed of the training pictures, another than the prior's."""
     test_seed: int = 1003
     """Seed of the objects that the marks are given on."""
     images: int = 600_000
@@ -59,12 +51,9 @@ class FitConfig:
     muon_lr: float = 0.01
     warmup_images: int = 8_000
     prefix_share: float = 1 / 3
-    half: bool = False
-    """Multiply in bfloat16."""
+    """Captions that begin the way people type."""
     compile: bool = False
-    save_every_s: float = 120.0
     log_every: int = 20
-    """Steps between rows of log.jsonl."""
 
 
 def new_model(tokenizer: "PreTrainedTokenizerFast") -> "CLIPModel":
@@ -141,41 +130,29 @@ def _fit(config: FitConfig) -> dict:
     model = new_model(tokenizer)
     pair = torch.compile(Pair(model)) if config.compile else Pair(model)
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
-    seen = resume.resume(config.out, {"model": model}, optimizers)
-    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     meaning, captions = meanings(pool.labels), [row["caption"] for row in pool.labels]
-    started = saved = time.monotonic()
-    recent: list[Tensor] = []
-    with open(config.out / "log.jsonl", "a") as log:
-        while seen < config.images:
-            indices = resume.batch_indices(len(pool), config.batch, config.seed, seen)
-            rng = np.random.default_rng(derive_seed(config.seed, "clip", seen))
-            images = augment(torch.from_numpy(pool.rgba(indices)), backgrounds(rng, len(indices)), generator(config.seed, "clip", seen))
-            texts = said([captions[i] for i in indices], rng, config.prefix_share)
-            words = tokenizer(texts, padding="max_length", return_tensors="pt")
-            for group, peak in peaks:
+
+    def step(seen: int) -> Tensor:
+        indices = resume.batch_indices(len(pool), config.batch, config.seed, seen)
+        rng = np.random.default_rng(derive_seed(config.seed, "clip", seen))
+        images = augment(torch.from_numpy(pool.rgba(indices)), backgrounds(rng, len(indices)), generator(config.seed, "clip", seen))
+        texts = said([captions[i] for i in indices], rng, config.prefix_share)
+        words = tokenizer(texts, padding="max_length", return_tensors="pt")
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
+            pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
+        # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
+        loss = loss_of(model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[indices])
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, rates in zip(optimizers, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * pace(config, seen)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
-                pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
-            # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
-            logits = model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T)
-            loss = loss_of(logits, meaning[indices])
-            model.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            seen += config.batch
-            recent.append(loss.detach())
-            now = time.monotonic()
-            if len(recent) == config.log_every or seen >= config.images:
-                row = {"images": seen, "loss": round(float(torch.stack(recent).mean()), 5), "elapsed_s": round(now - started, 1)}
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                recent = []
-            if now - saved > config.save_every_s or seen >= config.images:
-                resume.save(config.out, seen, {"model": model}, optimizers)
-                saved = now
+            optimizer.step()
+        return loss
+
+    train(config, {"model": model}, optimizers, step)
     save(config.weights, model, tokenizer)
     marks = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}
     marks |= marks_on_renders(Clip.load(str(config.weights), "cpu"), config.test_seed)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
+from gs3d.fitting.judges import JudgeConfig, train
 from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
 from gs3d.world.pool import SHARD
@@ -23,35 +23,19 @@ from gs3d.world.sample import sample
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(JudgeConfig):
     """Settings of a training run."""
 
-    pool: Path
-    """Folder for the rendered shards, about 33 MB each; those already there are used."""
-    out: Path
-    """Folder for the checkpoint and the log."""
     weights: Path = WEIGHTS
     """Where the finished weights go; recogniser.json, their marks, goes beside them."""
-    shards: int = 24
-    """Shards of 2,048 pictures to train on."""
-    seed: int = 1001
-    """Seed of the training pictures. The built-in prior's are of seed 1, so the two never see the same object."""
     test_seed: int = 1002
     """Seed of the pictures that the marks are given on."""
-    images: int = 400_000
-    """Pictures to train on in all, repeats counted: about eight epochs."""
-    batch: int = 64
     lr: float = 3e-3
     """Peak rate of AdamW; it falls to zero along a cosine."""
     warmup_images: int = 6_400
     weight_decay: float = 0.02
     smoothing: float = 0.02
     """Label smoothing: some views do not show the answer, and the network should be able to say so."""
-    half: bool = False
-    """Multiply in bfloat16: half as fast again where the processor can."""
-    save_every_s: float = 120.0
-    log_every: int = 50
-    """Steps between rows of log.jsonl."""
 
 
 WEIGHT = {"kind": 1.0, "colour": 1.0, "view": 1.0, "pattern": 0.5}
@@ -87,36 +71,25 @@ def fit(config: FitConfig) -> dict:
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     network = Network({k: len(v) for k, v in answers.items()}).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    seen = resume.resume(config.out, {"model": network}, [optimizer])
-    started = saved = time.monotonic()
-    recent: list[Tensor] = []
     network.train()
     right, alone = targets(pool.labels, answers), of_one_thing(pool)
-    with open(config.out / "log.jsonl", "a") as log:
-        while seen < config.images:
-            indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
-            rgba = torch.from_numpy(pool.rgba(indices))
-            behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices))
-            images = augment(rgba, behind, generator(config.seed, "augment", seen))
-            optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            logits = {k: v.float() for k, v in logits.items()}
-            loss = loss_of(logits, {k: v[indices] for k, v in right.items()}, config.smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            seen += config.batch
-            recent.append(loss.detach())
-            now = time.monotonic()
-            if len(recent) == config.log_every or seen >= config.images:
-                row = {"images": seen, "loss": round(float(torch.stack(recent).mean()), 5), "elapsed_s": round(now - started, 1)}
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                recent = []
-            if now - saved > config.save_every_s or seen >= config.images:
-                resume.save(config.out, seen, {"model": network}, [optimizer])
-                saved = now
+
+    def step(seen: int) -> Tensor:
+        indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
+        rgba = torch.from_numpy(pool.rgba(indices))
+        behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices))
+        images = augment(rgba, behind, generator(config.seed, "augment", seen))
+        optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        logits = {k: v.float() for k, v in logits.items()}
+        loss = loss_of(logits, {k: v[indices] for k, v in right.items()}, config.smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    train(config, {"model": network}, [optimizer], step)
     Recogniser(network.eval(), answers).save(config.weights)
     marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
     config.weights.with_suffix(".json").write_text(json.dumps(marks, indent=2) + "\n")

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from gs3d.evaluation.clip import Clip
-from gs3d.fitting import clip, renders, resume
+from gs3d.fitting import clip, renders
 from gs3d.fitting.clip import FitConfig, fit, loss_of, marks_on_renders, meanings, said
 from gs3d.world import pool
+from tests.fitting.killed import SHORT, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_it(tmp_path, monkeypatch):
@@ -19,21 +20,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_
 
     def config(name):
         out = tmp_path / name
-        return FitConfig(tmp_path / "pool", out, out / "model", shards=2, images=48, batch=8, warmup_images=8, save_every_s=0, log_every=2)
+        return FitConfig(tmp_path / "pool", out, weights=out / "model", **SHORT)
 
     assert fit(config("whole"))["test_seed"] == 1003
-    save = resume.save
-
-    def kill_after_three(folder, seen, *rest):
-        save(folder, seen, *rest)
-        if seen == 24:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(resume, "save", kill_after_three)
-    with pytest.raises(KeyboardInterrupt):
-        fit(config("parts"))
-    monkeypatch.setattr(resume, "save", save)
-    fit(config("parts"))
+    in_two_parts(fit, config("parts"), at=24)
     whole, parts = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(parts[key], whole[key]) for key in whole)
     assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48

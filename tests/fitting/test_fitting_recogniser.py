@@ -11,6 +11,7 @@ from gs3d.fitting import recogniser, renders, resume
 from gs3d.fitting.recogniser import FitConfig, fit
 from gs3d.fitting.renders import ring_pictures
 from gs3d.world import pool
+from tests.fitting.killed import SHORT, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
@@ -20,23 +21,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
 
     def config(name):
         out = tmp_path / name
-        return FitConfig(
-            tmp_path / "pool", out, out / "r.safetensors", shards=2, images=48, batch=8, warmup_images=8, save_every_s=0, log_every=2
-        )
+        return FitConfig(tmp_path / "pool", out, weights=out / "r.safetensors", **SHORT)
 
     assert fit(config("whole")) == {"kind": 1.0}
-    save = resume.save
-
-    def kill_after_three(folder, seen, *rest):
-        save(folder, seen, *rest)
-        if seen == 24:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(resume, "save", kill_after_three)
-    with pytest.raises(KeyboardInterrupt):
-        fit(config("parts"))
-    monkeypatch.setattr(resume, "save", save)
-    fit(config("parts"))
+    in_two_parts(fit, config("parts"), at=24)
     whole, parts = (load_file(tmp_path / name / "r.safetensors") for name in ("whole", "parts"))
     for key in whole:
         assert torch.equal(parts[key], whole[key]), key
