@@ -1,4 +1,4 @@
-"""World renders made to look a little like splats that are not quite right: soft, noisy, off centre, in thin smoke.
+"""World renders made to look a little like splats that are not quite right: soft, noisy, grainy, off centre, in thin smoke.
 
 A judge that has only seen clean pictures fails a good object for its blur, so the recogniser is trained on these.
 """
@@ -52,9 +52,25 @@ def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
     return images + density * (colour - images)
 
 
+def _grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
+    """Blobs of 2 to 6 pixels, each up to a third lighter or darker than the object under it, over half of the pictures.
+
+    A surface of splats that face here and there looks so. A judge that has not seen it takes the grain for a pattern.
+    """
+    count, size = len(rgba), rgba.shape[-1]
+    coarse, fine = (
+        functional.interpolate(torch.randn(count, 1, cells, cells, generator=gen), size=(size, size), mode="bicubic", align_corners=False)
+        for cells in (size // 6, size // 3)
+    )
+    u = torch.rand(3, count, 1, 1, 1, generator=gen)
+    strength = 0.16 * u[0] * (u[1] < 0.5)
+    shade = (1 + strength * (u[2] * coarse + (1 - u[2]) * fine)).clamp(2 / 3, 4 / 3)
+    return torch.cat([(rgba[:, :3] * shade).minimum(rgba[:, 3:]), rgba[:, 3:]], 1)
+
+
 def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
     """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]."""
-    rgba = _blur(_shift_and_scale(rgba.permute(0, 3, 1, 2), gen), gen)
+    rgba = _blur(_shift_and_scale(_grain(rgba.permute(0, 3, 1, 2), gen), gen), gen)
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
     images = _smoke(images, gen)
     u = torch.rand(3, len(images), 1, 1, 1, generator=gen)

@@ -210,12 +210,12 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
         shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
         lines = [
             *_broken(result.prompt, 34),
-            f"{result.method}, seed {result.seed}",
+            *_broken(f"{result.method}, seed {result.seed}", 34),
             "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
             "   ".join(f"{name} {value:.3f}" for name, value in (("haze", marks.haze), ("Chamfer", marks.chamfer)) if value is not None),
             f"{result.splats} splats   {result.seconds:.0f} s",
         ]
-        pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=6)
+        pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)
 
     def verify(temporary: Path) -> None:
         with Image.open(temporary) as back:
@@ -225,9 +225,10 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
 
 
 def _broken(text: str, width: int) -> list[str]:
+    """At most two lines; what is left out is dots."""
     import textwrap
 
-    return textwrap.wrap(text, width)[:2] or [""]
+    return textwrap.wrap(text, width, max_lines=2, placeholder=" …") or [""]
 
 
 def to_json(results: Sequence[Result]) -> list[dict]:

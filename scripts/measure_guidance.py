@@ -1,0 +1,107 @@
+"""How well a loss aims, and through how much noise: `python scripts/measure_guidance.py --methods cds sds`.
+
+True objects of the tuning prompts, seen from four sides and blurred, stand for a run that has the shape and lacks the detail. Where does a
+loss push them? At points along its own schedule: how far its mean gradient points to the sharp picture (cosine), and the size of that part
+beside the spread of single gradients, both as wide as a splat sees them. Signal over noise grows with the square root of the number
+of gradients, so two losses of unlike cost compare by its square over the evaluations of the network.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from torch.nn import functional
+
+from gs3d.core.cameras import ring
+from gs3d.core.views import exact_views
+from gs3d.evaluation.augment import LIGHT_GREY
+from gs3d.evaluation.prompts import read_prompts
+from gs3d.guidance import Guidance
+from gs3d.priors import Condition, load
+from gs3d.priors.base import Prior
+from gs3d.training.config import parse_config
+from gs3d.training.methods import Method
+from gs3d.world.captions import with_view
+from gs3d.world.render import render
+from gs3d.world.sample import true_objects
+
+PROGRESS = (0.1, 0.3, 0.5, 0.7, 0.9)
+BLUR_PX, SPLAT_PX = 2.0, 1.5
+"""Standard deviations: of the blur that hides the detail; of a splat, which is moved by the mean over the pixels that it covers."""
+
+
+@dataclass(frozen=True)
+class Args:
+    methods: tuple[str, ...] = ("cds", "sds")
+    """As gs3d evaluate takes them."""
+    prior: str = "builtin"
+    config: str = "builtin"
+    """A preset or a YAML file that all methods begin from."""
+    objects: int = 6
+    """Of the tuning prompts, evenly chosen."""
+    draws: int = 16
+    """Gradients on each picture."""
+
+
+class Counted:
+    """A prior that counts how often its network is asked."""
+
+    def __init__(self, prior: Prior):
+        self._prior, self.calls = prior, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._prior, name)
+
+    def denoise(self, *given: Tensor) -> Tensor:
+        self.calls += 1
+        return self._prior.denoise(*given)
+
+
+def blurred(pictures: Tensor, sigma_px: float) -> Tensor:
+    """[B, C, h, w] under a Gaussian."""
+    radius = int(4 * sigma_px)
+    x = torch.arange(-radius, radius + 1)
+    line = torch.exp(-0.5 * (x / sigma_px) ** 2)
+    kernel = (line[:, None] * line / line.sum() ** 2).expand(pictures.shape[1], 1, -1, -1)
+    return functional.conv2d(functional.pad(pictures, [radius] * 4, mode="replicate"), kernel, groups=pictures.shape[1])
+
+
+def marks(loss: Guidance, prior: Counted, condition: Condition, start: Tensor, goal: Tensor, progress: float, draws: int) -> tuple:
+    """(t, cosine, signal over noise of one gradient) of four pictures."""
+    outs = [loss(prior, condition, start, progress, 1, step) for step in range(draws)]
+    away = blurred(goal - start, SPLAT_PX)
+    gradients = torch.stack([-blurred(out.grad, SPLAT_PX) for out in outs])
+    mean, noise = gradients.mean(0), gradients.var(0).mean().sqrt()
+    # Without what chance leaves of the noise in the mean of a few.
+    size = (mean.square().mean() - noise**2 / draws).clamp_min(1e-12).sqrt()
+    along = (mean * away).mean() / away.square().mean().sqrt()
+    return outs[0].log["t"], float(along / size), float(along / noise)
+
+
+def main(args: Args) -> None:
+    prior = Counted(load(args.prior, "cpu"))
+    meanings = [pair for pair in read_prompts("tuning").meanings.items() if pair[1]]
+    chosen = meanings[:: max(1, len(meanings) // args.objects)][: args.objects]
+    cameras = ring(4, prior.image_size)
+    scenes = []
+    for prompt, meaning in chosen:
+        parts = true_objects(meaning, 1)[0].parts
+        sharp = prior.encode(torch.from_numpy(render([parts] * 4, cameras).over(np.full(3, LIGHT_GREY))).clamp(0, 1))
+        text = prior.embed([with_view(prompt, view) for view in exact_views(cameras)])
+        scenes.append((Condition(text, prior.embed([""]).expand(4, -1, -1)), blurred(sharp, BLUR_PX), sharp))
+    print(f"{'method':<40} progress     t  cosine  signal/noise  calls  squared/call")
+    for method in map(Method.parse, args.methods):
+        loss = parse_config(method.settings(args.config), method.name).guidance
+        for progress in PROGRESS:
+            prior.calls = 0
+            rows = [marks(loss, prior, condition, start, goal, progress, args.draws) for condition, start, goal in scenes]
+            t, cosine, ratio = np.mean(rows, 0)
+            calls = prior.calls / (len(scenes) * args.draws)
+            numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {ratio:>13.2f} {calls:>6.0f} {ratio**2 / calls:>13.2f}"
+            print(f"{method.name:<40} {numbers}", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
