@@ -3,7 +3,8 @@
 True objects of the tuning prompts, seen from four sides and blurred, stand for a run that has the shape and lacks the detail. Where does a
 loss push them? At points along its own schedule: how far its mean gradient points to the sharp picture (cosine), and the size of that part
 beside the spread of single gradients, both as wide as a splat sees them. Signal over noise grows with the square root of the number
-of gradients, so two losses of unlike cost compare by its square over the evaluations of the network.
+of gradients, so two losses of unlike cost compare by its square over the evaluations of the network. Beside it, how much true pictures of
+one caption differ: on a Gaussian of spread s, fresh noise favours SDS where σ·σ₁ > s² (tests/guidance/test_closed_form.py).
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Args:
     """Of the tuning prompts, evenly chosen."""
     draws: int = 16
     """Gradients on each picture."""
+    alike: int = 12
+    """True objects of a caption whose spread is measured."""
 
 
 class Counted:
@@ -85,12 +88,16 @@ def main(args: Args) -> None:
     meanings = [pair for pair in read_prompts("tuning").meanings.items() if pair[1]]
     chosen = meanings[:: max(1, len(meanings) // args.objects)][: args.objects]
     cameras = ring(4, prior.image_size)
-    scenes = []
+    scenes, spreads = [], []
     for prompt, meaning in chosen:
-        parts = true_objects(meaning, 1)[0].parts
-        sharp = prior.encode(torch.from_numpy(render([parts] * 4, cameras).over(np.full(3, LIGHT_GREY))).clamp(0, 1))
+        objects = true_objects(meaning, args.alike)
+        pictures = np.stack([render([o.parts] * 4, cameras).over(np.full(3, LIGHT_GREY)) for o in objects])
+        alike = torch.stack([prior.encode(torch.from_numpy(p).clamp(0, 1)) for p in pictures])
+        spreads.append(alike.var(0).mean())
+        sharp = alike[0]
         text = prior.embed([with_view(prompt, view) for view in exact_views(cameras)])
         scenes.append((Condition(text, prior.embed([""]).expand(4, -1, -1)), blurred(sharp, BLUR_PX), sharp))
+    print(f"spread of the pictures that a caption is true of: {float(torch.stack(spreads).mean().sqrt()):.2f}")
     print(f"{'method':<40} progress     t  cosine  signal/noise  calls  squared/call")
     for method in map(Method.parse, args.methods):
         loss = parse_config(method.settings(args.config), method.name).guidance

@@ -55,6 +55,18 @@ class Cameras:
         return torch.asin((c[:, 2] / c.norm(dim=1)).clamp(-1, 1))
 
 
+def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Directions of unit length through the pixels' centres, [B, H, W, 3], and the z-depth that a unit of way gains on each, [B, H, W]."""
+    k, device = cameras.intrinsics, cameras.intrinsics.device
+    rows, columns = torch.meshgrid(
+        torch.arange(cameras.height, device=device) + 0.5, torch.arange(cameras.width, device=device) + 0.5, indexing="ij"
+    )
+    x = (columns - k[:, 0, 2, None, None]) / k[:, 0, 0, None, None]
+    y = (rows - k[:, 1, 2, None, None]) / k[:, 1, 1, None, None]
+    local = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-1), dim=-1)
+    return torch.einsum("bhwi,bij->bhwj", local, cameras.world_to_camera[:, :3, :3]), local[..., 2]
+
+
 def orbit(azimuth_rad: Tensor, elevation_rad: Tensor, distance: Tensor, fovy_rad: Tensor, width: int, height: int) -> Cameras:
     """Cameras on spheres around the origin, looking at it, upright. All arguments are [B]."""
     ca, sa, ce, se = azimuth_rad.cos(), azimuth_rad.sin(), elevation_rad.cos(), elevation_rad.sin()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.threads import run
 from gs3d.core.types import Render, Splats
 from gs3d.raster._check import check
-from gs3d.raster._threads import run
 
 MAX_SUMS = 32_000_000
 """Gradient sums held at a time, in floats (128 MB). More than that, from a great many huge splats, are made and added up in turns."""

@@ -12,6 +12,7 @@ from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render, Splats
 from gs3d.raster import rasterize
+from gs3d.representations.tidy import opaque, sparsity
 
 SH_C0 = 0.28209479177387814  # the constant harmonic: colour = 0.5 + SH_C0 · coefficient
 
@@ -54,9 +55,8 @@ class RegulariserConfig:
     """Weights of what keeps the cloud of splats a tidy object. Each term is a mean, so the weights do not depend on size."""
 
     sparsity: Ramp = Ramp(0.0, 0.0)
-    """Mean coverage √(α² + 0.01) of the picture: pulls haze off the background (DreamFusion, App. A)."""
     opaque: Ramp = Ramp(0.0, 0.0)
-    """Mean α(1 − α) of the picture: a pixel is object or background, not smoke."""
+    """Of the terms of `tidy.py`."""
     outside: float = 1.0
     """Mean squared distance beyond the unit sphere: nothing leaves the pictures."""
     big: float = 1.0
@@ -139,10 +139,10 @@ class Gaussians:
         """The weighted sum of all regularisers, a scalar."""
         c, p = self.config.regularisers, self.params
         total = c.outside * (p["means"].norm(dim=1) - 0.97).clamp_min(0).square().mean()
-        if sparsity := c.sparsity(progress):
-            total = total + sparsity * (out.alpha**2 + 0.01).sqrt().mean()
-        if opaque := c.opaque(progress):
-            total = total + opaque * (out.alpha * (1 - out.alpha)).mean()
+        if weight := c.sparsity(progress):
+            total = total + weight * sparsity(out.alpha)
+        if weight := c.opaque(progress):
+            total = total + weight * opaque(out.alpha)
         if c.big or c.needle:
             axes = p["scales"].sort(dim=1, descending=True).values
             total = total + c.big * (axes[:, 0].exp() - c.big_from).clamp_min(0).mean()

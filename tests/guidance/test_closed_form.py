@@ -85,6 +85,23 @@ def test_sds_fixed_point_on_a_gaussian_is_its_mean():
     assert (z0.mean() - 0.3).abs() < 0.05
 
 
+@pytest.mark.parametrize("s, t", [(0.1, 0.3), (0.1, 0.7), (3.0, 0.1), (1.0, 0.05)])
+def test_with_fresh_noise_a_narrow_prior_favours_sds_and_a_wide_one_cds(s, t):
+    # On N(m, s²) the gradient of SDS has signal |x − m| σ / s² over noise 1, that of CDS |x − m| / σ1: SDS aims better where σ·σ1 > s².
+    prior, pictures = gaussian(s), 4000
+    z0 = torch.full((pictures, *SHAPE), 1.3)
+    ratio = {}
+    for loss in (
+        Sds(t=Ramp(t, t), random_t=False, cfg=PLAIN, weight="one"),
+        Cds(t=Ramp(t, t), delta=(0.1, 0.1), cfg=PLAIN, fixed_noise=False),
+    ):
+        grad = loss(prior, condition(pictures), z0, 0.5, 0, 0).grad
+        ratio[type(loss)] = float(grad.mean() / grad.std())
+    sigma, sigma1 = prior.sigma(t), prior.sigma(t + 0.1)
+    assert ratio[Sds] == pytest.approx(sigma / s**2, rel=0.1) and ratio[Cds] == pytest.approx(1 / sigma1, rel=0.1)
+    assert (ratio[Sds] > ratio[Cds]) == (sigma * sigma1 > s**2)
+
+
 def test_sds_annealed_time_follows_the_ramp_and_random_time_stays_inside_it():
     annealed = Sds(t=Ramp(0.9, 0.1), random_t=False)
     assert annealed.time(0.5, 0, 0) == pytest.approx(0.5)

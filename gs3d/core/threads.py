@@ -27,7 +27,7 @@ def _workers(count: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
     with _lock:
         if _pool is None or _pool_size < count:
-            _pool, _pool_size = ThreadPoolExecutor(count, thread_name_prefix="gs3d-raster"), count
+            _pool, _pool_size = ThreadPoolExecutor(count, thread_name_prefix="gs3d-kernel"), count
         return _pool
 
 
