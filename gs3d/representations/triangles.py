@@ -1,0 +1,216 @@
+"""Triangles to pictures, with gradients to the corners through what a pixel shows and, at silhouettes, through how much of it.
+
+In plain PyTorch, the same on CPU and CUDA. Visibility is a z-buffer over pixel centres. A silhouette is where it jumps, so there
+neighbouring pixels are mixed by where the edge crosses between their centres (after Laine et al. 2020, Sec. 3.4), and that place has a
+gradient. Edges are enumerated, not looked for in the picture: triangles may be smaller than pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import Cameras
+
+NEAR = 0.01
+"""z-depth before which nothing is drawn; a triangle with a corner there is left out whole."""
+MOST_PAIRS = 4_000_000
+"""Pairs of triangle and pixel that are tested at a time."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of a mesh: E, each with the one or two triangles at it."""
+
+    ends: Tensor
+    """[E, 2] long, rows of the vertices."""
+    faces: Tensor
+    """[E, 2] long; the second −1 where the mesh ends. Of more than two triangles at an edge, two are kept."""
+    opposite: Tensor
+    """[E, 2] long: the third corner of each triangle; −1 as in `faces`."""
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What the pixels of one view show."""
+
+    face: Tensor
+    """[H, W] long, −1 for the background."""
+    corners: Tensor
+    """[H, W, 3] shares of the face's corners, in perspective, zero on the background; with gradient to the vertices."""
+    depth: Tensor
+    """[H, W] z-depth, infinite on the background; without gradient."""
+    pixels: Tensor
+    """[V, 2] the vertices in the picture, with gradient."""
+    z: Tensor
+    """[V] their z-depths, with gradient."""
+
+
+def edges_of(faces: Tensor) -> Edges:
+    """faces [F, 3] → its edges."""
+    count = len(faces)
+    sides = torch.cat([faces[:, [0, 1, 2]], faces[:, [1, 2, 0]], faces[:, [2, 0, 1]]])  # two ends and the corner opposite
+    ends, number = sides[:, :2].sort(1).values.unique(dim=0, return_inverse=True)
+    owner = torch.arange(count, device=faces.device).repeat(3)
+    order = number.argsort(stable=True)
+    number, owner, opposite = number[order], owner[order], sides[order, 2]
+    start = torch.searchsorted(number, torch.arange(len(ends), device=faces.device))
+    both = torch.full((2, len(ends), 2), -1, device=faces.device)
+    for place in range(2):
+        at = (start + place).clamp_max(len(number) - 1) if len(number) else start
+        there = (number[at] == torch.arange(len(ends), device=faces.device)) & (start + place < len(number))
+        both[0, :, place] = torch.where(there, owner[at], -1)
+        both[1, :, place] = torch.where(there, opposite[at], -1)
+    return Edges(ends, both[0], both[1])
+
+
+def _in_picture(vertices: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, Tensor]:
+    """[V, 2] pixels and [V] z-depths."""
+    matrix, k = cameras.world_to_camera[view], cameras.intrinsics[view]
+    local = vertices @ matrix[:3, :3].T + matrix[:3, 3]
+    z = local[:, 2]
+    flat = local[:, :2] / torch.where(z > NEAR, z, torch.ones_like(z))[:, None]
+    return flat * torch.stack([k[0, 0], k[1, 1]]) + k[:2, 2], z
+
+
+def _areas(corners: Tensor) -> Tensor:
+    """Twice the signed area of triangles [..., 3, 2]."""
+    a, b, c = corners.unbind(-2)
+    return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+
+
+def _shares(corners: Tensor, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners [P, 3, 2] with z-depths [P, 3] and a place [P, 2] → shares in the picture, and in perspective, [P, 3] each."""
+    parts = torch.stack([_areas(torch.stack([at, corners[:, (i + 1) % 3], corners[:, (i + 2) % 3]], 1)) for i in range(3)], 1)
+    flat = parts / _areas(corners)[:, None]
+    deep = flat / z
+    return flat, deep / deep.sum(1, keepdim=True)
+
+
+@torch.no_grad()
+def _nearest(pixels: Tensor, z: Tensor, faces: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """The face and the z-depth at each pixel's centre, [H · W] each."""
+    best = torch.full((height * width,), torch.iinfo(torch.int64).max, device=pixels.device)
+    corners, depths = pixels[faces], z[faces]
+    drawn = ((depths > NEAR).all(1) & (_areas(corners).abs() > 1e-12)).nonzero()[:, 0]
+    size = torch.tensor([width, height], device=pixels.device)
+    low = (corners[drawn].amin(1) - 0.5).ceil().long().clamp_min(0)
+    high = torch.minimum((corners[drawn].amax(1) - 0.5).floor().long(), size - 1)
+    extent = (high - low + 1).clamp_min(0)
+    pairs = extent.prod(1)
+    drawn, low, extent, pairs = (t[pairs > 0] for t in (drawn, low, extent, pairs))
+    total = pairs.cumsum(0)
+    begin = 0
+    while begin < len(drawn):
+        done = total[begin - 1] if begin else 0
+        end = max(begin + 1, int(torch.searchsorted(total, done + MOST_PAIRS, right=True)))
+        count = pairs[begin:end]
+        row = torch.arange(begin, end, device=pixels.device).repeat_interleave(count)
+        within = torch.arange(len(row), device=pixels.device) - (count.cumsum(0) - count).repeat_interleave(count)
+        column = low[row, 0] + within % extent[row, 0]
+        line = low[row, 1] + within // extent[row, 0]
+        face = drawn[row]
+        at = torch.stack([column, line], 1) + 0.5
+        flat, _ = _shares(corners[face], depths[face], at.to(pixels.dtype))
+        hit = (flat >= 0).all(1)
+        depth = 1 / (flat[hit] / depths[face[hit]]).sum(1)
+        # Positive floats sort as their bits do: depth first, then the face, in one number.
+        key = (depth.float().view(torch.int32).long() << 32) | face[hit]
+        best.scatter_reduce_(0, line[hit] * width + column[hit], key, "amin")
+        begin = end
+    seen = best < torch.iinfo(torch.int64).max
+    face = torch.where(seen, best & 0xFFFFFFFF, -1)
+    depth = torch.where(seen, (best >> 32).int().view(torch.float32), torch.inf)
+    return face, depth
+
+
+def fragments(vertices: Tensor, faces: Tensor, cameras: Cameras, view: int) -> Fragments:
+    """What view `view` sees of vertices [V, 3] and faces [F, 3]."""
+    width, height = cameras.width, cameras.height
+    pixels, z = _in_picture(vertices, cameras, view)
+    face, depth = _nearest(pixels.detach(), z.detach(), faces, width, height)
+    seen = (face >= 0).nonzero()[:, 0]
+    rows = faces[face[seen]]
+    at = torch.stack([seen % width, seen // width], 1) + 0.5
+    _, shares = _shares(pixels[rows], z[rows], at.to(pixels.dtype))
+    corners = torch.zeros(height * width, 3, dtype=shares.dtype, device=shares.device).index_copy(0, seen, shares)
+    return Fragments(face.view(height, width), corners.view(height, width, 3), depth.view(height, width), pixels, z)
+
+
+def interpolated(values: Tensor, faces: Tensor, seen: Fragments) -> Tensor:
+    """Values of vertices [V, C] → [H, W, C] what the pixels show of them; zero on the background."""
+    return (seen.corners[..., None] * values[faces[seen.face.clamp_min(0)]]).sum(2)
+
+
+def smooth_edges(picture: Tensor, seen: Fragments, faces: Tensor, edges: Edges) -> Tensor:
+    """`picture` [H, W, C] with its silhouettes where they are between pixels, and with a gradient to where that is.
+
+    Give it alpha as a channel to smooth that too.
+    """
+    height, width = seen.face.shape
+    facing = _areas(seen.pixels.detach()[faces]) < 0  # y goes down in a picture: what is anticlockwise in the world is negative here
+    first, second = edges.faces.unbind(1)
+    towards = facing[first]
+    outline = (second < 0) | (towards != facing[second.clamp_min(0)])
+    outline &= (seen.z.detach()[edges.ends] > NEAR).all(1)
+    ends = edges.ends[outline]
+    # The corner of the triangle that faces the camera says on which side the object is.
+    opposite = torch.where(towards | (second < 0), edges.opposite[:, 0], edges.opposite[:, 1])[outline]
+    mixes = [_crossings(seen, ends, opposite, axis) for axis in (0, 1)]
+    inner, outer, way = (torch.cat(parts) for parts in zip(*mixes, strict=True))
+    flat = picture.flatten(0, 1)
+    step = (way - 0.5)[:, None]
+    # Less than half way from the inner centre: the inner pixel is partly what is outside. More: the outer one is partly inside.
+    change = step.abs() * torch.where(step < 0, flat[outer] - flat[inner], flat[inner] - flat[outer])
+    into = torch.where(step[:, 0] < 0, inner, outer)
+    return flat.index_add(0, into, change).view_as(picture)
+
+
+def _crossings(seen: Fragments, ends: Tensor, opposite: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of pixels that are neighbours along `axis` (0: x) with an edge between their centres: (inner, outer, way from inner to edge).
+
+    Inner is the pixel on the object's side. At most one edge a pair, the nearest to the camera.
+    """
+    height, width = seen.face.shape
+    across = 1 - axis
+    a, b = seen.pixels[ends].unbind(1)
+    # An edge is crossed by rows if it is steep and by columns if it is flat: by both, a shift of it would count twice.
+    span = (b - a).detach().abs()
+    ours = span[:, 1] >= span[:, 0] if axis == 0 else span[:, 1] < span[:, 0]
+    ends, opposite, a, b = ends[ours], opposite[ours], a[ours], b[ours]
+    limit = height if axis == 0 else width
+    low = (torch.minimum(a, b).detach()[:, across] - 0.5).ceil().long().clamp_min(0)
+    high = ((torch.maximum(a, b).detach()[:, across] - 0.5).ceil().long() - 1).clamp_max(limit - 1)
+    count = (high - low + 1).clamp_min(0)
+    row = torch.arange(len(ends), device=ends.device).repeat_interleave(count)
+    line = low[row] + torch.arange(len(row), device=ends.device) - (count.cumsum(0) - count).repeat_interleave(count)
+    a, b, c = a[row], b[row], seen.pixels[opposite[row]].detach()
+    share = (line + 0.5 - a[:, across]) / (b - a)[:, across]
+    place = a[:, axis] + share * (b - a)[:, axis]
+    za, zb = seen.z.detach()[ends[row]].unbind(1)
+    depth = 1 / ((1 - share.detach()) / za + share.detach() / zb)
+    left = (place.detach() - 0.5).floor().long()  # the pixel before the edge
+    inside = (left >= 0) & (left + 1 < (width if axis == 0 else height))
+    # Is the object before the edge or behind it, along the axis: on the side of the third corner.
+    third = (c - a.detach())[:, axis] - (c - a.detach())[:, across] * ((b - a)[:, axis] / (b - a)[:, across]).detach()
+    before = third < 0
+    stride, other = (1, width) if axis == 0 else (width, 1)
+    pair = left * stride + line * other
+    inner, outer = torch.where(before, pair, pair + stride), torch.where(before, pair + stride, pair)
+    from_left = place - (left + 0.5)
+    way = torch.where(before, from_left, 1 - from_left)
+    inside[inside.clone()] = _shows(seen, inner[inside], outer[inside], depth[inside])
+    inner, outer, way, depth, pair = (t[inside] for t in (inner, outer, way, depth, pair))
+    nearest = torch.full((height * width,), torch.inf, device=depth.device, dtype=depth.dtype).scatter_reduce(0, pair, depth, "amin")
+    kept = depth <= nearest[pair]
+    inner, outer, way, pair = (t[kept] for t in (inner, outer, way, pair))
+    order = torch.arange(len(pair), device=pair.device)  # two edges of one depth, as at a corner: the first
+    first = torch.full((height * width,), len(pair), device=pair.device).scatter_reduce(0, pair, order, "amin")
+    kept = first[pair] == order
+    return inner[kept], outer[kept], way[kept]
+
+
+def _shows(seen: Fragments, inner: Tensor, outer: Tensor, depth: Tensor) -> Tensor:
+    """Whether an edge at this depth is what parts two pixels: the object is on its inner side, and what is outside lies behind."""
+    shown = seen.depth.flatten()
+    return torch.isfinite(shown[inner]) & (shown[outer] > depth * (1 + 1e-5)) & (shown[inner] < shown[outer])
