@@ -1,1 +1,1 @@
-"""What is optimised: splats now; each can be rendered, regularised, densified and saved."""
+"""What is optimised: splats. A radiance field and a surface of tetrahedra are here too, and not yet modes of `gs3d generate`."""

@@ -73,7 +73,8 @@ class Field(nn.Module):
         features, slopes = encode(0.5 * (points + 1), self.table, c.grid, normals, c.levels(progress))
         hidden = self.density_in(features)
         distance = points.norm(dim=1)
-        logit = self.density_out(functional.softplus(hidden))[:, 0] + c.blob_strength * (1 - distance / c.blob_radius)
+        # Less what softplus has at zero, so that a table of hardly anything adds hardly anything to the blob.
+        logit = self.density_out(functional.softplus(hidden) - math.log(2))[:, 0] + c.blob_strength * (1 - distance / c.blob_radius)
         normal = None
         if normals:
             # The chain of derivatives by hand: softplus has the sigmoid for its own.
@@ -81,8 +82,15 @@ class Field(nn.Module):
             slope = 0.5 * torch.einsum("naf,nf->na", slopes, by_feature)
             slope = slope - c.blob_strength / c.blob_radius * points / distance.clamp_min(1e-6)[:, None]
             normal = functional.normalize(-slope, dim=1)
-        albedo = self.colour_out(functional.relu(self.colour_in(features))).sigmoid() if colours else None
-        return FieldSample(density_of(logit), normal, albedo)
+        return FieldSample(density_of(logit), normal, self._colour(features) if colours else None)
+
+    def albedo(self, points: Tensor, progress: float = 1.0) -> Tensor:
+        """The colours [N, 3] of `forward` alone, for surfaces that come from elsewhere."""
+        features, _ = encode(0.5 * (points + 1), self.table, self.config.grid, False, self.config.levels(progress))
+        return self._colour(features)
+
+    def _colour(self, features: Tensor) -> Tensor:
+        return self.colour_out(functional.relu(self.colour_in(features))).sigmoid()
 
 
 def density_of(logit: Tensor) -> Tensor:

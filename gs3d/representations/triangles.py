@@ -139,7 +139,9 @@ def fragments(vertices: Tensor, faces: Tensor, cameras: Cameras, view: int) -> F
 
 def interpolated(values: Tensor, faces: Tensor, seen: Fragments) -> Tensor:
     """Values of vertices [V, C] → [H, W, C] what the pixels show of them; zero on the background."""
-    return (seen.corners[..., None] * values[faces[seen.face.clamp_min(0)]]).sum(2)
+    covered = seen.face >= 0
+    shown = (seen.corners[covered][..., None] * values[faces[seen.face[covered]]]).sum(1)
+    return torch.zeros(*covered.shape, values.shape[1], dtype=shown.dtype, device=shown.device).index_put((covered,), shown)
 
 
 def smooth_edges(picture: Tensor, seen: Fragments, faces: Tensor, edges: Edges) -> Tensor:

@@ -1,0 +1,179 @@
+"""A closed surface that can be optimised: signed distances on a grid of tetrahedra, corners that move a little, and a colour field.
+
+DMTet (Shen et al. 2021) as Fantasia3D and Consistent3D's second stage use it; here distances are negative inside.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gs3d.core import rng
+from gs3d.core.cameras import Cameras
+from gs3d.core.checks import within
+from gs3d.core.schedules import Ramp
+from gs3d.core.types import Render
+from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.tets import TetGrid, marched, tet_grid
+from gs3d.representations.triangles import Edges, edges_of, fragments, interpolated, smooth_edges
+
+STEEPEST = 3.0
+"""Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""
+
+
+@dataclass(frozen=True)
+class DmtetRegularisers:
+    """Weights of what keeps a surface smooth; each term is a mean."""
+
+    consistency: Ramp = Ramp(0.0, 0.0)
+    """1 − n·n′ of the two triangles at an edge."""
+    laplacian: Ramp = Ramp(0.0, 0.0)
+    """Squared distance of a point from the mean of its neighbours, in cells."""
+
+    def __post_init__(self) -> None:
+        for name in ("consistency", "laplacian"):
+            within(name, getattr(self, name).ends, "[0, inf)")
+
+
+@dataclass(frozen=True)
+class DmtetConfig:
+    """The grid, its colours, and how both are optimised."""
+
+    cells: int = 64
+    """Along an edge of the cube from −1 to 1."""
+    reach: float = 0.45
+    """Most that a corner of the grid moves along an axis, in cells: below a half, so that no tetrahedron turns inside out."""
+    field: FieldConfig = field(default_factory=FieldConfig)
+    """Of the colours."""
+    regularisers: DmtetRegularisers = DmtetRegularisers()
+    distance_rate: Ramp = Ramp(5e-2, 1e-2, "exp")
+    """Adam's, in cells."""
+    offset_rate: Ramp = Ramp(2e-2, 5e-3, "exp")
+    table_rate: Ramp = Ramp(1e-2, 1e-3, "exp")
+    network_rate: Ramp = Ramp(1e-3, 1e-4, "exp")
+
+    def __post_init__(self) -> None:
+        within("cells", self.cells, "[2, 512]")
+        within("reach", self.reach, "[0, 0.5)")
+        for name in ("distance_rate", "offset_rate", "table_rate", "network_rate"):
+            within(name, getattr(self, name).ends, "[0, inf)")
+
+
+@dataclass(frozen=True)
+class Skin:
+    """The surface of this moment."""
+
+    points: Tensor
+    """[P, 3], with gradient."""
+    faces: Tensor
+    """[F, 3] long."""
+    edges: Edges
+    face_normals: Tensor
+    """[F, 3] of unit length."""
+    normals: Tensor
+    """[P, 3] of unit length: the mean of the faces at a point, by their area."""
+
+
+class Dmtet:
+    """`distance` [V] in cells, and `offset` [V, 3], whose tanh is how far each corner has moved."""
+
+    def __init__(self, config: DmtetConfig, distance: Tensor, colours: Field):
+        self.config = config
+        self.grid: TetGrid = tet_grid(config.cells).to(distance.device)
+        self.distance = torch.nn.Parameter(distance.clone())
+        self.offset = torch.nn.Parameter(torch.zeros_like(self.grid.vertices))
+        self.colours = colours
+        networks = [p for name, p in colours.named_parameters() if name != "table"]
+        groups = [[self.distance], [self.offset], [colours.table], networks]
+        self.optimizer = torch.optim.Adam([{"params": g} for g in groups], lr=1e-3, betas=(0.9, 0.99), eps=1e-15)
+
+    @staticmethod
+    def from_field(source: Field, config: DmtetConfig) -> "Dmtet":
+        """The surface where a field's density says there is one, in the field's colours."""
+        with torch.no_grad():
+            vertices = tet_grid(config.cells).vertices.to(source.table.device)
+            density = torch.cat([source(part, 1.0, colours=False).density for part in vertices.split(65536)])
+        colours = Field(source.config, rng.generator(0, "colours")).to(vertices.device)
+        colours.load_state_dict(source.state_dict())
+        return Dmtet(config, distance_of(density, vertices, config.cells), colours)
+
+    @staticmethod
+    def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> "Dmtet":
+        vertices = tet_grid(config.cells).vertices.to(device)
+        distance = (vertices.norm(dim=1) - radius) * (config.cells / 2)
+        return Dmtet(config, distance.clamp(-1, 1), Field(config.field, rng.generator(seed, "colours")).to(device))
+
+    def skin(self) -> Skin:
+        """The surface: closed, whatever the parameters are; without points where no corner is inside."""
+        corners = self.grid.vertices + self.offset.tanh() * (self.config.reach * 2 / self.config.cells)
+        # Held outside on the border of the cube, so that the surface ends nowhere.
+        distance = torch.where(self.grid.border, self.distance.clamp_min(0.1), self.distance)
+        points, faces = marched(corners, distance, self.grid.tets)
+        a, b, c = points[faces].unbind(1)
+        area = torch.linalg.cross(b - a, c - a)
+        summed = torch.zeros_like(points)
+        for corner in range(3):
+            summed = summed.index_add(0, faces[:, corner], area)
+        return Skin(points, faces, edges_of(faces), functional.normalize(area, dim=1), functional.normalize(summed, dim=1))
+
+    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0) -> Render:
+        """B pictures over `background`, [3] or one a camera [B, 3]; `aux` has the "skin" that they show."""
+        skin = self.skin()
+        views = [self._view(skin, cameras, i, progress) for i in range(len(cameras))]
+        rgb, alpha, normal, depth = (torch.stack(pictures) for pictures in zip(*views, strict=True))
+        behind = background.to(rgb.device).expand(len(cameras), 3)[:, None, None]
+        return Render(rgb + (1 - alpha) * behind, alpha, depth, normal, {"skin": skin})
+
+    def _view(self, skin: Skin, cameras: Cameras, view: int, progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Colour and normal, both premultiplied by alpha, alpha, and depth: [H, W, 3 or 1]."""
+        seen = fragments(skin.points, skin.faces, cameras, view)
+        covered = (seen.face >= 0)[..., None]
+        alpha = covered.to(skin.points.dtype)
+        colour = torch.zeros(*seen.face.shape, 3, device=alpha.device)
+        if covered.any():
+            where = interpolated(skin.points.detach(), skin.faces, seen)[covered[..., 0]].detach()
+            colour = colour.masked_scatter(covered, self.colours.albedo(where, progress))
+        normal = functional.normalize(interpolated(skin.normals, skin.faces, seen), dim=-1)
+        picture = smooth_edges(torch.cat([colour, normal, alpha], -1), seen, skin.faces, skin.edges)
+        depth = torch.where(covered, seen.depth[..., None], 0.0)
+        return picture[..., :3], picture[..., 6:], picture[..., 3:6], depth
+
+    def regulariser(self, out: Render, progress: float) -> Tensor:
+        """The weighted sum of all regularisers, a scalar."""
+        r, skin, total = self.config.regularisers, out.aux["skin"], torch.zeros((), device=self.distance.device)
+        if not len(skin.faces):
+            return total
+        if weight := r.consistency(progress):
+            one, other = skin.face_normals[skin.edges.faces].unbind(1)
+            total = total + weight * (1 - (one * other).sum(1)).mean()
+        if weight := r.laplacian(progress):
+            ends = torch.cat([skin.edges.ends, skin.edges.ends.flip(1)])
+            count = torch.zeros(len(skin.points), 1, device=total.device).index_add(0, ends[:, 0], torch.ones_like(ends[:, :1]).float())
+            mean = torch.zeros_like(skin.points).index_add(0, ends[:, 0], skin.points[ends[:, 1]]) / count
+            total = total + weight * ((mean - skin.points) * (self.config.cells / 2)).square().sum(1).mean()
+        return total
+
+    def optimise(self, progress: float) -> None:
+        """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared."""
+        c = self.config
+        for group, rate in zip(self.optimizer.param_groups, (c.distance_rate, c.offset_rate, c.table_rate, c.network_rate), strict=True):
+            group["lr"] = rate(progress)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:
+    """Densities [V] at the corners of a grid → distances in cells, held within ±1, negative where something is.
+
+    The surface is where the density hides half of what is behind a cell. A field that is nowhere so dense, or everywhere, has one half
+    way between its extremes (of the logarithm, inside the unit sphere); one without extremes becomes a ball.
+    """
+    logs = density.clamp(1e-12, 1e12).log()
+    within = logs[vertices.norm(dim=1) < 1]
+    level = torch.log(torch.log(torch.tensor(2.0)) * cells / 2).to(logs)
+    if not within.min() < level < within.max():
+        level = 0.5 * (within.min() + within.max())
+    if within.max() - within.min() < 1e-3:
+        return ((vertices.norm(dim=1) - 0.5) * (cells / 2)).clamp(-1, 1)
+    return ((level - logs) / STEEPEST).clamp(-1, 1)

@@ -1,0 +1,151 @@
+"""The surface of the second stage: closed whatever happens to it, started from any field, and moved by what its pictures lack."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from gs3d.core.cameras import ring
+from gs3d.core.rng import generator
+from gs3d.core.schedules import Ramp
+from gs3d.representations.dmtet import Dmtet, DmtetConfig, DmtetRegularisers, distance_of
+from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.hashgrid import HashGridConfig
+from gs3d.representations.tets import tet_grid
+from tests.representations.test_representations_tets import is_closed, mesh_volume
+
+FIELD = FieldConfig(grid=HashGridConfig(levels=4, log2_size=12, coarsest=4, finest=32), hidden=16)
+SMALL = DmtetConfig(cells=20, field=FIELD)
+GREY = torch.full((3,), 0.5)
+
+
+def blob(strength=5.0, bias=0.0):
+    field = Field(dataclasses.replace(FIELD, blob_strength=strength), generator(0, "field"))
+    with torch.no_grad():
+        field.density_out.bias += bias
+    return field
+
+
+def test_a_field_becomes_its_surface_in_its_colours():
+    field = blob()
+    made = Dmtet.from_field(field, SMALL)
+    skin = made.skin()
+    assert is_closed(skin.faces.detach())
+    # Density ln 2 over a cell of 0.1: 5 (1 − r / 0.5) = ln 6.93, less what the networks add.
+    assert float(skin.points.norm(dim=1).mean()) == pytest.approx(0.5 * (1 - math.log(6.93) / 5), abs=0.03)
+    points = skin.points.detach()
+    assert torch.allclose(made.colours.albedo(points), field(points, 1.0).albedo)
+    assert made.colours.table.data_ptr() != field.table.data_ptr()
+
+
+@pytest.mark.parametrize("strength, bias", [(5.0, -30.0), (5.0, 30.0), (0.0, 0.0), (0.0, -60.0)])
+def test_empty_full_and_even_fields_have_a_surface_too(strength, bias):
+    field = blob(strength, bias)
+    if strength == 0:
+        with torch.no_grad():
+            field.density_out.weight.zero_()
+    skin = Dmtet.from_field(field, SMALL).skin()
+    assert is_closed(skin.faces) and mesh_volume(skin.points, skin.faces) > 0.01
+
+
+def test_a_field_with_nan_nowhere_leaves_no_nan():
+    grid = tet_grid(6)
+    distance = distance_of(torch.full((len(grid.vertices),), torch.inf).where(grid.vertices[:, 0] > 0, 0.0), grid.vertices, 6)
+    assert torch.isfinite(distance).all() and (distance < 0).any() and (distance > 0).any()
+
+
+def test_it_stays_closed_however_its_parameters_are_torn():
+    made = Dmtet.ball(SMALL, 0.6, seed=0)
+    with torch.no_grad():
+        made.distance.copy_(torch.randn(made.distance.shape, generator=generator(0, "distance")))
+        made.offset.copy_(9 * torch.randn(made.offset.shape, generator=generator(0, "offset")))
+    skin = made.skin()
+    assert is_closed(skin.faces) and mesh_volume(skin.points, skin.faces) > 0
+    assert skin.points.abs().max() <= 1 + SMALL.reach * 2 / SMALL.cells
+
+
+def test_no_corner_moves_so_far_that_a_tetrahedron_turns():
+    grid, made = tet_grid(4), Dmtet.ball(dataclasses.replace(SMALL, cells=4), 0.6, seed=0)
+    moved = grid.vertices + torch.sign(torch.randn(grid.vertices.shape, generator=generator(1, "corners"))) * made.config.reach * 0.5
+    assert torch.isfinite(moved).all() and made.config.reach < 0.5
+
+
+def test_pictures_of_a_ball():
+    made = Dmtet.ball(SMALL, 0.6, seed=0)
+    cameras = ring(2, 48)
+    out = made.render(cameras, GREY)
+    towards = torch.nn.functional.normalize(cameras.centres, dim=1)
+    middle = out.normal[:, 24, 24]
+    assert (out.alpha[:, 24, 24] == 1).all() and (out.alpha[:, 0, 0] == 0).all()
+    assert ((middle * towards).sum(1) > 0.95).all()
+    assert torch.equal(out.rgb[:, 0, 0], GREY.expand(2, 3))
+    assert torch.allclose(out.depth[:, 24, 24, 0], cameras.centres.norm(dim=1) - 0.6, atol=0.03)
+    assert torch.allclose(out.normal.norm(dim=-1)[out.alpha[..., 0] == 1], torch.ones(()), atol=0.05)
+
+
+def test_silhouettes_make_the_shape():
+    """From eight outlines of a tall ellipsoid, a ball grows tall."""
+    config = dataclasses.replace(SMALL, cells=16, regularisers=DmtetRegularisers(consistency=Ramp(0.02, 0.02), laplacian=Ramp(0.02, 0.02)))
+    made, goal = Dmtet.ball(config, 0.5, seed=0), Dmtet.ball(config, 0.5, seed=0)
+    with torch.no_grad():
+        shape = (goal.grid.vertices / torch.tensor([0.4, 0.4, 0.75])).norm(dim=1) - 1
+        goal.distance.copy_((shape * 0.45 * config.cells / 2).clamp(-1, 1))
+    views = ring(8, 32)
+    wanted = goal.render(views, GREY).alpha.detach()
+
+    def error():
+        return (made.render(views, GREY).alpha - wanted).square().mean()
+
+    before = float(error().detach())
+    for step in range(40):
+        some = [step % 8, (step + 3) % 8]
+        out = made.render(views[some], GREY)
+        ((out.alpha - wanted[some]).square().mean() + 0.05 * made.regulariser(out, 0.5)).backward()
+        made.optimise(step / 40)
+    skin = made.skin()
+    assert float(error().detach()) < 0.3 * before and is_closed(skin.faces)
+    assert skin.points[:, 2].max() > 0.62 and skin.points[:, :2].norm(dim=1).max() < 0.5
+
+
+def test_colours_are_learnt():
+    made = Dmtet.ball(dataclasses.replace(SMALL, table_rate=Ramp(0.05, 0.05), network_rate=Ramp(0.05, 0.05)), 0.6, seed=0)
+    views, red = ring(4, 24), torch.tensor([0.9, 0.1, 0.1])
+    for step in range(25):
+        out = made.render(views, GREY)
+        ((out.rgb - red) * (out.alpha > 0.99)).square().mean().backward()
+        made.optimise(step / 25)
+    with torch.no_grad():
+        out = made.render(views, GREY)
+    assert (out.rgb[(out.alpha > 0.99)[..., 0]] - red).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["consistency", "laplacian"])
+def test_regularisers_smooth(name):
+    config = dataclasses.replace(SMALL, regularisers=DmtetRegularisers(**{name: Ramp(1.0, 1.0)}))
+    made = Dmtet.ball(config, 0.6, seed=0)
+    with torch.no_grad():
+        made.distance += 0.3 * torch.randn(made.distance.shape, generator=generator(0, "rough"))
+    values = []
+    for step in range(10):
+        out = made.render(ring(1, 8), GREY)
+        values.append(made.regulariser(out, 0.5))
+        values[-1].backward()
+        made.optimise(step / 10)
+    assert values[0] > 0 and values[-1] < 0.8 * values[0]
+
+
+def test_a_surface_that_is_gone_is_an_empty_picture():
+    config = dataclasses.replace(SMALL, regularisers=DmtetRegularisers(consistency=Ramp(1.0, 1.0), laplacian=Ramp(1.0, 1.0)))
+    made = Dmtet.ball(config, 0.6, seed=0)
+    with torch.no_grad():
+        made.distance.fill_(1.0)
+    out = made.render(ring(2, 8), GREY)
+    (out.rgb.sum() + made.regulariser(out, 0.5)).backward()
+    assert not out.alpha.any() and torch.equal(out.rgb, GREY.expand(2, 8, 8, 3))
+
+
+@pytest.mark.parametrize("wrong", [{"cells": 1}, {"cells": 4096}, {"reach": 0.5}, {"distance_rate": Ramp(-1, 0)}])
+def test_sizes_that_make_no_surface(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DmtetConfig(**wrong)
