@@ -27,7 +27,7 @@ class Args:
     """builtin, sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto: Stable Diffusion where CUDA and its weights are at
     hand, else builtin."""
     guidance: Loss | None = None
-    """Loss; the preset's (cds) when not given."""
+    """Loss; the preset's when not given: sds for the built-in prior, cds for others."""
     seed: int = 0
     """Another seed makes another object."""
     out: Path | None = None

@@ -52,8 +52,8 @@ def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
     return images + density * (colour - images)
 
 
-def _grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
-    """Blobs of 2 to 6 pixels, each up to a third lighter or darker than the object under it, over half of the pictures.
+def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
+    """Premultiplied [B, 4, h, w] with blobs of 3 to 6 pixels of 64, up to a third lighter or darker than the object, on half of them.
 
     A surface of splats that face here and there looks so. A judge that has not seen it takes the grain for a pattern.
     """
@@ -70,7 +70,7 @@ def _grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
 
 def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
     """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]."""
-    rgba = _blur(_shift_and_scale(_grain(rgba.permute(0, 3, 1, 2), gen), gen), gen)
+    rgba = _blur(_shift_and_scale(grain(rgba.permute(0, 3, 1, 2), gen), gen), gen)
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
     images = _smoke(images, gen)
     u = torch.rand(3, len(images), 1, 1, 1, generator=gen)

@@ -15,6 +15,7 @@ from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render
 from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.tets import TetGrid, marched, tet_grid
 from gs3d.representations.triangles import Edges, edges_of, fragments, interpolated, smooth_edges
 
@@ -76,7 +77,9 @@ class Skin:
 
 
 class Dmtet:
-    """`distance` [V] in cells, and `offset` [V, 3], whose tanh is how far each corner has moved."""
+    """A `Representation`: `distance` [V] in cells, and `offset` [V, 3], whose tanh is how far each corner has moved."""
+
+    unit = "corners"
 
     def __init__(self, config: DmtetConfig, distance: Tensor, colours: Field):
         self.config = config
@@ -117,7 +120,7 @@ class Dmtet:
             summed = summed.index_add(0, faces[:, corner], area)
         return Skin(points, faces, edges_of(faces), functional.normalize(area, dim=1), functional.normalize(summed, dim=1))
 
-    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0) -> Render:
+    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0, gen: torch.Generator | None = None) -> Render:
         """B pictures over `background`, [3] or one a camera [B, 3]; `aux` has the "skin" that they show."""
         skin = self.skin()
         views = [self._view(skin, cameras, i, progress) for i in range(len(cameras))]
@@ -154,7 +157,46 @@ class Dmtet:
             total = total + weight * ((mean - skin.points) * (self.config.cells / 2)).square().sum(1).mean()
         return total
 
-    def optimise(self, progress: float) -> None:
+    def __len__(self) -> int:
+        """Corners of the grid that are inside."""
+        return int((self.distance < 0).sum())
+
+    @property
+    def device(self) -> torch.device:
+        return self.distance.device
+
+    def gradients(self) -> list[Tensor]:
+        return [p.grad for p, _ in self._named().values() if p.grad is not None]
+
+    def tend(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
+        """Nothing: the grid stays as it is."""
+
+    def discard_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def whole(self) -> bool:
+        return True
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        return {f"params.{name}": p.detach() for name, (p, _) in self._named().items()} | moments_of(self._named())
+
+    def _named(self) -> Named:
+        own = {"distance": self.distance, "offset": self.offset}
+        colours = {f"colours.{name}": p for name, p in self.colours.named_parameters()}
+        return {name: (p, self.optimizer) for name, p in (own | colours).items()}
+
+    @staticmethod
+    def from_state(tensors: dict[str, Tensor], config: DmtetConfig, device: str = "cpu") -> "Dmtet":
+        """The inverse of `state_tensors`."""
+        colours = Field(config.field, rng.generator(0, "colours")).to(device)
+        made = Dmtet(config, tensors["params.distance"].to(device), colours)
+        with torch.no_grad():
+            for name, (p, _) in made._named().items():
+                p.copy_(tensors[f"params.{name}"])
+        put_moments(made._named(), tensors)
+        return made
+
+    def optimise(self, progress: float, share: float) -> None:
         """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared."""
         c = self.config
         for group, rate in zip(self.optimizer.param_groups, (c.distance_rate, c.offset_rate, c.table_rate, c.network_rate), strict=True):

@@ -12,6 +12,7 @@ from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render, Splats
 from gs3d.raster import rasterize
+from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.tidy import opaque, sparsity
 
 SH_C0 = 0.28209479177387814  # the constant harmonic: colour = 0.5 + SH_C0 · coefficient
@@ -172,20 +173,15 @@ class Gaussians:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Parameters and Adam's moments as a flat dictionary, for a checkpoint."""
-        tensors = {f"params.{k}": v.detach() for k, v in self.params.items()}
-        for name, optimizer in self.optimizers.items():
-            for moments in optimizer.state.values():
-                tensors |= {f"adam.{name}.{k}": v for k, v in moments.items()}
-        return tensors
+        return {f"params.{k}": v.detach() for k, v in self.params.items()} | moments_of(self._named())
+
+    def _named(self) -> Named:
+        return {name: (self.params[name], optimizer) for name, optimizer in self.optimizers.items()}
 
     @staticmethod
     def from_state(tensors: dict[str, Tensor], config: GaussianConfig, device: str = "cpu") -> "Gaussians":
         """The inverse of `state_tensors`."""
         params = {k[7:]: v.to(device) for k, v in tensors.items() if k.startswith("params.")}
         made = Gaussians(params, config)
-        for name, optimizer in made.optimizers.items():
-            moments = {k.split(".", 2)[2]: v for k, v in tensors.items() if k.startswith(f"adam.{name}.")}
-            if moments:  # Adam counts its steps on the CPU whatever the parameter lives on
-                on = {k: v.clone() if k == "step" else v.to(device).clone() for k, v in moments.items()}
-                optimizer.state[optimizer.param_groups[0]["params"][0]] = on
+        put_moments(made._named(), tensors)
         return made

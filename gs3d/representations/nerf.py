@@ -16,6 +16,7 @@ from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render
 from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.occupancy import Occupancy
 from gs3d.representations.tidy import opaque, sparsity
 
@@ -123,7 +124,9 @@ def weights_of(density: Tensor, step: Tensor) -> Tensor:
 
 
 class Nerf:
-    """A field with its occupancy and its optimiser."""
+    """A `Representation`: a field with its occupancy and its optimiser."""
+
+    unit = "cells"
 
     def __init__(self, config: NerfConfig, seed: int, device: str = "cpu"):
         self.config = config
@@ -219,7 +222,42 @@ class Nerf:
         density = torch.cat([self.field(part, progress, colours=False).density for part in points.split(65536)])
         self.occupancy.look(density, EMPTY_ALPHA / step)
 
-    def optimise(self, progress: float) -> None:
+    def __len__(self) -> int:
+        """Cells of the grid that are not empty."""
+        return int(self.occupancy.occupied.sum())
+
+    def gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.field.parameters() if p.grad is not None]
+
+    def tend(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
+        """Look around in every `occupancy_every`th iteration."""
+        if step % self.config.occupancy_every == 0:
+            self.look_around(now, rng.generator(seed, "occupancy", step))
+
+    def discard_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def whole(self) -> bool:
+        return True
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        parameters = {f"params.{name}": p.detach() for name, p in self.field.named_parameters()}
+        grid = {"occupancy.density": self.occupancy.density, "occupancy.occupied": self.occupancy.occupied}
+        return parameters | moments_of(self._named()) | grid
+
+    def _named(self) -> Named:
+        return {name: (p, self.optimizer) for name, p in self.field.named_parameters()}
+
+    @staticmethod
+    def from_state(tensors: dict[str, Tensor], config: NerfConfig, device: str = "cpu") -> "Nerf":
+        """The inverse of `state_tensors`."""
+        made = Nerf(config, 0, device)
+        made.field.load_state_dict({name: tensors[f"params.{name}"] for name, _ in made.field.named_parameters()})
+        made.occupancy.density, made.occupancy.occupied = (tensors[f"occupancy.{k}"].to(device) for k in ("density", "occupied"))
+        put_moments(made._named(), tensors)
+        return made
+
+    def optimise(self, progress: float, share: float) -> None:
         """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared."""
         table, networks = self.optimizer.param_groups
         table["lr"], networks["lr"] = self.config.table_rate(progress), self.config.network_rate(progress)

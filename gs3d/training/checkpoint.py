@@ -20,7 +20,7 @@ class Checkpoint:
     """Iterations done."""
     elapsed_s: float
     progress: float
-    densified: float
+    tended: float
     tensors: dict[str, Tensor]
 
 
@@ -32,7 +32,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     from safetensors.torch import save
 
     path = folder / f"step_{checkpoint.step:07d}.safetensors"
-    state = {"step": checkpoint.step, "elapsed_s": checkpoint.elapsed_s, "progress": checkpoint.progress, "densified": checkpoint.densified}
+    state = {"step": checkpoint.step, "elapsed_s": checkpoint.elapsed_s, "progress": checkpoint.progress, "tended": checkpoint.tended}
     data = save({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}, metadata={"gs3d": json.dumps(state)})
     temporary = path.with_suffix(".tmp")
     try:

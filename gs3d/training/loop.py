@@ -12,8 +12,7 @@ from typing import Literal
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.representations.densify import Densifier
-from gs3d.representations.gaussians import Gaussians
+from gs3d.representations.cloud import Cloud
 from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.training.config import RunConfig
@@ -25,20 +24,18 @@ Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of m
 
 def start(config: RunConfig, seed: int, device: str) -> TrainState:
     """The state of a run that has not begun."""
-    return TrainState(Gaussians.blob(config.gaussians, seed, device), Densifier(config.densify))
+    return TrainState(Cloud.start(config.gaussians, config.densify, seed, device))
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:
     """The state that was saved."""
-    gaussians, densifier = Gaussians.from_state(checkpoint.tensors, config.gaussians, device), Densifier(config.densify)
-    densifier.load_state(checkpoint.tensors, device)
-    return TrainState(gaussians, densifier, checkpoint.step, checkpoint.progress, checkpoint.densified)
+    shape = Cloud.from_state(checkpoint.tensors, config.gaussians, config.densify, device)
+    return TrainState(shape, checkpoint.step, checkpoint.progress, checkpoint.tended)
 
 
 def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     """The state as it is saved."""
-    tensors = state.gaussians.state_tensors() | state.densifier.state_tensors()
-    return Checkpoint(state.step, elapsed_s, state.progress, state.densified, tensors)
+    return Checkpoint(state.step, elapsed_s, state.progress, state.tended, state.shape.state_tensors())
 
 
 class StopSignals:
@@ -131,13 +128,13 @@ def train(
                 saved = time.monotonic()
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
-            keep() if state.gaussians.whole() else None
+            keep() if state.shape.whole() else None
             raise
         outcome = "out of memory"
-        state.gaussians.discard_gradients()
+        state.shape.discard_gradients()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if not state.gaussians.whole():
+        if not state.shape.whole():
             _back_to_checkpoint(state, task.config, folder)
     finally:
         log.close()
@@ -151,13 +148,12 @@ def is_memory(error: Exception) -> bool:
 
 
 def _back_to_checkpoint(state: TrainState, config: RunConfig, folder: Path) -> None:
-    device = str(state.gaussians.params["means"].device)
+    device = str(state.shape.device)
     checkpoint = newest_checkpoint(folder / "checkpoint")
     if checkpoint is None:
         raise UserError("out of memory before the first checkpoint; use a smaller batch, resolution or max_count in --config")
     old = restore(config, checkpoint, device)
-    state.gaussians, state.densifier, state.step = old.gaussians, old.densifier, old.step
-    state.progress, state.densified = old.progress, old.densified
+    state.shape, state.step, state.progress, state.tended = old.shape, old.step, old.progress, old.tended
 
 
 def _row(entry: StepLog, budget: Budget) -> dict:

@@ -24,7 +24,7 @@ class Request:
     """Iterations instead of minutes: reproducible."""
     prior: str = "auto"
     loss: str | None = None
-    """cds or sds; None takes the preset's."""
+    """A name of `guidance.GUIDANCE`; None takes the preset's."""
     seed: int = 0
     out: Path | None = None
     """Folder of the results; None makes outputs/<slug>-s<seed>."""

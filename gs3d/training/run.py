@@ -117,7 +117,7 @@ def _run(
     with _enough_memory():
         rehearse(state, task)
     budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, stages.started)
-    budget.reserve_s = export_seconds(state.gaussians.splats(), config.densify.max_count)
+    budget.reserve_s = export_seconds(state.shape.splats(), config.densify.max_count)
     stages.end("setup")
     if not checkpoint and budget.over():
         spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items())
@@ -129,7 +129,7 @@ def _run(
         record.write(folder, stages.seconds, None)
         outcome = train(state, task, budget, folder, report, say, stop)
         stages.end("optimise")
-        written = write_results(folder, state.gaussians.splats())
+        written = write_results(folder, state.shape.splats())
     stages.end("export")
     ended = {"outcome": outcome, "steps": state.step, "splats": len(written.splats), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, stages.seconds, ended)

@@ -1,4 +1,4 @@
-"""One iteration: render, ask the prior, follow the gradient, densify. Guidance and representations meet here and nowhere else."""
+"""One iteration: render, ask the prior, follow the gradient, tend. Guidance and representations meet here and nowhere else."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,7 @@ from gs3d.core.types import Render
 from gs3d.guidance.common import GuidanceOut
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
-from gs3d.representations.densify import Densifier
-from gs3d.representations.gaussians import Gaussians
+from gs3d.representations.base import Representation
 from gs3d.training.config import Background, RunConfig
 
 
@@ -28,7 +27,7 @@ class StepLog:
     grad_norm: Tensor
     """Root mean square of the guidance gradient, a scalar."""
     count: int
-    """Splats after the step."""
+    """Splats, or whatever the representation counts, after the step."""
     skipped: bool
     """Whether a NaN or Inf made the step void."""
     values: dict[str, float]
@@ -51,13 +50,12 @@ def attach(z0: Tensor, grad: Tensor) -> Tensor:
 class TrainState:
     """All that changes in a run. Noise, cameras and prompts are functions of (seed, step, progress)."""
 
-    gaussians: Gaussians
-    densifier: Densifier
+    shape: Representation
     step: int = 0
     progress: float = 0.0
     """Of the step before."""
-    densified: float = 0.0
-    """Progress up to which densification is done; a skipped step does not advance it, so that no round is lost."""
+    tended: float = 0.0
+    """Progress up to which the representation is tended; a skipped step does not advance it, so that no round of densifying is lost."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +69,18 @@ class Task:
 
 
 def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
-    """Fill the gradients of the splats at this step: the render, the guidance, and the loss to log, a scalar."""
-    config, gaussians = task.config, state.gaussians
-    device = gaussians.params["means"].device
+    """Fill the gradients of the representation at this step: the render, the guidance, and the loss to log, a scalar."""
+    config, shape = task.config, state.shape
+    device = shape.device
     draw = config.cameras.draw(state.step, progress)
     gen, together = rng.generator(task.seed, "cameras", draw), task.prior.views
     cameras = sample_cameras(config.cameras, config.batch, progress, gen, together)
     condition = task.prompts.at(cameras)  # while the cameras are on the CPU: asking a GPU where they look would wait for it
     background = background_colours(config.background, config.batch, task.seed, state.step).to(device)
-    out = gaussians.render(cameras.to(device), background)
+    out = shape.render(cameras.to(device), background, progress, rng.generator(task.seed, "render", state.step))
     z0 = task.prior.encode(out.rgb)
     guidance = config.guidance(task.prior, condition, z0, progress, task.seed, state.step)
-    regulariser = gaussians.regulariser(out, progress)
+    regulariser = shape.regulariser(out, progress)
     (attach(z0, guidance.grad) + regulariser).backward()
     return out, guidance, 0.5 * guidance.grad.square().mean() + regulariser.detach()
 
@@ -90,22 +88,22 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
 def rehearse(state: TrainState, task: Task) -> None:
     """One iteration without its effect, so that compiling and first-use set-up are not taken for the speed of the machine."""
     _backward(state, task, state.progress)
-    state.gaussians.discard_gradients()
+    state.shape.discard_gradients()
 
 
 def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
     """One iteration at `progress` in [0, 1], which is `share` of the run. Changes `state`."""
-    gaussians, step = state.gaussians, state.step
+    shape, step = state.shape, state.step
     out, guidance, loss = _backward(state, task, progress)
     norm = guidance.grad.square().mean().sqrt()
-    gradients = torch.stack([p.grad.abs().sum() for p in gaussians.params.values() if p.grad is not None])
-    # One wait for the device an iteration: the price of never letting a NaN into the splats.
+    gradients = torch.stack([g.abs().sum() for g in shape.gradients()])
+    # One wait for the device an iteration: the price of never letting a NaN into what is optimised.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
-        gaussians.optimise(progress, share)
-        state.densifier.after_backward(gaussians, out.aux, state.densified, progress, task.seed, step)
-        state.densified = progress
+        shape.optimise(progress, share)
+        shape.tend(out, state.tended, progress, task.seed, step)
+        state.tended = progress
     else:
-        gaussians.discard_gradients()
+        shape.discard_gradients()
     state.step, state.progress = step + 1, progress
-    return StepLog(step, progress, loss, norm, len(gaussians), not finite, guidance.log)
+    return StepLog(step, progress, loss, norm, len(shape), not finite, guidance.log)

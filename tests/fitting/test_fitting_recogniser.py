@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gs3d.core.rng import generator
-from gs3d.evaluation.augment import augment, backgrounds
+from gs3d.evaluation.augment import augment, backgrounds, grain
 from gs3d.fitting import recogniser, renders, resume
 from gs3d.fitting.recogniser import FitConfig, fit
 from gs3d.fitting.renders import ring_pictures
@@ -43,6 +43,18 @@ def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(renders, "source_digest", lambda: "another")
     with pytest.raises(ValueError, match="pictures of another version of the world; remove the folder"):
         renders.rendered(tmp_path, 5, 1)
+
+
+def test_grain_is_on_the_object_alone_and_on_half_of_the_pictures():
+    rgba = torch.zeros(200, 4, 64, 64)
+    rgba[:, :, 16:48, 16:48] = torch.tensor([0.6, 0.3, 0.1, 1.0])[:, None, None]
+    grainy = grain(rgba, generator(0))
+    assert torch.equal(grainy[:, 3], rgba[:, 3]) and not grainy[:, :, :16].any()
+    inside = grainy[:, :3, 16:48, 16:48] / rgba[:, :3, 16:48, 16:48]
+    assert inside.min() >= 2 / 3 - 1e-6 and inside.max() <= 4 / 3 + 1e-6
+    assert torch.allclose(inside[:, 0], inside[:, 2], atol=1e-5)  # lighter and darker, never another colour
+    touched = (inside.std((1, 2, 3)) > 1e-4).float().mean()
+    assert 0.35 < touched < 0.65
 
 
 def test_augmented_pictures_stay_pictures_and_repeat():

@@ -102,7 +102,7 @@ def test_silhouettes_make_the_shape():
         some = [step % 8, (step + 3) % 8]
         out = made.render(views[some], GREY)
         ((out.alpha - wanted[some]).square().mean() + 0.05 * made.regulariser(out, 0.5)).backward()
-        made.optimise(step / 40)
+        made.optimise(step / 40, 0.01)
     skin = made.skin()
     assert float(error().detach()) < 0.3 * before and is_closed(skin.faces)
     assert skin.points[:, 2].max() > 0.62 and skin.points[:, :2].norm(dim=1).max() < 0.5
@@ -114,7 +114,7 @@ def test_colours_are_learnt():
     for step in range(25):
         out = made.render(views, GREY)
         ((out.rgb - red) * (out.alpha > 0.99)).square().mean().backward()
-        made.optimise(step / 25)
+        made.optimise(step / 25, 0.01)
     with torch.no_grad():
         out = made.render(views, GREY)
     assert (out.rgb[(out.alpha > 0.99)[..., 0]] - red).abs().mean() < 0.05
@@ -131,7 +131,7 @@ def test_regularisers_smooth(name):
         out = made.render(ring(1, 8), GREY)
         values.append(made.regulariser(out, 0.5))
         values[-1].backward()
-        made.optimise(step / 10)
+        made.optimise(step / 10, 0.01)
     assert values[0] > 0 and values[-1] < 0.8 * values[0]
 
 

@@ -179,7 +179,7 @@ def test_each_regulariser_can_be_descended(name):
         out = nerf.render(ring(4, 24), GREY, 1.0, generator(0, "fit"))
         values.append(nerf.regulariser(out, 1.0))
         values[-1].backward()
-        nerf.optimise(step / 8)
+        nerf.optimise(step / 8, 0.01)
     assert values[0] > 0 and values[-1] < 0.95 * values[0]
 
 
@@ -207,7 +207,7 @@ def test_pictures_of_a_ball_make_a_ball():
             nerf.look_around(1.0, generator(0, "look", step))
         some = views[[step % 8, (step + 4) % 8]]
         (nerf.render(some, GREY, 1.0, generator(0, "fit", step)).rgb - ball(some)).square().mean().backward()
-        nerf.optimise(step / 60)
+        nerf.optimise(step / 60, 0.01)
     unseen = ring(16, 24, elevation_deg=20)[[1, 7]]
     with torch.no_grad():
         error = (nerf.render(unseen, GREY).rgb - ball(unseen)).square().mean()

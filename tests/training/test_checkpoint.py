@@ -17,7 +17,7 @@ def test_round_trip_and_only_the_newest_two_stay(tmp_path):
         saved(tmp_path, step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_0000010.safetensors", "step_0000200.safetensors"]
     newest = newest_checkpoint(tmp_path)
-    assert (newest.step, newest.elapsed_s, newest.progress, newest.densified) == (200, 300.0, 0.1, 0.05)
+    assert (newest.step, newest.elapsed_s, newest.progress, newest.tended) == (200, 300.0, 0.1, 0.05)
     assert newest.tensors["a"].tolist() == [200.0] * 3
 
 

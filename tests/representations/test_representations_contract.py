@@ -1,0 +1,74 @@
+"""What the loop asks of every representation."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from gs3d.core.cameras import ring
+from gs3d.core.rng import generator
+from gs3d.representations.cloud import Cloud
+from gs3d.representations.densify import DensifyConfig
+from gs3d.representations.dmtet import Dmtet, DmtetConfig
+from gs3d.representations.field import FieldConfig
+from gs3d.representations.gaussians import GaussianConfig
+from gs3d.representations.hashgrid import HashGridConfig
+from gs3d.representations.nerf import Nerf, NerfConfig
+
+FIELD = FieldConfig(grid=HashGridConfig(levels=3, log2_size=10, coarsest=4, finest=16), hidden=8)
+NERF = NerfConfig(field=FIELD, samples=24, occupancy_cells=12, occupancy_every=4)
+DMTET = DmtetConfig(cells=10, field=FIELD)
+SPLATS, DENSIFY = GaussianConfig(count=60), DensifyConfig(start=0.2, stop=0.9, rounds=4, max_count=90)
+GREY = torch.full((3,), 0.5)
+
+KINDS = {
+    "cloud": (lambda: Cloud.start(SPLATS, DENSIFY, 0, "cpu"), lambda tensors: Cloud.from_state(tensors, SPLATS, DENSIFY, "cpu")),
+    "nerf": (lambda: Nerf(NERF, 0), lambda tensors: Nerf.from_state(tensors, NERF)),
+    "dmtet": (lambda: Dmtet.ball(DMTET, 0.5, 0), lambda tensors: Dmtet.from_state(tensors, DMTET)),
+}
+
+
+def go_on(shape, steps):
+    for step in steps:
+        now, before = (step + 1) / 12, step / 12
+        out = shape.render(ring(4, 16)[[step % 4, (step + 1) % 4]], GREY, now, generator(0, "render", step))
+        ((out.rgb - 0.8).square().mean() + shape.regulariser(out, now)).backward()
+        shape.optimise(now, 1 / 12)
+        shape.tend(out, before, now, 0, step)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_in_two_parts_ends_as_one_in_one(kind):
+    start, restore = KINDS[kind]
+    whole, half = start(), start()
+    go_on(whole, range(12))
+    go_on(half, range(7))
+    rest = restore({k: v.clone() for k, v in half.state_tensors().items()})
+    go_on(rest, range(7, 12))
+    one, other = whole.state_tensors(), rest.state_tensors()
+    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    assert len(whole) == len(rest) > 0 and whole.whole()
+    fresh = start().state_tensors()
+    assert any(k not in fresh or not torch.equal(fresh[k], v) for k, v in one.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_come_and_can_be_thrown_away(kind):
+    shape = KINDS[kind][0]()
+    assert not shape.gradients()
+    out = shape.render(ring(2, 16), GREY, 0.5, generator(0, "render"))
+    (out.rgb.mean() + out.alpha.mean()).backward()
+    assert sum(float(g.abs().sum()) for g in shape.gradients()) > 0
+    shape.discard_gradients()
+    assert not shape.gradients()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_have_the_shapes_that_are_promised(kind):
+    cameras, shape = dataclasses.replace(ring(3, 16), height=12), KINDS[kind][0]()
+    out = shape.render(cameras, torch.rand(3, 3, generator=generator(0, "behind")))
+    assert out.rgb.shape == (3, 12, 16, 3) and out.alpha.shape == out.depth.shape == (3, 12, 16, 1)
+    assert out.alpha.min() >= -1e-5 and out.alpha.max() <= 1 + 1e-5
+    assert isinstance(shape.unit, str) and shape.device.type == "cpu"
+    again = shape.render(cameras, torch.rand(3, 3, generator=generator(0, "behind")))
+    assert torch.equal(out.rgb, again.rgb)
