@@ -48,7 +48,7 @@ class DmtetConfig:
     field: FieldConfig = field(default_factory=FieldConfig)
     """Of the colours."""
     regularisers: DmtetRegularisers = DmtetRegularisers()
-    distance_rate: Ramp = Ramp(5e-2, 1e-2, "exp")
+    distance_rate: Ramp = Ramp(0.15, 0.02, "exp")
     """Adam's, in cells."""
     offset_rate: Ramp = Ramp(2e-2, 5e-3, "exp")
     table_rate: Ramp = Ramp(1e-2, 1e-3, "exp")
@@ -208,14 +208,16 @@ class Dmtet:
 def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:
     """Densities [V] at the corners of a grid → distances in cells, held within ±1, negative where something is.
 
-    The surface is where the density hides half of what is behind a cell. A field that is nowhere so dense, or everywhere, has one half
-    way between its extremes (of the logarithm, inside the unit sphere); one without extremes becomes a ball.
+    The surface is where the density hides half of what is behind a cell. A field that is nowhere so dense in the unit sphere, or everywhere
+    in it, has it around its densest tenth; one that is everywhere the same becomes a ball.
     """
-    logs = density.clamp(1e-12, 1e12).log()
+    logs = density.clamp(1e-30, 1e30).log()
     within = logs[vertices.norm(dim=1) < 1]
     level = torch.log(torch.log(torch.tensor(2.0)) * cells / 2).to(logs)
-    if not within.min() < level < within.max():
-        level = 0.5 * (within.min() + within.max())
-    if within.max() - within.min() < 1e-3:
+    low, high = within.min(), within.max()
+    if not low < level < high:
+        tenth = within.kthvalue(max(1, int(0.9 * len(within)))).values
+        level = tenth if low < tenth < high else 0.5 * (low + high)
+    if high - low < 1e-3:
         return ((vertices.norm(dim=1) - 0.5) * (cells / 2)).clamp(-1, 1)
     return ((level - logs) / STEEPEST).clamp(-1, 1)

@@ -20,7 +20,7 @@ from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.occupancy import Occupancy
 from gs3d.representations.tidy import opaque, sparsity
 
-EMPTY_ALPHA = 0.01
+EMPTY_ALPHA = 0.004
 """A cell of the occupancy grid whose density hides less than this over one step of a ray through the middle is left out."""
 
 

@@ -104,12 +104,12 @@ def test_silhouettes_make_the_shape():
         ((out.alpha - wanted[some]).square().mean() + 0.05 * made.regulariser(out, 0.5)).backward()
         made.optimise(step / 40, 0.01)
     skin = made.skin()
-    assert float(error().detach()) < 0.3 * before and is_closed(skin.faces)
+    assert float(error().detach()) < 0.15 * before and is_closed(skin.faces)
     assert skin.points[:, 2].max() > 0.62 and skin.points[:, :2].norm(dim=1).max() < 0.5
 
 
 def test_colours_are_learnt():
-    made = Dmtet.ball(dataclasses.replace(SMALL, table_rate=Ramp(0.05, 0.05), network_rate=Ramp(0.05, 0.05)), 0.6, seed=0)
+    made = Dmtet.ball(dataclasses.replace(SMALL, table_rate=Ramp(0.01, 0.01), network_rate=Ramp(0.02, 0.005)), 0.6, seed=0)
     views, red = ring(4, 24), torch.tensor([0.9, 0.1, 0.1])
     for step in range(25):
         out = made.render(views, GREY)
@@ -117,7 +117,7 @@ def test_colours_are_learnt():
         made.optimise(step / 25, 0.01)
     with torch.no_grad():
         out = made.render(views, GREY)
-    assert (out.rgb[(out.alpha > 0.99)[..., 0]] - red).abs().mean() < 0.05
+    assert (out.rgb[(out.alpha > 0.99)[..., 0]] - red).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("name", ["consistency", "laplacian"])

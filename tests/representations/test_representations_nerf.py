@@ -124,7 +124,7 @@ def test_what_is_empty_is_left_out_and_not_missed():
     assert 0.02 < nerf.occupancy.occupied.float().mean() < 0.6
     one, other = (n.render(ring(3, 32), GREY) for n in (nerf, whole))
     # A ray that grazes the start's fog misses many faint steps; over the picture it is nothing.
-    assert (one.alpha - other.alpha).abs().max() < 0.2 and (one.alpha - other.alpha).abs().mean() < 0.01
+    assert (one.alpha - other.alpha).abs().max() < 0.1 and (one.alpha - other.alpha).abs().mean() < 0.02
 
 
 def test_occupancy_knows_where_it_was_told():
