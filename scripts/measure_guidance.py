@@ -2,7 +2,8 @@
 
 True objects of the tuning prompts, seen from four sides and blurred, stand for a run that has the shape and lacks the detail. Where does a
 loss push them? At points along its own schedule: how far its mean gradient points to the sharp picture (cosine), and the size of that part
-beside the spread of single gradients, both as wide as a splat sees them. Signal over noise grows with the square root of the number
+beside the spread of single gradients, at a pixel and under a blur of 1.5 pixels, about what moves a splat. Every gradient has a seed of
+its own, so that the error of a noise that is fixed over a run counts as noise. Signal over noise grows with the square root of the number
 of gradients, so two losses of unlike cost compare by its square over the evaluations of the network. Beside it, how much true pictures of
 one caption differ: on a Gaussian of spread s, fresh noise favours SDS where σ·σ₁ > s² (tests/guidance/test_closed_form.py).
 """
@@ -71,16 +72,20 @@ def blurred(pictures: Tensor, sigma_px: float) -> Tensor:
     return functional.conv2d(functional.pad(pictures, [radius] * 4, mode="replicate"), kernel, groups=pictures.shape[1])
 
 
-def marks(loss: Guidance, prior: Counted, condition: Condition, start: Tensor, goal: Tensor, progress: float, draws: int) -> tuple:
-    """(t, cosine, signal over noise of one gradient) of four pictures."""
-    outs = [loss(prior, condition, start, progress, 1, step) for step in range(draws)]
-    away = blurred(goal - start, SPLAT_PX)
-    gradients = torch.stack([-blurred(out.grad, SPLAT_PX) for out in outs])
-    mean, noise = gradients.mean(0), gradients.var(0).mean().sqrt()
-    # Without what chance leaves of the noise in the mean of a few.
-    size = (mean.square().mean() - noise**2 / draws).clamp_min(1e-12).sqrt()
-    along = (mean * away).mean() / away.square().mean().sqrt()
-    return outs[0].log["t"], float(along / size), float(along / noise)
+def marks(loss: Guidance, prior: Counted, condition: Condition, start: Tensor, goal: Tensor, progress: float, draws: int) -> list[float]:
+    """Of four pictures: t, cosine, and signal over noise of one gradient, at a pixel and as a splat sees it; NaN where chance hides it."""
+    outs = [loss(prior, condition, start, progress, seed, 0) for seed in range(draws)]
+    away, gradients = goal - start, torch.stack([-out.grad for out in outs])
+    one, other = gradients[::2].mean(0), gradients[1::2].mean(0)
+    size = (one * other).mean()  # the square of the mean gradient, without what chance leaves of the noise in the mean of a few
+    aim = (gradients.mean(0) * away).mean() / away.square().mean().sqrt()
+    found = [outs[0].log["t"], float(aim / size.sqrt()) if size > 0 else float("nan")]
+    for seen in (lambda x: x, lambda x: blurred(x, SPLAT_PX)):
+        way = seen(away)
+        narrow = torch.stack([seen(g) for g in gradients])
+        along = (narrow.mean(0) * way).mean() / way.square().mean().sqrt()
+        found.append(float(along / narrow.var(0).mean().sqrt()))
+    return found
 
 
 def main(args: Args) -> None:
@@ -98,15 +103,16 @@ def main(args: Args) -> None:
         text = prior.embed([with_view(prompt, view) for view in exact_views(cameras)])
         scenes.append((Condition(text, prior.embed([""]).expand(4, -1, -1)), blurred(sharp, BLUR_PX), sharp))
     print(f"spread of the pictures that a caption is true of: {float(torch.stack(spreads).mean().sqrt()):.2f}")
-    print(f"{'method':<40} progress     t  cosine  signal/noise  calls  squared/call")
+    print(f"{'method':<40} progress     t  cosine  signal/noise, at a splat  calls  squared/call, at a splat")
     for method in map(Method.parse, args.methods):
         loss = parse_config(method.settings(args.config), method.name).guidance
         for progress in PROGRESS:
             prior.calls = 0
             rows = [marks(loss, prior, condition, start, goal, progress, args.draws) for condition, start, goal in scenes]
-            t, cosine, ratio = np.mean(rows, 0)
+            t, cosine, pixel, splat = np.nanmean(rows, 0)
             calls = prior.calls / (len(scenes) * args.draws)
-            numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {ratio:>13.2f} {calls:>6.0f} {ratio**2 / calls:>13.2f}"
+            ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.0f} {pixel**2 / calls:>13.2f} {splat**2 / calls:>11.2f}"
+            numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {ratios}"
             print(f"{method.name:<40} {numbers}", flush=True)
 
 

@@ -12,10 +12,9 @@ from gs3d.core.types import Render
 class Representation(Protocol):
     """Can be drawn, kept tidy, optimised, tended and saved."""
 
-    unit: str
-    """What `len` counts: "splats", say."""
-
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Splats, or what else says how much there is, for the log."""
+        ...
 
     @property
     def device(self) -> torch.device: ...

@@ -12,8 +12,6 @@ from gs3d.representations.gaussians import GaussianConfig, Gaussians
 class Cloud:
     """A `Representation` of splats."""
 
-    unit = "splats"
-
     def __init__(self, gaussians: Gaussians, densifier: Densifier):
         self.gaussians, self.densifier = gaussians, densifier
 

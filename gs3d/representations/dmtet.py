@@ -1,8 +1,10 @@
 """A closed surface that can be optimised: signed distances on a grid of tetrahedra, corners that move a little, and a colour field.
 
-DMTet (Shen et al. 2021) as Fantasia3D and Consistent3D's second stage use it; here distances are negative inside.
+After DMTet (Shen et al. 2021); here distances are negative inside. The shape learns from silhouettes and from `Render.normal`: colours
+are looked up at the surface as it stands, and move nothing.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -44,9 +46,9 @@ class DmtetConfig:
     cells: int = 64
     """Along an edge of the cube from −1 to 1."""
     reach: float = 0.45
-    """Most that a corner of the grid moves along an axis, in cells: below a half, so that no tetrahedron turns inside out."""
+    """Most that a corner of the grid moves along an axis, in cells."""
     field: FieldConfig = field(default_factory=FieldConfig)
-    """Of the colours."""
+    """Of the colours; all its levels are open. `from_field` takes that of the field."""
     regularisers: DmtetRegularisers = DmtetRegularisers()
     distance_rate: Ramp = Ramp(0.15, 0.02, "exp")
     """Adam's, in cells."""
@@ -55,7 +57,7 @@ class DmtetConfig:
     network_rate: Ramp = Ramp(1e-3, 1e-4, "exp")
 
     def __post_init__(self) -> None:
-        within("cells", self.cells, "[2, 512]")
+        within("cells", self.cells, "[2, 256]")
         within("reach", self.reach, "[0, 0.5)")
         for name in ("distance_rate", "offset_rate", "table_rate", "network_rate"):
             within(name, getattr(self, name).ends, "[0, inf)")
@@ -79,8 +81,6 @@ class Skin:
 class Dmtet:
     """A `Representation`: `distance` [V] in cells, and `offset` [V, 3], whose tanh is how far each corner has moved."""
 
-    unit = "corners"
-
     def __init__(self, config: DmtetConfig, distance: Tensor, colours: Field):
         self.config = config
         self.grid: TetGrid = tet_grid(config.cells).to(distance.device)
@@ -99,7 +99,7 @@ class Dmtet:
             density = torch.cat([source(part, 1.0, colours=False).density for part in vertices.split(65536)])
         colours = Field(source.config, rng.generator(0, "colours")).to(vertices.device)
         colours.load_state_dict(source.state_dict())
-        return Dmtet(config, distance_of(density, vertices, config.cells), colours)
+        return Dmtet(dataclasses.replace(config, field=source.config), distance_of(density, vertices, config.cells), colours)
 
     @staticmethod
     def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> "Dmtet":
@@ -123,12 +123,12 @@ class Dmtet:
     def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0, gen: torch.Generator | None = None) -> Render:
         """B pictures over `background`, [3] or one a camera [B, 3]; `aux` has the "skin" that they show."""
         skin = self.skin()
-        views = [self._view(skin, cameras, i, progress) for i in range(len(cameras))]
+        views = [self._view(skin, cameras, i) for i in range(len(cameras))]
         rgb, alpha, normal, depth = (torch.stack(pictures) for pictures in zip(*views, strict=True))
         behind = background.to(rgb.device).expand(len(cameras), 3)[:, None, None]
         return Render(rgb + (1 - alpha) * behind, alpha, depth, normal, {"skin": skin})
 
-    def _view(self, skin: Skin, cameras: Cameras, view: int, progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _view(self, skin: Skin, cameras: Cameras, view: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Colour and normal, both premultiplied by alpha, alpha, and depth: [H, W, 3 or 1]."""
         seen = fragments(skin.points, skin.faces, cameras, view)
         covered = (seen.face >= 0)[..., None]
@@ -136,7 +136,7 @@ class Dmtet:
         colour = torch.zeros(*seen.face.shape, 3, device=alpha.device)
         if covered.any():
             where = interpolated(skin.points.detach(), skin.faces, seen)[covered[..., 0]].detach()
-            colour = colour.masked_scatter(covered, self.colours.albedo(where, progress))
+            colour = colour.masked_scatter(covered, self.colours.albedo(where))
         normal = functional.normalize(interpolated(skin.normals, skin.faces, seen), dim=-1)
         picture = smooth_edges(torch.cat([colour, normal, alpha], -1), seen, skin.faces, skin.edges)
         depth = torch.where(covered, seen.depth[..., None], 0.0)
@@ -159,7 +159,7 @@ class Dmtet:
 
     def __len__(self) -> int:
         """Corners of the grid that are inside."""
-        return int((self.distance < 0).sum())
+        return int(((self.distance < 0) & ~self.grid.border).sum())
 
     @property
     def device(self) -> torch.device:

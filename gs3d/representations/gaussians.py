@@ -57,7 +57,7 @@ class RegulariserConfig:
 
     sparsity: Ramp = Ramp(0.0, 0.0)
     opaque: Ramp = Ramp(0.0, 0.0)
-    """Of the terms of `tidy.py`."""
+    """These two: weights of `tidy.sparsity` and `tidy.opaque`."""
     outside: float = 1.0
     """Mean squared distance beyond the unit sphere: nothing leaves the pictures."""
     big: float = 1.0

@@ -48,7 +48,8 @@ class NerfRegularisers:
     """Weights of what keeps a field tidy; each term is a mean, so they do not depend on size."""
 
     orientation: Ramp = Ramp(0.0, 0.0)
-    """Σ w·max(0, n·d)² over a ray of direction d: what is seen faces the camera (Verbin et al. 2022, Eq. 11)."""
+    """Σ w·max(0, n·d)² over a ray of direction d: what is seen faces the camera (Verbin et al. 2022, Eq. 11). The weights w are constants
+    to it (DreamFusion, App. A): vanishing is no way to face the camera."""
     smooth: Ramp = Ramp(0.0, 0.0)
     """Squared difference of neighbouring pixels' normals (Consistent3D, App. A)."""
     sparsity: Ramp = Ramp(0.0, 0.0)
@@ -126,8 +127,6 @@ def weights_of(density: Tensor, step: Tensor) -> Tensor:
 class Nerf:
     """A `Representation`: a field with its occupancy and its optimiser."""
 
-    unit = "cells"
-
     def __init__(self, config: NerfConfig, seed: int, device: str = "cpu"):
         self.config = config
         self.field = Field(config.field, rng.generator(seed, "field")).to(device)
@@ -178,7 +177,7 @@ class Nerf:
         directions, z_per_way = rays(cameras)
         samples = self._march(cameras, directions, gen)
         light, white = self._light(cameras, progress, gen)
-        normals = normals or light is not None or (gen is not None and self.config.needs_normals(progress))
+        normals = normals or light is not None or self.config.needs_normals(progress)
         said = self.field(samples.points, progress, normals)
         dense = torch.zeros(samples.way.numel(), device=self.device).index_copy(0, samples.place, said.density)
         weights = weights_of(dense.view_as(samples.way), samples.step)
@@ -199,7 +198,7 @@ class Nerf:
         aux = {}
         if normals:
             away = (said.normal * directions.flatten(0, 2)[ray]).sum(1).clamp_min(0)
-            aux["facing_away"] = (seen * away**2).sum() / (views * height * width)
+            aux["facing_away"] = (seen.detach() * away**2).sum() / (views * height * width)
         return Render(summed(colour) + (1 - alpha) * behind, alpha, depth, summed(said.normal) if normals else None, aux)
 
     def regulariser(self, out: Render, progress: float) -> Tensor:

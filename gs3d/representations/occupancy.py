@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 DECAY = 0.95
-"""Of what is remembered, at each look: a cell that has become empty is forgotten."""
+"""Of what is remembered, at each look."""
+MOST = 2.0
+"""Times the faintest density that counts; more is not remembered, so that a dense cell that empties is forgotten in fourteen looks."""
 
 
 class Occupancy:
@@ -24,7 +26,7 @@ class Occupancy:
 
     def look(self, density: Tensor, faintest: float) -> None:
         """Take in the densities [G³] at `points`. A cell counts from `faintest` on, or from the mean where that is less."""
-        self.density = torch.maximum(DECAY * self.density, density)
+        self.density = torch.maximum(DECAY * self.density, density.clamp_max(MOST * faintest))
         self.occupied = self.density >= min(faintest, float(self.density.mean()))
 
     def at(self, points: Tensor) -> Tensor:

@@ -165,6 +165,9 @@ def smooth_edges(picture: Tensor, seen: Fragments, faces: Tensor, edges: Edges) 
     # Less than half way from the inner centre: the inner pixel is partly what is outside. More: the outer one is partly inside.
     change = step.abs() * torch.where(step < 0, flat[outer] - flat[inner], flat[inner] - flat[outer])
     into = torch.where(step[:, 0] < 0, inner, outer)
+    # A piece below a pixel is mixed from several sides: together they may take all of a pixel, not more.
+    taken = torch.zeros(len(flat), device=flat.device, dtype=flat.dtype).index_add(0, into, step[:, 0].detach().abs())
+    change = change / taken[into].clamp_min(1)[:, None]
     return flat.index_add(0, into, change).view_as(picture)
 
 

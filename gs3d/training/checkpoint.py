@@ -60,6 +60,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         try:
             with safe_open(path, "pt") as f:
                 state = json.loads(f.metadata()["gs3d"])
+                if "densified" in state:  # what `tended` was called until November 2026
+                    state["tended"] = state.pop("densified")
                 return Checkpoint(tensors={k: f.get_tensor(k) for k in f.keys()}, **state)  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             continue

@@ -37,6 +37,10 @@ def test_a_field_becomes_its_surface_in_its_colours():
     points = skin.points.detach()
     assert torch.allclose(made.colours.albedo(points), field(points, 1.0).albedo)
     assert made.colours.table.data_ptr() != field.table.data_ptr()
+    # Its state is that of the field's sizes, whatever the settings said.
+    other = Dmtet.from_field(field, dataclasses.replace(SMALL, field=FieldConfig()))
+    again = Dmtet.from_state(other.state_tensors(), other.config)
+    assert torch.equal(again.skin().points, skin.points) and torch.equal(again.colours.table, field.table)
 
 
 @pytest.mark.parametrize("strength, bias", [(5.0, -30.0), (5.0, 30.0), (0.0, 0.0), (0.0, -60.0)])
@@ -63,12 +67,6 @@ def test_it_stays_closed_however_its_parameters_are_torn():
     skin = made.skin()
     assert is_closed(skin.faces) and mesh_volume(skin.points, skin.faces) > 0
     assert skin.points.abs().max() <= 1 + SMALL.reach * 2 / SMALL.cells
-
-
-def test_no_corner_moves_so_far_that_a_tetrahedron_turns():
-    grid, made = tet_grid(4), Dmtet.ball(dataclasses.replace(SMALL, cells=4), 0.6, seed=0)
-    moved = grid.vertices + torch.sign(torch.randn(grid.vertices.shape, generator=generator(1, "corners"))) * made.config.reach * 0.5
-    assert torch.isfinite(moved).all() and made.config.reach < 0.5
 
 
 def test_pictures_of_a_ball():
@@ -145,7 +143,7 @@ def test_a_surface_that_is_gone_is_an_empty_picture():
     assert not out.alpha.any() and torch.equal(out.rgb, GREY.expand(2, 8, 8, 3))
 
 
-@pytest.mark.parametrize("wrong", [{"cells": 1}, {"cells": 4096}, {"reach": 0.5}, {"distance_rate": Ramp(-1, 0)}])
+@pytest.mark.parametrize("wrong", [{"cells": 1}, {"cells": 257}, {"reach": 0.5}, {"distance_rate": Ramp(-1, 0)}])
 def test_sizes_that_make_no_surface(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DmtetConfig(**wrong)

@@ -70,6 +70,19 @@ def test_the_silhouette_follows_a_shift(axis):
     assert float(shift.grad) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.3, 0.79])
+@pytest.mark.parametrize("size_px", [0.1, 0.3, 0.8])
+def test_a_body_below_a_pixel_is_never_less_than_nothing(turn, size_px):
+    cameras = ring(1, 33, elevation_deg=0.0)
+    half = size_px * float(cameras.centres[0].norm() / cameras.intrinsics[0, 0, 0])
+    corners = half * torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
+    c, s = math.cos(turn), math.sin(turn)
+    corners = corners @ torch.tensor([[1.0, 0, 0], [0, c, s], [0, -s, c]])
+    faces = torch.tensor([[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]])
+    alpha = alpha_of(corners, faces, cameras)
+    assert alpha.min() >= -1e-5 and alpha.max() <= 1 + 1e-5
+
+
 def test_the_area_of_a_tilted_square_is_exact():
     """Four long edges at odd angles: the mean over shifts below a pixel is the area."""
     cameras = ring(1, 48, elevation_deg=0.0)

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 
 import pytest
@@ -52,3 +53,11 @@ def test_full_disk_is_one_line_and_keeps_the_old_one(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device; free some space"):
         saved(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step_0000001.safetensors"]
+
+
+def test_a_checkpoint_from_before_a_field_was_renamed_is_read(tmp_path):
+    from safetensors.torch import save_file
+
+    state = {"step": 7, "elapsed_s": 1.0, "progress": 0.2, "densified": 0.15}
+    save_file({"a": torch.ones(2)}, tmp_path / "step_0000007.safetensors", metadata={"gs3d": json.dumps(state)})
+    assert newest_checkpoint(tmp_path).tended == 0.15
