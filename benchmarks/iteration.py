@@ -16,6 +16,7 @@ from record import append, machine
 
 from gs3d.core.cameras import ring
 from gs3d.core.memory import keep_freed_blocks
+from gs3d.guidance import GUIDANCE
 from gs3d.priors import ViewPrompts, load
 from gs3d.training.config import load_config
 from gs3d.training.loop import start
@@ -43,15 +44,17 @@ def median_ms(call, runs: int) -> float:
 def main(args: Args) -> None:
     shared = machine()
     keep_freed_blocks()  # as a run does
-    prior, config = load(args.prior, "cpu"), load_config(args.config)
+    prior = load(args.prior, "cpu")
     prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
     z, text = torch.randn(8, *prior.latent_shape), prompts.at(ring(8, 64)).text
     row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
-    still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
-    for count in (config.gaussians.count, config.densify.max_count):
-        many = dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count))
-        state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
-        row[f"iteration, {count} splats"] = median_ms(lambda: iterate(state, task, 0.3, 0.001), args.runs)  # noqa: B023
+    for loss in GUIDANCE:
+        config = load_config(args.config, loss)
+        still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
+        for count in (config.gaussians.count, config.densify.max_count):
+            many = dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count))
+            state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
+            row[f"{loss} iteration, {count} splats"] = median_ms(lambda: iterate(state, task, 0.3, 0.001), args.runs)  # noqa: B023
     for name, value in row.items():
         print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
     if args.record:

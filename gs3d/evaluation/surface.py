@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gs3d.core.cameras import Cameras
+from gs3d.core.cameras import Cameras, rays
 from gs3d.core.rng import generator
 from gs3d.core.types import Splats
 from gs3d.raster import rasterize
@@ -40,13 +40,8 @@ class Distance:
 
 def unprojected(depth: Tensor, cameras: Cameras) -> Tensor:
     """Points of the world [B, H, W, 3] that z-depths [B, H, W] put behind each pixel."""
-    rows, columns = torch.meshgrid(torch.arange(depth.shape[1]) + 0.5, torch.arange(depth.shape[2]) + 0.5, indexing="ij")
-    focal, centre = cameras.intrinsics[:, 0, 0], cameras.intrinsics[:, :2, 2]
-    x = (columns - centre[:, 0, None, None]) / focal[:, None, None]
-    y = (rows - centre[:, 1, None, None]) / focal[:, None, None]
-    local = torch.stack([x * depth, y * depth, depth], dim=-1)
-    rotation, translation = cameras.world_to_camera[:, :3, :3], cameras.world_to_camera[:, :3, 3]
-    return torch.einsum("bhwi,bij->bhwj", local - translation[:, None, None], rotation)
+    directions, z_per_way = rays(cameras)
+    return cameras.centres[:, None, None] + (depth / z_per_way)[..., None] * directions
 
 
 def surface_of(depth: Tensor, alpha: Tensor, cameras: Cameras, normal: Tensor | None = None) -> Surface:
