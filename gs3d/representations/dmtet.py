@@ -16,10 +16,10 @@ from gs3d.core.cameras import Cameras
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render
-from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.field.field import Field, FieldConfig
 from gs3d.representations.moments import Named, moments_of, put_moments
-from gs3d.representations.tets import TetGrid, marched, tet_grid
-from gs3d.representations.triangles import Edges, edges_of, fragments, interpolated, smooth_edges
+from gs3d.representations.surface.tets import TetGrid, marched, tet_grid
+from gs3d.representations.surface.triangles import Edges, edges_of, fragments, interpolated, smooth_edges
 
 STEEPEST = 3.0
 """Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""

@@ -6,7 +6,6 @@ Whatever is seen of the splats counts, not what they are: 3,000 splats of any si
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +15,8 @@ from gs3d.core.checks import within
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.raster import rasterize
-
-if TYPE_CHECKING:
-    import manifold3d
+from gs3d.representations.surface.closed import normals_of, smoothed, thinned, without_floaters
+from gs3d.representations.surface.unwrap import unwrapped
 
 FOVY_DEG, FILL = 38.0, 0.95
 LOWEST_DEG = -20.0
@@ -30,10 +28,6 @@ DENSER, WIDER = 6, 1.6
 """For depth, every splat is there so many times, and so much wider."""
 DOUBTS = 0.1
 """Share of the views that may see through a point which is inside all the same: splats leave pin-holes."""
-SMALLEST_PIECE = 0.005
-"""Share of the whole volume below which a piece is a floater."""
-SMOOTHING = ((0.5, -0.53), 6)
-"""Of Taubin (1995): a step that shrinks, one that grows, how often."""
 
 
 @dataclass(frozen=True)
@@ -128,67 +122,7 @@ def fused(views: Views, cells: int) -> tuple[np.ndarray, np.ndarray]:
     if not field.min() < 0 < field.max():
         raise UserError("mesh: expected a surface, got none: from no side is enough of the splats solid")
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
-    return _without_floaters(vertices * step + axis[0], faces)
-
-
-def _without_floaters(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    import manifold3d
-
-    pieces = _manifold(vertices, faces).decompose()
-    solid = sum(max(piece.volume(), 0.0) for piece in pieces)
-    kept = [piece for piece in pieces if piece.volume() > SMALLEST_PIECE * solid]
-    if not kept:
-        raise UserError("mesh: expected a surface, got none: what is solid of the splats has no inside")
-    return _arrays(manifold3d.Manifold.compose(kept))
-
-
-def thinned(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same closed surface with at most `most` triangles, by the least tolerance that does; if none does, with as few as can be."""
-    whole = best = _manifold(vertices, faces)
-    for tolerance in np.geomspace(1e-4, 0.25, 48):
-        if best.num_tri() <= most:
-            break
-        simple = whole.simplify(float(tolerance))
-        best = simple if 0 < simple.num_tri() < best.num_tri() else best
-    return _arrays(best)
-
-
-def _manifold(vertices: np.ndarray, faces: np.ndarray) -> "manifold3d.Manifold":
-    """The library for closed surfaces: what it gives back is one again, whatever was taken away."""
-    import manifold3d
-
-    made = manifold3d.Manifold(manifold3d.Mesh(vertices.astype(np.float32), faces.astype(np.uint32)))
-    if made.status() != manifold3d.Error.NoError:
-        raise UserError(f"mesh: the surface found is not closed ({made.status().name}); try other --cells")
-    return made
-
-
-def _arrays(made: "manifold3d.Manifold") -> tuple[np.ndarray, np.ndarray]:
-    mesh = made.to_mesh()
-    return np.asarray(mesh.vert_properties, np.float64), np.asarray(mesh.tri_verts, np.int64)
-
-
-def smoothed(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Vertices after Taubin's two-step smoothing, which takes the grain of splats away and keeps the size."""
-    from scipy.sparse import coo_matrix, diags
-
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(vertices),) * 2).tocsr()
-    graph = graph + graph.T
-    mean = diags(1 / np.asarray(graph.sum(1)).ravel()) @ graph
-    steps, times = SMOOTHING
-    for _ in range(times):
-        for step in steps:
-            vertices = vertices + step * (mean @ vertices - vertices)
-    return vertices
-
-
-def normals_of(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """[V, 3], the mean of the faces around, weighted by area."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    across = np.cross(b - a, c - a)
-    total = np.stack([np.bincount(faces.ravel(), weights=np.repeat(across[:, i], 3), minlength=len(vertices)) for i in range(3)], axis=1)
-    return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)
+    return without_floaters(vertices * step + axis[0], faces)
 
 
 @dataclass(frozen=True)
@@ -209,24 +143,9 @@ class SplatMesh:
         return Mesh(self._world(self.vertices), self.faces.astype(np.int32), normals.astype(np.float32), colours)
 
     def textured(self, size_px: int = 1024) -> TexturedMesh:
-        """In the world, unwrapped (xatlas) and painted: a texture of `size_px`² whose colours go on past the borders of its charts."""
-        import xatlas
-
-        from gs3d.representations._fusion import texels
-
-        within("texture", size_px, "[16, 8192]")
-        corner, faces, uvs = xatlas.parametrize(self.vertices.astype(np.float32), self.faces.astype(np.uint32))
-        vertices, faces = self.vertices[corner], faces.astype(np.int32)
-        normals = normals_of(self.vertices, self.faces)[corner]
-        owner, where = np.empty((size_px, size_px), np.int32), np.zeros((size_px, size_px, 2), np.float32)
-        texels(uvs.astype(np.float64), faces, size_px, owner, where)
-        covered = owner >= 0
-        corners, second = faces[owner[covered]], where[covered].astype(np.float64)
-        weights = np.concatenate([1 - second.sum(1, keepdims=True), second], axis=1)[:, :, None]
-        points, across = ((values[corners] * weights).sum(1) for values in (vertices, normals))
-        texture = np.zeros((size_px, size_px, 3), np.float32)
-        texture[covered] = self._colours(points, across / np.linalg.norm(across, axis=1, keepdims=True).clip(1e-12))
-        return TexturedMesh(self._world(vertices), faces, normals.astype(np.float32), uvs.astype(np.float32), _spread(texture, covered))
+        """In the world, unwrapped and painted with a texture of `size_px`²."""
+        made = unwrapped(self.vertices, self.faces, self._colours, size_px)
+        return replace(made, vertices=self._world(made.vertices))
 
     def _world(self, points: np.ndarray) -> np.ndarray:
         return (points * self.frame.radius + self.frame.centre).astype(np.float32)
@@ -246,14 +165,6 @@ class SplatMesh:
         if seen.any() and not seen.all():
             out[~seen] = out[seen][cKDTree(points[seen]).query(points[~seen])[1]]
         return out[:, :3].clip(0, 1).astype(np.float32)
-
-
-def _spread(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Every texel off the charts has the colour of the nearest on one: so no seam shows when a viewer shrinks the picture."""
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return texture[tuple(nearest)]
 
 
 def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views: int = 60) -> SplatMesh:

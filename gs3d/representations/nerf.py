@@ -15,9 +15,9 @@ from gs3d.core.cameras import Cameras, rays
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render
-from gs3d.representations.field import Field, FieldConfig
+from gs3d.representations.field.field import Field, FieldConfig
+from gs3d.representations.field.occupancy import Occupancy
 from gs3d.representations.moments import Named, moments_of, put_moments
-from gs3d.representations.occupancy import Occupancy
 from gs3d.representations.tidy import opaque, sparsity
 
 EMPTY_ALPHA = 0.004

@@ -10,9 +10,9 @@ from gs3d.core.rng import generator
 from gs3d.representations.cloud import Cloud
 from gs3d.representations.densify import DensifyConfig
 from gs3d.representations.dmtet import Dmtet, DmtetConfig
-from gs3d.representations.field import FieldConfig
+from gs3d.representations.field.field import FieldConfig
+from gs3d.representations.field.hashgrid import HashGridConfig
 from gs3d.representations.gaussians import GaussianConfig
-from gs3d.representations.hashgrid import HashGridConfig
 from gs3d.representations.nerf import Nerf, NerfConfig
 
 FIELD = FieldConfig(grid=HashGridConfig(levels=3, log2_size=10, coarsest=4, finest=16), hidden=8)

@@ -10,9 +10,9 @@ from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
 from gs3d.core.schedules import Ramp
 from gs3d.representations.dmtet import Dmtet, DmtetConfig, DmtetRegularisers, distance_of
-from gs3d.representations.field import Field, FieldConfig
-from gs3d.representations.hashgrid import HashGridConfig
-from gs3d.representations.tets import tet_grid
+from gs3d.representations.field.field import Field, FieldConfig
+from gs3d.representations.field.hashgrid import HashGridConfig
+from gs3d.representations.surface.tets import tet_grid
 from tests.representations.test_representations_tets import is_closed, mesh_volume
 
 FIELD = FieldConfig(grid=HashGridConfig(levels=4, log2_size=12, coarsest=4, finest=32), hidden=16)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from gs3d.representations.hashgrid import HashGridConfig, encode, encode_torch, new_table
+from gs3d.representations.field.hashgrid import HashGridConfig, encode, encode_torch, new_table
 
 SMALL = HashGridConfig(levels=4, log2_size=9, coarsest=4, finest=40)
 

@@ -9,10 +9,10 @@ import torch
 from gs3d.core.cameras import rays, ring
 from gs3d.core.rng import generator
 from gs3d.core.schedules import Ramp
-from gs3d.representations.field import LOGIT_MAX, Field, FieldConfig, density_of
-from gs3d.representations.hashgrid import HashGridConfig
+from gs3d.representations.field.field import LOGIT_MAX, Field, FieldConfig, density_of
+from gs3d.representations.field.hashgrid import HashGridConfig
+from gs3d.representations.field.occupancy import Occupancy
 from gs3d.representations.nerf import LightConfig, Nerf, NerfConfig, NerfRegularisers, through_sphere, weights_of
-from gs3d.representations.occupancy import Occupancy
 
 GRID = HashGridConfig(levels=4, log2_size=12, coarsest=4, finest=32)
 FIELD = FieldConfig(grid=GRID, hidden=16)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gs3d.core.rng import generator
-from gs3d.representations.tets import EDGES, cases, marched, tet_grid
+from gs3d.representations.surface.tets import EDGES, cases, marched, tet_grid
 
 
 def volumes(vertices, tets):

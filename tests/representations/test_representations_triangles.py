@@ -8,8 +8,8 @@ import torch
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
 from gs3d.representations import triangles
-from gs3d.representations.tets import marched, tet_grid
-from gs3d.representations.triangles import edges_of, fragments, interpolated, smooth_edges
+from gs3d.representations.surface.tets import marched, tet_grid
+from gs3d.representations.surface.triangles import edges_of, fragments, interpolated, smooth_edges
 
 
 def ball(cells=16, radius=0.6, centre=(0.0, 0.0, 0.0)):

@@ -8,7 +8,8 @@ from scipy.spatial import cKDTree
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.evaluation.truth import true_splats
-from gs3d.representations.mesh import mesh_of_splats, thinned
+from gs3d.representations.mesh import mesh_of_splats
+from gs3d.representations.surface.closed import thinned
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.colours import NAMED
 from gs3d.world.mesh import distance_to, mesh_of

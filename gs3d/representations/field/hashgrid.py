@@ -97,7 +97,7 @@ def encode_torch(points: Tensor, table: Tensor, config: HashGridConfig, slopes: 
 @functools.cache
 def _kernels():
     """numba takes half a second to import, so nothing of it is touched before the first point."""
-    from gs3d.representations import _hashgrid
+    from gs3d.representations.field import _hashgrid
 
     return _hashgrid
 

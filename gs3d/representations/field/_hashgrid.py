@@ -7,7 +7,7 @@ number of threads.
 import numpy as np
 
 from gs3d.core.cache import import_numba
-from gs3d.representations.hashgrid import PRIME_Y, PRIME_Z
+from gs3d.representations.field.hashgrid import PRIME_Y, PRIME_Z
 
 numba = import_numba()
 maths = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

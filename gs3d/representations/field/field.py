@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gs3d.core.checks import within
-from gs3d.representations.hashgrid import FEATURES, HashGridConfig, encode, new_table
+from gs3d.representations.field.hashgrid import FEATURES, HashGridConfig, encode, new_table
 
 LOGIT_MAX = 8.0
 """Of a density: beyond, where nothing shines through any more, it grows in a line and no longer by e."""

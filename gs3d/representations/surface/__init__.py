@@ -1,0 +1,1 @@
+"""What surfaces are made of and what is done with them: tetrahedra, triangles in pictures, closed meshes, textures."""
