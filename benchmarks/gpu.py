@@ -133,8 +133,10 @@ def parts(prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Cloc
 def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock) -> dict:
     """One iteration of a preset at its last resolution, with as many splats as it may have and no densification."""
     config = load_config(preset)
-    densify = dataclasses.replace(config.densify, start=2.0, stop=3.0, resets=())
-    config = dataclasses.replace(config, batch=batch, densify=densify, gaussians=dataclasses.replace(config.gaussians, count=count))
+    (stage,) = config.stages
+    densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0, resets=())
+    stage = dataclasses.replace(stage, batch=batch, densify=densify, gaussians=dataclasses.replace(stage.gaussians, count=count))
+    config = dataclasses.replace(config, stages=(stage,))
     device = str(prior.device)
     state = start(config, 0, device)
     prompts = Fixed(torch.randn(1, 77, prior.network.backbone.config.cross_attention_dim, device=device))

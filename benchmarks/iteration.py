@@ -50,15 +50,17 @@ def main(args: Args) -> None:
     row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
     for loss in GUIDANCE:
         config = load_config(args.config, loss)
-        still = dataclasses.replace(config, densify=dataclasses.replace(config.densify, start=2.0, stop=3.0))
-        for count in (config.gaussians.count, config.densify.max_count):
-            many = dataclasses.replace(still, gaussians=dataclasses.replace(still.gaussians, count=count))
+        (stage,) = config.stages
+        densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0)
+        for count in (stage.gaussians.count, stage.densify.max_count):
+            gaussians = dataclasses.replace(stage.gaussians, count=count)
+            many = dataclasses.replace(config, stages=(dataclasses.replace(stage, densify=densify, gaussians=gaussians),))
             state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
             row[f"{loss} iteration, {count} splats"] = median_ms(lambda: iterate(state, task, 0.3, 0.001), args.runs)  # noqa: B023
     for name, value in row.items():
         print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
     if args.record:
-        append("iteration", {"ms": row, "prior": Path(args.prior).name, "batch": config.batch}, shared)
+        append("iteration", {"ms": row, "prior": Path(args.prior).name, "batch": stage.batch}, shared)
 
 
 if __name__ == "__main__":

@@ -8,47 +8,66 @@ from pathlib import Path
 import torch
 
 from gs3d.core.cameras import Cameras
-from gs3d.core.types import Render, Splats
+from gs3d.core.errors import UserError
+from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A cloud of splats that can be drawn and saved."""
+    """What a run has made, or a file holds: splats or a mesh, which can be drawn and saved."""
 
-    splats: Splats
+    made: Splats | Mesh | TexturedMesh
     folder: Path | None = None
     """Where the run that made it left its files."""
     outcome: str | None = None
     """finished, interrupted, terminated or diverged, for a scene that `generate` made."""
 
+    @property
+    def splats(self) -> Splats | None:
+        """None if it is a mesh."""
+        return self.made if isinstance(self.made, Splats) else None
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh | None:
+        """None if it is splats."""
+        return None if isinstance(self.made, Splats) else self.made
+
     def __len__(self) -> int:
-        return len(self.splats)
+        """Splats, or triangles."""
+        return len(self.made) if isinstance(self.made, Splats) else len(self.made.faces)
 
     def save(self, path: str | Path) -> Path:
         """Write to `path`; its suffix picks the format. Raises `UserError` when that cannot be done."""
-        from gs3d.export import save_splats
+        if isinstance(self.made, Splats):
+            from gs3d.export import save_splats
 
-        save_splats(Path(path), self.splats)
+            save_splats(Path(path), self.made)
+        else:
+            from gs3d.export.mesh import write_mesh
+
+            write_mesh(path, self.made)
         return Path(path)
 
     @torch.no_grad()
     def render(self, cameras: Cameras, background: tuple[float, float, float] = (1.0, 1.0, 1.0), normals: bool = False) -> Render:
         """Pictures [B, H, W, 3] with alpha [B, H, W, 1] and depth; `gs3d.ring(8, 256)` makes cameras all round."""
-        from gs3d.raster import rasterize
+        from gs3d.representations.draw import draw
 
-        device = self.splats.means.device
-        return rasterize(self.splats, cameras.to(device), torch.tensor(background, device=device), normals)
+        return draw(self.made, cameras, background, normals)
 
     def to(self, device: str) -> "Scene":
-        moved = Splats(*(getattr(self.splats, f.name).to(device) for f in dataclasses.fields(Splats)))
-        return dataclasses.replace(self, splats=moved)
+        """Splats on another device; a mesh is arrays, and stays."""
+        if not isinstance(self.made, Splats):
+            return self
+        moved = Splats(*(getattr(self.made, f.name).to(device) for f in dataclasses.fields(Splats)))
+        return dataclasses.replace(self, made=moved)
 
 
 def load(path: str | Path) -> Scene:
-    """Read a splat file, ours or another program's. Raises `UserError` for one that is none."""
-    from gs3d.export import load_splats
+    """Read a splat file or a .glb, ours or another program's. Raises `UserError` for one that is none."""
+    from gs3d.export import load_made
 
-    return Scene(load_splats(Path(path)))
+    return Scene(load_made(Path(path)))
 
 
 def generate(
@@ -63,8 +82,11 @@ def generate(
     resume: bool = False,
     config: str | Path | None = None,
     device: str | None = None,
+    mode: str = "splats",
 ) -> Scene:
     """Make splats from a text, as `gs3d generate` does: the same files in the same place, and the scene itself.
+
+    With `mode` "two-stage" it is a mesh.
 
     `minutes` (3 unless `steps` is given) is wall clock from this call to files on disk; `steps` makes a run that can be repeated.
     `guidance` is "cds" or "sds", `prior` a name or a folder. Raises `UserError` for anything the caller can mend.
@@ -88,9 +110,12 @@ def generate(
             resume=resume,
             config=config,
             device=device,
+            mode=mode,
         ),
         say=say,
     )
     for line in result.warnings:
         warnings.warn(line, stacklevel=2)
-    return Scene(result.splats, result.folder, result.outcome)
+    if result.made is None:
+        raise UserError(f"{result.folder}: nothing could be made of what was optimised ({'; '.join(result.warnings)})")
+    return Scene(result.made, result.folder, result.outcome)

@@ -105,7 +105,7 @@ def main(args: Args) -> None:
     print(f"spread of the pictures that a caption is true of: {float(torch.stack(spreads).mean().sqrt()):.2f}")
     print(f"{'method':<40} progress     t  cosine  signal/noise, at a splat  calls  squared/call, at a splat")
     for method in map(Method.parse, args.methods):
-        loss = parse_config(method.settings(args.config), method.name).guidance
+        loss = parse_config(method.settings(args.config), method.name).stages[0].guidance
         for progress in PROGRESS:
             prior.calls = 0
             rows = [marks(loss, prior, condition, start, goal, progress, args.draws) for condition, start, goal in scenes]

@@ -1,6 +1,6 @@
 """`gs3d generate PROMPT`: a folder of files from a text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,13 +9,14 @@ import tyro
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
 from gs3d.guidance import Loss
-from gs3d.training.request import Request
-from gs3d.training.run import generate
+from gs3d.training.request import Mode, Request
+from gs3d.training.run import generate, size_of
 
 
 @dataclass(frozen=True)
 class Args:
-    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder."""
+    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder. With --mode
+    two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """What to make, e.g. "a red mushroom with white spots". Quote it."""
@@ -38,16 +39,18 @@ class Args:
     """A preset (builtin, preview, splats-15min), a YAML file, or another run's run.yaml. Chosen by prior and minutes when not given."""
     device: Literal["cuda", "cpu"] | None = None
     """Where to run; CUDA where there is one when not given."""
+    mode: Mode = "splats"
+    """two-stage: a radiance field, then a surface that begins as it, as the paper does; --config, if given, decides instead."""
 
 
+NAMES = {"loss": "guidance"}
+"""What a field of a request is called as a flag, where it is not called the same."""
 EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "out of memory": 1}
 
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d generate", argv)
-    request = Request(
-        args.prompt, args.minutes, args.steps, args.prior, args.guidance, args.seed, args.out, args.resume, args.config, args.device
-    )
+    request = Request(**{field.name: getattr(args, NAMES.get(field.name, field.name)) for field in fields(Request)})
     with Progress() as progress:
         result = generate(request, report=progress.update, say=progress.say, from_process_start=True)
     for line in result.warnings:
@@ -58,7 +61,8 @@ def run(argv: list[str]) -> int:
         progress.say("stopped: the GPU's memory is full; what there was is exported. Use a smaller batch or resolution in --config.")
     if result.outcome in ("interrupted", "terminated"):
         progress.say(f"{result.outcome}: exported what there was; add --resume to the same command to go on")
-    progress.say(f"{len(result.splats)} splats after {result.steps} steps in {result.seconds:.0f} s:")
+    what = " ".join(f"{count} {pieces}" for pieces, count in size_of(result.made).items()) or "nothing that can be exported"
+    progress.say(f"{what} after {result.steps} steps in {result.seconds:.0f} s:")
     for path in result.files:
         progress.say(f"  {path}")
-    return EXIT[result.outcome]
+    return EXIT[result.outcome] if result.made is not None else 1

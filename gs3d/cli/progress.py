@@ -80,7 +80,7 @@ class Progress:
         else:
             left = max(budget.seconds - budget.elapsed_s(), 0.0)
         text = (
-            f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  {entry.count} splats  "
+            f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  {entry.count} {entry.counts}  "
             f"loss {float(entry.loss):.3g}  gradient {float(entry.grad_norm):.3g}  {memory_gb():.1f} GB"
         )
         if self._live:

@@ -1,4 +1,4 @@
-"""`gs3d render FILE`: a contact sheet or a turntable of any splat file."""
+"""`gs3d render FILE`: a contact sheet or a turntable of any splat file or mesh."""
 
 import math
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ SHEET_PX = 200_000_000
 
 @dataclass(frozen=True)
 class Args:
-    """Draw a splat file: eight views as .png, or a turntable as .mp4."""
+    """Draw a splat file or a .glb: eight views as .png, or a turntable as .mp4."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """The splats, e.g. outputs/…/splats.ply."""
+    """Splats or a mesh, e.g. outputs/…/splats.ply or mesh.glb."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write; the suffix decides between .png and .mp4. The splat file's name with .png when not given."""
+    """Where to write; the suffix decides between .png and .mp4. The file's name with .png when not given."""
     size: int = 512
     """Side of each picture in pixels."""
     views: int | None = None
@@ -51,8 +51,8 @@ def run(argv: list[str]) -> int:
     import gs3d
     from gs3d.training.export import TURNTABLE_FPS, frames
 
-    splats = gs3d.load(args.file).splats
-    images = frames(splats, gs3d.ring(views, args.size, args.elevation_deg))
+    scene = gs3d.load(args.file)
+    images = frames(scene.made, gs3d.ring(views, args.size, args.elevation_deg))
     if suffix == ".png":
         from gs3d.export.png import write_sheet
 
@@ -61,5 +61,5 @@ def run(argv: list[str]) -> int:
         from gs3d.export.mp4 import write_video
 
         write_video(out, images, fps=TURNTABLE_FPS)
-    say(f"{len(splats)} splats -> {out}")
+    say(f"{len(scene)} {'splats' if scene.splats else 'triangles'} -> {out}")
     return 0

@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GREY
-from gs3d.raster import rasterize
+from gs3d.representations.draw import Made, draw
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerBase
@@ -117,16 +116,15 @@ def embed_pictures(model: "CLIPModel", pictures: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def clip_marks(splats: Splats, clip: Clip, texts: Tensor, right: int) -> ClipMarks:
+def clip_marks(made: Made, clip: Clip, texts: Tensor, right: int) -> ClipMarks:
     """Of 120 views at even azimuths, as Consistent3D measures.
 
     `texts` [P, E] are those of all prompts, `right` is the row of the object's own.
     """
-    device = splats.means.device
     cameras = ring(VIEWS, clip.size_px, ELEVATION_DEG)
     similarity = []
     for at in range(0, VIEWS, CHUNK):
-        out = rasterize(splats, cameras[at : at + CHUNK].to(device), torch.full((3,), LIGHT_GREY, device=device))
+        out = draw(made, cameras[at : at + CHUNK], (LIGHT_GREY,) * 3)
         similarity.append(clip.pictures(out.rgb.clamp(0, 1)) @ texts.T)
     return marks_of(torch.cat(similarity), right)
 

@@ -13,9 +13,9 @@ from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.evaluation.clean import SEEN, SOLID, clipped_of, floaters_of, haze_of
 from gs3d.evaluation.look import look_of
 from gs3d.evaluation.recogniser import PLAIN, SIZE_PX, Judgement, Recogniser, resize
-from gs3d.evaluation.surface import nearest, surface_of_splats
+from gs3d.evaluation.surface import nearest, surface_of_made
 from gs3d.evaluation.truth import Truth, around
-from gs3d.raster import rasterize
+from gs3d.representations.draw import Made, draw
 from gs3d.world.captions import Meaning
 from gs3d.world.kinds import KINDS
 
@@ -46,8 +46,8 @@ class Grade:
     """Share of views without a solid pixel: what cannot be marked for haze, shape or look would else only be missing from their means."""
     haze: float | None
     """`clean.haze_of`; None where nothing is seen at all."""
-    floaters: float
-    """`clean.floaters_of`"""
+    floaters: float | None
+    """`clean.floaters_of`; None for a mesh, whose export leaves out what floats."""
     coverage: float
     """Mean alpha of the pictures."""
     clipped: float
@@ -68,10 +68,9 @@ class Grade:
 
 
 @torch.no_grad()
-def draw(splats: Splats, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
+def views_of(made: Made, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
     """The views that are graded: pictures [8, H, W, 3] in [0, 1] over light grey, and alpha [8, H, W], on the CPU."""
-    device = splats.means.device
-    out = rasterize(splats, ring(VIEWS, size_px, ELEVATION_DEG).to(device), torch.full((3,), LIGHT_GREY, device=device))
+    out = draw(made, ring(VIEWS, size_px, ELEVATION_DEG), (LIGHT_GREY,) * 3)
     return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
 
 
@@ -96,20 +95,20 @@ def check_words(meaning: Meaning, judge: Recogniser) -> None:
 
 
 @torch.no_grad()
-def grade(splats: Splats, meaning: Meaning | None, judge: Recogniser, truth: Truth | None = None) -> Grade:
-    """Judge `splats`, which should be what `meaning` says, from 8 azimuths at 15° elevation, and from 16 sides against `truth`.
+def grade(made: Made, meaning: Meaning | None, judge: Recogniser, truth: Truth | None = None) -> Grade:
+    """Judge what a run has made, which should be what `meaning` says, from 8 azimuths at 15° elevation, and from 16 sides against `truth`.
 
     Without a meaning, only what does not depend on one is marked. Raises `UserError` for a kind or colour that the recogniser does not
     know, `ValueError` for splats that cannot be drawn.
     """
-    pictures, alpha = draw(splats)
+    pictures, alpha = views_of(made)
     look = look_of(pictures, alpha)
-    apart = nearest(surface_of_splats(splats, around(DRAWN_PX)), truth.surfaces) if truth else None
+    apart = nearest(surface_of_made(made, around(DRAWN_PX)), truth.surfaces) if truth else None
     return Grade(
         **_recognised(judge.judge(resize(pictures)), meaning, judge),
         empty=(alpha < SOLID).flatten(1).all(1).float().mean().item(),
         haze=haze_of(alpha) if (alpha > SEEN).any() else None,
-        floaters=floaters_of(splats, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)),
+        floaters=floaters_of(made, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)) if isinstance(made, Splats) else None,
         coverage=alpha.mean().item(),
         clipped=clipped_of(alpha),
         saturation_drift=look.saturation - truth.look.saturation if truth and look else None,

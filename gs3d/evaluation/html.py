@@ -10,24 +10,22 @@ from pathlib import Path
 import torch
 
 from gs3d.core.cameras import ring
-from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.evaluation.grade import ELEVATION_DEG
 from gs3d.evaluation.report import COLUMNS, Result, tables
 from gs3d.export.atomic import write_atomic
-from gs3d.raster import rasterize
+from gs3d.representations.draw import Made, draw
 
 TURNS, VIEW_PX = 24, 96
 QUALITY = 80
 
 
 @torch.no_grad()
-def strip(splats: Splats) -> bytes:
+def strip(made: Made) -> bytes:
     """24 views from all round side by side, as a WebP."""
     from PIL import Image
 
-    device = splats.means.device
-    pictures = rasterize(splats, ring(TURNS, 2 * VIEW_PX, ELEVATION_DEG).to(device), torch.full((3,), LIGHT_GREY, device=device)).rgb
+    pictures = draw(made, ring(TURNS, 2 * VIEW_PX, ELEVATION_DEG), (LIGHT_GREY,) * 3).rgb
     row = torch.cat(list(pictures.clamp(0, 1).cpu()), dim=1)
     image = Image.fromarray((row * 255 + 0.5).to(torch.uint8).numpy()).resize((TURNS * VIEW_PX, VIEW_PX), Image.Resampling.BOX)
     stream = io.BytesIO()
@@ -35,14 +33,14 @@ def strip(splats: Splats) -> bytes:
     return stream.getvalue()
 
 
-def write_report(path: Path, results: Sequence[Result], load: Callable[[Result], Splats], settings: dict) -> None:
-    """Everything about an evaluation; `load` reads the splats of a run, `settings` is shown as it is."""
+def write_report(path: Path, results: Sequence[Result], load: Callable[[Result], Made], settings: dict) -> None:
+    """Everything about an evaluation; `load` reads what a run has made, `settings` is shown as it is."""
     marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
     facts = "".join(f"<dt>{_text(k)}</dt><dd>{_text(_said(v))}</dd>" for k, v in settings.items())
     body = [f"<dl>{facts}</dl>"]
     for title, rows in tables(results).items():
         body.append(f"<h2>{_text(title)}</h2>{_table(rows[0], [[(cell, _number(cell)) for cell in row] for row in rows[1:]])}")
-    head = ["turning", "prompt", "method", "seed", *(COLUMNS[mark].title for mark in marks), "s", "splats"]
+    head = ["turning", "prompt", "method", "seed", *(COLUMNS[mark].title for mark in marks), "s", "splats or triangles"]
     runs = []
     for r in results:
         picture = base64.b64encode(strip(load(r))).decode()
@@ -58,7 +56,7 @@ def write_report(path: Path, results: Sequence[Result], load: Callable[[Result],
                 (str(r.seed), r.seed),
                 *cells,
             ]
-            + [(f"{r.seconds:.0f}", r.seconds), (str(r.splats), r.splats)]
+            + [(f"{r.seconds:.0f}", r.seconds), (str(r.pieces), r.pieces)]
         )
     body.append(f"<h2>Runs</h2><p>Drag a picture, or press the arrow keys on it, to turn it.</p>{_table(head, runs, escape=False)}")
     page = files("gs3d.evaluation").joinpath("report.html").read_text("utf-8")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gs3d.core.types import Splats
-from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, draw
+from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, views_of
 from gs3d.export.atomic import write_atomic
+from gs3d.representations.draw import Made
 
 OPEN = "open"
 
@@ -36,7 +36,8 @@ class Result:
     """Wall clock of the whole command."""
     memory_mb: float | None
     """Peak memory of the process; None where the system does not say."""
-    splats: int
+    pieces: int
+    """Splats, or triangles of a mesh."""
     grade: Grade
 
     @staticmethod
@@ -105,13 +106,13 @@ def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
 
 
 def summary(results: Sequence[Result]) -> dict:
-    """Marks of one method as {name: {mean, low, high}}, with medians of seconds, memory and splats, and how many runs they come from."""
+    """Marks of one method as {name: {mean, low, high}}, with medians of seconds, memory and pieces, and how many runs they come from."""
     out: dict = {"n": len(results), "ended_early": sum(r.outcome != "finished" for r in results)}
     out |= {mark: interval((r.prompt, getattr(r.grade, mark)) for r in results) for mark in COLUMNS}
     memory = [r.memory_mb for r in results if r.memory_mb is not None]
     out["seconds"] = round(statistics.median(r.seconds for r in results), 1)
     out["memory_mb"] = round(statistics.median(memory)) if memory else None
-    out["splats"] = round(statistics.median(r.splats for r in results))
+    out["pieces"] = round(statistics.median(r.pieces for r in results))
     return out
 
 
@@ -149,12 +150,12 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     """Title → rows of a table, the first its head: methods, their differences from the first, both splits, and kinds."""
     methods = list(dict.fromkeys(r.method for r in results))
     marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
-    head = [*(COLUMNS[mark].title for mark in marks), "median s", "median MB", "median splats", "n"]
+    head = [*(COLUMNS[mark].title for mark in marks), "median s", "median MB", "median splats or triangles", "n"]
 
     def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
         early = f" ({s['ended_early']} ended early)" if s["ended_early"] else ""
-        taken = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "splats"))
+        taken = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "pieces"))
         return [*(shown(mark, s[mark]) for mark in marks), *taken, f"{s['n']}{early}"]
 
     def by(of: Callable[[Result], str], name: str) -> list[list[str]]:
@@ -191,7 +192,7 @@ MOST = 400
 """Rows of a sheet; a taller picture is one that many programs will not open."""
 
 
-def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Result], Splats], cell_px: int = DRAWN_PX) -> None:
+def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Result], Made], cell_px: int = DRAWN_PX) -> None:
     """A PNG with a row for each of the first MOST results: prompt, marks, and eight views, their bars green where the kind is right."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -200,7 +201,7 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i, result in enumerate(results):
         top, marks = i * cell_px, result.grade
-        pictures, _ = draw(load(result), cell_px)
+        pictures, _ = views_of(load(result), cell_px)
         for j, picture in enumerate((pictures * 255 + 0.5).to(torch.uint8).numpy()):
             left = TEXT_PX + j * cell_px
             sheet.paste(Image.fromarray(picture), (left, top))
@@ -213,7 +214,7 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             *_broken(f"{result.method}, seed {result.seed}", 34),
             "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
             "   ".join(f"{name} {value:.3f}" for name, value in (("haze", marks.haze), ("Chamfer", marks.chamfer)) if value is not None),
-            f"{result.splats} splats   {result.seconds:.0f} s",
+            f"{result.pieces} pieces   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)
 

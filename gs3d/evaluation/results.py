@@ -12,15 +12,15 @@ from pathlib import Path
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
 from gs3d.evaluation.clip import Clip, clip_marks
 from gs3d.evaluation.grade import Grade, grade
 from gs3d.evaluation.html import write_report
 from gs3d.evaluation.recogniser import WEIGHTS, Recogniser
 from gs3d.evaluation.report import OPEN, Result, summary, to_json, write_result_sheet
 from gs3d.evaluation.truth import truth_of
-from gs3d.export import load_splats
+from gs3d.export import load_made, result_file
 from gs3d.export.atomic import write_atomic
+from gs3d.representations.draw import Made, pieces_of
 from gs3d.world.splits import split_of
 from gs3d.world.understand import understand
 from gs3d.world.version import source_digest
@@ -66,19 +66,19 @@ class Graders:
 
 
 def result_of(graders: Graders, out: Path, run: Run) -> Result:
-    """Grade the splats of a run in `out`."""
-    meaning, splats = understand(run.prompt), load_splats(file_of(out, run.folder))
-    marks = grade(splats, meaning, graders.judge, _truth(meaning) if meaning else None)
+    """Grade what a run in `out` has made."""
+    meaning, made = understand(run.prompt), load_made(file_of(out, run.folder))
+    marks = grade(made, meaning, graders.judge, _truth(meaning) if meaning else None)
     if graders.clip is not None and graders.texts is not None:
-        said = clip_marks(splats, graders.clip, graders.texts, graders.prompts.index(run.prompt))
+        said = clip_marks(made, graders.clip, graders.texts, graders.prompts.index(run.prompt))
         marks = dataclasses.replace(marks, r_precision=said.r_precision, clip_similarity=said.similarity)
     kind, split = (meaning.thing.kind, split_of(meaning.thing)) if meaning else (OPEN, OPEN)
-    return Result(**dataclasses.asdict(run), kind=kind, split=split, splats=len(splats), grade=marks)
+    return Result(**dataclasses.asdict(run), kind=kind, split=split, pieces=pieces_of(made), grade=marks)
 
 
 def file_of(out: Path, folder: str) -> Path:
-    """The splats of a run, whose folder may be named by a way out of `out` before there is one."""
-    return Path(os.path.normpath(out / folder)) / "splats.ply"
+    """What a run has made; its folder may be named by a way out of `out` before there is one."""
+    return result_file(Path(os.path.normpath(out / folder)))
 
 
 def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Result]:
@@ -115,9 +115,9 @@ def write_results(out: Path, settings: dict, graders: Graders, results: Sequence
 def write_pictures(out: Path, settings: dict, results: Sequence[Result]) -> list[Path]:
     """report.html and sheet.png; what there is now."""
 
-    def splats(result: Result) -> Splats:
-        return load_splats(file_of(out, result.folder))
+    def load(result: Result) -> Made:
+        return load_made(file_of(out, result.folder))
 
-    write_report(out / "report.html", results, splats, settings)
-    write_result_sheet(out / "sheet.png", results, splats)
+    write_report(out / "report.html", results, load, settings)
+    write_result_sheet(out / "sheet.png", results, load)
     return [out / NAME, out / "report.html", out / "sheet.png"]

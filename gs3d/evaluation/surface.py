@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from gs3d.core.cameras import Cameras, rays
 from gs3d.core.rng import generator
-from gs3d.core.types import Splats
-from gs3d.raster import rasterize
+from gs3d.representations.draw import Made, draw
 
 SOLID = 0.5
 """Alpha from which a pixel is object."""
@@ -76,10 +75,9 @@ def _normals(points: Tensor, solid: Tensor, cameras: Cameras) -> Tensor:
 
 
 @torch.no_grad()
-def surface_of_splats(splats: Splats, cameras: Cameras) -> Surface:
-    """What `cameras` see of splats."""
-    device = splats.means.device
-    out = rasterize(splats, cameras.to(device))
+def surface_of_made(made: Made, cameras: Cameras) -> Surface:
+    """What `cameras` see of splats or of a mesh, whose normals are read from depth too, so that both are measured alike."""
+    out = draw(made, cameras, (0.0, 0.0, 0.0))
     return surface_of(out.depth[..., 0].cpu(), out.alpha[..., 0].cpu(), cameras)
 
 

@@ -1,4 +1,4 @@
-"""Splat files, meshes, contact sheets and videos: one file a format.
+"""Splat files, meshes, contact sheets and videos: one file a format; and which file of a run is what it has made.
 
 A splat format is one new file and a line in the tables below, `suffix: "module:function"`. Functions are `write(path, splats)` and
 `read(path) -> Splats`; they are imported when first used, so that importing gs3d.export costs nothing.
@@ -9,11 +9,13 @@ from importlib import import_module
 from pathlib import Path
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
+from gs3d.core.types import Mesh, Splats, TexturedMesh
 
 WRITERS = {".ply": "gs3d.export.ply:write_ply"}
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
+SPLATS, MESH = "splats.ply", "mesh.glb"
+"""What a run calls what it has made."""
 READERS = {".ply": "gs3d.export.ply:read_ply"}
 
 
@@ -37,3 +39,15 @@ def save_splats(path: str | Path, splats: Splats) -> None:
 def load_splats(path: str | Path) -> Splats:
     """Splats in the world frame, on the CPU, from a file in any format of READERS."""
     return _pick(READERS, path, "read")(path)
+
+
+def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
+    """Splats, or the mesh of a .glb; both in the world frame."""
+    if Path(path).suffix.lower() == ".glb":
+        return import_module("gs3d.export.mesh").read_mesh(path)
+    return load_splats(path)
+
+
+def result_file(folder: Path) -> Path | None:
+    """What a run has made: its splats, or the mesh of one that makes none; None where there is neither."""
+    return next((folder / name for name in (SPLATS, MESH) if (folder / name).is_file()), None)

@@ -90,3 +90,32 @@ def _paint_matte(tree: dict) -> None:
 
 def _bytes(made: bytes | str) -> bytes:
     return made.encode() if isinstance(made, str) else made
+
+
+def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
+    """A .glb as `write_mesh` leaves it, in the world frame: with a texture or with a colour a vertex, grey if it has neither.
+
+    Several meshes in one file are read as one, which has a texture only if there was one mesh.
+
+    Raises:
+        UserError: No file, or none that holds triangles.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            got = trimesh.load(file, file_type=path.suffix[1:].lower(), force="mesh", process=False)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from None
+    except Exception as error:  # the parser below lets through whatever a damaged file makes it stumble over
+        raise UserError(f"cannot read {path}: not a mesh ({type(error).__name__}: {error}).") from None
+    if not len(got.faces):
+        raise UserError(f"cannot read {path}: expected triangles, got none.")
+    vertices, normals = (np.asarray(v, np.float32) @ WORLD_TO_FILE.astype(np.float32) for v in (got.vertices, got.vertex_normals))
+    faces, visual = np.asarray(got.faces, np.int32), got.visual
+    picture = getattr(getattr(visual, "material", None), "baseColorTexture", None)
+    if picture is not None and visual.uv is not None:
+        uvs = (np.asarray(visual.uv) * (1, -1) + (0, 1)).astype(np.float32)
+        return TexturedMesh(vertices, faces, normals, uvs, np.asarray(picture.convert("RGB"), np.float32) / 255)
+    colours = np.asarray(visual.to_color().vertex_colors if hasattr(visual, "to_color") else visual.vertex_colors)[:, :3] / 255
+    colours = np.where(colours <= 0.0031308, colours * 12.92, 1.055 * np.clip(colours, 1e-9, None) ** (1 / 2.4) - 0.055)
+    return Mesh(vertices, faces, normals, colours.astype(np.float32))

@@ -1,6 +1,6 @@
 """What a run optimises, as the loop sees it: splats, a radiance field, a surface."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -12,15 +12,28 @@ from gs3d.core.types import Render
 class Representation(Protocol):
     """Can be drawn, kept tidy, optimised, tended and saved."""
 
+    counts: ClassVar[str]
+    """What `len` counts, for the log."""
+
     def __len__(self) -> int:
-        """Splats, or what else says how much there is, for the log."""
+        """How much there is."""
         ...
 
     @property
     def device(self) -> torch.device: ...
 
-    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0, gen: torch.Generator | None = None) -> Render:
-        """B pictures over `background`, [3] or one a camera [B, 3]. Without a generator nothing about them is left to chance."""
+    def render(
+        self,
+        cameras: Cameras,
+        background: Tensor,
+        progress: float = 1.0,
+        gen: torch.Generator | None = None,
+        normals: bool = False,
+    ) -> Render:
+        """B pictures over `background`, [3] or one a camera [B, 3], with `normal` if asked for.
+
+        Without a generator nothing about them is left to chance.
+        """
         ...
 
     def regulariser(self, out: Render, progress: float) -> Tensor:

@@ -1,5 +1,7 @@
 """Splats that grow: Gaussians with their densifier, as the loop sees them."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from gs3d.representations.gaussians import GaussianConfig, Gaussians
 
 class Cloud:
     """A `Representation` of splats."""
+
+    counts: ClassVar[str] = "splats"
 
     def __init__(self, gaussians: Gaussians, densifier: Densifier):
         self.gaussians, self.densifier = gaussians, densifier
@@ -38,8 +42,15 @@ class Cloud:
         """Activated values, differentiable."""
         return self.gaussians.splats()
 
-    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0, gen: torch.Generator | None = None) -> Render:
-        return self.gaussians.render(cameras, background)
+    def render(
+        self,
+        cameras: Cameras,
+        background: Tensor,
+        progress: float = 1.0,
+        gen: torch.Generator | None = None,
+        normals: bool = False,
+    ) -> Render:
+        return self.gaussians.render(cameras, background, normals)
 
     def regulariser(self, out: Render, progress: float) -> Tensor:
         return self.gaussians.regulariser(out, progress)

@@ -6,6 +6,7 @@ are looked up at the surface as it stands, and move nothing.
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -81,6 +82,8 @@ class Skin:
 class Dmtet:
     """A `Representation`: `distance` [V] in cells, and `offset` [V, 3], whose tanh is how far each corner has moved."""
 
+    counts: ClassVar[str] = "corners"
+
     def __init__(self, config: DmtetConfig, distance: Tensor, colours: Field):
         self.config = config
         self.grid: TetGrid = tet_grid(config.cells).to(distance.device)
@@ -120,8 +123,15 @@ class Dmtet:
             summed = summed.index_add(0, faces[:, corner], area)
         return Skin(points, faces, edges_of(faces), functional.normalize(area, dim=1), functional.normalize(summed, dim=1))
 
-    def render(self, cameras: Cameras, background: Tensor, progress: float = 1.0, gen: torch.Generator | None = None) -> Render:
-        """B pictures over `background`, [3] or one a camera [B, 3]; `aux` has the "skin" that they show."""
+    def render(
+        self,
+        cameras: Cameras,
+        background: Tensor,
+        progress: float = 1.0,
+        gen: torch.Generator | None = None,
+        normals: bool = False,
+    ) -> Render:
+        """B pictures over `background`, [3] or one a camera [B, 3], always with normals; `aux` has the "skin" that they show."""
         skin = self.skin()
         views = [self._view(skin, cameras, i) for i in range(len(cameras))]
         rgb, alpha, normal, depth = (torch.stack(pictures) for pictures in zip(*views, strict=True))

@@ -13,10 +13,10 @@ import torch
 from gs3d.core.cameras import Cameras, distance_for, orbit
 from gs3d.core.checks import within
 from gs3d.core.errors import UserError
-from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.core.types import Splats
 from gs3d.raster import rasterize
-from gs3d.representations.surface.closed import normals_of, smoothed, thinned, without_floaters
-from gs3d.representations.surface.unwrap import unwrapped
+from gs3d.representations.surface.closed import smoothed, thinned, without_floaters
+from gs3d.representations.surface.painted import Painted
 
 FOVY_DEG, FILL = 38.0, 0.95
 LOWEST_DEG = -20.0
@@ -125,49 +125,23 @@ def fused(views: Views, cells: int) -> tuple[np.ndarray, np.ndarray]:
     return without_floaters(vertices * step + axis[0], faces)
 
 
-@dataclass(frozen=True)
-class SplatMesh:
-    """A surface of splats that can be coloured at its corners or all over."""
+def _colours(views: Views, cells: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """[n, 3] in [0, 1] at points of the unit sphere; one that no view sees has the colour of the nearest that one does."""
+    from scipy.spatial import cKDTree
 
-    vertices: np.ndarray
-    """[V, 3] in the unit sphere of `frame`."""
-    faces: np.ndarray
-    frame: Frame
-    views: Views
-    cells: int
+    from gs3d.representations._fusion import paint
 
-    def coloured(self) -> Mesh:
-        """In the world, a colour a vertex."""
-        normals = normals_of(self.vertices, self.faces)
-        colours = self._colours(self.vertices, normals)
-        return Mesh(self._world(self.vertices), self.faces.astype(np.int32), normals.astype(np.float32), colours)
-
-    def textured(self, size_px: int = 1024) -> TexturedMesh:
-        """In the world, unwrapped and painted with a texture of `size_px`²."""
-        made = unwrapped(self.vertices, self.faces, self._colours, size_px)
-        return replace(made, vertices=self._world(made.vertices))
-
-    def _world(self, points: np.ndarray) -> np.ndarray:
-        return (points * self.frame.radius + self.frame.centre).astype(np.float32)
-
-    def _colours(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """[n, 3] in [0, 1]; a point that no view sees has the colour of the nearest that one does."""
-        from scipy.spatial import cKDTree
-
-        from gs3d.representations._fusion import paint
-
-        v = self.views
-        cameras, focals = v.geometry
-        out = np.zeros((len(points), 4))
-        centres = v.cameras.centres.double().numpy()
-        paint(points, normals, cameras, centres, focals, v.depth, v.alpha, v.rgb, 2 * REACH_CELLS / self.cells, out)
-        seen = out[:, 3] > 0
-        if seen.any() and not seen.all():
-            out[~seen] = out[seen][cKDTree(points[seen]).query(points[~seen])[1]]
-        return out[:, :3].clip(0, 1).astype(np.float32)
+    cameras, focals = views.geometry
+    out = np.zeros((len(points), 4))
+    centres = views.cameras.centres.double().numpy()
+    paint(points, normals, cameras, centres, focals, views.depth, views.alpha, views.rgb, 2 * REACH_CELLS / cells, out)
+    seen = out[:, 3] > 0
+    if seen.any() and not seen.all():
+        out[~seen] = out[seen][cKDTree(points[seen]).query(points[~seen])[1]]
+    return out[:, :3].clip(0, 1).astype(np.float32)
 
 
-def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views: int = 60) -> SplatMesh:
+def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views: int = 60) -> Painted:
     """A closed surface of about `faces` triangles around what the splats show.
 
     Args:
@@ -187,4 +161,8 @@ def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views:
     seen = look(frame.inside(splats), views, int(1.5 * cells))
     vertices, triangles = fused(seen, cells)
     vertices, triangles = thinned(smoothed(vertices, triangles), triangles, faces)
-    return SplatMesh(vertices, triangles, frame, seen, cells)
+
+    def colours(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        return _colours(seen, cells, (points - frame.centre) / frame.radius, normals)
+
+    return Painted(vertices * frame.radius + frame.centre, triangles, colours)

@@ -5,6 +5,7 @@ al. 2023) for the start; the field itself is in `field.py`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -126,6 +127,8 @@ def weights_of(density: Tensor, step: Tensor) -> Tensor:
 
 class Nerf:
     """A `Representation`: a field with its occupancy and its optimiser."""
+
+    counts: ClassVar[str] = "cells"
 
     def __init__(self, config: NerfConfig, seed: int, device: str = "cpu"):
         self.config = config

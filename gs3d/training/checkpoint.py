@@ -22,6 +22,7 @@ class Checkpoint:
     progress: float
     tended: float
     tensors: dict[str, Tensor]
+    stage: int = 0
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -33,6 +34,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
     path = folder / f"step_{checkpoint.step:07d}.safetensors"
     state = {"step": checkpoint.step, "elapsed_s": checkpoint.elapsed_s, "progress": checkpoint.progress, "tended": checkpoint.tended}
+    state["stage"] = checkpoint.stage
     data = save({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}, metadata={"gs3d": json.dumps(state)})
     temporary = path.with_suffix(".tmp")
     try:

@@ -1,49 +1,24 @@
-"""Settings of a run: frozen dataclasses, presets as YAML, and the strict way from one to the other."""
+"""Presets and other YAML to the settings of a run and back, strictly: a key that is none is an error that names the nearest one.
+
+A file says one stage, or what all of several have in common and, under `stages`, what is different in each.
+"""
 
 import dataclasses
 import difflib
 import sys
 import types
 import typing
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from gs3d.core.cameras import CameraConfig
-from gs3d.core.checks import within
 from gs3d.core.errors import UserError
-from gs3d.guidance import GUIDANCE, Cds, Guidance
-from gs3d.representations.densify import DensifyConfig
-from gs3d.representations.gaussians import GaussianConfig
+from gs3d.guidance import GUIDANCE
+from gs3d.training.stages import SECTIONS, RunConfig, StageConfig
 
-Background = Literal["random", "white", "grey", "black"]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run but the prompt, the seed and the machine."""
-
-    guidance: Guidance = field(default_factory=Cds)
-    batch: int = 4
-    """Views an iteration; a multiple of four gives every batch a front, two sides and a back."""
-    background: Background = "random"
-    """Behind the splats while they are optimised: one solid colour a view."""
-    negative: str | None = None
-    """Negative prompt; None takes the prior's own."""
-    cameras: CameraConfig = CameraConfig()
-    gaussians: GaussianConfig = GaussianConfig()
-    densify: DensifyConfig = DensifyConfig()
-    checkpoint_every_s: float = 30.0
-    """Seconds between checkpoints."""
-    attention: Literal["sdpa", "xformers"] = "sdpa"
-    """Attention inside a diffusers prior."""
-    checkpoint_encoder: bool = False
-    """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
-
-    def __post_init__(self) -> None:
-        within("batch", self.batch, "[1, inf)")
-        within("checkpoint_every_s", self.checkpoint_every_s, "[0, inf)")
+OF_RUN = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
+OF_STAGE = ("losses", *(f.name for f in fields(StageConfig)))
 
 
 def preset_names() -> list[str]:
@@ -66,10 +41,11 @@ def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
     if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml: its settings without what they were used for
         tree = tree["config"]
-        if isinstance(tree, dict) and loss not in (None, tree.get("guidance")):
-            raise UserError(
-                f"config {source}: a run with {tree.get('guidance')!r}, which says nothing of {loss!r}; give a run of that or a preset"
-            )
+        for part in stages_of(tree):
+            if loss not in (None, part.get("guidance")):
+                raise UserError(
+                    f"config {source}: a run with {part.get('guidance')!r}, which says nothing of {loss!r}; give a run of that or a preset"
+                )
     return parse_config({} if tree is None else tree, str(source), loss)
 
 
@@ -90,13 +66,50 @@ def _read(source: str | Path) -> str:
         raise UserError(f"config {str(source)!r}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def stages_of(tree: Any) -> list[dict]:
+    """The stages of a run.yaml's settings, each whole; none of what is no settings."""
+    tree = tree if isinstance(tree, dict) else {}
+    stages = tree.get("stages", [tree])
+    return [part for part in stages if isinstance(part, dict)] if isinstance(stages, list) else []
+
+
 def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
-    """A `RunConfig` from nested dictionaries; a key that is not a setting is an error that names the nearest one."""
+    """A `RunConfig` from nested dictionaries."""
     if not isinstance(tree, dict):
         raise UserError(f"config {where}: expected settings as `key: value`, got {type(tree).__name__}")
     for key in tree:
-        _known(key, ["losses", *(f.name for f in fields(RunConfig))], where)
-    tree = dict(tree)
+        _known(key, ["stages", *OF_STAGE, *OF_RUN], where)
+    common = {key: value for key, value in tree.items() if key in OF_STAGE}
+    different = tree.get("stages", [{}])
+    if not isinstance(different, list) or not different or not all(isinstance(part, dict) for part in different):
+        raise UserError(f"config {where}: stages: expected a list of settings as `key: value`, got {different!r}")
+    several = "stages" in tree
+    stages = [_stage(_merged(common, part), f"{where}: stages: {i + 1}" if several else where, loss) for i, part in enumerate(different)]
+    for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
+        # A surface has its colours from the field it began as, and so that field's sizes.
+        source = before.nerf.field if before.shape == "nerf" else before.dmtet.field
+        stages[i] = dataclasses.replace(after, dmtet=dataclasses.replace(after.dmtet, field=source))
+    run = _build(RunConfig, {key: value for key, value in tree.items() if key in OF_RUN}, where)
+    try:
+        return dataclasses.replace(run, stages=tuple(stages))
+    except ValueError as error:
+        raise UserError(f"config {where}: {error}") from None
+
+
+def _merged(common: dict, different: dict) -> dict:
+    """`common` with what `different` says otherwise, inside dictionaries too."""
+    both = {key: _merged(common[key], value) if _dicts(common.get(key), value) else value for key, value in different.items()}
+    return {**common, **both}
+
+
+def _dicts(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _stage(tree: dict, where: str, loss: str | None) -> StageConfig:
+    """`losses` maps a loss to its settings and `guidance` names the one to use; `loss` overrides that choice."""
+    for key in tree:
+        _known(key, list(OF_STAGE), where)
     losses, named = tree.pop("losses", None), tree.pop("guidance", "cds")
     losses = {} if losses is None else losses
     if not isinstance(losses, dict):
@@ -109,13 +122,20 @@ def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
     # The loss that is not used is read too, so that a fault in it shows now and not on the day it is.
     given = {name: {} if losses.get(name) is None else losses[name] for name in GUIDANCE}
     built = {name: _build(GUIDANCE[name], given[name], f"{where}: losses.{name}") for name in GUIDANCE}
-    return dataclasses.replace(_build(RunConfig, tree, where), guidance=built[loss or named])
+    return dataclasses.replace(_build(StageConfig, tree, where), guidance=built[loss or named])
 
 
 def config_tree(config: RunConfig) -> dict:
-    """The inverse of `parse_config`, in plain lists and dictionaries."""
-    tree = _plain(config)
-    name = next(k for k, v in GUIDANCE.items() if isinstance(config.guidance, v))
+    """The inverse of `parse_config`, in plain lists and dictionaries; of a stage, what its shape makes use of."""
+    stages = [_stage_tree(stage) for stage in config.stages]
+    run = {name: _plain(getattr(config, name)) for name in OF_RUN}
+    return {**run, **(stages[0] if len(stages) == 1 else {"stages": stages})}
+
+
+def _stage_tree(stage: StageConfig) -> dict:
+    unused = {section for shape, sections in SECTIONS.items() if shape != stage.shape for section in sections}
+    tree = {key: value for key, value in _plain(stage).items() if key not in unused}
+    name = next(k for k, v in GUIDANCE.items() if isinstance(stage.guidance, v))
     return {**tree, "guidance": name, "losses": {name: tree["guidance"]}}
 
 

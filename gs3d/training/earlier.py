@@ -5,25 +5,30 @@ from pathlib import Path
 
 import yaml
 
+from gs3d.export import result_file
+from gs3d.training.config import stages_of
+
 
 def read_record(folder: Path) -> dict | None:
-    """What run.yaml says of a run that has ended and whose splats are there; None for any other folder."""
+    """What run.yaml says of a run that has ended and whose splats or mesh are there; None for any other folder."""
     try:
         record = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
-        usable = {"prompt", "seed", "timings_s"} <= record.keys() and "guidance" in record["config"] and "outcome" in record["result"]
+        settled = {"guidance", "stages"} & record["config"].keys()
+        usable = {"prompt", "seed", "timings_s"} <= record.keys() and settled and "outcome" in record["result"]
     except (OSError, ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError):
         return None
-    return record if usable and (folder / "splats.ply").is_file() else None
+    return record if usable and result_file(folder) else None
 
 
 def method_names(records: Sequence[dict]) -> list[str]:
     """The loss of each run, with what is different about it from the first run of that loss."""
     flat = [_flat(_decisive(record)) for record in records]
+    losses = ["+".join(dict.fromkeys(stage["guidance"] for stage in stages_of(record["config"]))) for record in records]
     first: dict[str, dict] = {}
-    for settings in flat:
-        first.setdefault(settings["guidance"], settings)
-    changes = [[f"{k}={v}" for k, v in f.items() if first[f["guidance"]].get(k) != v] for f in flat]
-    return [",".join((settings["guidance"], *changed)) for settings, changed in zip(flat, changes, strict=True)]
+    for loss, settings in zip(losses, flat, strict=True):
+        first.setdefault(loss, settings)
+    changes = [[f"{k}={v}" for k, v in settings.items() if first[loss].get(k) != v] for loss, settings in zip(losses, flat, strict=True)]
+    return [",".join((loss, *changed)) for loss, changed in zip(losses, changes, strict=True)]
 
 
 def _decisive(record: dict) -> dict:
@@ -32,8 +37,10 @@ def _decisive(record: dict) -> dict:
 
 
 def _flat(tree: dict, place: str = "") -> dict:
-    """Nested settings as place → value: losses.cds.cfg.start → 11."""
+    """Nested settings as place → value: losses.cds.cfg.start → 11, of several stages with their number before it."""
     out = {}
     for key, value in tree.items():
+        if key == "stages":
+            value = dict(enumerate(value, 1))
         out |= _flat(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
     return out

@@ -1,7 +1,7 @@
-"""The pictures and files a run leaves: splats first, so that nothing after them can lose them."""
+"""The pictures and files a run leaves: splats or mesh first, so that nothing after them can lose them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +11,42 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.export import save_splats
-from gs3d.raster import rasterize
+from gs3d.export import MESH, SPLATS, save_splats
+from gs3d.representations.base import Representation
+from gs3d.representations.cloud import Cloud
+from gs3d.representations.draw import Made, draw
+from gs3d.representations.finish import mesh_of
 
 PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
 BACKGROUND = (0.92, 0.92, 0.92)
 CHUNK_PX = 16_000_000
 """Pixels rendered at once: some 500 MB with depth and alpha."""
+FACES, TEXTURE_PX = 20_000, 1024
+"""Of a mesh: triangles at most, and the side of its texture."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Written:
     """What a run left on disk."""
 
-    splats: Splats
-    """As they were written: on their device, without gradient, and without those that no viewer can draw."""
-    files: list[Path]
-    warnings: list[str]
+    made: Made | None = None
+    """As it was written: on its device, without gradient, splats without those that no viewer can draw; None if nothing could be made."""
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     """A line for each thing that could not be written."""
+
+    def attempt(self, path: Path, write: Callable[[Path], None], instead: str) -> None:
+        """Write a file; whatever goes wrong becomes a warning, for what matters more is on disk already."""
+        try:
+            write(path)
+            self.files.append(path)
+        except UserError as error:
+            self.warnings.append(f"{path.name}: {error}")
+        except Exception as error:
+            # Whatever it is (a package that is missing, memory that is full, a bug in a codec), what it is made from is saved and the
+            # caller still has to record the run: this file is not worth ending it with a traceback.
+            self.warnings.append(f"{path.name}: cannot be made ({type(error).__name__}: {error}); try {instead}")
 
 
 @torch.no_grad()
@@ -45,53 +62,79 @@ def sound(splats: Splats) -> tuple[Splats, int]:
     return kept, int((~good).sum())
 
 
-def frames(splats: Splats, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Iterator[np.ndarray]:
+def frames(made: Made, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Iterator[np.ndarray]:
     """The picture of each camera in turn, [H, W, 3] float32 in [0, 1].
 
     At most `chunk` cameras and CHUNK_PX pixels are rendered at once, so that memory grows neither with their number nor their size.
     """
-    device = splats.means.device
-    colour = torch.tensor(background, device=device)
     chunk = max(1, min(chunk, CHUNK_PX // (cameras.width * cameras.height)))
     for i in range(0, len(cameras), chunk):
-        with torch.no_grad():  # here and not around the loop: between two pictures the setting is the caller's
-            shots = rasterize(splats, cameras[i : i + chunk].to(device), colour).rgb.clamp(0, 1).cpu()
-        yield from shots.numpy()
+        yield from draw(made, cameras[i : i + chunk], background).rgb.clamp(0, 1).cpu().numpy()
 
 
-def pictures(splats: Splats, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Tensor:
+def pictures(made: Made, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Tensor:
     """All of `frames` at once: [B, H, W, 3] in [0, 1] on the CPU."""
     held = torch.empty(len(cameras), cameras.height, cameras.width, 3)
-    for i, frame in enumerate(frames(splats, cameras, background, chunk)):
+    for i, frame in enumerate(frames(made, cameras, background, chunk)):
         held[i] = torch.from_numpy(frame)
     return held
 
 
-def write_results(folder: Path, splats: Splats) -> Written:
-    """splats.ply, preview.png and turntable.mp4 in `folder`. Only a failure to write the splats themselves is an error."""
-    splats, dropped = sound(splats)
-    warnings = [f"{dropped} splats without a finite size or place were left out"] if dropped else []
-    save_splats(folder / "splats.ply", splats)
-    files = [folder / "splats.ply"]
+def write_results(folder: Path, shape: Representation) -> Written:
+    """splats.ply, or mesh.glb, mesh.ply and mesh.obj; then preview.png and turntable.mp4, in `folder`.
 
+    Only a failure to write splats is an error: what a mesh is made from is in the checkpoint.
+    """
+    written = Written()
+    if isinstance(shape, Cloud):
+        splats, dropped = sound(shape.splats())
+        if dropped:
+            written.warnings.append(f"{dropped} splats without a finite size or place were left out")
+        save_splats(folder / SPLATS, splats)
+        written.made = splats
+        written.files.append(folder / SPLATS)
+    else:
+        _write_meshes(folder, shape, written)
+    if written.made is not None:
+        _write_pictures(folder, written.made, written)
+    return written
+
+
+def _write_meshes(folder: Path, shape: Representation, written: Written) -> None:
+    from gs3d.export.mesh import write_mesh
+
+    again = "the same command with --resume"
+    try:
+        surface = mesh_of(shape, FACES)
+        flat = surface.coloured()
+    except UserError as error:
+        written.warnings.append(f"{error}; the checkpoint is there for --resume")
+        return
+    except Exception as error:  # as in `Written.attempt`
+        written.warnings.append(f"{MESH}: cannot be made ({type(error).__name__}: {error}); try {again}")
+        return
+    written.made = flat
+
+    def textured(path: Path) -> None:
+        mesh = surface.textured(TEXTURE_PX)
+        write_mesh(path, mesh)
+        written.made = mesh
+
+    written.attempt(folder / MESH, textured, again)
+    for suffix in (".ply", ".obj"):
+        written.attempt((folder / MESH).with_suffix(suffix), lambda path: write_mesh(path, flat), again)
+
+
+def _write_pictures(folder: Path, made: Made, written: Written) -> None:
     def sheet(path: Path) -> None:
         from gs3d.export.png import write_sheet
 
-        write_sheet(path, frames(splats, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
+        write_sheet(path, frames(made, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
 
     def turntable(path: Path) -> None:
         from gs3d.export.mp4 import write_video
 
-        write_video(path, frames(splats, ring(TURNTABLE_FRAMES, TURNTABLE_PX)), fps=TURNTABLE_FPS)
+        write_video(path, frames(made, ring(TURNTABLE_FRAMES, TURNTABLE_PX)), fps=TURNTABLE_FPS)
 
     for name, write in (("preview.png", sheet), ("turntable.mp4", turntable)):
-        try:
-            write(folder / name)
-            files.append(folder / name)
-        except UserError as error:
-            warnings.append(f"{name}: {error}")
-        except Exception as error:
-            # Whatever it is (a package that is missing, memory that is full, a bug in a codec), the splats are saved and the caller
-            # still has to record the run: a picture of them is not worth ending it with a traceback.
-            warnings.append(f"{name}: cannot be made ({type(error).__name__}: {error}); try gs3d render {folder / 'splats.ply'}")
-    return Written(splats, files, warnings)
+        written.attempt(folder / name, write, f"gs3d render {written.files[0]}" if written.files else "--resume")

@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.representations.cloud import Cloud
 from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
-from gs3d.training.config import RunConfig
+from gs3d.training.shapes import begin, follow, from_state
+from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
 
 MAX_SKIPPED = 20
@@ -24,18 +24,25 @@ Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of m
 
 def start(config: RunConfig, seed: int, device: str) -> TrainState:
     """The state of a run that has not begun."""
-    return TrainState(Cloud.start(config.gaussians, config.densify, seed, device))
+    return TrainState(begin(config.stages[0], seed, device))
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:
     """The state that was saved."""
-    shape = Cloud.from_state(checkpoint.tensors, config.gaussians, config.densify, device)
-    return TrainState(shape, checkpoint.step, checkpoint.progress, checkpoint.tended)
+    shape = from_state(checkpoint.tensors, config.stages[checkpoint.stage], device)
+    return TrainState(shape, checkpoint.step, checkpoint.progress, checkpoint.tended, checkpoint.stage)
 
 
 def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     """The state as it is saved."""
-    return Checkpoint(state.step, elapsed_s, state.progress, state.tended, state.shape.state_tensors())
+    return Checkpoint(state.step, elapsed_s, state.progress, state.tended, state.shape.state_tensors(), state.stage)
+
+
+def go_on(state: TrainState, config: RunConfig, progress: float) -> None:
+    """Enter the stage that is due at `progress`, by way of those between."""
+    while state.stage < config.stage_at(progress):
+        state.shape = follow(state.shape, config.stages[state.stage + 1])
+        state.stage, state.tended = state.stage + 1, 0.0
 
 
 class StopSignals:
@@ -113,6 +120,7 @@ def train(
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
+            go_on(state, task.config, progress)
             entry = iterate(state, task, progress, budget.share(progress, state.progress))
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
@@ -153,7 +161,8 @@ def _back_to_checkpoint(state: TrainState, config: RunConfig, folder: Path) -> N
     if checkpoint is None:
         raise UserError("out of memory before the first checkpoint; use a smaller batch, resolution or max_count in --config")
     old = restore(config, checkpoint, device)
-    state.shape, state.step, state.progress, state.tended = old.shape, old.step, old.progress, old.tended
+    for name, value in vars(old).items():
+        setattr(state, name, value)
 
 
 def _row(entry: StepLog, budget: Budget) -> dict:
@@ -163,7 +172,7 @@ def _row(entry: StepLog, budget: Budget) -> dict:
         "elapsed_s": round(budget.elapsed_s(), 2),
         "loss": _number(entry.loss),
         "grad_rms": _number(entry.grad_norm),
-        "splats": entry.count,
+        entry.counts: entry.count,
         **{k: round(v, 4) for k, v in entry.values.items()},
         **({"skipped": True} if entry.skipped else {}),
     }

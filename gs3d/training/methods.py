@@ -19,7 +19,7 @@ class Method:
 
     loss: str
     changes: tuple[str, ...] = ()
-    """Each PLACE=VALUE; the place is one of the loss's own settings, or of the run's."""
+    """Each PLACE=VALUE; the place is one of the loss's own settings, or of the run's. Of several stages, in each that has it."""
 
     @staticmethod
     def parse(text: str) -> "Method":
@@ -36,21 +36,27 @@ class Method:
     def settings(self, base: str) -> dict:
         """The settings of a preset or a file with the changes made, as `parse_config` takes them."""
         tree = config_tree(load_config(base, self.loss))
-        run = {key: value for key, value in tree.items() if key not in ("guidance", "losses")}  # which loss it is, is no setting
+        stages = tree.get("stages", [tree])
         for change in self.changes:
             place, equals, value = change.partition("=")
             *parents, key = place.split(".")
-            branch = _branch(tree["losses"][self.loss], parents, key)
-            branch = _branch(run, parents, key) if branch is None else branch
-            if not equals or branch is None:
+            branches = [branch for stage in stages if (branch := self._branch(stage, parents, key)) is not None]
+            if not branches and (branch := _branch(tree, parents, key)) is not None and place != "stages":
+                branches = [branch]
+            if not equals or not branches or place in ("guidance", "losses"):  # which loss it is, is no setting
                 raise UserError(f"--methods {self.name}: {change}: expected PLACE=VALUE with a place of the settings, such as cfg.start=12")
             try:
-                branch[key] = yaml.safe_load(value)
+                for branch in branches:
+                    branch[key] = yaml.safe_load(value)
             except yaml.YAMLError:
                 raise UserError(f"--methods {self.name}: {change}: the value is not YAML") from None
-        tree = tree | run
         parse_config(tree, f"--methods {self.name}")
         return tree
+
+    def _branch(self, stage: dict, parents: Sequence[str], key: str) -> dict | None:
+        """Where in a stage a change is made: in the loss's own settings, else in the stage's."""
+        branch = _branch(stage["losses"][self.loss], parents, key)
+        return _branch(stage, parents, key) if branch is None else branch
 
     def fingerprint(self, base: str, *more: str) -> str:
         """Of all that decides a run, with `more`: the settings, the source of the loss and of what losses share."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.training.config import RunConfig, config_tree
+from gs3d.training.config import config_tree, parse_config
 from gs3d.training.request import Request
+from gs3d.training.stages import RunConfig
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,22 @@ class RunRecord:
             return  # killed before the record was whole: nothing to compare with
         if not isinstance(old, dict):
             return
-        new = self.tree({}, None)
-        for key in ("prompt", "seed", "config"):
-            if old.get(key) != new[key]:
-                what = f"{key} {old.get(key)!r}, not {new[key]!r}" if key != "config" else "other settings"
-                raise UserError(f"--resume {folder}: that run has {what}; repeat its command, or choose another --out")
+        differs = next((key for key in ("prompt", "seed") if old.get(key) != getattr(self.request, key)), None)
+        if differs or not self._same_settings(old.get("config")):
+            what = f"{differs} {old.get(differs)!r}, not {getattr(self.request, differs)!r}" if differs else "other settings"
+            raise UserError(f"--resume {folder}: that run has {what}; repeat its command, or choose another --out")
         used = old.get("prior") or {}
         if used.get("name") != self.prior["name"]:
             raise UserError(f"--resume {folder}: that run used the prior {used.get('name')}; pass it with --prior")
         if used.get("weights_sha256") != self.prior["weights_sha256"]:
             raise UserError(f"--resume {folder}: that run used other weights of the prior {used.get('name')}; choose another --out")
+
+    def _same_settings(self, tree: object) -> bool:
+        """Whether a run.yaml's settings mean these: one of an earlier version lacks what has come since, and meant its default."""
+        try:
+            return config_tree(parse_config(tree, "run.yaml")) == config_tree(self.config)
+        except UserError:
+            return False
 
 
 def _cpu_name() -> str:

@@ -5,11 +5,14 @@ import numbers
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gs3d.core.errors import UserError
+from gs3d.export import MESH, SPLATS
 
 DEFAULT_MINUTES = 3.0
-OUTPUTS = ("splats.ply", "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
+Mode = Literal["splats", "two-stage"]
+OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
 """What a run leaves in its folder."""
 
 
@@ -33,6 +36,8 @@ class Request:
     """A preset's name or a YAML file; None picks the preset that fits prior and minutes."""
     device: str | None = None
     """cuda, cpu, or None for what there is."""
+    mode: Mode = "splats"
+    """Which preset to take when `config` names none: one stage of splats, or the paper's field and then surface, which make a mesh."""
 
 
 def slug(prompt: str) -> str:

@@ -7,15 +7,27 @@ import torch
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
 from gs3d.raster import rasterize
+from gs3d.representations.base import Representation
+from gs3d.representations.cloud import Cloud
 from gs3d.training.export import TURNTABLE_FRAMES, TURNTABLE_PX
+from gs3d.training.stages import RunConfig
 
 # Seconds beside the drawing: contact sheet, encoding the turntable, the last checkpoint; and per splat the file and its check.
 FIXED_S, PER_SPLAT_S = 3.0, 1.2e-5
+MESH_S = 25.0
+"""For a mesh, all in all, on two slow cores: to thin it out, unwrap it, paint it, and draw it from all around."""
+
+
+def export_seconds(shape: Representation, config: RunConfig) -> float:
+    """Seconds to keep for the files of what a run ends with."""
+    if isinstance(shape, Cloud):
+        return splat_seconds(shape.splats(), config.stages[-1].densify.max_count)
+    return MESH_S
 
 
 @torch.no_grad()
-def export_seconds(splats: Splats, most: int) -> float:
-    """Seconds to keep for the files, if the cloud grows to `most` splats: measured on one picture of the cloud as it is.
+def splat_seconds(splats: Splats, most: int) -> float:
+    """If the cloud grows to `most` splats: measured on one picture of the cloud as it is.
 
     A rasteriser's time grows more slowly than the number of splats, so the growth counted is at most fourfold.
     """

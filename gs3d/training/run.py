@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import time
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +14,24 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
-from gs3d.core.types import Splats
+from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.export import result_file
 from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt
 from gs3d.priors.resolve import default_prior, describe, load, resolve
+from gs3d.representations.draw import Made, pieces_of
 from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.claim import claimed
-from gs3d.training.config import RunConfig, load_config
+from gs3d.training.config import load_config
 from gs3d.training.export import write_results
 from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
-from gs3d.training.request import DEFAULT_MINUTES, Request, check_budget, make_writable, pick_folder
+from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, make_writable, pick_folder
 from gs3d.training.reserve import export_seconds
+from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, rehearse
+from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,20 @@ class Result:
 
     folder: Path
     outcome: Outcome
-    splats: Splats
-    """As they are in the file."""
+    made: Made | None
+    """As it is in the file; None if nothing could be made of what was optimised, and a warning says why."""
     steps: int
     seconds: float
     files: list[Path]
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def splats(self) -> Splats | None:
+        return self.made if isinstance(self.made, Splats) else None
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh | None:
+        return None if isinstance(self.made, Splats) else self.made
 
 
 class Stages:
@@ -61,7 +74,7 @@ def generate(
     say: Callable[[str], None] = lambda line: None,
     from_process_start: bool = False,
 ) -> Result:
-    """Optimise splats for a prompt and write splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl.
+    """Optimise splats, or a field and a surface, for a prompt, and write what `export.write_results` does, run.yaml and log.jsonl.
 
     `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
     `UserError` for anything the user can mend.
@@ -104,9 +117,12 @@ def _run(
     prompts = ViewPrompts.of(prior, request.prompt, config.negative)
     for line in prompts.warnings:
         say(f"warning: {line}")
+    normal_prompts = None
+    if any(stage.normals for stage in config.stages):
+        normal_prompts = ViewPrompts.of(prior, of_normals(request.prompt), config.negative)
     prior.free_text_encoder()
     record = RunRecord(request, config, describe(prior), device)
-    task = Task(prior, prompts, config, request.seed)
+    task = Task(prior, prompts, config, request.seed, normal_prompts)
     stages.end("prior")
     checkpoint = _checkpoint(request, folder, record)
     state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device)
@@ -117,7 +133,7 @@ def _run(
     with _enough_memory():
         rehearse(state, task)
     budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, stages.started)
-    budget.reserve_s = export_seconds(state.shape.splats(), config.densify.max_count)
+    budget.reserve_s = export_seconds(state.shape, config)
     stages.end("setup")
     if not checkpoint and budget.over():
         spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items())
@@ -129,12 +145,12 @@ def _run(
         record.write(folder, stages.seconds, None)
         outcome = train(state, task, budget, folder, report, say, stop)
         stages.end("optimise")
-        written = write_results(folder, state.shape.splats())
+        written = write_results(folder, state.shape)
     stages.end("export")
-    ended = {"outcome": outcome, "steps": state.step, "splats": len(written.splats), "peak_memory_mb": peak_memory_mb()}
+    ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, stages.seconds, ended)
     files = [*written.files, folder / "run.yaml", folder / "log.jsonl"]
-    return Result(folder, outcome, written.splats, state.step, budget.elapsed_s(), files, written.warnings)
+    return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings)
 
 
 @contextlib.contextmanager
@@ -152,6 +168,8 @@ def _enough_memory():
 
 def _checked(request: Request) -> Request:
     check_budget(request.minutes, request.steps)
+    if request.mode not in typing.get_args(Mode):
+        raise UserError(f"--mode {request.mode}: expected {' or '.join(typing.get_args(Mode))}")
     if request.device not in (None, "cpu", "cuda"):
         raise UserError(f"--device {request.device}: expected cpu or cuda")
     if request.device == "cuda" and not torch.cuda.is_available():
@@ -160,18 +178,32 @@ def _checked(request: Request) -> Request:
     return dataclasses.replace(request, prompt=check_prompt(request.prompt), minutes=minutes)
 
 
-def preset_for(pixel: bool, minutes: float | None) -> str:
+def size_of(made: Made | None) -> dict[str, int]:
+    """How many splats or triangles, for the record."""
+    return {} if made is None else {"splats" if isinstance(made, Splats) else "triangles": pieces_of(made)}
+
+
+def of_normals(prompt: str) -> str:
+    """What the normal map of a prompt's object is called: no photo of it, whatever the prompt begins with."""
+    begun = next((p for p in PREFIXES if prompt.lower().startswith(f"{p.lower()} ")), "")
+    return f"{NORMALS_PREFIX} {prompt[len(begun) :].strip()}"
+
+
+def preset_for(pixel: bool, minutes: float | None, mode: Mode = "splats") -> str:
     """The preset for a prior over pixels or latents and a time; None stands for a run by steps."""
+    if mode == "two-stage":
+        return "builtin-two-stage" if pixel else "two-stage"
     return "builtin" if pixel else "splats-15min" if minutes is None or minutes >= 5 else "preview"
 
 
 def _config(request: Request, pixel: bool, views: int) -> RunConfig:
     """The settings named by the request, else the preset for this kind of prior and this time. `views`: how many it looks at together."""
-    config = load_config(request.config or preset_for(pixel, request.minutes), request.loss)
-    if config.batch % views:
-        raise UserError(
-            f"config: batch: expected a multiple of {views} for a prior that looks at {views} views at once, got {config.batch}"
-        )
+    config = load_config(request.config or preset_for(pixel, request.minutes, request.mode), request.loss)
+    for stage in config.stages:
+        if stage.batch % views:
+            raise UserError(
+                f"config: batch: expected a multiple of {views} for a prior that looks at {views} views at once, got {stage.batch}"
+            )
     return config
 
 
@@ -181,8 +213,8 @@ def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint
         return None
     record.check_same(folder)
     checkpoint = newest_checkpoint(folder / "checkpoint")
-    if checkpoint is None and (folder / "splats.ply").exists():
-        raise UserError(f"--resume {folder}: no checkpoint can be read there, and its splats.ply is kept; choose another --out")
+    if checkpoint is None and (kept := result_file(folder)):
+        raise UserError(f"--resume {folder}: no checkpoint can be read there, and its {kept.name} is kept; choose another --out")
     return checkpoint
 
 

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.cameras import sample_cameras
+from gs3d.core.cameras import Cameras, sample_cameras
+from gs3d.core.facing import facing
 from gs3d.core.types import Render
 from gs3d.guidance.common import GuidanceOut
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.base import Representation
-from gs3d.training.config import Background, RunConfig
+from gs3d.training.stages import Background, RunConfig, StageConfig
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class StepLog:
 
     step: int
     progress: float
+    """Of the run, as all that is called progress but where it says "of the stage"."""
     loss: Tensor
     """Half the mean square of the guidance gradient plus the regularisers, a scalar."""
     grad_norm: Tensor
     """Root mean square of the guidance gradient, a scalar."""
     count: int
     """Splats, or whatever the representation counts, after the step."""
+    counts: str
+    """What that is."""
     skipped: bool
     """Whether a NaN or Inf made the step void."""
     values: dict[str, float]
@@ -55,7 +59,9 @@ class TrainState:
     progress: float = 0.0
     """Of the step before."""
     tended: float = 0.0
-    """Progress up to which the representation is tended; a skipped step does not advance it, so that no round of densifying is lost."""
+    """Progress of the stage up to which the representation is tended; a skipped step does not advance it, so that no round of densifying
+    is lost."""
+    stage: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,35 @@ class Task:
     prompts: ViewPrompts
     config: RunConfig
     seed: int
+    normal_prompts: ViewPrompts | None = None
+    """What a normal map is asked to show; None where no stage shows any."""
+
+
+def _shows_normals(stage: StageConfig, seed: int, step: int) -> bool:
+    """Whether this iteration shows the prior a normal map."""
+    return stage.normals > 0 and float(torch.rand((), generator=rng.generator(seed, "normals", step))) < stage.normals
+
+
+def normal_map(out: Render, cameras: Cameras, background: Tensor) -> Tensor:
+    """[B, H, W, 3] in [0, 1] which way what is rendered faces, over `background` [B, 3]."""
+    return facing(out.normal, out.alpha, cameras) + (1 - out.alpha) * background[:, None, None]
 
 
 def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
-    """Fill the gradients of the representation at this step: the render, the guidance, and the loss to log, a scalar."""
-    config, shape = task.config, state.shape
+    """Fill the gradients of the representation: the render, the guidance, and the loss to log, a scalar. `progress` is of the stage."""
+    stage, shape = task.config.stages[state.stage], state.shape
     device = shape.device
-    draw = config.cameras.draw(state.step, progress)
+    draw = stage.cameras.draw(state.step, progress)
     gen, together = rng.generator(task.seed, "cameras", draw), task.prior.views
-    cameras = sample_cameras(config.cameras, config.batch, progress, gen, together)
-    condition = task.prompts.at(cameras)  # while the cameras are on the CPU: asking a GPU where they look would wait for it
-    background = background_colours(config.background, config.batch, task.seed, state.step).to(device)
-    out = shape.render(cameras.to(device), background, progress, rng.generator(task.seed, "render", state.step))
-    z0 = task.prior.encode(out.rgb)
-    guidance = config.guidance(task.prior, condition, z0, progress, task.seed, state.step)
+    cameras = sample_cameras(stage.cameras, stage.batch, progress, gen, together)
+    normals = _shows_normals(stage, task.seed, state.step)
+    # While the cameras are on the CPU: asking a GPU where they look would wait for it.
+    condition = (task.normal_prompts if normals else task.prompts).at(cameras)
+    background = background_colours(stage.background, stage.batch, task.seed, state.step).to(device)
+    cameras = cameras.to(device)
+    out = shape.render(cameras, background, progress, rng.generator(task.seed, "render", state.step), normals)
+    z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
+    guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step)
     regulariser = shape.regulariser(out, progress)
     (attach(z0, guidance.grad) + regulariser).backward()
     return out, guidance, 0.5 * guidance.grad.square().mean() + regulariser.detach()
@@ -87,23 +108,31 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
 
 def rehearse(state: TrainState, task: Task) -> None:
     """One iteration without its effect, so that compiling and first-use set-up are not taken for the speed of the machine."""
-    _backward(state, task, state.progress)
+    _backward(state, task, of_stage(state, task, state.progress))
     state.shape.discard_gradients()
+
+
+def of_stage(state: TrainState, task: Task, progress: float) -> float:
+    """Progress of the stage at `progress` of the run, in [0, 1]; a run that was given more time may be behind the stage that it is in."""
+    start, end = task.config.ends(state.stage)
+    return min(max((progress - start) / (end - start), 0.0), 1.0)
 
 
 def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
     """One iteration at `progress` in [0, 1], which is `share` of the run. Changes `state`."""
     shape, step = state.shape, state.step
-    out, guidance, loss = _backward(state, task, progress)
+    start, end = task.config.ends(state.stage)
+    now = of_stage(state, task, progress)
+    out, guidance, loss = _backward(state, task, now)
     norm = guidance.grad.square().mean().sqrt()
     gradients = torch.stack([g.abs().sum() for g in shape.gradients()])
     # One wait for the device an iteration: the price of never letting a NaN into what is optimised.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
-        shape.optimise(progress, share)
-        shape.tend(out, state.tended, progress, task.seed, step)
-        state.tended = progress
+        shape.optimise(now, share / (end - start))
+        shape.tend(out, state.tended, now, task.seed, step)
+        state.tended = now
     else:
         shape.discard_gradients()
     state.step, state.progress = step + 1, progress
-    return StepLog(step, progress, loss, norm, len(shape), not finite, guidance.log)
+    return StepLog(step, progress, loss, norm, len(shape), shape.counts, not finite, guidance.log)

@@ -19,6 +19,7 @@ from typing import TypeVar
 import yaml
 
 from gs3d.core.errors import UserError
+from gs3d.export import result_file
 from gs3d.training.methods import Method
 from gs3d.training.request import make_writable, slug
 
@@ -88,7 +89,7 @@ def made_before(job: Job, setup: Setup) -> Made | None:
     except (OSError, ValueError, TypeError):
         return None
     same = (made.prompt, made.method, made.seed, made.fingerprint) == (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
-    return made if same and (folder / "splats.ply").exists() else None
+    return made if same and result_file(folder) else None
 
 
 def cores() -> list[int]:
@@ -168,7 +169,7 @@ def _run(job: Job, setup: Setup, config: Path, share: set[int], running: set[sub
         running.discard(process)
     seconds = time.monotonic() - began
     result = _result(folder)
-    if stopping.is_set() or result is None or not (folder / "splats.ply").exists():
+    if stopping.is_set() or result is None or not result_file(folder):
         return None
     made = Made(
         job.prompt,

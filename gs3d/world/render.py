@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.facing import facing
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,8 @@ class Pictures:
         return self.rgb + (1 - self.alpha[..., None]) * background[:, None, None, :]
 
     def facing(self, cameras: Cameras) -> np.ndarray:
-        """Normals as the cameras see them: red to the right, green up, blue to the viewer. [M, H, W, 3], premultiplied by alpha."""
-        seen = np.einsum("mij,mhwj->mhwi", cameras.world_to_camera.numpy()[:, :3, :3], self.normal)
-        return 0.5 * (seen * (1, -1, -1) + self.alpha[..., None]).astype(np.float32)
+        """`core.facing` of the normals, [M, H, W, 3]."""
+        return facing(torch.from_numpy(self.normal), torch.from_numpy(self.alpha)[..., None], cameras).numpy()
 
 
 def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2) -> Pictures:

@@ -6,27 +6,29 @@ import pytest
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
 from gs3d.guidance import GUIDANCE, Cds, Sds
-from gs3d.training.config import RunConfig, config_tree, load_config, parse_config, preset_names
+from gs3d.training.config import config_tree, load_config, parse_config, preset_names
 from gs3d.training.record import RunRecord
 from gs3d.training.request import Request
+from gs3d.training.stages import RunConfig, StageConfig
 
 
 @pytest.mark.parametrize("preset", preset_names())
 @pytest.mark.parametrize("loss", list(GUIDANCE))
 def test_every_preset_reads_with_every_loss_and_round_trips(preset, loss):
     config = load_config(preset, loss)
-    assert isinstance(config.guidance, GUIDANCE[loss])
+    assert all(isinstance(stage.guidance, GUIDANCE[loss]) for stage in config.stages)
     assert parse_config(config_tree(config), "again") == config
 
 
 def test_presets_are_those_of_the_readme():
-    assert preset_names() == ["builtin", "preview", "splats-15min"]
+    assert preset_names() == ["builtin", "builtin-two-stage", "preview", "splats-15min", "two-stage"]
 
 
 def test_values_reach_the_dataclasses():
     config = parse_config({"guidance": "sds", "losses": {"sds": {"cfg": {"start": 5, "end": 3}}}, "batch": 8}, "f")
-    assert config.guidance == Sds(cfg=Ramp(5.0, 3.0)) and config.batch == 8
-    assert parse_config({}, "f") == RunConfig(guidance=Cds())
+    (stage,) = config.stages
+    assert stage.guidance == Sds(cfg=Ramp(5.0, 3.0)) and stage.batch == 8
+    assert parse_config({}, "f") == RunConfig((StageConfig(guidance=Cds()),))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,18 @@ def test_values_reach_the_dataclasses():
         ({"guidance": None}, "unknown loss None"),
         ({"checkpoint_every_s": 10**400}, "checkpoint_every_s: expected float"),
         ({"losses": {"cds": {"t": {"start": 1}}}}, "losses.cds: t: expected end too"),
+        ({"stages": []}, "stages: expected a list of settings as `key: value`, got []"),
+        ({"stages": {"shape": "nerf"}}, "stages: expected a list of settings"),
+        ({"stages": [{"shape": "nerf"}, 3]}, "stages: expected a list of settings"),
+        ({"stages": [{"shape": "nerf"}, {"shap": "dmtet"}]}, "stages: 2: unknown setting 'shap'; did you mean 'shape'"),
+        ({"stages": [{"attention": "sdpa"}]}, "stages: 1: unknown setting 'attention'"),
+        ({"stages": [{"shape": "mesh"}]}, "stages: 1: shape: expected one of splats, nerf, dmtet, got 'mesh'"),
+        ({"stages": [{"shape": "splats"}, {"shape": "dmtet"}]}, "dmtet: expected a stage after one of nerf or dmtet, got 'after splats'"),
+        ({"stages": [{"shape": "nerf"}, {"shape": "nerf"}]}, "nerf: expected the first stage only, got 'after nerf'"),
+        (
+            {"stages": [{"shape": "dmtet"}, {"shape": "dmtet", "dmtet": {"cells": 32}}]},
+            "cells: expected those of the stage before, 64, got 32",
+        ),
     ],
 )
 def test_bad_settings_name_the_place_and_what_was_expected(tree, message):
@@ -116,6 +130,13 @@ def ramp(start, end, shape="linear"):
         ("densify.split_above", 0),
         ("densify.prune_above", 0),
         ("densify.resets", [0.3, -0.3]),
+        ("share", 0),
+        ("normals", 1.1),
+        ("nerf.samples", 1),
+        ("nerf.field.hidden", 0),
+        ("nerf.light.ambient", 2),
+        ("dmtet.cells", 1),
+        ("dmtet.reach", 0.5),
     ],
 )
 def test_a_value_out_of_range_names_the_place_what_was_expected_and_what_was_given(place, value):
@@ -153,7 +174,7 @@ def test_settings_of_another_run_are_read_from_its_record(tmp_path):
 
 
 def test_missing_file_lists_the_presets(tmp_path):
-    with pytest.raises(UserError, match="presets are builtin, preview, splats-15min"):
+    with pytest.raises(UserError, match="presets are builtin, builtin-two-stage, preview, splats-15min, two-stage"):
         load_config(tmp_path / "none.yaml")
 
 
@@ -206,3 +227,36 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(UserError, match=r"secret.yaml': cannot be read \(Permission denied\)"):
         load_config(tmp_path / "secret.yaml")
+
+
+TWO = {
+    "batch": 8,
+    "losses": {"cds": {"t": ramp(0.7, 0.1), "delta": [0.1, 0.2]}},
+    "stages": [
+        {"shape": "nerf", "share": 3, "nerf": {"field": {"hidden": 7}}},
+        {"shape": "dmtet", "share": 1, "batch": 4, "losses": {"cds": {"delta": [0.1, 0.1]}}},
+    ],
+}
+
+
+def test_stages_have_in_common_what_is_said_once_and_differ_in_what_they_say():
+    first, second = parse_config(TWO, "f").stages
+    assert (first.shape, first.batch, first.guidance.delta) == ("nerf", 8, (0.1, 0.2))
+    assert (second.shape, second.batch, second.guidance.delta) == ("dmtet", 4, (0.1, 0.1))
+    assert first.guidance.t == second.guidance.t == Ramp(0.7, 0.1)
+    assert second.dmtet.field == first.nerf.field and second.dmtet.field.hidden == 7  # its colours are that field's
+    assert {type(stage.guidance) for stage in parse_config(TWO, "f", "sds").stages} == {Sds}
+
+
+def test_a_run_is_in_one_stage_at_any_progress():
+    config = parse_config(TWO, "f")
+    assert [config.ends(i) for i in range(2)] == [(0.0, 0.75), (0.75, 1.0)]
+    assert [config.stage_at(p) for p in (0.0, 0.749, 0.75, 1.0)] == [0, 0, 1, 1]
+
+
+def test_settings_of_two_stages_are_read_from_a_record(tmp_path):
+    config = load_config("builtin-two-stage", "sds")
+    RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
+    assert load_config(tmp_path / "run.yaml") == config
+    with pytest.raises(UserError, match="a run with 'sds', which says nothing of 'cds'"):
+        load_config(tmp_path / "run.yaml", "cds")

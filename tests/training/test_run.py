@@ -344,7 +344,7 @@ def test_a_skipped_step_does_not_lose_its_densify_round(request_, monkeypatch):
 def test_a_folder_with_a_pixel_prior_gets_the_preset_for_it(request_, tmp_path):
     result = generate(dataclasses.replace(request_, config=None, steps=1))
     used = yaml.safe_load((result.folder / "run.yaml").read_text())["config"]
-    assert used["gaussians"]["count"] == load_config("builtin").gaussians.count
+    assert used["gaussians"]["count"] == load_config("builtin").stages[0].gaussians.count
 
 
 def test_the_python_api(tiny_builtin_folder, config, tmp_path):

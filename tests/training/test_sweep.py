@@ -15,12 +15,12 @@ from gs3d.training.sweep import MADE, Job, Made, Setup, cores, made_before, shar
 
 def test_a_place_is_looked_for_in_the_loss_and_then_in_the_run():
     method = Method.parse("cds,cfg.start=12, fixed_noise=true,cameras.draws=null,batch=2")
-    config = parse_config(method.settings("builtin"), "x")
+    (config,) = parse_config(method.settings("builtin"), "x").stages
     assert config.guidance.cfg.start == 12 and config.guidance.fixed_noise is True
     assert config.cameras.draws is None and config.batch == 2
-    ramp = parse_config(Method.parse("cds,delta=[0.05, 0.3],clamp={start: 1, end: 0.5}").settings("builtin"), "x").guidance
+    ramp = parse_config(Method.parse("cds,delta=[0.05, 0.3],clamp={start: 1, end: 0.5}").settings("builtin"), "x").stages[0].guidance
     assert ramp.delta == (0.05, 0.3) and ramp.clamp.end == 0.5
-    plain = parse_config(Method.parse("sds").settings("builtin"), "x")
+    (plain,) = parse_config(Method.parse("sds").settings("builtin"), "x").stages
     assert type(plain.guidance).__name__ == "Sds" and plain.batch == 4
 
 

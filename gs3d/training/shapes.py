@@ -1,0 +1,39 @@
+"""What a stage optimises: how it begins, how it follows from the stage before, how it comes out of a checkpoint."""
+
+from torch import Tensor
+
+from gs3d.representations.base import Representation
+from gs3d.representations.cloud import Cloud
+from gs3d.representations.dmtet import Dmtet
+from gs3d.representations.nerf import Nerf
+from gs3d.training.stages import StageConfig
+
+START_RADIUS = 0.5
+"""Of the ball that a surface is when no stage came before it."""
+
+
+def begin(stage: StageConfig, seed: int, device: str) -> Representation:
+    """The start of a run."""
+    if stage.shape == "nerf":
+        return Nerf(stage.nerf, seed, device)
+    if stage.shape == "dmtet":
+        return Dmtet.ball(stage.dmtet, START_RADIUS, seed, device)
+    return Cloud.start(stage.gaussians, stage.densify, seed, device)
+
+
+def follow(before: Representation, stage: StageConfig) -> Representation:
+    """The start of a surface from what the stage before made (`stages.FOLLOWS`): a field, or a surface under other settings."""
+    if isinstance(before, Nerf):
+        return Dmtet.from_field(before.field, stage.dmtet)
+    if isinstance(before, Dmtet):
+        return Dmtet.from_state(before.state_tensors(), stage.dmtet, str(before.device))
+    raise TypeError(f"follow: expected a field or a surface, got {type(before).__name__}")
+
+
+def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> Representation:
+    """The inverse of `Representation.state_tensors`."""
+    if stage.shape == "nerf":
+        return Nerf.from_state(tensors, stage.nerf, device)
+    if stage.shape == "dmtet":
+        return Dmtet.from_state(tensors, stage.dmtet, device)
+    return Cloud.from_state(tensors, stage.gaussians, stage.densify, device)

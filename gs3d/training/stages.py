@@ -1,0 +1,81 @@
+"""What a run does: one stage or several, each with what it optimises, under which loss, and how it is looked at."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gs3d.core.cameras import CameraConfig
+from gs3d.core.checks import require, within
+from gs3d.guidance import Cds, Guidance
+from gs3d.representations.densify import DensifyConfig
+from gs3d.representations.dmtet import DmtetConfig
+from gs3d.representations.gaussians import GaussianConfig
+from gs3d.representations.nerf import NerfConfig
+
+Background = Literal["random", "white", "grey", "black"]
+Shape = Literal["splats", "nerf", "dmtet"]
+SECTIONS: dict[Shape, tuple[str, ...]] = {"splats": ("gaussians", "densify"), "nerf": ("nerf",), "dmtet": ("dmtet",)}
+"""The settings that each shape has for itself."""
+FOLLOWS: dict[Shape, tuple[Shape, ...]] = {"splats": (), "nerf": (), "dmtet": ("nerf", "dmtet")}
+"""What each shape can be made from."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """Everything that decides an iteration but the prompt, the seed and the machine."""
+
+    shape: Shape = "splats"
+    """What is optimised: splats, a radiance field, or a surface of tetrahedra, which begins as what the stage before it made."""
+    share: float = 1.0
+    """How much of the run the stage has, beside the shares of the others."""
+    guidance: Guidance = field(default_factory=Cds)
+    batch: int = 4
+    """Views an iteration; a multiple of four gives every batch a front, two sides and a back."""
+    background: Background = "random"
+    """Behind the object while it is optimised: one solid colour a view."""
+    normals: float = 0.0
+    """Share of the iterations that show the prior which way the surface faces instead of its colours (Consistent3D, App. A)."""
+    cameras: CameraConfig = CameraConfig()
+    gaussians: GaussianConfig = GaussianConfig()
+    densify: DensifyConfig = DensifyConfig()
+    nerf: NerfConfig = NerfConfig()
+    dmtet: DmtetConfig = DmtetConfig()
+
+    def __post_init__(self) -> None:
+        within("batch", self.batch, "[1, inf)")
+        within("share", self.share, "(0, inf)")
+        within("normals", self.normals, "[0, 1]")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run but the prompt, the seed and the machine."""
+
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+    negative: str | None = None
+    """Negative prompt; None takes the prior's own."""
+    checkpoint_every_s: float = 30.0
+    """Seconds between checkpoints."""
+    attention: Literal["sdpa", "xformers"] = "sdpa"
+    """Attention inside a diffusers prior."""
+    checkpoint_encoder: bool = False
+    """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
+
+    def __post_init__(self) -> None:
+        within("checkpoint_every_s", self.checkpoint_every_s, "[0, inf)")
+        require("stages", len(self.stages), bool(self.stages), "1 or more")
+        for before, after in zip(self.stages, self.stages[1:], strict=False):
+            allowed = FOLLOWS[after.shape]
+            after_what = f"a stage after one of {' or '.join(allowed)}" if allowed else "the first stage only"
+            require(f"stages: shape: {after.shape}", f"after {before.shape}", before.shape in allowed, after_what)
+            same = before.shape != "dmtet" or before.dmtet.cells == after.dmtet.cells
+            require("stages: dmtet: cells", after.dmtet.cells, same, f"those of the stage before, {before.dmtet.cells}")
+
+    def ends(self, stage: int) -> tuple[float, float]:
+        """Progress of the run at which a stage begins and ends."""
+        total = sum(s.share for s in self.stages)
+        done = [sum(s.share for s in self.stages[:i]) / total for i in (stage, stage + 1)]
+        return done[0], 1.0 if stage == len(self.stages) - 1 else done[1]
+
+    def stage_at(self, progress: float) -> int:
+        """The stage that runs at `progress`."""
+        return next((i for i in range(len(self.stages)) if progress < self.ends(i)[1]), len(self.stages) - 1)
