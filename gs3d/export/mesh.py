@@ -81,6 +81,18 @@ def _texture_of(mesh: TexturedMesh) -> trimesh.visual.TextureVisuals:
     return trimesh.visual.TextureVisuals(uv=uvs, material=material)
 
 
+def _srgb_of(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
+    """[V, 3] in [0, 1]: the vertices' colours, else the material's for all of them."""
+    if isinstance(visual, trimesh.visual.TextureVisuals):  # what trimesh makes of any material, and beside it keeps the vertices' colours
+        own = visual.vertex_attributes
+        linear = own["color"] if "color" in own else np.atleast_2d(visual.material.main_color)
+    else:
+        linear = visual.vertex_colors
+    linear = np.asarray(linear)[:, :3]
+    linear = np.broadcast_to(linear / 255 if linear.dtype.kind == "u" else linear, (count, 3))
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.clip(linear, 1e-9, None) ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
 def _paint_matte(tree: dict) -> None:
     tree["materials"] = [MATTE]
     for mesh in tree["meshes"]:
@@ -103,7 +115,10 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            got = trimesh.load(file, file_type=path.suffix[1:].lower(), force="mesh", process=False)
+            scene = trimesh.load_scene(file, file_type=path.suffix[1:].lower(), process=False)
+        # Put together, meshes lose their normals.
+        alone = len(scene.geometry) == 1 and np.allclose(scene.graph.get(scene.graph.nodes_geometry[0])[0], np.eye(4))
+        got = next(iter(scene.geometry.values())) if alone else scene.to_mesh()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from None
     except Exception as error:  # the parser below lets through whatever a damaged file makes it stumble over
@@ -116,6 +131,4 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
     if picture is not None and visual.uv is not None:
         uvs = (np.asarray(visual.uv) * (1, -1) + (0, 1)).astype(np.float32)
         return TexturedMesh(vertices, faces, normals, uvs, np.asarray(picture.convert("RGB"), np.float32) / 255)
-    colours = np.asarray(visual.to_color().vertex_colors if hasattr(visual, "to_color") else visual.vertex_colors)[:, :3] / 255
-    colours = np.where(colours <= 0.0031308, colours * 12.92, 1.055 * np.clip(colours, 1e-9, None) ** (1 / 2.4) - 0.055)
-    return Mesh(vertices, faces, normals, colours.astype(np.float32))
+    return Mesh(vertices, faces, normals, _srgb_of(visual, len(vertices)))

@@ -15,6 +15,7 @@ from gs3d.evaluation.recogniser import Judgement, Recogniser, labels
 from gs3d.evaluation.truth import true_splats, truth_of
 from gs3d.raster import rasterize
 from gs3d.world.captions import Meaning, Thing
+from gs3d.world.mesh import mesh_of
 from gs3d.world.sample import realise, sample
 from gs3d.world.understand import understand
 
@@ -170,3 +171,10 @@ def test_words_that_are_not_of_the_world_are_named(judge):
         grade(splats, meant("dragon", "red"), judge)
     with pytest.raises(UserError, match="colour 'teal': .* expected one of red, "):
         grade(splats, meant("mug", "teal"), judge)
+
+
+def test_a_true_mesh_is_graded_as_what_it_is():
+    made = sample(np.random.default_rng(5), kind="car", colour="blue", plain=True)
+    marks = grade(mesh_of(made.parts, 128), made.meaning, Recogniser.load(), truth_of(made.meaning, 6))
+    assert marks.kind_right == marks.colour_right == 1 and marks.floaters is None and marks.haze < 0.01
+    assert marks.chamfer < 0.05

@@ -8,8 +8,8 @@ import pytest
 import trimesh
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Mesh
-from gs3d.export.mesh import write_mesh
+from gs3d.core.types import Mesh, TexturedMesh
+from gs3d.export.mesh import read_mesh, write_mesh
 
 SRGB = np.array([[0.8, 0.2, 0.05], [1, 1, 1], [0, 0, 0], [0.5, 0.5, 0.5]], np.float32)
 
@@ -87,3 +87,31 @@ def test_what_cannot_be_written_is_one_line_and_changes_nothing(tmp_path, name, 
     with pytest.raises(UserError, match=expected):
         write_mesh(tmp_path / name, mesh)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("textured", [False, True])
+def test_what_was_written_is_read_back_in_the_world(tmp_path, textured):
+    mesh = corner()
+    if textured:
+        uvs = np.array([[0.1, 0.2], [0.9, 0.2], [0.5, 0.8], [0.3, 0.6]], np.float32)
+        texture = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
+        mesh = TexturedMesh(mesh.vertices, mesh.faces, mesh.normals, uvs, texture)
+    write_mesh(tmp_path / "a.glb", mesh)
+    got = read_mesh(tmp_path / "a.glb")
+    assert type(got) is type(mesh)
+    for name, value in vars(mesh).items():
+        # A byte of linear colour is a coarse step where it is dark.
+        np.testing.assert_allclose(getattr(got, name), value, atol=0.03 if name == "colours" else 0.003, err_msg=name)
+
+
+def test_damaged_files_and_what_is_no_mesh_are_one_line(tmp_path):
+    write_mesh(tmp_path / "a.glb", corner())
+    whole = (tmp_path / "a.glb").read_bytes()
+    cases = {"short": whole[:-40], "head": whole[:10], "empty": b"", "noise": b"\x00" * 400, "text": b"not a mesh"}
+    for name, data in cases.items():
+        (tmp_path / f"{name}.glb").write_bytes(data)
+        with pytest.raises(UserError, match=f"cannot read .*{name}.glb") as caught:
+            read_mesh(tmp_path / f"{name}.glb")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="cannot read .*none.glb: No such file"):
+        read_mesh(tmp_path / "none.glb")

@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
-from gs3d.representations import triangles
+from gs3d.representations.surface import triangles
 from gs3d.representations.surface.tets import marched, tet_grid
 from gs3d.representations.surface.triangles import edges_of, fragments, interpolated, smooth_edges
 

@@ -9,6 +9,9 @@ from gs3d.core.checks import within
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.representations.surface.closed import normals_of
 
+PADDING_PX = 2
+"""Between two charts, so that a viewer who mixes neighbouring texels never mixes two."""
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -34,7 +37,11 @@ class Painted:
         from gs3d.representations.surface._texels import texels
 
         within("texture", size_px, "[16, 8192]")
-        corner, charted, uvs = xatlas.parametrize(self.vertices.astype(np.float32), self.faces.astype(np.uint32))
+        atlas, packing = xatlas.Atlas(), xatlas.PackOptions()
+        atlas.add_mesh(self.vertices.astype(np.float32), self.faces.astype(np.uint32))
+        packing.resolution, packing.padding = size_px, PADDING_PX
+        atlas.generate(pack_options=packing)
+        corner, charted, uvs = atlas[0]
         at, charted = self.vertices[corner], charted.astype(np.int32)
         normals = normals_of(self.vertices, self.faces)[corner]
         owner, where = np.empty((size_px, size_px), np.int32), np.zeros((size_px, size_px, 2), np.float32)

@@ -90,9 +90,10 @@ def marched(vertices: Tensor, distance: Tensor, tets: Tensor) -> tuple[Tensor, T
     only, however many tetrahedra share it.
     """
     inside = distance < 0
-    code = (inside[tets] * torch.tensor([1, 2, 4, 8], device=tets.device)).sum(1)
-    crossed = (code > 0) & (code < 15)
-    tets, code = tets[crossed], code[crossed]
+    bits = inside.to(torch.uint8)
+    code = functools.reduce(torch.bitwise_or, (bits[tets[:, i]] << i for i in range(4)))
+    crossed = ((code > 0) & (code < 15)).nonzero()[:, 0]
+    tets, code = tets[crossed], code[crossed].long()
     ends = tets[:, torch.tensor(EDGES, device=tets.device)].sort(dim=2).values  # [M, 6, 2]
     cut = inside[ends[..., 0]] != inside[ends[..., 1]]
     keys, number = torch.unique(ends[..., 0][cut] * len(vertices) + ends[..., 1][cut], return_inverse=True)
