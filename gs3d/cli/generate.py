@@ -36,7 +36,8 @@ class Args:
     resume: bool = False
     """Continue the run in that folder from its newest checkpoint."""
     config: str | None = None
-    """A preset (builtin, preview, splats-15min), a YAML file, or another run's run.yaml. Chosen by prior and minutes when not given."""
+    """A preset (builtin, builtin-two-stage, preview, splats-15min, two-stage), a YAML file, or another run's run.yaml. Chosen by prior,
+    minutes and mode when not given."""
     device: Literal["cuda", "cpu"] | None = None
     """Where to run; CUDA where there is one when not given."""
     mode: Mode = "splats"
