@@ -33,7 +33,8 @@ class Args:
     steps: int | None = None
     """Iterations of each run, instead of minutes."""
     scorer: str | None = None
-    """A CLIP model, as a hub id (openai/clip-vit-large-patch14) or a folder: R-precision over 120 views, for prompts of any kind."""
+    """A CLIP model, for R-precision over 120 views: builtin, which knows the world alone, or, for prompts of any kind, a hub id
+    (openai/clip-vit-large-patch14) or a folder."""
     prior: str = "builtin"
     """As for gs3d generate."""
     config: str | None = None

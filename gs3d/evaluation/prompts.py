@@ -1,12 +1,15 @@
 """Files of prompts: one a line, blank lines and those that begin with # left out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from gs3d.core.errors import UserError
 from gs3d.priors.prompts import check_prompt
-from gs3d.world.captions import Meaning
+from gs3d.world.captions import Meaning, Thing
+from gs3d.world.colours import NAMED
+from gs3d.world.kinds import KINDS
 from gs3d.world.understand import understand
 
 
@@ -50,6 +53,13 @@ def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
     if not meanings:
         raise UserError(f'{source}: holds no prompt; expected one a line, such as "a red mushroom with white spots"')
     return Prompts(meanings, repeated)
+
+
+def plain_others(prompts: Sequence[str]) -> list[str]:
+    """Every kind of the world in every colour, but for those that an object of one of `prompts` may be called with as much right."""
+    things = [thing for meaning in map(understand, prompts) if meaning for thing in (meaning.thing, meaning.other) if thing]
+    said = {(thing.kind, thing.colour) for thing in things}
+    return [Thing(kind, colour).phrase() for kind in KINDS for colour in NAMED if (kind, colour) not in said]
 
 
 def _text(source: str) -> str:

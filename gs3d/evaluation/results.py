@@ -12,9 +12,10 @@ from pathlib import Path
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.evaluation.clip import Clip, clip_marks
+from gs3d.evaluation.clip import BUILTIN, Clip, clip_marks
 from gs3d.evaluation.grade import Grade, grade
 from gs3d.evaluation.html import write_report
+from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.recogniser import WEIGHTS, Recogniser
 from gs3d.evaluation.report import OPEN, Result, summary, to_json, write_result_sheet
 from gs3d.evaluation.truth import truth_of
@@ -50,7 +51,7 @@ class Graders:
     judge: Recogniser
     clip: Clip | None
     prompts: tuple[str, ...]
-    """All prompts of the evaluation, among which CLIP has to find the right one."""
+    """Those among which CLIP has to find the right one: all of the evaluation; for the world's own CLIP also what else the world has."""
     texts: Tensor | None
     """Theirs as CLIP sees them, [P, E]."""
     digest: str
@@ -59,10 +60,11 @@ class Graders:
     @staticmethod
     def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
         clip = Clip.load(scorer) if scorer else None
+        prompts = (*prompts, *(plain_others(prompts) if scorer == BUILTIN else ()))
         decides = [WEIGHTS.read_bytes().hex(), source_digest(), *(f.name for f in dataclasses.fields(Grade))]
         decides += [clip.name, clip.weights, *prompts] if clip else []
         digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
-        return Graders(Recogniser.load(), clip, tuple(prompts), clip.texts(list(prompts)) if clip else None, digest)
+        return Graders(Recogniser.load(), clip, prompts, clip.texts(list(prompts)) if clip else None, digest)
 
 
 def result_of(graders: Graders, out: Path, run: Run) -> Result:

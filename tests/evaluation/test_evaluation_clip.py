@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.evaluation.clip import VIEWS, Clip, clip_marks, marks_of
+from gs3d.evaluation.clip import BUILTIN, VIEWS, Clip, clip_marks, marks_of
+from gs3d.evaluation.prompts import plain_others
+from gs3d.evaluation.results import Graders
 from gs3d.evaluation.truth import true_splats
 from gs3d.world.sample import sample
+from gs3d.world.understand import understand
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,20 @@ def test_what_is_no_clip_model_is_one_line(tmp_path, tiny_sd_folder):
         with pytest.raises(UserError, match="no CLIP model that can be read") as error:
             Clip.load(str(folder), "cpu")
         assert "\n" not in str(error.value)
+
+
+def test_the_worlds_own_clip_finds_objects_among_all_that_the_world_has():
+    prompts = ("a red mushroom", "a blue car", "a yellow duck", "a green house")
+    graders = Graders.of(prompts, BUILTIN)
+    assert graders.prompts[:4] == prompts and 250 < len(graders.prompts) == len(set(graders.prompts)) == len(graders.texts)
+    found = []
+    for i, prompt in enumerate(prompts):
+        thing = understand(prompt).thing
+        splats = true_splats(sample(np.random.default_rng(7), thing.kind, thing.colour, plain=True).parts)
+        found.append(clip_marks(splats, graders.clip, graders.texts, i).r_precision)
+    assert np.mean(found) > 0.9
+
+
+def test_what_an_object_may_be_called_with_as_much_right_is_no_wrong_answer():
+    others = plain_others(["a DSLR photo of a shiny red car", "a red ball on a green table", "an astronaut"])
+    assert "a blue car" in others and not {"a red car", "a red ball", "a green table"} & set(others)
