@@ -5,6 +5,7 @@ are looked up at the surface as it stands, and move nothing.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -24,6 +25,9 @@ from gs3d.representations.surface.triangles import Edges, edges_of, fragments, i
 
 STEEPEST = 3.0
 """Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""
+
+MISSED = 0.05
+"""Share of the rays through a field that may miss the surface it becomes: those that graze it."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +222,13 @@ class Dmtet:
 def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:
     """Densities [V] at the corners of a grid → distances in cells, held within ±1, negative where something is.
 
-    The surface is where the density hides half of what is behind a cell. A field that is nowhere so dense in the unit sphere, or everywhere
-    in it, has it around its densest tenth; one that is everywhere the same becomes a ball.
+    The surface is where the density hides half of what is behind a cell, or thinner where it must be for the surface to be seen wherever
+    the field is. A field that is nowhere so dense in the unit sphere, or everywhere in it, has it around its densest tenth; one that is
+    everywhere the same becomes a ball.
     """
     logs = density.clamp(1e-30, 1e30).log()
     within = logs[vertices.norm(dim=1) < 1]
-    level = torch.log(torch.log(torch.tensor(2.0)) * cells / 2).to(logs)
+    level = silhouette_level(logs, cells).clamp_max(math.log(math.log(2) * cells / 2))
     low, high = within.min(), within.max()
     if not low < level < high:
         tenth = within.kthvalue(max(1, int(0.9 * len(within)))).values
@@ -231,3 +236,17 @@ def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:
     if high - low < 1e-3:
         return ((vertices.norm(dim=1) - 0.5) * (cells / 2)).clamp(-1, 1)
     return ((level - logs) / STEEPEST).clamp(-1, 1)
+
+
+def silhouette_level(logs: Tensor, cells: int) -> Tensor:
+    """The logarithm of a density that nearly every ray along an axis which hides half of what is behind it reaches somewhere: a scalar.
+
+    Smoke may hide as much as a wall, and is as much of the object: with one level for all fields its surface would be missing. Infinite
+    for a field that hides nothing.
+    """
+    cube = logs.view(cells + 1, cells + 1, cells + 1)
+    densest = torch.cat([cube.amax(axis).flatten() for axis in range(3)])
+    thickness = torch.cat([(cube.exp().sum(axis) * (2 / cells)).flatten() for axis in range(3)])
+    hiding = densest[thickness > math.log(2)]
+    # A little below: what is just as dense all over is inside.
+    return hiding.kthvalue(max(1, int(MISSED * len(hiding)))).values - 0.1 if len(hiding) else torch.full((), math.inf, device=logs.device)

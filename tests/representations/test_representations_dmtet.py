@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.special import k1
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
 from gs3d.core.schedules import Ramp
-from gs3d.representations.dmtet import Dmtet, DmtetConfig, DmtetRegularisers, distance_of
+from gs3d.representations.dmtet import MISSED, Dmtet, DmtetConfig, DmtetRegularisers, distance_of
 from gs3d.representations.field.field import Field, FieldConfig
 from gs3d.representations.field.hashgrid import HashGridConfig
 from gs3d.representations.surface.tets import tet_grid
@@ -32,8 +34,10 @@ def test_a_field_becomes_its_surface_in_its_colours():
     made = Dmtet.from_field(field, SMALL)
     skin = made.skin()
     assert is_closed(skin.faces)
-    # Density ln 2 over a cell of 0.1: 5 (1 − r / 0.5) = ln 6.93, less what the networks add.
-    assert float(skin.points.detach().norm(dim=1).mean()) == pytest.approx(0.5 * (1 - math.log(6.93) / 5), abs=0.03)
+    # A ray that passes the middle at b goes through 2 b e⁵ K₁(10 b) of density; where that is ln 2, half of what is behind is hidden.
+    rim = brentq(lambda b: 2 * b * math.exp(5) * k1(10 * b) - math.log(2), 0.3, 0.9)
+    radius = float(skin.points.detach().norm(dim=1).mean())
+    assert math.sqrt(1 - MISSED) * rim - 0.05 < radius < rim  # a cell is 0.1
     points = skin.points.detach()
     assert torch.allclose(made.colours.albedo(points), field(points, 1.0).albedo)
     assert made.colours.table.data_ptr() != field.table.data_ptr()
@@ -41,6 +45,18 @@ def test_a_field_becomes_its_surface_in_its_colours():
     other = Dmtet.from_field(field, dataclasses.replace(SMALL, field=FieldConfig()))
     again = Dmtet.from_state(other.state_tensors(), other.config)
     assert torch.equal(again.skin().points, skin.points) and torch.equal(again.colours.table, field.table)
+
+
+def test_smoke_and_walls_are_both_of_the_object_and_what_is_deep_inside_a_wall_stays_inside():
+    cells = 20
+    vertices = tet_grid(cells).vertices
+    box = (vertices[:, 2].abs() < 0.3) & (vertices[:, :2].abs() < 0.75).all(1)
+    wall, smoke = box & (vertices[:, 0] > 0.05), box & (vertices[:, 0] < -0.05)
+    density = 0.01 + 3000.0 * wall.float() + 4.0 * smoke.float()  # through 0.6 of smoke comes a tenth
+    density[wall & (vertices.abs() < 0.3).all(1)] = 30.0  # nobody sees in there, so it may be anything
+    inside = distance_of(density, vertices, cells) < 0
+    assert torch.equal(inside, wall | smoke)
+    assert not (distance_of(density - 3.7 * smoke.float(), vertices, cells) < 0)[smoke].any()  # hides less than half
 
 
 @pytest.mark.parametrize("strength, bias", [(5.0, -30.0), (5.0, 30.0), (0.0, 0.0), (0.0, -60.0)])
