@@ -80,15 +80,15 @@ def _gsplat() -> list[Finding]:
 
 
 def _priors() -> list[Finding]:
-    from gs3d.priors.resolve import MIRRORS, resolve
+    from gs3d.priors.resolve import NAMES, SHIPPED, resolve
 
     found = []
-    for name in ("builtin", *MIRRORS):
+    for name in NAMES:
         try:
             found.append(Finding(f"prior {name}", str(resolve(name, offline=True).folder)))
         except UserError as error:
-            if name == "builtin":
-                found.append(Finding("prior builtin", "missing", str(error), fatal=True))
+            if name in SHIPPED:
+                found.append(Finding(f"prior {name}", "missing", str(error), fatal=name == "builtin"))
             else:
                 found.append(Finding(f"prior {name}", f"not on this machine; `--prior {name}` downloads it once"))
     return found

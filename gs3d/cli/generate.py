@@ -25,8 +25,8 @@ class Args:
     steps: int | None = None
     """Iterations instead of minutes: the same splats every time on the same machine."""
     prior: str = "auto"
-    """builtin, sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto: Stable Diffusion where CUDA and its weights are at
-    hand, else builtin."""
+    """builtin, builtin-mv (which looks at four views together), sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto:
+    Stable Diffusion where CUDA and its weights are at hand, else builtin."""
     guidance: Loss | None = None
     """Loss; the preset's when not given: sds for the built-in prior, cds for others."""
     seed: int = 0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
-FOLDER = Path(__file__).parent / "builtin"
+FOLDER, MV_FOLDER = Path(__file__).parent / "builtin", Path(__file__).parent / "builtin_mv"
 DATA_STD = 0.5
 """Standard deviation of pictures in [−1, 1], about."""
 SIGMA_DATA = 0.1

@@ -33,26 +33,29 @@ RETIRED = {
     "sd15": "runwayml/stable-diffusion-v1-5",
 }
 """Ids that can no longer be downloaded but that many a cache still holds."""
-NAMES = ("builtin", *MIRRORS)
+SHIPPED = ("builtin", "builtin-mv")
+"""Those that come with gs3d: one that draws single pictures, and one that looks at four views together."""
+NAMES = (*SHIPPED, *MIRRORS)
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
 CONNECT_S = 5.0
 """How long a server may take to answer; a name lookup that hangs is left behind after the same time."""
 
 
 def resolve(name: str | Path, offline: bool = False) -> Source:
-    """Where the model called `name` lies on this disk, downloaded if need be: `builtin`, a short name, `owner/name`, or a folder.
+    """Where the model called `name` lies on this disk, downloaded if need be: one of NAMES, `owner/name`, or a folder.
 
-    A folder or the built-in prior never touch the network; `offline` (or HF_HUB_OFFLINE=1) keeps the others off it too.
+    A folder or a built-in prior never touch the network; `offline` (or HF_HUB_OFFLINE=1) keeps the others off it too.
     """
     text = str(name)
     if not text.strip():
-        raise UserError("prior: the name is empty; expected builtin, sd21-base, sd21, sd15, a folder, or owner/name")
-    if text == "builtin":
-        if not (builtin.FOLDER / "model_index.json").is_file():
+        raise UserError(f"prior: the name is empty; expected {', '.join(NAMES)}, a folder, or owner/name")
+    if text in SHIPPED:
+        folder = builtin.FOLDER if text == "builtin" else builtin.MV_FOLDER
+        if not (folder / "model_index.json").is_file():
             raise UserError(
-                f"prior builtin: its weights are not in {builtin.FOLDER}; reinstall gs3d, or train them with scripts/train_builtin_prior.py"
+                f"prior {text}: its weights are not in {folder}; reinstall gs3d, or train them with scripts/train_builtin_prior.py"
             )
-        return Source(text, builtin.FOLDER)
+        return Source(text, folder)
     if text in MIRRORS:
         cached, online = (*MIRRORS[text], RETIRED[text]), MIRRORS[text]
     elif os.path.isdir(folder := Path(os.path.expanduser(text))):  # unlike Path's own methods, never raises
@@ -105,7 +108,7 @@ def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
     source = prior.source
     part = components.backbone_part(components.read_index(source.folder))
     weights = components.weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
-    record = {"name": source.name, "source": source.repo or ("gs3d" if source.name == "builtin" else str(source.folder.resolve()))}
+    record = {"name": source.name, "source": source.repo or ("gs3d" if source.name in SHIPPED else str(source.folder.resolve()))}
     if source.repo:
         record["revision"] = source.folder.name  # a snapshot's folder in the cache is named by its commit
     record["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
@@ -240,4 +243,4 @@ def _licence(source: Source) -> str | None:
         front = None
     if isinstance(front, dict) and front.get("license"):
         return str(front.get("license_name") or front["license"])
-    return "Apache-2.0" if source.name == "builtin" else None
+    return "Apache-2.0" if source.name in SHIPPED else None

@@ -222,16 +222,16 @@ def test_offline(hub, hub_cache, monkeypatch):
         (
             "sd21base",
             "prior sd21base: unknown name; did you mean sd21-base or sd21? "
-            "Expected one of builtin, sd21-base, sd21, sd15, a hub id owner/name, or a folder",
+            "Expected one of builtin, builtin-mv, sd21-base, sd21, sd15, a hub id owner/name, or a folder",
         ),
         ("built-in", "prior built-in: unknown name; did you mean builtin? "),
         (
             "qqqq",
-            "prior qqqq: unknown name; Expected one of builtin, sd21-base, sd21, sd15, a hub id owner/name, or a folder",
+            "prior qqqq: unknown name; Expected one of builtin, builtin-mv, sd21-base, sd21, sd15, a hub id owner/name, or a folder",
         ),
         (
             "./nowhere",
-            "prior ./nowhere: no such folder; give a diffusers model folder or one of builtin, sd21-base, sd21, sd15",
+            "prior ./nowhere: no such folder; give a diffusers model folder or one of builtin, builtin-mv, sd21-base, sd21, sd15",
         ),
         ("x" * 300, f"prior {'x' * 300}: unknown name; Expected one of"),
         ("~nobody/model", "prior ~nobody/model: no such folder; "),

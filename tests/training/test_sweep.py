@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gs3d.core.errors import UserError
-from gs3d.training.config import parse_config
+from gs3d.training.config import load_config, parse_config
 from gs3d.training.methods import Method
 from gs3d.training.sweep import MADE, Job, Made, Setup, cores, made_before, shares, sweep
 
@@ -22,6 +22,15 @@ def test_a_place_is_looked_for_in_the_loss_and_then_in_the_run():
     assert ramp.delta == (0.05, 0.3) and ramp.clamp.end == 0.5
     (plain,) = parse_config(Method.parse("sds").settings("builtin"), "x").stages
     assert type(plain.guidance).__name__ == "Sds" and plain.batch == 4
+
+
+def test_a_change_is_made_in_every_stage_that_has_the_place():
+    method = Method.parse("cds,cfg.start=12,dmtet.cells=24,checkpoint_every_s=5")
+    config = parse_config(method.settings("builtin-two-stage"), "x")
+    assert [stage.guidance.cfg.start for stage in config.stages] == [12, 12] and config.checkpoint_every_s == 5
+    assert config.stages[1].dmtet.cells == 24 and config.stages[0].nerf == load_config("builtin-two-stage").stages[0].nerf
+    with pytest.raises(UserError, match="expected PLACE=VALUE"):
+        Method.parse("cds,stages=1").settings("builtin-two-stage")
 
 
 @pytest.mark.parametrize(
