@@ -127,7 +127,7 @@ def _make_and_grade(args: Args) -> int:
             say(f"{len(done)}/{len(jobs)}  {what}: {early}{_said(result)}")
         results = [done[job] for job in jobs if job in done]
         if not results:
-            raise UserError("no run left splats; see the run.log of each")
+            raise UserError("no run left anything; see the run.log of each")
         write_results(out, settings, graders, results, failed)
         _report(out, settings, results)
     if failed:
@@ -173,7 +173,7 @@ def _grade_existing(args: Args) -> int:
     for folder in dict.fromkeys(Path(os.path.normpath(f)) for f in args.runs):
         record = read_record(folder)
         if record is None:
-            say(f"{folder}: left out; it is not the folder of a finished run (run.yaml and splats.ply)")
+            say(f"{folder}: left out; it is not the folder of a finished run (run.yaml, and splats.ply or mesh.glb)")
         elif knows_the_world_alone(args.scorer) and understand(record["prompt"]) is None:
             say(f"{folder}: left out; the world has no picture of {record['prompt']!r}, and there is no --scorer for other prompts")
         else:

@@ -9,7 +9,7 @@ import tyro
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
-from gs3d.export import MESH_SUFFIXES, load_splats
+from gs3d.export import MESH, MESH_SUFFIXES, SPLATS, load_splats
 from gs3d.export.atomic import check_target
 
 
@@ -41,7 +41,9 @@ def run(argv: list[str]) -> int:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
     if not args.source.exists():
         raise UserError(f"{args.source}: there is no such file or folder; expected a run's folder or a splat file")
-    file = args.source / "splats.ply" if args.source.is_dir() else args.source
+    file = args.source / SPLATS if args.source.is_dir() else args.source
+    if args.source.is_dir() and not file.exists() and (args.source / MESH).exists():
+        raise UserError(f"{args.source}: is a run that makes a mesh, not splats; {MESH} is in it already")
     out = args.out or (args.source / "mesh.glb" if args.source.is_dir() else args.source.with_suffix(".glb"))
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")

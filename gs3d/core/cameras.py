@@ -115,7 +115,7 @@ class CameraConfig:
     resolution_px: Steps = Steps((0.0,), (64,))
     """Side of the square renders over the run."""
     draws: int | None = None
-    """How often a run draws new cameras; each draw serves the iterations of an equal share of the run. None draws every iteration.
+    """How often a stage draws new cameras; each draw serves the iterations of an equal share of the stage. None draws every iteration.
     A prior that is told a direction only roughly pulls neighbouring views towards different objects, and the mean of very many
     draws is round; a long run that holds its cameras keeps more of the shape than one that moves them every time."""
 

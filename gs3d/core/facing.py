@@ -1,5 +1,6 @@
 """Normal maps as pictures: which way a surface faces, as the camera sees it."""
 
+import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
@@ -10,5 +11,6 @@ def facing(normal: Tensor, alpha: Tensor, cameras: Cameras) -> Tensor:
 
     `normal` [B, H, W, 3] is of the world and premultiplied by `alpha` [B, H, W, 1].
     """
-    seen = (cameras.world_to_camera[:, None, None, :3, :3] @ normal[..., None])[..., 0]
-    return 0.5 * (seen * seen.new_tensor((1.0, -1.0, -1.0)) + alpha)
+    rotation = cameras.world_to_camera[:, :3, :3]
+    to_colours = torch.cat([rotation[:, :1], -rotation[:, 1:]], dim=1)  # cameras have y down and z away from them
+    return 0.5 * ((normal.flatten(1, 2) @ to_colours.mT).view_as(normal) + alpha)

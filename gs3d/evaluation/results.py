@@ -80,7 +80,10 @@ def result_of(graders: Graders, out: Path, run: Run) -> Result:
 
 def file_of(out: Path, folder: str) -> Path:
     """What a run has made; its folder may be named by a way out of `out` before there is one."""
-    return result_file(Path(os.path.normpath(out / folder)))
+    file = result_file(place := Path(os.path.normpath(out / folder)))
+    if file is None:
+        raise UserError(f"{place}: holds neither splats nor a mesh")
+    return file
 
 
 def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Result]:

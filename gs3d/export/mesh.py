@@ -89,7 +89,7 @@ def _srgb_of(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
     else:
         linear = visual.vertex_colors
     linear = np.asarray(linear)[:, :3]
-    linear = np.broadcast_to(linear / 255 if linear.dtype.kind == "u" else linear, (count, 3))
+    linear = np.broadcast_to(linear / np.iinfo(linear.dtype).max if linear.dtype.kind == "u" else linear, (count, 3))
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.clip(linear, 1e-9, None) ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
@@ -123,7 +123,7 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
         raise UserError(f"cannot read {path}: {error.strerror}.") from None
     except Exception as error:  # the parser below lets through whatever a damaged file makes it stumble over
         raise UserError(f"cannot read {path}: not a mesh ({type(error).__name__}: {error}).") from None
-    if not len(got.faces):
+    if not len(getattr(got, "faces", ())):  # points and lines have none
         raise UserError(f"cannot read {path}: expected triangles, got none.")
     vertices, normals = (np.asarray(v, np.float32) @ WORLD_TO_FILE.astype(np.float32) for v in (got.vertices, got.vertex_normals))
     faces, visual = np.asarray(got.faces, np.int32), got.visual

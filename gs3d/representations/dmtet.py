@@ -26,6 +26,8 @@ from gs3d.representations.surface.triangles import Edges, edges_of, fragments, i
 STEEPEST = 3.0
 """Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""
 
+SMALLEST = 1e-7
+"""Twice the area of a triangle that still has a say about smoothness: less, and its normal turns round at a touch."""
 MISSED = 0.05
 """Share of the rays through a field that may miss the surface it becomes: those that graze it."""
 
@@ -35,7 +37,7 @@ class DmtetRegularisers:
     """Weights of what keeps a surface smooth; each term is a mean."""
 
     consistency: Ramp = Ramp(0.0, 0.0)
-    """1 − n·n′ of the two triangles at an edge."""
+    """1 − n·n′ of the two triangles at an edge, by its length."""
     laplacian: Ramp = Ramp(0.0, 0.0)
     """Squared distance of a point from the mean of its neighbours, in cells."""
 
@@ -79,6 +81,8 @@ class Skin:
     edges: Edges
     face_normals: Tensor
     """[F, 3] of unit length."""
+    areas: Tensor
+    """[F] twice the triangles' areas."""
     normals: Tensor
     """[P, 3] of unit length: the mean of the faces at a point, by their area."""
 
@@ -104,6 +108,7 @@ class Dmtet:
         with torch.no_grad():
             vertices = tet_grid(config.cells).vertices.to(source.table.device)
             density = torch.cat([source(part, 1.0, colours=False).density for part in vertices.split(65536)])
+            density = density * (vertices.norm(dim=1) < 1)  # farther out no ray has ever looked
         colours = Field(source.config, rng.generator(0, "colours")).to(vertices.device)
         colours.load_state_dict(source.state_dict())
         return Dmtet(dataclasses.replace(config, field=source.config), distance_of(density, vertices, config.cells), colours)
@@ -125,7 +130,8 @@ class Dmtet:
         summed = torch.zeros_like(points)
         for corner in range(3):
             summed = summed.index_add(0, faces[:, corner], area)
-        return Skin(points, faces, edges_of(faces), functional.normalize(area, dim=1), functional.normalize(summed, dim=1))
+        face_normals, normals = functional.normalize(area, dim=1), functional.normalize(summed, dim=1)
+        return Skin(points, faces, edges_of(faces), face_normals, area.norm(dim=1), normals)
 
     def render(
         self,
@@ -135,14 +141,19 @@ class Dmtet:
         gen: torch.Generator | None = None,
         normals: bool = False,
     ) -> Render:
-        """B pictures over `background`, [3] or one a camera [B, 3], always with normals; `aux` has the "skin" that they show."""
+        """B pictures over `background`, [3] or one a camera [B, 3], always with normals; `aux` has the "skin" that they show.
+
+        Where normals are asked for, colours have no gradient.
+        """
         skin = self.skin()
-        views = [self._view(skin, cameras, i) for i in range(len(cameras))]
+        # Whoever looks at the normals alone must not move the colours: a gradient of zeros is none to an optimiser with momentum.
+        with_colours = torch.is_grad_enabled() and not normals
+        views = [self._view(skin, cameras, i, with_colours) for i in range(len(cameras))]
         rgb, alpha, normal, depth = (torch.stack(pictures) for pictures in zip(*views, strict=True))
         behind = background.to(rgb.device).expand(len(cameras), 3)[:, None, None]
         return Render(rgb + (1 - alpha) * behind, alpha, depth, normal, {"skin": skin})
 
-    def _view(self, skin: Skin, cameras: Cameras, view: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _view(self, skin: Skin, cameras: Cameras, view: int, with_colours: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Colour and normal, both premultiplied by alpha, alpha, and depth: [H, W, 3 or 1]."""
         seen = fragments(skin.points, skin.faces, cameras, view)
         covered = (seen.face >= 0)[..., None]
@@ -150,7 +161,9 @@ class Dmtet:
         colour = torch.zeros(*seen.face.shape, 3, device=alpha.device)
         if covered.any():
             where = interpolated(skin.points.detach(), skin.faces, seen)[covered[..., 0]].detach()
-            colour = colour.masked_scatter(covered, self.colours.albedo(where))
+            with torch.set_grad_enabled(with_colours):
+                albedo = self.colours.albedo(where)
+            colour = colour.masked_scatter(covered, albedo)
         normal = functional.normalize(interpolated(skin.normals, skin.faces, seen), dim=-1)
         picture = smooth_edges(torch.cat([colour, normal, alpha], -1), seen, skin.faces, skin.edges)
         depth = torch.where(covered, seen.depth[..., None], 0.0)
@@ -162,8 +175,7 @@ class Dmtet:
         if not len(skin.faces):
             return total
         if weight := r.consistency(progress):
-            one, other = skin.face_normals[skin.edges.faces].unbind(1)
-            total = total + weight * (1 - (one * other).sum(1)).mean()
+            total = total + weight * _consistency(skin)
         if weight := r.laplacian(progress):
             ends = torch.cat([skin.edges.ends, skin.edges.ends.flip(1)])
             count = torch.zeros(len(skin.points), 1, device=total.device).index_add(0, ends[:, 0], torch.ones_like(ends[:, :1]).float())
@@ -217,6 +229,14 @@ class Dmtet:
             group["lr"] = rate(progress)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def _consistency(skin: Skin) -> Tensor:
+    """Mean of 1 − n·n′ over edges by their length, without those at a triangle too small to have a normal worth the name: a scalar."""
+    ends, faces = skin.points.detach()[skin.edges.ends], skin.edges.faces
+    length = (ends[:, 0] - ends[:, 1]).norm(dim=1) * (skin.areas.detach()[faces].amin(1) > SMALLEST)
+    one, other = skin.face_normals[faces].unbind(1)
+    return (length * (1 - (one * other).sum(1))).sum() / length.sum().clamp_min(1e-12)
 
 
 def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:

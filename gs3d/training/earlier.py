@@ -5,8 +5,9 @@ from pathlib import Path
 
 import yaml
 
+from gs3d.core.errors import UserError
 from gs3d.export import result_file
-from gs3d.training.config import stages_of
+from gs3d.training.config import config_tree, parse_config, stages_of
 
 
 def read_record(folder: Path) -> dict | None:
@@ -33,7 +34,15 @@ def method_names(records: Sequence[dict]) -> list[str]:
 
 def _decisive(record: dict) -> dict:
     """Budget, prior and settings of a run."""
-    return {k: record.get(k) for k in ("minutes", "steps")} | {"prior": (record.get("prior") or {}).get("name")} | record["config"]
+    return {k: record.get(k) for k in ("minutes", "steps")} | {"prior": (record.get("prior") or {}).get("name")} | _whole(record["config"])
+
+
+def _whole(config: dict) -> dict:
+    """Settings with what has come since they were written, at its default; as they are if they can no longer be read."""
+    try:
+        return config_tree(parse_config(config, "run.yaml"))
+    except UserError:
+        return config
 
 
 def _flat(tree: dict, place: str = "") -> dict:

@@ -21,7 +21,7 @@ PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
 BACKGROUND = (0.92, 0.92, 0.92)
 CHUNK_PX = 16_000_000
-"""Pixels rendered at once: some 500 MB with depth and alpha."""
+"""Pixels rendered at once: of splats some 500 MB with depth and alpha."""
 FACES, TEXTURE_PX = 20_000, 1024
 """Of a mesh: triangles at most, and the side of its texture."""
 
@@ -108,7 +108,7 @@ def _write_meshes(folder: Path, shape: Representation, written: Written) -> None
         surface = mesh_of(shape, FACES)
         flat = surface.coloured()
     except UserError as error:
-        written.warnings.append(f"{error}; the checkpoint is there for --resume")
+        written.warnings.append(f"{error}; its last state is in the checkpoint")
         return
     except Exception as error:  # as in `Written.attempt`
         written.warnings.append(f"{MESH}: cannot be made ({type(error).__name__}: {error}); try {again}")
@@ -121,6 +121,8 @@ def _write_meshes(folder: Path, shape: Representation, written: Written) -> None
         written.made = mesh
 
     written.attempt(folder / MESH, textured, again)
+    if written.made is flat:
+        written.attempt(folder / MESH, lambda path: write_mesh(path, flat), again)
     for suffix in (".ply", ".obj"):
         written.attempt((folder / MESH).with_suffix(suffix), lambda path: write_mesh(path, flat), again)
 

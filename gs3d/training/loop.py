@@ -43,6 +43,7 @@ def go_on(state: TrainState, config: RunConfig, progress: float) -> None:
     while state.stage < config.stage_at(progress):
         state.shape = follow(state.shape, config.stages[state.stage + 1])
         state.stage, state.tended = state.stage + 1, 0.0
+        state.since = config.ends(state.stage)[0]
 
 
 class StopSignals:
@@ -116,6 +117,7 @@ def train(
             say(f"warning: {error}")
 
     budget.begin(state.progress)
+    state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
     log = RunLog(folder / "log.jsonl", say)
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:

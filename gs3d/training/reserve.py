@@ -14,7 +14,7 @@ from gs3d.training.stages import RunConfig
 
 # Seconds beside the drawing: contact sheet, encoding the turntable, the last checkpoint; and per splat the file and its check.
 FIXED_S, PER_SPLAT_S = 3.0, 1.2e-5
-MESH_S = 25.0
+MESH_S = 18.0
 """For a mesh, all in all, on two slow cores: to thin it out, unwrap it, paint it, and draw it from all around."""
 
 

@@ -29,8 +29,9 @@ from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, 
 from gs3d.training.record import RunRecord
 from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, make_writable, pick_folder
 from gs3d.training.reserve import export_seconds
+from gs3d.training.shapes import begin
 from gs3d.training.stages import RunConfig
-from gs3d.training.step import StepLog, Task, rehearse
+from gs3d.training.step import StepLog, Task, TrainState, rehearse
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 
 
@@ -56,8 +57,8 @@ class Result:
         return None if isinstance(self.made, Splats) else self.made
 
 
-class Stages:
-    """Seconds that each stage of a run took, one after the other without gaps."""
+class Phases:
+    """Seconds that each phase of a run took, one after the other without gaps."""
 
     def __init__(self, started: float):
         self.started = self.last = started
@@ -79,7 +80,7 @@ def generate(
     `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
     `UserError` for anything the user can mend.
     """
-    stages = Stages(time.monotonic() - (process_age_s() if from_process_start else 0.0))
+    phases = Phases(time.monotonic() - (process_age_s() if from_process_start else 0.0))
     request = _checked(request)
     folder = pick_folder(request)
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,11 +95,11 @@ def generate(
     source = resolve(prior_name)
     config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
     make_writable(folder)
-    stages.end("start")
+    phases.end("start")
     with claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
-        return _run(request, folder, prior_name, config, device, stages, report, say)
+        return _run(request, folder, prior_name, config, device, phases, report, say)
 
 
 def _run(
@@ -107,7 +108,7 @@ def _run(
     prior_name: str,
     config: RunConfig,
     device: str,
-    stages: Stages,
+    phases: Phases,
     report: Callable[[StepLog, Budget], None],
     say: Callable[[str], None],
 ) -> Result:
@@ -120,10 +121,13 @@ def _run(
     normal_prompts = None
     if any(stage.normals for stage in config.stages):
         normal_prompts = ViewPrompts.of(prior, of_normals(request.prompt), config.negative)
+        for line in dict.fromkeys(normal_prompts.warnings):
+            if line not in prompts.warnings:
+                say(f"warning: for normal maps: {line}")
     prior.free_text_encoder()
     record = RunRecord(request, config, describe(prior), device)
     task = Task(prior, prompts, config, request.seed, normal_prompts)
-    stages.end("prior")
+    phases.end("prior")
     checkpoint = _checkpoint(request, folder, record)
     state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device)
     if checkpoint:
@@ -132,23 +136,26 @@ def _run(
         say(f"nothing to resume in {folder}: starting from the beginning")
     with _enough_memory():
         rehearse(state, task)
-    budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, stages.started)
+        for later in range(state.stage + 1, len(config.stages)):  # what a stage lacks should not show in the middle of the run
+            rehearse(TrainState(begin(config.stages[later], request.seed, device), stage=later), task)
+    budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, phases.started)
     budget.reserve_s = export_seconds(state.shape, config)
-    stages.end("setup")
+    phases.end("setup")
     if not checkpoint and budget.over():
-        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.seconds.items())
+        needs = phases.seconds | {"files at the end": budget.reserve_s}
+        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in needs.items())
         advice = "give more, or run `gs3d doctor --build` first"
         raise UserError(f"--minutes {request.minutes:g}: nothing is left for the first iteration ({spent}); {advice}")
     # Only now: until here Ctrl-C and SIGTERM do what they always do, and there is nothing to export.
     with StopSignals(say) as stop:
         _trim_log(folder / "log.jsonl", state.step)
-        record.write(folder, stages.seconds, None)
+        record.write(folder, phases.seconds, None)
         outcome = train(state, task, budget, folder, report, say, stop)
-        stages.end("optimise")
+        phases.end("optimise")
         written = write_results(folder, state.shape)
-    stages.end("export")
+    phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
-    record.write(folder, stages.seconds, ended)
+    record.write(folder, phases.seconds, ended)
     files = [*written.files, folder / "run.yaml", folder / "log.jsonl"]
     return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings)
 

@@ -67,8 +67,9 @@ class RunConfig:
             allowed = FOLLOWS[after.shape]
             after_what = f"a stage after one of {' or '.join(allowed)}" if allowed else "the first stage only"
             require(f"stages: shape: {after.shape}", f"after {before.shape}", before.shape in allowed, after_what)
-            same = before.shape != "dmtet" or before.dmtet.cells == after.dmtet.cells
-            require("stages: dmtet: cells", after.dmtet.cells, same, f"those of the stage before, {before.dmtet.cells}")
+            for name in ("cells", "reach"):
+                old, new = getattr(before.dmtet, name), getattr(after.dmtet, name)
+                require(f"stages: dmtet: {name}", new, before.shape != "dmtet" or old == new, f"that of the stage before, {old}")
 
     def ends(self, stage: int) -> tuple[float, float]:
         """Progress of the run at which a stage begins and ends."""

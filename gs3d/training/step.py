@@ -62,6 +62,9 @@ class TrainState:
     """Progress of the stage up to which the representation is tended; a skipped step does not advance it, so that no round of densifying
     is lost."""
     stage: int = 0
+    since: float = 0.0
+    """Progress of the run from which the stage is counted: where it begins, or, for a run that has been given more time and is behind the
+    stage that it is in already, where it goes on."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     stage, shape = task.config.stages[state.stage], state.shape
     device = shape.device
     draw = stage.cameras.draw(state.step, progress)
-    gen, together = rng.generator(task.seed, "cameras", draw), task.prior.views
+    gen, together = rng.generator(task.seed, f"cameras {state.stage}" if state.stage else "cameras", draw), task.prior.views
     cameras = sample_cameras(stage.cameras, stage.batch, progress, gen, together)
     normals = _shows_normals(stage, task.seed, state.step)
     # While the cameras are on the CPU: asking a GPU where they look would wait for it.
@@ -113,23 +116,23 @@ def rehearse(state: TrainState, task: Task) -> None:
 
 
 def of_stage(state: TrainState, task: Task, progress: float) -> float:
-    """Progress of the stage at `progress` of the run, in [0, 1]; a run that was given more time may be behind the stage that it is in."""
-    start, end = task.config.ends(state.stage)
-    return min(max((progress - start) / (end - start), 0.0), 1.0)
+    """Progress of the stage at `progress` of the run, in [0, 1]."""
+    end = task.config.ends(state.stage)[1]
+    return min(max((progress - state.since) / max(end - state.since, 1e-9), 0.0), 1.0)
 
 
 def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
     """One iteration at `progress` in [0, 1], which is `share` of the run. Changes `state`."""
     shape, step = state.shape, state.step
-    start, end = task.config.ends(state.stage)
+    end = task.config.ends(state.stage)[1]
     now = of_stage(state, task, progress)
     out, guidance, loss = _backward(state, task, now)
     norm = guidance.grad.square().mean().sqrt()
     gradients = torch.stack([g.abs().sum() for g in shape.gradients()])
-    # One wait for the device an iteration: the price of never letting a NaN into what is optimised.
+    # A wait for the device in every iteration: the price of never letting a NaN into what is optimised.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
-        shape.optimise(now, share / (end - start))
+        shape.optimise(now, share / max(end - state.since, 1e-9))
         shape.tend(out, state.tended, now, task.seed, step)
         state.tended = now
     else:

@@ -85,6 +85,13 @@ def test_it_stays_closed_however_its_parameters_are_torn():
     assert skin.points.abs().max() <= 1 + SMALL.reach * 2 / SMALL.cells
 
 
+def test_who_looks_at_normals_alone_moves_no_colours():
+    made = Dmtet.ball(SMALL, 0.6, seed=0)
+    out = made.render(ring(2, 32), GREY, normals=True)
+    (out.normal.square().sum() + out.alpha.sum()).backward()
+    assert made.distance.grad is not None and all(p.grad is None for p in made.colours.parameters())
+
+
 def test_pictures_of_a_ball():
     made = Dmtet.ball(SMALL, 0.6, seed=0)
     cameras = ring(2, 48)

@@ -64,7 +64,7 @@ def test_values_reach_the_dataclasses():
         ({"stages": [{"shape": "nerf"}, {"shape": "nerf"}]}, "nerf: expected the first stage only, got 'after nerf'"),
         (
             {"stages": [{"shape": "dmtet"}, {"shape": "dmtet", "dmtet": {"cells": 32}}]},
-            "cells: expected those of the stage before, 64, got 32",
+            "cells: expected that of the stage before, 64, got 32",
         ),
     ],
 )

@@ -12,11 +12,16 @@ import trimesh
 import yaml
 
 import gs3d
+from gs3d.cli.main import main
 from gs3d.core.errors import UserError
+from gs3d.core.types import Mesh, Render
+from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations import finish
+from gs3d.representations.surface.painted import Painted
 from gs3d.training import export, loop, shapes, step
+from gs3d.training.config import config_tree, load_config
 from gs3d.training.request import Request
-from gs3d.training.run import generate, of_normals
+from gs3d.training.run import generate, of_normals, preset_for
 
 CONFIG = """
 batch: 4
@@ -78,7 +83,7 @@ def test_the_same_seed_makes_the_same_mesh(request_, tmp_path):
     assert np.array_equal(first.vertices, again.vertices) and np.array_equal(first.texture, again.texture)
 
 
-@pytest.mark.parametrize("last", [2, 6])
+@pytest.mark.parametrize("last", [2, 4, 6])
 def test_a_run_that_is_broken_off_in_either_stage_ends_as_one_that_is_not(request_, tmp_path, last):
     whole, part = generate(request_), dataclasses.replace(request_, out=tmp_path / "part")
 
@@ -90,6 +95,7 @@ def test_a_run_that_is_broken_off_in_either_stage_ends_as_one_that_is_not(reques
     assert halted.outcome == "interrupted" and halted.steps == last + 1 and halted.mesh is not None
     resumed = generate(dataclasses.replace(part, resume=True))
     assert resumed.steps == 10 and np.array_equal(whole.mesh.vertices, resumed.mesh.vertices)
+    assert np.array_equal(whole.mesh.texture, resumed.mesh.texture)
     assert [row["step"] for row in rows_of(tmp_path / "part")] == list(range(10))
 
 
@@ -110,12 +116,73 @@ def test_the_surface_begins_as_the_field(request_, monkeypatch):
     assert not torch.allclose(colours[-1], colours[5])
 
 
-def test_normal_maps_are_shown_as_often_as_asked_and_named_as_such(request_, monkeypatch):
-    asked, real = [], step.normal_map
-    monkeypatch.setattr(step, "normal_map", lambda *a: asked.append(1) or real(*a))
-    generate(dataclasses.replace(request_, steps=24))
-    assert 1 <= len(asked) <= 11  # of the twelve iterations of the second stage, one half or so
+def test_normal_maps_are_shown_as_often_as_asked_and_asked_for_as_such(request_, monkeypatch):
+    shown, asked, real_map, real_at = [], [], step.normal_map, ViewPrompts.at
+    monkeypatch.setattr(step, "normal_map", lambda *a: shown.append(len(asked)) or real_map(*a))
+    monkeypatch.setattr(ViewPrompts, "at", lambda self, cameras: asked.append(self.prompt) or real_at(self, cameras))
+    generate(dataclasses.replace(request_, steps=120))
+    maps = [i for i, prompt in enumerate(asked, 1) if prompt == "a normal map of a red mushroom"]
+    assert shown == maps and set(asked) == {"a red mushroom", "a normal map of a red mushroom"}
+    assert 18 <= len(maps) <= 42  # half of sixty
     assert of_normals("a DSLR photo of a red car") == of_normals("a red car") == "a normal map of a red car"
+
+
+def test_a_normal_map_is_the_colours_of_where_it_faces_over_the_background():
+    cameras, background = gs3d.ring(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    towards = -cameras.world_to_camera[:, 2, :3]
+    alpha = torch.tensor([1.0, 0.25]).view(2, 1, 1, 1).expand(2, 3, 3, 1)
+    out = Render(torch.zeros(2, 3, 3, 3), alpha, alpha, alpha * towards[:, None, None], {})
+    seen = step.normal_map(out, cameras, background)
+    torch.testing.assert_close(seen[0], torch.tensor([0.5, 0.5, 1.0]).expand(3, 3, 3))
+    torch.testing.assert_close(seen[1], (0.25 * torch.tensor([0.5, 0.5, 1.0]) + 0.75 * background[1]).expand(3, 3, 3))
+
+
+def test_a_finished_run_with_more_steps_spends_them_on_its_last_stage_from_the_beginning(request_, monkeypatch):
+    generate(request_)
+    went, real = [], step._backward
+    monkeypatch.setattr(step, "_backward", lambda state, task, progress: went.append(progress) or real(state, task, progress))
+    generate(dataclasses.replace(request_, steps=40, resume=True))
+    # A quarter of the new length is done, and the surface would only begin at one half.
+    went = went[-30:]
+    assert went[0] == 0.0 and went == pytest.approx([i / 30 for i in range(30)])
+
+
+def test_the_texture_failing_leaves_a_mesh_with_a_colour_a_vertex(request_, monkeypatch):
+    monkeypatch.setattr(Painted, "textured", lambda *_: 1 / 0)
+    result = generate(request_)
+    assert isinstance(result.mesh, Mesh) and len(result.warnings) == 1
+    assert isinstance(gs3d.load(result.folder / "mesh.glb").mesh, Mesh)
+
+
+def test_a_mesh_is_graded_from_its_runs_folder(request_, tmp_path, capsys):
+    folder = generate(request_).folder
+    assert main(["evaluate", "--from", str(folder), "--out", str(tmp_path / "marks"), "--scorer", "builtin"]) == 0
+    (row,) = json.loads((tmp_path / "marks" / "evaluation.json").read_text())["results"]
+    assert row["pieces"] > 10 and row["method"] == "cds" and row["grade"]["floaters"] is None
+    assert 0 <= row["grade"]["r_precision"] <= 1 and row["grade"]["chamfer"] > 0
+    assert main(["mesh", str(folder)]) == 2
+    assert "mesh.glb is in it already" in capsys.readouterr().err
+    (folder / "mesh.glb").unlink()
+    assert main(["evaluate", "--from", str(folder), "--out", str(tmp_path / "none")]) == 2
+
+
+def test_the_stages_for_stable_diffusion_run_on_a_tiny_one(tiny_sd_folder, tmp_path):
+    """All but their size: three stages, the last of colours alone."""
+    tree = config_tree(load_config("two-stage"))
+    for stage in tree["stages"]:
+        stage |= {"batch": 4}
+        stage["cameras"] |= {"resolution_px": {"at": [0.0], "values": [16]}}
+        if "nerf" in stage:
+            stage["nerf"] |= {"samples": 8, "occupancy_cells": 8, "field": {"hidden": 8, "grid": {"levels": 2, "log2_size": 8}}}
+        else:
+            stage["dmtet"] |= {"cells": 12, "field": {}}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    counted = []
+    request = Request("a corgi", steps=10, prior=str(tiny_sd_folder), out=tmp_path / "run", config=path, device="cpu", mode="two-stage")
+    result = generate(request, report=lambda entry, budget: counted.append(entry.counts))
+    assert result.mesh is not None and counted == ["cells"] * 4 + ["corners"] * 6
+    assert not any(row.get("skipped") for row in rows_of(result.folder))
 
 
 def test_without_a_surface_the_run_says_so_and_keeps_what_there_is(request_, monkeypatch):
@@ -142,7 +209,8 @@ def test_an_unknown_mode_is_one_line(request_):
         generate(dataclasses.replace(request_, mode="three-stage"))
 
 
-def test_the_mode_picks_the_preset(request_, tiny_sd_folder, tmp_path):
+def test_the_mode_picks_the_preset(request_):
     request = dataclasses.replace(request_, config=None, mode="two-stage", steps=1)
     used = yaml.safe_load((generate(request).folder / "run.yaml").read_text())["config"]
     assert [stage["shape"] for stage in used["stages"]] == ["nerf", "dmtet"] and used["stages"][0]["nerf"]["samples"] == 32
+    assert preset_for(pixel=False, minutes=3, mode="two-stage") == "two-stage"

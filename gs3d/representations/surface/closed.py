@@ -22,7 +22,7 @@ def without_floaters(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarra
     solid = sum(max(piece.volume(), 0.0) for piece in pieces)
     kept = [piece for piece in pieces if piece.volume() > SMALLEST_PIECE * solid]
     if not kept:
-        raise UserError("mesh: expected a surface, got none: what is solid of the splats has no inside")
+        raise UserError("mesh: expected a surface, got none: what is solid has no inside")
     return _arrays(manifold3d.Manifold.compose(kept))
 
 
@@ -66,7 +66,7 @@ def _manifold(vertices: np.ndarray, faces: np.ndarray) -> "manifold3d.Manifold":
 
     made = manifold3d.Manifold(manifold3d.Mesh(vertices.astype(np.float32), faces.astype(np.uint32)))
     if made.status() != manifold3d.Error.NoError:
-        raise UserError(f"mesh: the surface found is not closed ({made.status().name}); try other --cells")
+        raise UserError(f"mesh: the surface found is not closed ({made.status().name}); a grid of other cells may have one that is")
     return made
 
 
