@@ -13,6 +13,7 @@ from torch.nn import functional
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.evaluation.augment import LIGHT_GREY
+from gs3d.priors.components import quiet
 from gs3d.representations.draw import Made, draw
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ class Clip:
             raise UserError(f"--scorer {name}: no weights in {FOLDER}; train them with scripts/train_clip.py")
         source = folder if os.path.isdir(folder) else name
         try:
-            model, loaded = CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True)
+            with quiet():
+                model, loaded = CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True)
+                tokenizer, pictures = AutoTokenizer.from_pretrained(source), CLIPImageProcessor.from_pretrained(source)
             if missing := loaded["missing_keys"]:  # transformers would go on with random numbers in their place
                 raise ValueError(f"{len(missing)} of its weights are missing")
-            tokenizer, pictures = AutoTokenizer.from_pretrained(source), CLIPImageProcessor.from_pretrained(source)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder") from None

@@ -100,7 +100,7 @@ def read(source: Source, device: torch.device, dtype: torch.dtype, vae_dtype: to
 
     folder = source.folder
     index = read_index(folder)
-    with _quiet():
+    with quiet():
         tokenizer = _call(folder, "tokenizer", getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer))
         scheduler = _call(folder, "scheduler", getattr(diffusers, index["scheduler"][1], None))
         text_encoder = _weights(folder, "text_encoder", getattr(transformers, index["text_encoder"][1]), device, dtype)
@@ -178,7 +178,7 @@ def _call(folder: Path, part: str, cls: Any, **options: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No loading bars and no notes about unused weights from diffusers and transformers; put back afterwards."""
     from diffusers.utils import logging as a
     from transformers.utils import logging as b
