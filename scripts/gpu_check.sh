@@ -12,6 +12,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -m pytest -m gpu -rs 2>&1 | tee "$out/tests.txt" | tail -15
 "$python" benchmarks/gpu.py --out "$out" 2>&1 | tee "$out/benchmark.txt"
 "$python" -m gs3d generate "a red mushroom with white spots" --prior builtin --minutes 1 --out "$out/mushroom" 2>&1 | tail -8
+"$python" -m gs3d generate "a red mushroom with white spots" --prior builtin --mode two-stage --minutes 1 --out "$out/mesh" 2>&1 | tail -10
 
 echo
 echo "== GPU check =="

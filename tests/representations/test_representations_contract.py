@@ -72,3 +72,32 @@ def test_pictures_have_the_shapes_that_are_promised(kind):
     assert shape.device.type == "cpu"
     again = shape.render(cameras, torch.rand(3, 3, generator=generator(0, "behind")))
     assert torch.equal(out.rgb, again.rgb)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_normals_come_when_asked_for(kind):
+    shape, cameras = KINDS[kind][0](), ring(2, 24)
+    out = shape.render(cameras, GREY, normals=True)
+    assert out.normal.shape == (2, 24, 24, 3)
+    solid = out.alpha[..., 0] > 0.5
+    outward = (out.normal * cameras.centres[:, None, None]).sum(-1)[solid]
+    assert solid.any() and outward.mean() > 0.2 * cameras.centres[0].norm()  # of what is seen of a ball, most faces the camera
+    out.normal.square().mean().backward()
+    assert any(float(g.abs().sum()) > 0 for g in shape.gradients())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["nerf", "dmtet"])
+def test_a_gpu_does_as_the_cpu_does(kind):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    here = KINDS[kind][0]()
+    there = {"nerf": Nerf, "dmtet": Dmtet}[kind].from_state(here.state_tensors(), {"nerf": NERF, "dmtet": DMTET}[kind], "cuda")
+    pictures = []
+    for shape in (here, there):
+        out = shape.render(ring(2, 32).to(shape.device), GREY.to(shape.device), 0.5, None, normals=kind == "nerf")
+        (out.rgb.square().mean() + out.alpha.mean()).backward()
+        pictures.append((out.rgb.detach().cpu(), torch.cat([g.flatten().cpu() for g in shape.gradients()])))
+    (picture, slope), (other, other_slope) = pictures
+    torch.testing.assert_close(picture, other, atol=1e-4, rtol=1e-4)
+    assert (slope - other_slope).norm() < 1e-3 * slope.norm()
