@@ -182,8 +182,8 @@ def test_frames_are_rendered_a_few_at_a_time(monkeypatch):
     from gs3d.core.types import Splats
     from gs3d.training import export
 
-    batches, draw = [], export.rasterize
-    monkeypatch.setattr(export, "rasterize", lambda splats, cameras, colour: batches.append(len(cameras)) or draw(splats, cameras, colour))
+    batches, draw = [], export.draw
+    monkeypatch.setattr(export, "draw", lambda made, cameras, colour: batches.append(len(cameras)) or draw(made, cameras, colour))
     one = Splats(torch.zeros(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), 0.2), torch.ones(1), torch.ones(1, 1, 3))
     cameras = gs3d.ring(5, 32)
     shots = list(export.frames(one, cameras, chunk=2))
@@ -196,18 +196,20 @@ def test_frames_are_rendered_a_few_at_a_time(monkeypatch):
 def test_a_preview_that_fails_does_not_cost_the_splats(tmp_path, monkeypatch):
     import torch
 
-    from gs3d.core.types import Splats
+    from gs3d.representations.cloud import Cloud
+    from gs3d.representations.densify import DensifyConfig
+    from gs3d.representations.gaussians import GaussianConfig
     from gs3d.training import export
 
     def broken(*_):
         raise RuntimeError("CUDA error: out of memory")
 
-    monkeypatch.setattr(export, "rasterize", broken)
-    means = torch.zeros(3, 3)
-    means[1] = float("nan")
-    splats = Splats(means, torch.ones(3, 4), torch.full((3, 3), 0.2), torch.ones(3), torch.ones(3, 1, 3))
-    written = export.write_results(tmp_path, splats)
-    assert written.files == [tmp_path / "splats.ply"] and len(written.splats) == 2
+    monkeypatch.setattr(export, "draw", broken)
+    cloud = Cloud.start(GaussianConfig(count=3), DensifyConfig(), 0, "cpu")
+    with torch.no_grad():
+        cloud.gaussians.params["means"][1] = float("nan")
+    written = export.write_results(tmp_path, cloud)
+    assert written.files == [tmp_path / "splats.ply"] and len(written.made) == 2
     assert len(written.warnings) == 3 and "RuntimeError: CUDA error" in written.warnings[1]
 
 
