@@ -353,7 +353,9 @@ def test_a_terminal_that_goes_away(monkeypatch):
     with Progress() as progress:
         progress.say("there")
         terminal.gone = True
-        entry = StepLog(step=1, progress=0.5, loss=torch.ones(()), grad_norm=torch.ones(()), count=1, skipped=False, values={})
+        entry = StepLog(
+            step=1, progress=0.5, loss=torch.ones(()), grad_norm=torch.ones(()), count=1, counts="splats", skipped=False, values={}
+        )
         progress.update(entry, Budget(10, None, 0.0, time.monotonic()))
         progress.say("gone")
     assert sys.stderr is fault and sys.stdout is not terminal

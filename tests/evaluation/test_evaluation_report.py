@@ -40,9 +40,9 @@ GRADE = Grade(
 KINDS8 = ("duck", "mug", "car", "tree", "table", "house", "lamp", "chair")
 
 
-def result(method="cds", kind="duck", seed=0, seconds=10.0, splats=100, split="seen", outcome="finished", **marks):
+def result(method="cds", kind="duck", seed=0, seconds=10.0, pieces=100, split="seen", outcome="finished", **marks):
     grade = dataclasses.replace(GRADE, kinds=(kind,) * 8, **marks)
-    return Result(method, f"a red {kind}", seed, kind, split, f"runs/{kind}/{method}-s{seed}", outcome, seconds, 500.0, splats, grade)
+    return Result(method, f"a red {kind}", seed, kind, split, f"runs/{kind}/{method}-s{seed}", outcome, seconds, 500.0, pieces, grade)
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_runs():
@@ -66,9 +66,9 @@ def test_few_prompts_have_a_mean_and_no_interval():
 
 
 def test_a_summary_leaves_out_what_has_no_answer():
-    s = summary([result(kind_right=1.0, janus=None), result(kind="mug", kind_right=0.5, janus=0.25, seconds=30, splats=300)])
+    s = summary([result(kind_right=1.0, janus=None), result(kind="mug", kind_right=0.5, janus=0.25, seconds=30, pieces=300)])
     assert s["kind_right"]["mean"] == 0.75 and s["janus"]["mean"] == 0.25
-    assert s["seconds"] == 20 and s["splats"] == 200 and s["memory_mb"] == 500 and s["n"] == 2
+    assert s["seconds"] == 20 and s["pieces"] == 200 and s["memory_mb"] == 500 and s["n"] == 2
     assert summary([result(janus=None)])["janus"] is None
 
 

@@ -224,7 +224,7 @@ def test_offline(hub, hub_cache, monkeypatch):
             "prior sd21base: unknown name; did you mean sd21-base or sd21? "
             "Expected one of builtin, builtin-mv, sd21-base, sd21, sd15, a hub id owner/name, or a folder",
         ),
-        ("built-in", "prior built-in: unknown name; did you mean builtin? "),
+        ("built-in", "prior built-in: unknown name; did you mean builtin or builtin-mv? "),
         (
             "qqqq",
             "prior qqqq: unknown name; Expected one of builtin, builtin-mv, sd21-base, sd21, sd15, a hub id owner/name, or a folder",

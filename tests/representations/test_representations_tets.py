@@ -17,7 +17,7 @@ def volumes(vertices, tets):
 
 def mesh_volume(points, faces):
     a, b, c = points[faces].unbind(1)
-    return float(torch.einsum("ni,ni->n", torch.linalg.cross(a, b), c).sum() / 6)
+    return torch.einsum("ni,ni->n", torch.linalg.cross(a, b), c).sum().item() / 6
 
 
 def is_closed(faces):
