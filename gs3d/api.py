@@ -34,7 +34,9 @@ class Scene:
 
     def __len__(self) -> int:
         """Splats, or triangles."""
-        return len(self.made) if isinstance(self.made, Splats) else len(self.made.faces)
+        from gs3d.representations.draw import pieces_of
+
+        return pieces_of(self.made)
 
     def save(self, path: str | Path) -> Path:
         """Write to `path`; its suffix picks the format. Raises `UserError` when that cannot be done."""
@@ -84,9 +86,7 @@ def generate(
     device: str | None = None,
     mode: str = "splats",
 ) -> Scene:
-    """Make splats from a text, as `gs3d generate` does: the same files in the same place, and the scene itself.
-
-    With `mode` "two-stage" it is a mesh.
+    """Make splats from a text, or with `mode` "two-stage" a mesh, as `gs3d generate` does: the same files, and the scene itself.
 
     `minutes` (3 unless `steps` is given) is wall clock from this call to files on disk; `steps` makes a run that can be repeated.
     `guidance` is "cds" or "sds", `prior` a name or a folder. Raises `UserError` for anything the caller can mend.

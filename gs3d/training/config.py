@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE
+from gs3d.representations.dmtet import DmtetConfig
 from gs3d.training.stages import SECTIONS, RunConfig, StageConfig
 
 OF_RUN = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
@@ -88,6 +89,8 @@ def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
     for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
         # A surface has its colours from the field it began as, and so that field's sizes.
         source = before.nerf.field if before.shape == "nerf" else before.dmtet.field
+        if after.dmtet.field not in (source, DmtetConfig().field):
+            raise UserError(f"config {where}: stages: {i + 1}: dmtet: field: is that of the stage before; leave it out")
         stages[i] = dataclasses.replace(after, dmtet=dataclasses.replace(after.dmtet, field=source))
     run = _build(RunConfig, {key: value for key, value in tree.items() if key in OF_RUN}, where)
     try:

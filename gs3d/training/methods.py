@@ -10,7 +10,7 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE, common
-from gs3d.training.config import config_tree, load_config, parse_config
+from gs3d.training.config import config_tree, load_config, parse_config, stages_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Method:
     def settings(self, base: str) -> dict:
         """The settings of a preset or a file with the changes made, as `parse_config` takes them."""
         tree = config_tree(load_config(base, self.loss))
-        stages = tree.get("stages", [tree])
+        stages = stages_of(tree)
         for change in self.changes:
             place, equals, value = change.partition("=")
             *parents, key = place.split(".")

@@ -61,6 +61,10 @@ def test_values_reach_the_dataclasses():
         ({"stages": [{"attention": "sdpa"}]}, "stages: 1: unknown setting 'attention'"),
         ({"stages": [{"shape": "mesh"}]}, "stages: 1: shape: expected one of splats, nerf, dmtet, got 'mesh'"),
         ({"stages": [{"shape": "splats"}, {"shape": "dmtet"}]}, "dmtet: expected a stage after one of nerf or dmtet, got 'after splats'"),
+        (
+            {"stages": [{"shape": "nerf"}, {"shape": "dmtet", "dmtet": {"field": {"hidden": 7}}}]},
+            "2: dmtet: field: is that of the stage before",
+        ),
         ({"stages": [{"shape": "nerf"}, {"shape": "nerf"}]}, "nerf: expected the first stage only, got 'after nerf'"),
         (
             {"stages": [{"shape": "dmtet"}, {"shape": "dmtet", "dmtet": {"cells": 32}}]},
