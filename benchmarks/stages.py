@@ -1,0 +1,53 @@
+"""Seconds of an iteration in each stage of the built-in two-stage preset on a CPU: medians.
+
+`python benchmarks/stages.py [--record]`. The surface is that of a field after some fifty iterations: larger than most.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import tyro
+from record import append, machine
+
+from gs3d.core.memory import keep_freed_blocks
+from gs3d.priors import ViewPrompts, load
+from gs3d.training.config import load_config
+from gs3d.training.loop import go_on, start
+from gs3d.training.step import Task, iterate
+
+STEP = 1e-4
+"""Progress of an iteration: small, so that the stage stays as it is."""
+
+
+@dataclass(frozen=True)
+class Args:
+    config: str = "builtin-two-stage"
+    at: tuple[float, ...] = (0.05, 0.35, 0.62)
+    """Progress of the run at which iterations are timed, rising: in the preset a field at 32², at 64², and the surface."""
+    runs: int = 20
+    record: bool = False
+
+
+def main(args: Args) -> None:
+    shared = machine()
+    keep_freed_blocks()  # as a run does
+    config, prior = load_config(args.config), load("builtin", "cpu")
+    prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
+    state, task, row = start(config, 0, "cpu"), Task(prior, prompts, config, 0, prompts), {}
+    for at in args.at:
+        go_on(state, config, at)
+        times = []
+        for i in range(args.runs + 3):
+            before = time.perf_counter()
+            iterate(state, task, at + STEP * i, STEP)
+            times.append(time.perf_counter() - before)
+        row[f"progress {at}, {config.stages[state.stage].shape}"] = round(statistics.median(times[3:]), 3)
+    for name, value in row.items():
+        print(f"{name:<24} {value:6.3f} s   {1 / value:6.2f} a second")
+    if args.record:
+        append("stages", {"s": row, "config": args.config}, shared)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
