@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 out=${1:-outputs/gpu}
 mkdir -p "$out"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+"$python" -c "import gs3d.configs" 2>/dev/null || { echo "gpu_check: gs3d is not installed for $python; run: $python -m pip install -e '.[dev]'"; exit 2; }
 
 "$python" -m gs3d doctor --build 2>&1 | tee "$out/doctor.txt"
 "$python" -m pytest -m gpu -rs 2>&1 | tee "$out/tests.txt" | tail -15

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from gs3d.world.pool import CAMERAS, SHARD, write_shard
+from gs3d.world.pool import CAMERAS, SHARD, write_shards
 from gs3d.world.splits import Split
 from gs3d.world.version import source_digest
 
@@ -33,12 +33,20 @@ class Args:
     """Share of the pictures that are normal maps."""
     together: int = 1
     """4: each object from four sides at once, for a prior that looks at four views together."""
+    workers: int = 1
+    """Processes that share the work."""
+    device: str = "cpu"
+    """"cuda" draws on a card (numba-cuda)."""
 
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
     cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
-    settings = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(args).items() if k not in ("out", "images")}
+    settings = {
+        k: list(v) if isinstance(v, tuple) else v
+        for k, v in dataclasses.asdict(args).items()
+        if k not in ("out", "images", "workers", "device")
+    }
     settings["world"] = source_digest()
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
@@ -46,10 +54,9 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings) + "\n")
     start = time.monotonic()
-    for index in range(count):
-        write_shard(args.out, args.seed, index, cameras, args.spread, args.split, args.normals, args.together)
-        rate = (index + 1) * SHARD / (time.monotonic() - start)
-        print(f"shard {index + 1}/{count}  {rate:.0f} images/s", flush=True)
+    made = {"config": cameras, "spread": args.spread, "split": args.split, "normals": args.normals, "together": args.together}
+    for done in write_shards(args.out, args.seed, count, args.workers, device=args.device, **made):
+        print(f"shard {done}/{count}  {done * SHARD / (time.monotonic() - start):.0f} images/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ def derive_seed(seed: int, *keys: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def generator(seed: int, *keys: str | int) -> torch.Generator:
-    """A CPU generator for one purpose, e.g. `generator(seed, "cameras", step)`.
+def generator(seed: int, *keys: str | int, device: str | torch.device = "cpu") -> torch.Generator:
+    """A generator for one purpose, e.g. `generator(seed, "cameras", step)`.
 
-    Draws are made on the CPU and moved, so that a run on a GPU sees the same cameras and times as a run without one.
+    The draws of a run are made on the CPU and moved, so that a run on a GPU sees the same cameras and times as a run without one; those of
+    a training on pictures that are on a GPU are made there.
     """
-    return torch.Generator().manual_seed(derive_seed(seed, *keys))
+    return torch.Generator(device).manual_seed(derive_seed(seed, *keys))
 
 
 def normal(shape: tuple[int, ...], seed: int, *keys: str | int) -> Tensor:

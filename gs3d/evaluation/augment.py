@@ -22,8 +22,8 @@ def backgrounds(rng: np.random.Generator, count: int) -> Tensor:
 def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
     """Up to 4 pixels of 64 to any side, 0.85 to 1.1 of the size."""
     count = len(rgba)
-    u = torch.rand(3, count, generator=gen)
-    affine = torch.zeros(count, 2, 3)
+    u = torch.rand(3, count, generator=gen, device=gen.device)
+    affine = torch.zeros(count, 2, 3, device=gen.device)
     affine[:, 0, 0] = affine[:, 1, 1] = 1 / (0.85 + 0.25 * u[0])
     affine[:, :, 2] = (u[1:].T - 0.5) / 4
     return functional.grid_sample(rgba, functional.affine_grid(affine, list(rgba.shape), align_corners=False), align_corners=False)
@@ -32,8 +32,8 @@ def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
 def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
     """A Gaussian of 0 to 1.5 pixels, mostly little."""
     count, channels = images.shape[:2]
-    sigma = 0.2 + 1.3 * torch.rand(count, generator=gen) ** 2
-    x = torch.arange(-4, 5)
+    sigma = 0.2 + 1.3 * torch.rand(count, generator=gen, device=gen.device) ** 2
+    x = torch.arange(-4, 5, device=gen.device)
     kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = images.reshape(1, count * channels, *images.shape[2:])
@@ -44,11 +44,12 @@ def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
 def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
     """Thin, smooth patches of a random colour over a third of the pictures, at most 0.35 dense."""
     count, size = len(images), images.shape[-1]
-    field = torch.rand(count, 1, 4, 4, generator=gen)
+    field = torch.rand(count, 1, 4, 4, generator=gen, device=gen.device)
     field = functional.interpolate(field, size=(size, size), mode="bicubic", align_corners=False)
-    strength = 0.7 * torch.rand(count, generator=gen) * (torch.rand(count, generator=gen) < 1 / 3)
+    u = torch.rand(2, count, generator=gen, device=gen.device)
+    strength = 0.7 * u[0] * (u[1] < 1 / 3)
     density = (field - 0.5).clamp_min(0) * strength[:, None, None, None]
-    colour = torch.rand(count, 3, 1, 1, generator=gen)
+    colour = torch.rand(count, 3, 1, 1, generator=gen, device=gen.device)
     return images + density * (colour - images)
 
 
@@ -58,23 +59,21 @@ def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
     A surface of splats that face here and there looks so. A judge that has not seen it takes the grain for a pattern.
     """
     count, size = len(rgba), rgba.shape[-1]
-    coarse, fine = (
-        functional.interpolate(torch.randn(count, 1, cells, cells, generator=gen), size=(size, size), mode="bicubic", align_corners=False)
-        for cells in (size // 6, size // 3)
-    )
-    u = torch.rand(3, count, 1, 1, 1, generator=gen)
+    blobs = (torch.randn(count, 1, cells, cells, generator=gen, device=gen.device) for cells in (size // 6, size // 3))
+    coarse, fine = (functional.interpolate(b, size=(size, size), mode="bicubic", align_corners=False) for b in blobs)
+    u = torch.rand(3, count, 1, 1, 1, generator=gen, device=gen.device)
     strength = 0.16 * u[0] * (u[1] < 0.5)
     shade = (1 + strength * (u[2] * coarse + (1 - u[2]) * fine)).clamp(2 / 3, 4 / 3)
     return torch.cat([(rgba[:, :3] * shade).minimum(rgba[:, 3:]), rgba[:, 3:]], 1)
 
 
 def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
-    """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]."""
+    """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]; all on the device of `gen`."""
     rgba = _blur(_shift_and_scale(grain(rgba.permute(0, 3, 1, 2), gen), gen), gen)
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
     images = _smoke(images, gen)
-    u = torch.rand(3, len(images), 1, 1, 1, generator=gen)
+    u = torch.rand(3, len(images), 1, 1, 1, generator=gen, device=gen.device)
     grey = images.mean(1, keepdim=True)
     images = (grey + (0.85 + 0.4 * u[0]) * (images - grey)) * (0.85 + 0.25 * u[1])
-    noise = 0.06 * u[2] ** 2 * torch.randn(images.shape, generator=gen)
+    noise = 0.06 * u[2] ** 2 * torch.randn(images.shape, generator=gen, device=gen.device)
     return (images + noise).clamp(0, 1)

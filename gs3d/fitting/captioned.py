@@ -10,7 +10,7 @@ from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.rng import derive_seed
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, with_view
-from gs3d.world.pool import Pool
+from gs3d.world.pool import Pool, Stored
 
 PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.1, 0.8
 """Captions that begin with a prefix; that end in a direction word; that end in the exact view."""
@@ -20,9 +20,7 @@ PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.1, 0.8
 class Captioned:
     """A pool with the pieces of every caption already in tokens: a tokenizer in the loop would starve a GPU."""
 
-    pool: Pool
-    images: Tensor | None
-    """[N, H, W, 4] uint8 on the device when it is a GPU; None reads them from disk."""
+    pictures: Stored
     caption: Tensor
     """[N] row of each picture's caption in `captions`."""
     rough: Tensor
@@ -58,16 +56,12 @@ class Captioned:
         longest = 2 + sum(piece.shape[1] for piece in (prefixes, captions, endings))
         if longest > tokenizer.model_max_length:
             raise ValueError(f"captions of {longest} tokens, and the encoder reads {tokenizer.model_max_length}")
-        images = None
-        if device != "cpu":
-            images = torch.cat([torch.from_numpy(np.ascontiguousarray(shard)).to(device) for shard in pool.images])
 
         def column(rows: dict[str, int], name: str) -> Tensor:
             return torch.tensor([rows[label[name]] for label in pool.labels], device=device)
 
         return Captioned(
-            pool,
-            images,
+            Stored.on(device, pool),
             caption=column(text_row, "caption"),
             rough=column(view_row, "view"),
             exact=column(view_row, "exact_view"),
@@ -80,7 +74,7 @@ class Captioned:
         )
 
     def __len__(self) -> int:
-        return len(self.pool)
+        return len(self.caption)
 
     def tokens(self, prefix: Tensor, caption: Tensor, view: Tensor) -> Tensor:
         """The captions of these rows of the pieces, [B] each, as the tokenizer would give them whole: [B, L]."""
@@ -93,11 +87,7 @@ class Captioned:
         """Pictures [B, H, W, 3] in [0, 1], tokens [B, L], and the generator to draw the noise from: functions of (seed, seen)."""
         device = self.caption.device
         gen = torch.Generator(device).manual_seed(derive_seed(seed, "batch", seen))
-        if self.images is None:
-            at, rgba = torch.from_numpy(indices), torch.from_numpy(self.pool.rgba(indices))
-        else:
-            at = torch.from_numpy(indices).to(device)
-            rgba = self.images[at].float() / 255
+        at, rgba = torch.from_numpy(indices).to(device), self.pictures.rgba(indices)
         n = len(indices)
         u = torch.rand(n, 8, generator=gen, device=device)
         images = rgba[..., :3] + (1 - rgba[..., 3:]) * random_backgrounds(u[:, :RANDOM_NUMBERS])[:, None, None, :]

@@ -1,5 +1,6 @@
 """Training of the small CLIP that knows the world: pictures and prompts in one space (Radford et al. 2021). Resumes where it stopped."""
 
+import contextlib
 import json
 import math
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from gs3d.priors.builtin import MAX_TOKENS, new_tokenizer
 from gs3d.world.captions import PREFIXES, vocabulary_texts
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import SHARD
+from gs3d.world.pool import SHARD, Stored
 from gs3d.world.sample import Sample, sample
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def loss_of(logits: Tensor, meaning: Tensor) -> Tensor:
 
     Two pictures of one `meaning` [B] are no wrong answers to each other and are left out.
     """
-    same = (meaning[:, None] == meaning) & ~torch.eye(len(meaning), dtype=torch.bool)
+    same = (meaning[:, None] == meaning) & ~torch.eye(len(meaning), dtype=torch.bool, device=meaning.device)
     logits = logits.masked_fill(same, -math.inf)
-    right = torch.arange(len(logits))
+    right = torch.arange(len(logits), device=logits.device)
     return 0.5 * (nn.functional.cross_entropy(logits, right) + nn.functional.cross_entropy(logits.T, right))
 
 
@@ -119,30 +120,39 @@ def said(captions: list[str], rng: np.random.Generator, share: float) -> list[st
 
 def fit(config: FitConfig) -> dict:
     """Train, write the model and its marks, and return the marks."""
-    with plain_attention():
-        return _fit(config)
+    if not config.marks_only:
+        with plain_attention() if config.device == "cpu" else contextlib.nullcontext():
+            _fit(config)
+    marks = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}
+    marks |= marks_on_renders(Clip.load(str(config.weights), "cpu"), config.test_seed)
+    (config.weights / "marks.json").write_text(json.dumps(marks, indent=2) + "\n")
+    return marks
 
 
-def _fit(config: FitConfig) -> dict:
+def _fit(config: FitConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
-    pool, tokenizer = rendered(config.pool, config.seed, config.shards), new_tokenizer(vocabulary_texts())
+    pool, tokenizer = rendered(config.pool, config.seed, config.shards, config.device), new_tokenizer(vocabulary_texts())
     torch.manual_seed(derive_seed(config.seed, "initial clip weights"))
-    model = new_model(tokenizer)
+    model = new_model(tokenizer).to(config.device)
     pair = torch.compile(Pair(model)) if config.compile else Pair(model)
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    meaning, captions = meanings(pool.labels), [row["caption"] for row in pool.labels]
+    meaning, captions = meanings(pool.labels).to(config.device), [row["caption"] for row in pool.labels]
+    pictures_of = Stored.on(config.device, pool).rgba
 
     def step(seen: int) -> Tensor:
         indices = resume.batch_indices(len(pool), config.batch, config.seed, seen)
         rng = np.random.default_rng(derive_seed(config.seed, "clip", seen))
-        images = augment(torch.from_numpy(pool.rgba(indices)), backgrounds(rng, len(indices)), generator(config.seed, "clip", seen))
+        behind = backgrounds(rng, len(indices)).to(config.device)
+        images = augment(pictures_of(indices), behind, generator(config.seed, "clip", seen, device=config.device))
         texts = said([captions[i] for i in indices], rng, config.prefix_share)
-        words = tokenizer(texts, padding="max_length", return_tensors="pt")
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
+        words = tokenizer(texts, padding="max_length", return_tensors="pt").to(config.device)
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.half):
             pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
         # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
-        loss = loss_of(model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[indices])
+        loss = loss_of(
+            model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[torch.from_numpy(indices).to(config.device)]
+        )
         model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -153,11 +163,7 @@ def _fit(config: FitConfig) -> dict:
         return loss
 
     train(config, {"model": model}, optimizers, step)
-    save(config.weights, model, tokenizer)
-    marks = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}
-    marks |= marks_on_renders(Clip.load(str(config.weights), "cpu"), config.test_seed)
-    (config.weights / "marks.json").write_text(json.dumps(marks, indent=2) + "\n")
-    return marks
+    save(config.weights, model.cpu(), tokenizer)
 
 
 def pace(config: FitConfig, seen: int) -> float:

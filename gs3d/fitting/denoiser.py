@@ -59,7 +59,7 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     trained = old.text.model.state_dict()
     for name, weight in model.text_encoder.state_dict().items():
         if name.endswith("token_embedding.weight"):
-            weight[rows] = trained[name][old_rows]
+            weight[rows] = trained[name][old_rows].to(weight.device)
         elif name.endswith("position_embedding.weight"):
             last = len(trained[name]) - 1
             weight.copy_(trained[name][torch.arange(len(weight)).clamp_max(last)])

@@ -27,8 +27,11 @@ class JudgeConfig:
     images: int = 400_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 64
-    half: bool = False
-    """Multiply in bfloat16: half as fast again where the processor can."""
+    half: bool = torch.cuda.is_available()
+    """Multiply in bfloat16: on a CPU half as fast again where it can."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    marks_only: bool = False
+    """Train nothing: give the weights that are there their marks."""
     save_every_s: float = 120.0
     log_every: int = 50
     """Steps between rows of log.jsonl."""

@@ -68,6 +68,8 @@ class FitConfig:
     save_every_s: float = 300.0
     stop_after_s: float = float("inf")
     """Checkpoint and stop after this long, finished or not; the same command goes on."""
+    cooldown_s: float = 0.0
+    """Also let the rate fall to zero over so many seconds before `stop_after_s`: for a machine that is lent by the minute."""
     log_every: int = 25
     """Steps between rows of log.jsonl."""
     seed: int = 0
@@ -84,9 +86,11 @@ class FitConfig:
         require("rarer", ", ".join(unknown), not unknown, f"kinds of the world ({', '.join(KINDS)})")
 
 
-def pace(config: FitConfig, seen: int) -> float:
-    """Share of the peak rates after `seen` pictures."""
+def pace(config: FitConfig, seen: int, elapsed_s: float = 0.0) -> float:
+    """Share of the peak rates after `seen` pictures, `elapsed_s` after this session began."""
     rate = min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
+    if config.cooldown_s > 0:
+        rate *= min(1.0, max(config.stop_after_s - elapsed_s, 0.0) / config.cooldown_s)
     return rate * min(1.0, max(config.images - seen, 0) / config.cooldown_images)
 
 
@@ -136,17 +140,18 @@ def _fit(config: FitConfig) -> int:
     precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
-    if config.views > 1 and not in_groups(data.pool, config.views):
+    if config.views > 1 and not in_groups(data.pictures.pool, config.views):
         raise ValueError(f"{config.pool}: not of four views of each object in a row; render it with --together {config.views}")
-    shares, groups = epoch_of(data.pool, config.rarer, config.views), config.batch // config.views
+    shares, groups = epoch_of(data.pictures.pool, config.rarer, config.views), config.batch // config.views
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
     started = saved = time.monotonic()
     recent: list[Tensor] = []
     over = seen >= config.images
     while not over:
         indices = shares[resume.batch_indices(len(shares), groups, config.seed, seen // config.views)]
+        rate = pace(config, seen, time.monotonic() - started)
         for group, peak in peaks:
-            group["lr"] = peak * pace(config, seen)
+            group["lr"] = peak * rate
         with precision:
             loss = loss_of(forward, *draw(config, data, indices, config.seed, seen))
         model.zero_grad(set_to_none=True)

@@ -18,7 +18,7 @@ from gs3d.fitting import resume
 from gs3d.fitting.judges import JudgeConfig, train
 from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import SHARD
+from gs3d.world.pool import SHARD, Stored
 from gs3d.world.sample import sample
 
 
@@ -66,34 +66,40 @@ def learning_rate(config: FitConfig, seen: int) -> float:
 
 def fit(config: FitConfig) -> dict:
     """Train, write weights and marks, and return the marks."""
+    if not config.marks_only:
+        _fit(config)
+    marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
+    config.weights.with_suffix(".json").write_text(json.dumps(marks, indent=2) + "\n")
+    return marks
+
+
+def _fit(config: FitConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
-    pool, answers = rendered(config.pool, config.seed, config.shards), labels()
+    pool, answers = rendered(config.pool, config.seed, config.shards, config.device), labels()
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
-    network = Network({k: len(v) for k, v in answers.items()}).to(memory_format=torch.channels_last)
+    network = Network({k: len(v) for k, v in answers.items()}).to(config.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     network.train()
-    right, alone = targets(pool.labels, answers), of_one_thing(pool)
+    right = {k: v.to(config.device) for k, v in targets(pool.labels, answers).items()}
+    pictures, alone = Stored.on(config.device, pool), of_one_thing(pool)
 
     def step(seen: int) -> Tensor:
         indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
-        rgba = torch.from_numpy(pool.rgba(indices))
-        behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices))
-        images = augment(rgba, behind, generator(config.seed, "augment", seen))
+        behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices)).to(config.device)
+        images = augment(pictures.rgba(indices), behind, generator(config.seed, "augment", seen, device=config.device))
         optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.half):
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.half):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         logits = {k: v.float() for k, v in logits.items()}
-        loss = loss_of(logits, {k: v[indices] for k, v in right.items()}, config.smoothing)
+        at = torch.from_numpy(indices).to(config.device)
+        loss = loss_of(logits, {k: v[at] for k, v in right.items()}, config.smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss
 
     train(config, {"model": network}, [optimizer], step)
-    Recogniser(network.eval(), answers).save(config.weights)
-    marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
-    config.weights.with_suffix(".json").write_text(json.dumps(marks, indent=2) + "\n")
-    return marks
+    Recogniser(network.cpu().eval(), answers).save(config.weights)
 
 
 def accuracy(judge: Recogniser, images: Tensor, rows: list[dict]) -> dict:
@@ -114,7 +120,7 @@ def _share(oks: list[bool]) -> float | None:
 
 def marks_of(judge: Recogniser, config: FitConfig) -> dict:
     """The content of recogniser.json: two shards from random cameras, and 512 objects from the cameras of grading."""
-    pool = rendered(config.pool, config.test_seed, 2)
+    pool = rendered(config.pool, config.test_seed, 2, config.device)
     alone = of_one_thing(pool)
     rgba, rows = torch.from_numpy(pool.rgba(alone)), [pool.labels[i] for i in alone]
     behind = backgrounds(np.random.default_rng(derive_seed(config.test_seed, "backgrounds")), len(rows))

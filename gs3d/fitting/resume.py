@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -71,5 +72,9 @@ def _whole(key: str, path: Path) -> list[str]:
 def batch_indices(count: int, batch: int, seed: int, seen: int) -> np.ndarray:
     """[batch] indices into `count` samples for the step after `seen` of them: each epoch is a shuffle, a function of (seed, epoch)."""
     epoch, at = divmod(seen // batch, max(count // batch, 1))
-    order = np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(count)
-    return order[at * batch : (at + 1) * batch]
+    return _order(count, seed, epoch)[at * batch : (at + 1) * batch]
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(count)

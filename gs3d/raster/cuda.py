@@ -39,10 +39,10 @@ def _without_broken(splats: Splats) -> Splats:
 def _empty(splats: Splats, cameras: Cameras, background: Tensor, normals: bool) -> Render:
     """The background, for N = 0, which gsplat's kernels are not asked to draw. It hangs on the splats so that backward runs."""
     views = len(cameras)
-    nothing = sum(t.sum() for t in (splats.means, splats.quats, splats.scales, splats.opacities, splats.sh))
+    means2d = splats.means[None, :, :2].expand(views, -1, -1) + 0
+    nothing = sum(t.sum() for t in (means2d, splats.quats, splats.scales, splats.opacities, splats.sh))
     blank = splats.means.new_zeros(views, cameras.height, cameras.width, 1) + nothing
     radii = splats.means.new_zeros(views, 0, 2, dtype=torch.int32)
-    means2d = splats.means[None, :, :2].expand(views, -1, -1) + 0
     rgb = blank + background[:, None, None]
     return Render(rgb, blank, blank.clone(), blank.expand(-1, -1, -1, 3) if normals else None, _aux(means2d, radii, cameras))
 

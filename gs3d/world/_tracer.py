@@ -182,58 +182,63 @@ def _light(material, nx, ny, nz, dx, dy, dz):
     return min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0), 0.75 * lamp**40 if material == 1 else 0.0
 
 
+@numba.njit(cache=True, fastmath=True)
+def pixel(parts, first, last, centre, rot, f, u, v, supersample, picture):
+    """Fill `picture[v, u]` [8] with what camera (centre, rotation, focal length) sees there of the object `parts[first:last]`."""
+    height, width = picture.shape[0], picture.shape[1]
+    rays = supersample * supersample
+    ox, oy, oz = centre[0], centre[1], centre[2]
+    r = g = b = hits = depth = sum_x = sum_y = sum_z = 0.0
+    for k in range(rays):
+        sx = u + (k % supersample + 0.5) / supersample - 0.5 * width
+        sy = v + (k // supersample + 0.5) / supersample - 0.5 * height
+        cx, cy = sx / f, sy / f
+        scale = 1.0 / math.sqrt(cx * cx + cy * cy + 1.0)
+        dx = (rot[0, 0] * cx + rot[1, 0] * cy + rot[2, 0]) * scale
+        dy = (rot[0, 1] * cx + rot[1, 1] * cy + rot[2, 1]) * scale
+        dz = (rot[0, 2] * cx + rot[1, 2] * cy + rot[2, 2]) * scale
+        along = -(ox * dx + oy * dy + oz * dz)
+        disc = along * along - (ox * ox + oy * oy + oz * oz) + 1.0
+        if disc <= 0.0:
+            continue
+        t, end = along - math.sqrt(disc), along + math.sqrt(disc)
+        hit, which = False, first
+        for _ in range(MAX_STEPS):
+            d, which = _nearest(parts, first, last, ox + t * dx, oy + t * dy, oz + t * dz)
+            if d < HIT:
+                hit = True
+                break
+            t += d
+            if t > end:
+                break
+        if not hit:
+            continue
+        px, py, pz = ox + t * dx, oy + t * dy, oz + t * dz
+        row = parts[which]
+        nx, ny, nz = _normal(row, px, py, pz)
+        _, lx, ly, lz = _distance(row, px, py, pz)
+        base = 21 if _paint(row, lx, ly, lz) else 17
+        shade, shine = _light(int(row[25]), nx, ny, nz, dx, dy, dz)
+        r += min(row[base] * shade + shine, 1.0)
+        g += min(row[base + 1] * shade + shine, 1.0)
+        b += min(row[base + 2] * shade + shine, 1.0)
+        hits += 1.0
+        depth += t * scale
+        sum_x += nx
+        sum_y += ny
+        sum_z += nz
+    if hits > 0.0:
+        seen = picture[v, u]
+        seen[0], seen[1], seen[2], seen[3] = r / rays, g / rays, b / rays, hits / rays
+        seen[4] = depth / hits
+        seen[5], seen[6], seen[7] = sum_x / rays, sum_y / rays, sum_z / rays
+
+
 @numba.njit(cache=True, fastmath=True, parallel=True)
 def trace(parts, starts, centres, rotation, focal, supersample, out):
     """Fill `out` [M, H, W, 8]: premultiplied rgb, alpha, depth, premultiplied normal."""
     count, height, width = out.shape[0], out.shape[1], out.shape[2]
-    rays = supersample * supersample
     for job in numba.prange(count * height):
         m, v = job // height, job % height
-        first, last = starts[m], starts[m + 1]
-        ox, oy, oz = centres[m, 0], centres[m, 1], centres[m, 2]
-        rot, f = rotation[m], focal[m]
         for u in range(width):
-            r = g = b = hits = depth = sum_x = sum_y = sum_z = 0.0
-            for k in range(rays):
-                sx = u + (k % supersample + 0.5) / supersample - 0.5 * width
-                sy = v + (k // supersample + 0.5) / supersample - 0.5 * height
-                cx, cy = sx / f, sy / f
-                scale = 1.0 / math.sqrt(cx * cx + cy * cy + 1.0)
-                dx = (rot[0, 0] * cx + rot[1, 0] * cy + rot[2, 0]) * scale
-                dy = (rot[0, 1] * cx + rot[1, 1] * cy + rot[2, 1]) * scale
-                dz = (rot[0, 2] * cx + rot[1, 2] * cy + rot[2, 2]) * scale
-                along = -(ox * dx + oy * dy + oz * dz)
-                disc = along * along - (ox * ox + oy * oy + oz * oz) + 1.0
-                if disc <= 0.0:
-                    continue
-                t, end = along - math.sqrt(disc), along + math.sqrt(disc)
-                hit, which = False, first
-                for _ in range(MAX_STEPS):
-                    d, which = _nearest(parts, first, last, ox + t * dx, oy + t * dy, oz + t * dz)
-                    if d < HIT:
-                        hit = True
-                        break
-                    t += d
-                    if t > end:
-                        break
-                if not hit:
-                    continue
-                px, py, pz = ox + t * dx, oy + t * dy, oz + t * dz
-                row = parts[which]
-                nx, ny, nz = _normal(row, px, py, pz)
-                _, lx, ly, lz = _distance(row, px, py, pz)
-                base = 21 if _paint(row, lx, ly, lz) else 17
-                shade, shine = _light(int(row[25]), nx, ny, nz, dx, dy, dz)
-                r += min(row[base] * shade + shine, 1.0)
-                g += min(row[base + 1] * shade + shine, 1.0)
-                b += min(row[base + 2] * shade + shine, 1.0)
-                hits += 1.0
-                depth += t * scale
-                sum_x += nx
-                sum_y += ny
-                sum_z += nz
-            if hits > 0.0:
-                pixel = out[m, v, u]
-                pixel[0], pixel[1], pixel[2], pixel[3] = r / rays, g / rays, b / rays, hits / rays
-                pixel[4] = depth / hits
-                pixel[5], pixel[6], pixel[7] = sum_x / rays, sum_y / rays, sum_z / rays
+            pixel(parts, starts[m], starts[m + 1], centres[m], rotation[m], focal[m], u, v, supersample, out[m])

@@ -4,11 +4,16 @@ Shard k is a function of the pool's settings and k alone. Pictures keep their al
 """
 
 import json
+import multiprocessing
 import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from gs3d.core.cameras import GROUP, CameraConfig, sample_cameras
 from gs3d.core.rng import derive_seed, generator
@@ -35,14 +40,15 @@ def write_shard(
     split: Split | None = None,
     normals: float = 0.0,
     together: int = 1,
+    device: str = "cpu",
 ) -> Path:
     """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
 
     `spread` and `split` are those of `world.sample`, `together` that of `sample_cameras`: then each group of cameras looks at one
-    object. A share `normals` of the pictures (of the groups) are normal maps.
+    object. A share `normals` of the pictures (of the groups) are normal maps. `device` is that of `render`.
     """
-    path = folder / f"shard_{index:05d}.npy"
-    if path.exists() and path.with_suffix(".json").exists():
+    path = _path(folder, index)
+    if _is_there(path):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
@@ -51,7 +57,7 @@ def write_shard(
     owner = np.repeat(np.arange(len(objects)), VIEWS)
     if together == 1:
         owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(owner)
-    pictures = render([objects[i].parts for i in owner], cameras)
+    pictures = render([objects[i].parts for i in owner], cameras, device=device)
     mapped = np.random.default_rng(derive_seed(seed, "world shard normals", index)).random(SHARD) < normals
     mapped = np.repeat(mapped[::together], together)
     rgb = np.where(mapped[:, None, None, None], pictures.facing(cameras), pictures.rgb)
@@ -71,6 +77,37 @@ def write_shard(
     _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
     _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))
     return path
+
+
+def write_shards(folder: Path, seed: int, count: int, workers: int = 1, **settings) -> Iterator[int]:
+    """The first `count` shards of a seed by `write_shard(**settings)`; yields how many there are so far, once for each that it renders.
+
+    `workers` processes share them: objects are made by Python, one at a time, and a card draws faster than one process makes them.
+    """
+    missing = [index for index in range(count) if not _is_there(_path(folder, index))]
+    jobs = [partial(write_shard, folder, seed, index, **settings) for index in missing]
+    if workers == 1 or not jobs:
+        for done, job in enumerate(jobs, 1 + count - len(jobs)):
+            job()
+            yield done
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _few_threads, (threads,)) as pool:
+        for done, future in enumerate(as_completed([pool.submit(job) for job in jobs]), 1 + count - len(jobs)):
+            future.result()
+            yield done
+
+
+def _path(folder: Path, index: int) -> Path:
+    return folder / f"shard_{index:05d}.npy"
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.with_suffix(".json").exists()
+
+
+def _few_threads(count: int) -> None:
+    os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def _write(path: Path, write) -> None:
@@ -101,3 +138,26 @@ class Pool:
     def rgba(self, indices: np.ndarray) -> np.ndarray:
         """[n, H, W, 4] float32 in [0, 1], colours premultiplied."""
         return np.stack([self.images[i // SHARD][i % SHARD] for i in indices]).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The pictures of a pool where a training needs them: read from disk for a CPU, all in memory of a GPU."""
+
+    pool: Pool
+    device: str
+    images: torch.Tensor | None
+    """[N, H, W, 4] uint8 on the GPU."""
+
+    @staticmethod
+    def on(device: str, pool: Pool) -> "Stored":
+        whole = None
+        if device != "cpu":
+            whole = torch.cat([torch.from_numpy(np.array(shard)).to(device) for shard in pool.images])
+        return Stored(pool, device, whole)
+
+    def rgba(self, indices: np.ndarray) -> torch.Tensor:
+        """[n, H, W, 4] float32 in [0, 1], colours premultiplied, on the device."""
+        if self.images is None:
+            return torch.from_numpy(self.pool.rgba(indices))
+        return self.images[torch.from_numpy(indices).to(self.device)].float() / 255

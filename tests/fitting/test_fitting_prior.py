@@ -159,6 +159,12 @@ def test_rate_warms_up_decays_and_cools_down(config):
     assert fitting.pace(c, 1000) == 0
 
 
+def test_rate_also_falls_with_the_time_that_is_left(config):
+    settings = {"images": 10**6, "warmup_images": 100, "decay_images": 10**6, "cooldown_images": 1}
+    c = dataclasses.replace(config, stop_after_s=60.0, cooldown_s=20.0, **settings)
+    assert [fitting.pace(c, 500, elapsed_s=s) for s in (0.0, 40.0, 50.0, 60.0, 61.0)] == pytest.approx([1, 1, 0.5, 0, 0])
+
+
 def test_weights_fit_the_package(config):
     fitting.fit(config)
     size = sum(p.stat().st_size for p in (config.out / "model").rglob("*.safetensors"))

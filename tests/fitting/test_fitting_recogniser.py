@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -30,6 +31,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
         assert torch.equal(parts[key], whole[key]), key
     assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
     assert json.loads((tmp_path / "whole" / "r.json").read_text()) == {"kind": 1.0}
+    monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 0.5})
+    assert fit(dataclasses.replace(config("whole"), marks_only=True, pool=tmp_path / "no pool")) == {"kind": 0.5}
+    assert torch.equal(load_file(tmp_path / "whole" / "r.safetensors")[key], whole[key])
 
 
 def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):

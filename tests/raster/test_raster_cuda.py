@@ -59,6 +59,15 @@ def test_built_after_a_build():
     assert cuda.build_state() == "built"
 
 
+def test_no_splats_are_the_background_and_still_have_gradients():
+    """What densification reads is there too; no kernel is asked, so this runs anywhere."""
+    none = Splats(*(torch.zeros(0, *shape, requires_grad=True) for shape in ((3,), (4,), (3,), (), (1, 3))))
+    out = cuda._empty(none, cameras(2, seed=0), torch.tensor([0.1, 0.2, 0.3]).expand(2, 3), True)
+    (out.rgb.sum() + out.alpha.sum() + out.depth.sum() + out.normal.sum()).backward()
+    assert torch.allclose(out.rgb, torch.tensor([0.1, 0.2, 0.3])) and not out.alpha.any()
+    assert out.aux["means2d"].grad.shape == (2, 0, 2) and none.sh.grad is not None
+
+
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch is built with CUDA")
 def test_build_says_that_torch_has_no_cuda():
     assert cuda.build_state() in ("no CUDA in torch", "no gsplat")
