@@ -35,6 +35,7 @@ FIXED: dict[str, tuple[float, float, float]] = {
     "cherry": (0.78, 0.05, 0.10),
     "flame": (0.99, 0.75, 0.20),
     "blossom": (0.95, 0.35, 0.55),
+    "leaf": (0.16, 0.47, 0.17),
 }
 """Colours that belong to a part whatever the caption says: tyres, trunks, windows."""
 

@@ -56,6 +56,19 @@ def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
     }[axis]
 
 
+def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
+    """The last of some rotations done first."""
+    product = np.asarray(turns[0])
+    for further in turns[1:]:
+        product = product @ np.asarray(further)
+    return tuple(tuple(float(v) for v in row) for row in product)
+
+
+def pointing(azimuth: float, down: float) -> tuple[tuple[float, float, float], ...]:
+    """The rotation of a part whose x points towards `azimuth` and `down` degrees below level; z then leans as far towards `azimuth`."""
+    return rotation(turn("z", azimuth), turn("y", down))
+
+
 def ball(centre: Vec, radius: float | Vec, paint: str, **more) -> Part:
     """A sphere, or an ellipsoid with three half-axes."""
     size = radius if isinstance(radius, tuple) else (radius, radius, radius)

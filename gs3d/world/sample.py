@@ -112,7 +112,10 @@ def true_objects(meaning: Meaning, count: int) -> list[Sample]:
 def _pair(rng: np.random.Generator, colour: str | None, split: Split | None) -> Meaning:
     """Two things: one on top of the other, or at its left."""
     relation = "on" if rng.random() < 0.5 else "next to"
-    first = _thing(rng, str(rng.choice([k.name for k in KINDS.values() if k.small])), colour, True, split)
+    colours = [colour] if colour else list(NAMED)
+    # Of some kinds no plain thing is of the split.
+    small = [k.name for k in KINDS.values() if k.small and (split is None or any(split_of(Thing(k.name, c)) == split for c in colours))]
+    first = _thing(rng, str(rng.choice(small)), colour, True, split)
     below = [k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)]
     return Meaning(first, relation, _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None))
 

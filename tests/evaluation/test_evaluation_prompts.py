@@ -19,8 +19,8 @@ def test_blank_lines_comments_and_repeats(tmp_path):
 
 
 def test_shipped_lists_by_name():
-    assert shipped() == ["plain", "reporting", "tuning"]
-    assert len(read_prompts("tuning").meanings) == 24 and len(read_prompts("reporting").meanings) == 48
+    assert shipped() == ["ablation", "plain", "reporting", "tuning"]
+    assert len(read_prompts("tuning").meanings) == 24 and len(read_prompts("reporting").meanings) == 60
 
 
 def test_open_prompts_are_taken_where_somebody_else_marks_them(tmp_path):
@@ -53,7 +53,7 @@ def test_a_list_that_cannot_be_used(tmp_path, text, expected):
 
 
 def test_a_list_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="no such file; lists that come with gs3d are plain, reporting, tuning"):
+    with pytest.raises(UserError, match="no such file; lists that come with gs3d are ablation, plain, reporting, tuning"):
         read_prompts(str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match="is a folder"):
         read_prompts(str(tmp_path))

@@ -1,7 +1,7 @@
 """Things in a room."""
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, box, cone
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, torus, turn
 
 
 def chair(r: Rng) -> list[Part]:
@@ -49,9 +49,76 @@ def bed(r: Rng) -> list[Part]:
     return parts
 
 
+def sofa(r: Rng) -> list[Part]:
+    d, w, arm, back = r.uniform(0.38, 0.44), r.uniform(0.68, 0.8), r.uniform(0.15, 0.19), r.uniform(0.4, 0.46)
+    seat = r.uniform(0.2, 0.25)
+    parts = [
+        box((0, 0, 0), (d, w, seat * 0.6), "main", rounding=0.04),
+        box((-d * 0.95, 0, back - seat * 0.4), (0.14, w, back), "main", rounding=0.1, patterned=True),
+    ]
+    for s in (-1, 1):
+        parts += [
+            box((0.03, s * w, seat * 0.55), (d + 0.08, arm, seat * 1.15), "main", rounding=0.1, patterned=True),
+            box((0.06, s * (w - arm) * 0.5, seat * 0.85), (d * 0.95, (w - arm) * 0.5 + 0.02, 0.11), "main", rounding=0.05, name="cushions"),
+        ]
+        parts += [box((x * d * 0.85, s * w * 0.95, -seat * 0.6 - 0.06), (0.07, 0.07, 0.08), "wood", name="legs") for x in (-1, 1)]
+    return parts
+
+
+def bookshelf(r: Rng) -> list[Part]:
+    d, w, gap = r.uniform(0.26, 0.3), r.uniform(0.44, 0.5), r.uniform(0.26, 0.3)
+    t = r.uniform(0.05, 0.055)
+    parts = [box((0, s * w, 0), (d * 0.62, t * 1.2, 3 * gap + t), "main") for s in (-1, 1)]
+    # The shelves and the books reach beyond the narrow sides, so that they are seen from there too.
+    parts += [box((0, 0, 2 * gap * k), (d, w + 1.7 * t, t), "main", name="shelves") for k in (-1.5, -0.5, 0.5, 1.5)]
+    # Books, seen from front and back: it has no back. They lean on a side or on each other, for thin slits are no surface.
+    rows = ("sky", "cherry", "flame"), ("cream", "sky"), ("flame", "cherry", "slate")
+    for k, row in zip((-1, 0, 1), rows, strict=True):
+        thick = w * r.uniform(0.23, 0.26) * (1 if k else 1.3)
+        for y, paint in zip((w - thick, thick - w, 3 * thick - w - 0.02), row, strict=False):
+            high = (gap - t) * r.uniform(0.68, 0.86)
+            at = (0, y if k else -y, 2 * gap * k - gap + t + high - 0.01)
+            parts.append(box(at, (d * 0.96, thick, high), paint, name="books"))
+    return parts
+
+
+def television(r: Rng) -> list[Part]:
+    d, w, h, leg = r.uniform(0.3, 0.36), r.uniform(0.6, 0.68), r.uniform(0.44, 0.5), r.uniform(0.12, 0.16)
+    rod = r.uniform(0.26, 0.32)
+    parts = [
+        box((0, 0, 0), (d, w, h), "main", rounding=0.08),
+        box((-d, 0, -0.02), (0.16, w * 0.66, h * 0.66), "slate", rounding=0.06),
+        box((d, -w * 0.2, 0), (0.04, w * 0.62, h * 0.72), "dark", rounding=0.03, name="screen"),
+        box((d + 0.03, -w * 0.2, 0), (0.03, w * 0.54, h * 0.62), "sky", rounding=0.02, name="screen"),
+    ]
+    for s in (-1, 1):
+        parts += [
+            ball((d, w * 0.7, h * 0.3 + s * 0.13), 0.085, "steel"),
+            cone((0, s * rod * 0.55, h + rod * 0.7), 0.045, 0.035, rod, "steel", rotation=turn("x", -s * 38), name="antenna"),
+            ball((0, s * (rod * 1.17), h + rod * 1.49), 0.075, "cherry", name="antenna"),
+        ]
+        parts += [cone((x * d * 0.7, s * w * 0.7, -h - leg * 0.8), 0.05, 0.075, leg, "wood", name="legs") for x in (-1, 1)]
+    return parts
+
+
+def stool(r: Rng) -> list[Part]:
+    wide, leg, high, t = r.uniform(0.4, 0.46), r.uniform(0.055, 0.07), r.uniform(0.46, 0.56), r.uniform(0.11, 0.14)
+    at = wide * 0.62
+    parts = [
+        cone((0, 0, high), wide, wide, t, "main", rounding=0.05, patterned=True),
+        torus((0, 0, -high * 0.35), at * 1.41, 0.05, "main", name="legs"),
+    ]
+    parts += [cone((x * at, y * at, 0), leg, leg, high, "main", name="legs") for x in (-1, 1) for y in (-1, 1)]
+    return parts
+
+
 KINDS = (
     Kind("chair", chair, ("legs",), (SPOTS, STRIPES), has_front=True),
     Kind("table", table, ("legs",), (SPOTS, CHECKER), carries=True),
     Kind("lamp", lamp, ("base",), (SPOTS, STRIPES, CHECKER), small=True),
     Kind("bed", bed, ("frame", "pillow"), (SPOTS, STRIPES, CHECKER), has_front=True),
+    Kind("sofa", sofa, ("cushions", "legs"), (SPOTS, STRIPES, CHECKER), has_front=True, synonyms=("couch",)),
+    Kind("bookshelf", bookshelf, ("shelves", "books"), synonyms=("bookcase",)),
+    Kind("television", television, ("antenna", "legs", "screen"), has_front=True, synonyms=("tv",), small=True),
+    Kind("stool", stool, ("legs",), (SPOTS,)),
 )

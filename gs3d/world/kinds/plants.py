@@ -1,7 +1,9 @@
 """Things that grow."""
 
+import numpy as np
+
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import SPOTS, STRIPES, Part, ball, cone, turn
+from gs3d.world.parts import SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, rotation, turn
 
 
 def mushroom(r: Rng) -> list[Part]:
@@ -41,8 +43,66 @@ def cactus(r: Rng) -> list[Part]:
     return parts
 
 
+def palm(r: Rng) -> list[Part]:
+    h, inner, outer, bend = r.uniform(0.2, 0.24), r.uniform(0.25, 0.29), r.uniform(0.29, 0.33), r.uniform(0.03, 0.06)
+    rise, fall = r.uniform(18, 26), r.uniform(45, 55)
+    parts = [cone((bend * k * k / 2, 0, 2 * h * k), 0.1, 0.13, h * 1.02, "wood", name="trunk") for k in range(3)]
+    x, z = 2 * bend, 5 * h
+    parts.append(ball((x + 0.13, 0.08, z - 0.08), 0.1, "wood", name="trunk"))
+    up, down = np.radians(rise), np.radians(fall)
+    out = inner * np.cos(up)
+    far, low = 1.7 * out + 0.7 * outer * np.cos(down), 1.8 * inner * np.sin(up) - 0.7 * outer * np.sin(down)
+    for k in range(5):
+        azimuth = 72.0 * k + 15
+        c, s = float(np.cos(np.radians(azimuth))), float(np.sin(np.radians(azimuth)))
+        for at, above, half, tilt in ((out, inner * np.sin(up), inner * 1.2, -rise), (far, low, outer, fall)):
+            centre = (x + c * float(at), s * float(at), z + float(above))
+            parts.append(ball(centre, (half, 0.17, 0.065), "main", rotation=pointing(azimuth, tilt)))
+    return parts
+
+
+def pumpkin(r: Rng) -> list[Part]:
+    rib, ring, squat = r.uniform(0.27, 0.31), r.uniform(0.26, 0.3), r.uniform(0.38, 0.44)
+    eye = r.uniform(0.11, 0.13)
+    parts = [cone((0, 0, squat + 0.05), 0.13, 0.08, 0.14, "wood", rotation=turn("y", -10), name="stem")]
+    for k in range(9):
+        c, s = float(np.cos(np.radians(40.0 * k))), float(np.sin(np.radians(40.0 * k)))
+        parts.append(ball((ring * c, ring * s, 0), (rib, rib * 0.82, squat), "main", rotation=turn("z", 40 * k)))
+    c, s, out = float(np.cos(np.radians(22))), float(np.sin(np.radians(22))), ring + rib - 0.1
+    for side in (-1, 1):
+        x, y = out * c, side * out * s
+        look, grin = pointing(side * 22, -18), rotation(pointing(side * 22, 12), turn("x", side * 25))
+        parts.append(gable((x - 0.03, y, squat * 0.3), (0.1, eye, eye), "dark", rotation=look, name="eyes"))
+        parts.append(box((x, y, -squat * 0.36), (0.1, 0.18, 0.07), "dark", rotation=grin, rounding=0.03, name="mouth"))
+    return parts
+
+
+def sunflower(r: Rng) -> list[Part]:
+    head, petal, h = r.uniform(0.26, 0.3), r.uniform(0.3, 0.34), r.uniform(0.4, 0.48)
+    pot, up, cup = r.uniform(0.26, 0.3), r.uniform(16, 24), r.uniform(32, 40)
+    face = turn("y", -up)
+    parts = [
+        cone((0, 0, -h - 0.1), pot * 0.75, pot, 0.2, "brick", name="pot"),
+        cone((-0.08, 0, -0.05), 0.06, 0.06, h, "leaf", name="leaves"),
+        ball((0.08, 0, h), (0.2, head, head), "wood", rotation=face),
+        ball((-0.1, 0, h), (0.12, head, head), "main", rotation=face),
+    ]
+    for k in range(8):
+        turned = rotation(face, turn("x", 45 * k), turn("y", cup))
+        reach = np.asarray(rotation(face, turn("x", 45 * k))) @ np.array([0.05, 0, head + petal * 0.3])
+        centre = (float(reach[0]), float(reach[1]), h + float(reach[2]))
+        parts.append(ball(centre, (0.07, 0.16, petal), "main", rotation=turned))
+    for side in (-1, 1):
+        at = (side * 0.12 - 0.06, side * 0.2, -h * 0.45)
+        parts.append(ball(at, (0.25, 0.13, 0.06), "leaf", rotation=pointing(side * 60, -28), name="leaves"))
+    return parts
+
+
 KINDS = (
     Kind("mushroom", mushroom, ("stem",), (SPOTS,), synonyms=("toadstool",), small=True),
     Kind("tree", tree, ("trunk",)),
     Kind("cactus", cactus, ("pot", "flower"), (SPOTS, STRIPES), small=True),
+    Kind("palm", palm, ("trunk",)),
+    Kind("pumpkin", pumpkin, ("stem", "eyes", "mouth"), has_front=True, small=True),
+    Kind("sunflower", sunflower, ("pot", "leaves"), has_front=True, small=True),
 )

@@ -1,7 +1,9 @@
 """Things to play with."""
 
+import numpy as np
+
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, torus, turn
 
 
 def snowman(r: Rng) -> list[Part]:
@@ -43,8 +45,27 @@ def toy_ball(r: Rng) -> list[Part]:
     return [ball((0, 0, 0), r.uniform(0.5, 0.6), "main", patterned=True)]
 
 
+def drum(r: Rng) -> list[Part]:
+    wide, h, stick = r.uniform(0.5, 0.56), r.uniform(0.43, 0.49), r.uniform(0.42, 0.48)
+    parts = [
+        cone((0, 0, 0), wide, wide, h, "main"),
+        cone((0, 0, h), wide * 0.97, wide * 0.97, 0.05, "snow"),
+        torus((0, 0, h), wide, 0.055, "flame", name="rims"),
+        torus((0, 0, -h), wide, 0.055, "flame", name="rims"),
+    ]
+    for k in range(8):
+        c, s = float(np.cos(k * np.pi / 4)), float(np.sin(k * np.pi / 4))
+        parts.append(gable((wide * c, wide * s, 0), (0.04, 0.1, h), "snow", rotation=turn("z", 45 * k)))
+    for s in (-1, 1):
+        rows = np.asarray(turn("z", s * 40)) @ np.asarray(turn("y", 76))
+        rotation = tuple(tuple(float(v) for v in row) for row in rows)
+        parts.append(cone((0, s * 0.1, h + 0.05 + stick * 0.24), 0.05, 0.07, stick, "wood", rotation=rotation, name="sticks"))
+    return parts
+
+
 KINDS = (
     Kind("snowman", snowman, ("hat", "nose"), has_front=True),
     Kind("robot", robot, ("head", "arms", "legs"), (STRIPES, CHECKER), has_front=True, synonyms=("android",), small=True),
     Kind("ball", toy_ball, (), (SPOTS, STRIPES, CHECKER), synonyms=("sphere",), small=True),
+    Kind("drum", drum, ("rims", "sticks")),
 )
