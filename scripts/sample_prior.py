@@ -32,6 +32,8 @@ class Args:
     seed: int = 0
     each: int = 2
     """Pictures of each prompt and view."""
+    across: int = 1
+    """Prompts in a row of the sheet."""
 
 
 QUARTERS = ("front 15 up", "90 degrees left 15 up", "back 15 up", "90 degrees right 15 up")
@@ -52,7 +54,7 @@ def main(args: Args) -> None:
     for at in range(0, len(texts), 16):
         part = slice(at, at + 16)
         images.append(prior.decode(sample(prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps)).cpu())
-    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.each * len(views))
+    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.across * args.each * len(views))
     print(f"{len(texts)} pictures -> {args.out}")
 
 

@@ -14,6 +14,8 @@ LIGHT = (0.45, 0.30, 0.84)
 MAX_STEPS = 48
 HIT = 2e-3
 NEWTON_STEPS = 12
+ALL = -1
+"""Every bit set: all parts."""
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -114,9 +116,28 @@ def _paint(row, x, y, z):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _nearest(parts, first, last, px, py, pz):
+def _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz):
+    """Of the parts whose bounding spheres a ray meets, a bit each (from `first` on), and where it enters the first and leaves the last."""
+    met, enter, leave = 0, 1e9, 0.0
+    for i in range(first, last):
+        row = parts[i]
+        cx, cy, cz = row[1] - ox, row[2] - oy, row[3] - oz
+        along, reach = cx * dx + cy * dy + cz * dz, row[24] + HIT
+        half = reach * reach - (cx * cx + cy * cy + cz * cz - along * along)
+        if half > 0.0:
+            half = math.sqrt(half)
+            met |= 1 << (i - first)
+            enter, leave = min(enter, along - half), max(leave, along + half)
+    return met, enter, leave
+
+
+@numba.njit(cache=True, fastmath=True)
+def _nearest(parts, first, last, among, px, py, pz):
+    """Distance to the nearest of the parts `first` to `last` whose bits are set in `among`, and which it is."""
     best, which = 1e9, first
     for i in range(first, last):
+        if not (among >> (i - first)) & 1:
+            continue
         row = parts[i]
         dx, dy, dz = px - row[1], py - row[2], pz - row[3]
         # A part whose bounding sphere is farther than the best so far cannot be nearer.
@@ -147,7 +168,7 @@ def field(parts, xs, ys, zs, out):
     for i in numba.prange(len(xs)):
         for j in range(len(ys)):
             for k in range(len(zs)):
-                out[i, j, k] = _nearest(parts, 0, len(parts), xs[i], ys[j], zs[k])[0]
+                out[i, j, k] = _nearest(parts, 0, len(parts), ALL, xs[i], ys[j], zs[k])[0]
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -155,7 +176,7 @@ def surface(parts, points, distance, normal, colour, owner):
     """For each of `points` [n, 3]: signed distance, outward normal, colour without light, and which part is nearest."""
     for i in range(len(points)):
         x, y, z = points[i]
-        distance[i], which = _nearest(parts, 0, len(parts), x, y, z)
+        distance[i], which = _nearest(parts, 0, len(parts), ALL, x, y, z)
         row = parts[which]
         normal[i, 0], normal[i, 1], normal[i, 2] = _normal(row, x, y, z)
         _, lx, ly, lz = _distance(row, x, y, z)
@@ -197,14 +218,12 @@ def pixel(parts, first, last, centre, rot, f, u, v, supersample, picture):
         dx = (rot[0, 0] * cx + rot[1, 0] * cy + rot[2, 0]) * scale
         dy = (rot[0, 1] * cx + rot[1, 1] * cy + rot[2, 1]) * scale
         dz = (rot[0, 2] * cx + rot[1, 2] * cy + rot[2, 2]) * scale
-        along = -(ox * dx + oy * dy + oz * dz)
-        disc = along * along - (ox * ox + oy * oy + oz * oz) + 1.0
-        if disc <= 0.0:
+        met, t, end = _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz)
+        if met == 0:
             continue
-        t, end = along - math.sqrt(disc), along + math.sqrt(disc)
         hit, which = False, first
         for _ in range(MAX_STEPS):
-            d, which = _nearest(parts, first, last, ox + t * dx, oy + t * dy, oz + t * dz)
+            d, which = _nearest(parts, first, last, met, ox + t * dx, oy + t * dy, oz + t * dz)
             if d < HIT:
                 hit = True
                 break

@@ -9,6 +9,9 @@ import torch
 from gs3d.core.cameras import Cameras
 from gs3d.core.facing import facing
 
+MOST_PARTS = 63
+"""The tracer has a bit for each part of an object."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -43,6 +46,8 @@ def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, dev
     """
     if len(tables) != len(cameras):
         raise ValueError(f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras")
+    if (most := max(map(len, tables), default=0)) > MOST_PARTS:
+        raise ValueError(f"render: expected objects of {MOST_PARTS} parts at most, got one of {most}")
     starts = np.cumsum([0] + [len(t) for t in tables]).astype(np.int64)
     matrices = cameras.world_to_camera.numpy()
     centres = cameras.centres.numpy().astype(np.float32)

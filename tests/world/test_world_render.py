@@ -91,6 +91,11 @@ def test_many_objects_with_their_own_cameras_do_not_mix():
         np.testing.assert_array_equal(together.rgb[i], render([several[i]], cameras[i : i + 1]).rgb[0])
 
 
+def test_more_parts_than_the_tracer_can_tell_apart_are_refused():
+    with pytest.raises(ValueError, match="63 parts at most, got one of 64"):
+        render(objects(*[ball((0, 0, 0), RADIUS, "main")] * 64), ring(1, 8))
+
+
 def test_as_many_cameras_as_objects_are_asked_for():
     with pytest.raises(ValueError, match="expected one camera an object, got 1 objects and 2 cameras"):
         render(objects(ball((0, 0, 0), 0.3, "main")), ring(2, 16))
