@@ -10,6 +10,7 @@ import dataclasses
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Args:
     device: str = "cuda"
     tiny: bool = False
     """A model of a few thousand weights and small pictures."""
+    compile: bool = False
+    """Also with the networks compiled, which takes minutes."""
     batches: tuple[int, ...] = (4, 12)
     splats: int = 200_000
     runs: int = 20
@@ -112,10 +115,9 @@ class Clock:
 
 def parts(prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Clock) -> dict[str, dict]:
     """The bare calls that an iteration is made of, each by itself."""
-    device = prior.device
-    z, sigma = torch.randn(2 * batch, *prior.latent_shape, device=device), torch.ones(2 * batch, device=device)
-    text = torch.randn(2 * batch, 77, prior.network.backbone.config.cross_attention_dim, device=device)
-    rgb = torch.rand(batch, size, size, 3, device=device, requires_grad=True)
+    device, calls = prior.device, networks(prior, batch, size)
+    z = torch.randn(batch, *prior.latent_shape, device=device)
+    text, negative = torch.randn(2, batch, 77, prior.network.backbone.config.cross_attention_dim, device=device)
     cameras = ring(batch, size).to(device)
     background = torch.ones(3, device=device)
     leaves = [getattr(splats, f.name) for f in dataclasses.fields(Splats)]
@@ -123,27 +125,58 @@ def parts(prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Cloc
     def render() -> None:
         torch.autograd.grad(rasterize(splats, cameras, background).rgb.square().mean(), leaves)
 
+    rows = {name: rated(clock(call), flops(call)) for name, call in calls.items()}
+    condition = Condition(text, negative)
+    return rows | {"guided": clock(lambda: guided(prior, z, 1.0, condition, 7.5)), "render and back": clock(render)}
+
+
+def networks(prior: LatentPrior, batch: int, size: int) -> dict[str, Callable]:
+    """The calls of the two networks at one batch: guidance doubles what the first sees."""
+    device = prior.device
+    z, sigma = torch.randn(2 * batch, *prior.latent_shape, device=device), torch.ones(2 * batch, device=device)
+    text = torch.randn(2 * batch, 77, prior.network.backbone.config.cross_attention_dim, device=device)
+    rgb = torch.rand(batch, size, size, 3, device=device, requires_grad=True)
     return {
-        "network": with_rate(clock, lambda: prior.denoise(z, sigma, text)),
-        "guided": clock(lambda: guided(prior, z[:batch], 1.0, Condition(text[:batch], text[batch:]), 7.5)),
-        "autoencoder and back": with_rate(clock, lambda: torch.autograd.grad(prior.encode(rgb).square().mean(), rgb)),
-        "render and back": clock(render),
+        "network": lambda: prior.denoise(z, sigma, text),
+        "autoencoder and back": lambda: torch.autograd.grad(prior.encode(rgb).square().mean(), rgb),
     }
 
 
-def with_rate(clock: Clock, call) -> dict:
-    """Its time, and the multiplications and additions it makes of matrices and convolutions, in 10¹² a second."""
+def variants(prior: LatentPrior, batches: tuple[int, ...], size: int, clock: Clock, compiled: bool) -> dict[str, dict]:
+    """The same calls with the networks laid out channels last, and then compiled as well. Changes them for good."""
+    unet, encoder = prior.network.backbone, prior.vae.encoder  # encode() calls the encoder alone
+    calls = {f"{name}, batch {b}": (call, flops(call)) for b in batches for name, call in networks(prior, b, size).items()}
+
+    def timed(way: str) -> dict[str, dict]:
+        return {f"{name}, {way}": rated(clock(call), count) for name, (call, count) in calls.items()}
+
+    unet.to(memory_format=torch.channels_last)
+    prior.vae.to(memory_format=torch.channels_last)
+    rows = timed("channels last")
+    if compiled:
+        unet.compile()
+        encoder.compile()
+        rows |= timed("channels last, compiled")
+    return rows
+
+
+def flops(call: Callable) -> int:
+    """Multiplications and additions of matrices and convolutions."""
     with FlopCounterMode(display=False) as counter:
         call()
-    row = clock(call)
-    return row | {"tflops": round(counter.get_total_flops() / row["ms"] / 1e9, 1)}
+    return counter.get_total_flops()
+
+
+def rated(row: dict, count: int) -> dict:
+    """A row of the clock with its 10¹² multiplications and additions a second."""
+    return row | {"tflops": round(count / row["ms"] / 1e9, 1)}
 
 
 def matmul(device: str, side: int, clock: Clock) -> dict:
     """What the card does at its best in half precision, for a scale."""
     dtype = torch.float16 if device == "cuda" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return with_rate(clock, lambda: a @ b)
+    return rated(clock(lambda: a @ b), 2 * side**3)
 
 
 def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock) -> dict:
@@ -168,7 +201,8 @@ def main(args: Args) -> None:
     size, count = (32, 500) if args.tiny else (512, args.splats)
     splats = scene(count)
     splats = Splats(*(getattr(splats, f.name).to(args.device).requires_grad_() for f in dataclasses.fields(Splats)))
-    rows = {"matrix product, 8192³": matmul(args.device, 256 if args.tiny else 8192, clock)}
+    side = 256 if args.tiny else 8192
+    rows = {f"matrix product, {side}³": matmul(args.device, side, clock)}
     for batch in args.batches:
         pieces = parts(prior, batch, splats, size, clock)
         rows |= {f"{name}, batch {batch}": row for name, row in pieces.items()}
@@ -178,6 +212,7 @@ def main(args: Args) -> None:
             rows[f"iteration, {preset}, batch {batch}"] = whole(prior, batch, count, preset, clock)
         last = rows[f"iteration, splats-15min, batch {batch}"]
         last["over_parts"] = round(last["ms"] / bare, 3)
+    rows |= variants(prior, args.batches, size, clock, args.compile)
     columns = {
         "ms": "ms",
         "fastest_ms": "fastest",

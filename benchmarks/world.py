@@ -10,7 +10,7 @@ from record import append, machine
 
 from gs3d.core.cameras import CameraConfig, sample_cameras
 from gs3d.core.rng import generator
-from gs3d.world.render import render
+from gs3d.world.render import Device, render
 from gs3d.world.sample import sample
 
 
@@ -18,6 +18,7 @@ from gs3d.world.sample import sample
 class Args:
     images: int = 512
     runs: int = 7
+    device: Device = "cpu"
     record: bool = False
 
 
@@ -29,12 +30,12 @@ def main(args: Args) -> None:
     rates = []
     for _ in range(args.runs + 1):
         start = time.perf_counter()
-        render(objects, cameras)
+        render(objects, cameras, device=args.device)
         rates.append(args.images / (time.perf_counter() - start))
     rate = round(statistics.median(rates[1:]), 1)
     print(f"{rate} pictures a second (fastest {max(rates[1:]):.0f}), {shared['cpu']}")
     if args.record:
-        append("world", {"images_per_s": rate, "runs": args.runs}, shared)
+        append("world", {"images_per_s": rate, "runs": args.runs, "device": args.device}, shared)
 
 
 if __name__ == "__main__":

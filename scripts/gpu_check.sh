@@ -11,6 +11,7 @@ mkdir -p "$out"
 "$python" -m gs3d doctor --build 2>&1 | tee "$out/doctor.txt"
 "$python" -m pytest -m gpu -rs 2>&1 | tee "$out/tests.txt" | tail -15
 "$python" benchmarks/gpu.py --out "$out" 2>&1 | tee "$out/benchmark.txt"
+"$python" -c "from gs3d.world.render import has_card; raise SystemExit(not has_card())" && "$python" benchmarks/world.py --device cuda --images 4096
 "$python" -m gs3d generate "a red mushroom with white spots" --prior builtin --minutes 1 --out "$out/mushroom" 2>&1 | tail -8
 "$python" -m gs3d generate "a red mushroom with white spots" --prior builtin --mode two-stage --minutes 1 --out "$out/mesh" 2>&1 | tail -10
 

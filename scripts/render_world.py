@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from gs3d.world.pool import CAMERAS, SHARD, write_shards
+from gs3d.world.render import Device
 from gs3d.world.splits import Split
 from gs3d.world.version import source_digest
 
@@ -35,8 +36,8 @@ class Args:
     """4: each object from four sides at once, for a prior that looks at four views together."""
     workers: int = 1
     """Processes that share the work."""
-    device: str = "cpu"
-    """"cuda" draws on a card (numba-cuda)."""
+    device: Device = "cpu"
+    """cuda draws on a card; needs numba-cuda."""
 
 
 def main(args: Args) -> None:
@@ -53,10 +54,10 @@ def main(args: Args) -> None:
         raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings) + "\n")
-    start = time.monotonic()
+    start, before = time.monotonic(), len(list(args.out.glob("shard_*.npy")))
     made = {"config": cameras, "spread": args.spread, "split": args.split, "normals": args.normals, "together": args.together}
     for done in write_shards(args.out, args.seed, count, args.workers, device=args.device, **made):
-        print(f"shard {done}/{count}  {done * SHARD / (time.monotonic() - start):.0f} images/s", flush=True)
+        print(f"shard {done}/{count}  {(done - before) * SHARD / (time.monotonic() - start):.0f} images/s", flush=True)
 
 
 if __name__ == "__main__":

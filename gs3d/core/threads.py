@@ -31,6 +31,11 @@ def _workers(count: int) -> ThreadPoolExecutor:
         return _pool
 
 
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def run(kernel: Callable, tasks: int, *args) -> None:
     """Calls `kernel(piece, pieces, *args)` until every piece is done; piece p owns the tasks p, p + pieces, p + 2·pieces, …
 

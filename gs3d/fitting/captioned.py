@@ -61,7 +61,7 @@ class Captioned:
             return torch.tensor([rows[label[name]] for label in pool.labels], device=device)
 
         return Captioned(
-            Stored.on(device, pool),
+            Stored.of(pool, device),
             caption=column(text_row, "caption"),
             rough=column(view_row, "view"),
             exact=column(view_row, "exact_view"),
@@ -87,7 +87,8 @@ class Captioned:
         """Pictures [B, H, W, 3] in [0, 1], tokens [B, L], and the generator to draw the noise from: functions of (seed, seen)."""
         device = self.caption.device
         gen = torch.Generator(device).manual_seed(derive_seed(seed, "batch", seen))
-        at, rgba = torch.from_numpy(indices).to(device), self.pictures.rgba(indices)
+        at = torch.from_numpy(indices).to(device)
+        rgba = self.pictures.rgba(at)
         n = len(indices)
         u = torch.rand(n, 8, generator=gen, device=device)
         images = rgba[..., :3] + (1 - rgba[..., 3:]) * random_backgrounds(u[:, :RANDOM_NUMBERS])[:, None, None, :]

@@ -17,14 +17,14 @@ from gs3d.evaluation.clip import FOLDER, Clip, clip_marks, embed_pictures, embed
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
 from gs3d.fitting.attention import plain_attention
-from gs3d.fitting.judges import JudgeConfig, train
+from gs3d.fitting.judges import JudgeConfig, precision, provenance, train
 from gs3d.fitting.optimizers import optimizers_of
 from gs3d.fitting.renders import on_the_ring, rendered
 from gs3d.priors.builtin import MAX_TOKENS, new_tokenizer
 from gs3d.world.captions import PREFIXES, vocabulary_texts
 from gs3d.world.colours import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import SHARD, Stored
+from gs3d.world.pool import Stored
 from gs3d.world.sample import Sample, sample
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def fit(config: FitConfig) -> dict:
     if not config.marks_only:
         with plain_attention() if config.device == "cpu" else contextlib.nullcontext():
             _fit(config)
-    marks = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}
-    marks |= marks_on_renders(Clip.load(str(config.weights), "cpu"), config.test_seed)
-    (config.weights / "marks.json").write_text(json.dumps(marks, indent=2) + "\n")
+    path = config.weights / "marks.json"
+    marks = provenance(config, path) | marks_on_renders(Clip.load(str(config.weights), "cpu"), config.test_seed)
+    path.write_text(json.dumps(marks, indent=2) + "\n")
     return marks
 
 
@@ -138,21 +138,20 @@ def _fit(config: FitConfig) -> None:
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     meaning, captions = meanings(pool.labels).to(config.device), [row["caption"] for row in pool.labels]
-    pictures_of = Stored.on(config.device, pool).rgba
+    pictures_of = Stored.of(pool, config.device).rgba
 
     def step(seen: int) -> Tensor:
         indices = resume.batch_indices(len(pool), config.batch, config.seed, seen)
         rng = np.random.default_rng(derive_seed(config.seed, "clip", seen))
         behind = backgrounds(rng, len(indices)).to(config.device)
-        images = augment(pictures_of(indices), behind, generator(config.seed, "clip", seen, device=config.device))
+        at = torch.from_numpy(indices).to(config.device)
+        images = augment(pictures_of(at), behind, generator(config.seed, "clip", seen, device=config.device))
         texts = said([captions[i] for i in indices], rng, config.prefix_share)
         words = tokenizer(texts, padding="max_length", return_tensors="pt").to(config.device)
-        with torch.autocast(config.device, torch.bfloat16, enabled=config.half):
+        with precision(config):
             pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
         # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
-        loss = loss_of(
-            model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[torch.from_numpy(indices).to(config.device)]
-        )
+        loss = loss_of(model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[at])
         model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

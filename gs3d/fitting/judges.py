@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gs3d.fitting import resume
+from gs3d.world.pool import SHARD
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,29 @@ class JudgeConfig:
     images: int = 400_000
     """Pictures to train on in all, repeats counted."""
     batch: int = 64
-    half: bool = torch.cuda.is_available()
-    """Multiply in bfloat16: on a CPU half as fast again where it can."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    half: bool | None = None
+    """Multiply in bfloat16: half as fast again on a CPU that can. By default on a GPU."""
     marks_only: bool = False
     """Train nothing: give the weights that are there their marks."""
     save_every_s: float = 120.0
     log_every: int = 50
     """Steps between rows of log.jsonl."""
+
+
+def precision(config: JudgeConfig) -> torch.autocast:
+    """The context that the network is called in."""
+    kind = torch.device(config.device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" if config.half is None else config.half)
+
+
+def provenance(config: JudgeConfig, marks: Path) -> dict:
+    """What the marks say of the training: of this one, or, where there was none, what the file `marks` says of the weights' own."""
+    trained = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}
+    if not config.marks_only:
+        return trained
+    earlier = json.loads(marks.read_text()) if marks.exists() else {}
+    return {name: earlier.get(name) for name in trained}
 
 
 def train(

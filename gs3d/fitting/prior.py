@@ -69,7 +69,8 @@ class FitConfig:
     stop_after_s: float = float("inf")
     """Checkpoint and stop after this long, finished or not; the same command goes on."""
     cooldown_s: float = 0.0
-    """Also let the rate fall to zero over so many seconds before `stop_after_s`: for a machine that is lent by the minute."""
+    """Also let the rate fall to zero over so many seconds before `stop_after_s`, for a training with a deadline. Such a training cannot
+    be repeated to the bit, and when the same command goes on with it, it begins at the full rate again."""
     log_every: int = 25
     """Steps between rows of log.jsonl."""
     seed: int = 0
@@ -82,12 +83,14 @@ class FitConfig:
     def __post_init__(self) -> None:
         whole = self.batch > 0 and self.batch % self.views == 0
         require("batch", self.batch, whole, f"a multiple of {self.views}" if self.views > 1 else "1 or more")
+        fits = self.cooldown_s == 0 or 0 < self.cooldown_s <= self.stop_after_s < float("inf")
+        require("cooldown_s", self.cooldown_s, fits, "0, or seconds of those in stop_after_s")
         unknown = sorted(set(self.rarer) - set(KINDS))
         require("rarer", ", ".join(unknown), not unknown, f"kinds of the world ({', '.join(KINDS)})")
 
 
 def pace(config: FitConfig, seen: int, elapsed_s: float = 0.0) -> float:
-    """Share of the peak rates after `seen` pictures, `elapsed_s` after this session began."""
+    """Share of the peak rates after `seen` pictures, `elapsed_s` after this process began to train."""
     rate = min(1.0, seen / config.warmup_images) * min(1.0, (config.decay_images / max(seen, 1)) ** 0.5)
     if config.cooldown_s > 0:
         rate *= min(1.0, max(config.stop_after_s - elapsed_s, 0.0) / config.cooldown_s)

@@ -15,10 +15,10 @@ from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
-from gs3d.fitting.judges import JudgeConfig, train
+from gs3d.fitting.judges import JudgeConfig, precision, provenance, train
 from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import SHARD, Stored
+from gs3d.world.pool import Stored
 from gs3d.world.sample import sample
 
 
@@ -68,8 +68,9 @@ def fit(config: FitConfig) -> dict:
     """Train, write weights and marks, and return the marks."""
     if not config.marks_only:
         _fit(config)
-    marks = marks_of(Recogniser.load(config.weights), config)  # of what was written, so that rounding to float16 counts
-    config.weights.with_suffix(".json").write_text(json.dumps(marks, indent=2) + "\n")
+    path = config.weights.with_suffix(".json")
+    marks = provenance(config, path) | marks_of(Recogniser.load(config.weights), config)  # as written: rounding to float16 counts
+    path.write_text(json.dumps(marks, indent=2) + "\n")
     return marks
 
 
@@ -81,17 +82,17 @@ def _fit(config: FitConfig) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     network.train()
     right = {k: v.to(config.device) for k, v in targets(pool.labels, answers).items()}
-    pictures, alone = Stored.on(config.device, pool), of_one_thing(pool)
+    pictures, alone = Stored.of(pool, config.device), of_one_thing(pool)
 
     def step(seen: int) -> Tensor:
         indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
         behind = backgrounds(np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices)).to(config.device)
-        images = augment(pictures.rgba(indices), behind, generator(config.seed, "augment", seen, device=config.device))
+        at = torch.from_numpy(indices).to(config.device)
+        images = augment(pictures.rgba(at), behind, generator(config.seed, "augment", seen, device=config.device))
         optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
-        with torch.autocast(config.device, torch.bfloat16, enabled=config.half):
+        with precision(config):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         logits = {k: v.float() for k, v in logits.items()}
-        at = torch.from_numpy(indices).to(config.device)
         loss = loss_of(logits, {k: v[at] for k, v in right.items()}, config.smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -119,7 +120,7 @@ def _share(oks: list[bool]) -> float | None:
 
 
 def marks_of(judge: Recogniser, config: FitConfig) -> dict:
-    """The content of recogniser.json: two shards from random cameras, and 512 objects from the cameras of grading."""
+    """For recogniser.json: two shards from random cameras, and 512 objects from the cameras of grading."""
     pool = rendered(config.pool, config.test_seed, 2, config.device)
     alone = of_one_thing(pool)
     rgba, rows = torch.from_numpy(pool.rgba(alone)), [pool.labels[i] for i in alone]
@@ -128,9 +129,6 @@ def marks_of(judge: Recogniser, config: FitConfig) -> dict:
     below = [i for i, row in enumerate(rows) if row["view"] != "overhead"]
     soft = augment(rgba, behind, generator(config.test_seed, "augment")).permute(0, 2, 3, 1)
     return {
-        "images_trained_on": config.images,
-        "distinct_images": config.shards * SHARD,
-        "seed": config.seed,
         "test_seed": config.test_seed,
         "parameters": sum(p.numel() for p in judge.network.parameters()),
         "random_cameras": accuracy(judge, images, rows),

@@ -1,6 +1,5 @@
 """Renders of the world that judges are trained and marked on."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +8,25 @@ from torch import Tensor
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import derive_seed
+from gs3d.core.threads import cores
 from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.world.pool import SHARD, Pool, write_shards
-from gs3d.world.render import render
+from gs3d.world.render import has_card, render
 from gs3d.world.sample import Sample, sample
 from gs3d.world.version import source_digest
 
 
 def rendered(folder: Path, seed: int, shards: int, device: str = "cpu") -> Pool:
-    """The first `shards` shards of a seed, rendered on `device` if they are not there."""
+    """The first `shards` shards of a seed, rendered if they are not there: on the card for a training on "cuda" where numba has it too."""
     folder = folder / f"seed{seed}"
     record = folder / "world"
     if folder.exists() and (not record.exists() or record.read_text() != source_digest()):
         raise ValueError(f"{folder}: pictures of another version of the world; remove the folder, and they are rendered anew")
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(source_digest())
-    workers = min(8, os.cpu_count() or 1) if device != "cpu" else 1
-    for _ in write_shards(folder, seed, shards, workers, device=device):
+    on_card = device != "cpu" and has_card()
+    for _ in write_shards(folder, seed, shards, min(8, len(cores())) if on_card else 1, device="cuda" if on_card else "cpu"):
         pass
     pool = Pool.open(folder)
     return Pool(pool.images[:shards], pool.labels[: shards * SHARD])

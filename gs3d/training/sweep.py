@@ -19,6 +19,7 @@ from typing import TypeVar
 import yaml
 
 from gs3d.core.errors import UserError
+from gs3d.core.threads import cores
 from gs3d.export import result_file
 from gs3d.training.methods import Method
 from gs3d.training.request import make_writable, slug
@@ -90,11 +91,6 @@ def made_before(job: Job, setup: Setup) -> Made | None:
         return None
     same = (made.prompt, made.method, made.seed, made.fingerprint) == (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
     return made if same and result_file(folder) else None
-
-
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def shares(count: int) -> list[set[int]]:

@@ -117,17 +117,17 @@ def _paint(row, x, y, z):
 
 @numba.njit(cache=True, fastmath=True)
 def _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz):
-    """Of the parts whose bounding spheres a ray meets, a bit each (from `first` on), and where it enters the first and leaves the last."""
+    """Of the parts whose bounding spheres lie on a ray, a bit each (from `first` on), and where it enters the first and leaves the last."""
     met, enter, leave = 0, 1e9, 0.0
     for i in range(first, last):
         row = parts[i]
         cx, cy, cz = row[1] - ox, row[2] - oy, row[3] - oz
         along, reach = cx * dx + cy * dy + cz * dz, row[24] + HIT
         half = reach * reach - (cx * cx + cy * cy + cz * cz - along * along)
-        if half > 0.0:
+        if half > 0.0 and along + math.sqrt(half) > 0.0:
             half = math.sqrt(half)
             met |= 1 << (i - first)
-            enter, leave = min(enter, along - half), max(leave, along + half)
+            enter, leave = min(enter, max(along - half, 0.0)), max(leave, along + half)
     return met, enter, leave
 
 

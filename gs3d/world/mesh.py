@@ -4,7 +4,7 @@ import numpy as np
 
 from gs3d.core.checks import within
 from gs3d.core.types import Mesh
-from gs3d.world.parts import CONE, ROW, TORUS, TUBE
+from gs3d.world.parts import CONE, TORUS, TUBE, checked
 
 STEPS = 3
 """Of moving vertices onto the surface along its normal: marching cubes takes distances for straight between grid points."""
@@ -12,12 +12,12 @@ STEPS = 3
 
 def distance_to(parts: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Signed distance [n] from points [n, 3] to the object `parts` [P, ROW]: exact outside, at least as deep as this inside."""
-    return _surface(_table(parts), np.asarray(points, np.float64))[0]
+    return _surface(checked(parts), np.asarray(points, np.float64))[0]
 
 
 def thickness(parts: np.ndarray) -> np.ndarray:
     """The least extent of each part, [P]."""
-    parts = _table(parts)
+    parts = checked(parts)
     a, b, c = parts[:, 13:16].T
     ring, pipe = parts[:, 0] == TORUS, parts[:, 0] == TUBE
     cones = parts[:, 0] == CONE
@@ -27,7 +27,7 @@ def thickness(parts: np.ndarray) -> np.ndarray:
 
 def parts_at(parts: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Row of the part that each of `points` [n, 3] is nearest to, [n] int32."""
-    return _surface(_table(parts), np.asarray(points, np.float64))[3]
+    return _surface(checked(parts), np.asarray(points, np.float64))[3]
 
 
 def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
@@ -45,7 +45,7 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
 
     from gs3d.world._tracer import field
 
-    parts = _table(parts)
+    parts = checked(parts)
     # The grid is no larger than the object needs, and one cell larger than that all round, so that the surface closes.
     reach = parts[:, 24:25]
     low, high = (parts[:, 1:4] - reach).min(0), (parts[:, 1:4] + reach).max(0)
@@ -64,13 +64,6 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
         vertices = vertices - np.clip(distance, -step, step)[:, None] * normals
     _, normals, colours, _ = _surface(parts, vertices)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals, colours)
-
-
-def _table(parts: np.ndarray) -> np.ndarray:
-    parts = np.ascontiguousarray(parts, np.float32)
-    if parts.ndim != 2 or parts.shape[1] != ROW or not len(parts):
-        raise ValueError(f"parts: expected [P, {ROW}] with at least one part, got {list(parts.shape)}")
-    return parts
 
 
 def _surface(parts: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -11,6 +11,8 @@ ELLIPSOID, BOX, CONE, TORUS, TUBE, GABLE = range(6)
 PLAIN, SPOTS, STRIPES, CHECKER = range(4)
 MATTE, GLOSSY, METAL = range(3)
 ROW = 26  # floats a part takes in the table that the renderer reads
+MOST_PARTS = 63
+"""Of an object: the tracer has a bit for each."""
 
 Vec = tuple[float, float, float]
 
@@ -21,7 +23,7 @@ class Part:
 
     shape: int
     size: tuple[float, float, float]
-    """ellipsoid and box: half-extents; cone: bottom radius, top radius, half-height; torus: ring radius, tube radius, unused;
+    """ellipsoid and box: half-extents; cone: bottom radius, top radius, half-height; torus: ring radius, tube radius, the same again;
     tube: mean radius, half-thickness, half-height; gable: half-depth (x), half-width (y), half-height (z)."""
     centre: Vec
     paint: str
@@ -56,6 +58,11 @@ def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
     }[axis]
 
 
+def toward(degrees: float, far: float = 1.0) -> tuple[float, float]:
+    """The point of the plane that is `far` from the middle, counted from +X to +Y."""
+    return far * float(np.cos(np.radians(degrees))), far * float(np.sin(np.radians(degrees)))
+
+
 def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
     """The last of some rotations done first."""
     product = np.asarray(turns[0])
@@ -65,7 +72,7 @@ def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
 
 
 def pointing(azimuth: float, down: float) -> tuple[tuple[float, float, float], ...]:
-    """The rotation of a part whose x points towards `azimuth` and `down` degrees below level; z then leans as far towards `azimuth`."""
+    """The rotation of a part that leans by `down` degrees towards `azimuth`: so far below level its x points there, and z from upright."""
     return rotation(turn("z", azimuth), turn("y", down))
 
 
@@ -85,7 +92,7 @@ def cone(centre: Vec, bottom: float, top: float, half_height: float, paint: str,
 
 
 def torus(centre: Vec, ring: float, tube_radius: float, paint: str, **more) -> Part:
-    return Part(TORUS, (ring, tube_radius, 0.0), centre, paint, **more)
+    return Part(TORUS, (ring, tube_radius, tube_radius), centre, paint, **more)
 
 
 def tube(centre: Vec, radius: float, half_thickness: float, half_height: float, paint: str, **more) -> Part:
@@ -154,3 +161,11 @@ def table(
         row[24] = np.linalg.norm(_outline(part) - part.centre, axis=1).max() * 1.03
         row[25] = material
     return rows
+
+
+def checked(parts: np.ndarray) -> np.ndarray:
+    """A table as the tracer reads it, [P, ROW] float32 in one piece. ValueError unless it can be one."""
+    parts = np.ascontiguousarray(parts, np.float32)
+    if parts.ndim != 2 or parts.shape[1] != ROW or not 1 <= len(parts) <= MOST_PARTS:
+        raise ValueError(f"parts: expected [P, {ROW}] with 1 to {MOST_PARTS} parts, got {list(parts.shape)}")
+    return parts

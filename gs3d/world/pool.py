@@ -1,6 +1,7 @@
 """A pool of rendered samples on disk, in shards, for training priors and recognisers.
 
-Shard k is a function of the pool's settings and k alone. Pictures keep their alpha, so that every epoch can put them on other backgrounds.
+Shard k is a function of the pool's settings and k alone (on a card but for what `render` says). Pictures keep their alpha, so that every
+epoch can put them on other backgrounds.
 """
 
 import json
@@ -18,8 +19,9 @@ import torch
 from gs3d.core.cameras import GROUP, CameraConfig, sample_cameras
 from gs3d.core.rng import derive_seed, generator
 from gs3d.core.schedules import Steps
+from gs3d.core.threads import cores
 from gs3d.core.views import exact_views, view_words
-from gs3d.world.render import render
+from gs3d.world.render import Device, render
 from gs3d.world.sample import sample
 from gs3d.world.splits import Split
 
@@ -40,7 +42,7 @@ def write_shard(
     split: Split | None = None,
     normals: float = 0.0,
     together: int = 1,
-    device: str = "cpu",
+    device: Device = "cpu",
 ) -> Path:
     """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
 
@@ -91,11 +93,15 @@ def write_shards(folder: Path, seed: int, count: int, workers: int = 1, **settin
             job()
             yield done
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, len(cores()) // workers)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _few_threads, (threads,)) as pool:
-        for done, future in enumerate(as_completed([pool.submit(job) for job in jobs]), 1 + count - len(jobs)):
-            future.result()
-            yield done
+        try:
+            for done, future in enumerate(as_completed([pool.submit(job) for job in jobs]), 1 + count - len(jobs)):
+                future.result()
+                yield done
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # else it would make all the others before it says what went wrong
+            raise
 
 
 def _path(folder: Path, index: int) -> Path:
@@ -107,7 +113,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _few_threads(count: int) -> None:
-    os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(count)
+    os.environ["NUMBA_NUM_THREADS"] = str(count)
+    torch.set_num_threads(count)
 
 
 def _write(path: Path, write) -> None:
@@ -145,19 +152,18 @@ class Stored:
     """The pictures of a pool where a training needs them: read from disk for a CPU, all in memory of a GPU."""
 
     pool: Pool
-    device: str
     images: torch.Tensor | None
     """[N, H, W, 4] uint8 on the GPU."""
 
     @staticmethod
-    def on(device: str, pool: Pool) -> "Stored":
+    def of(pool: Pool, device: str) -> "Stored":
         whole = None
         if device != "cpu":
             whole = torch.cat([torch.from_numpy(np.array(shard)).to(device) for shard in pool.images])
-        return Stored(pool, device, whole)
+        return Stored(pool, whole)
 
-    def rgba(self, indices: np.ndarray) -> torch.Tensor:
-        """[n, H, W, 4] float32 in [0, 1], colours premultiplied, on the device."""
+    def rgba(self, indices: torch.Tensor) -> torch.Tensor:
+        """Of `indices` [n] on the device: [n, H, W, 4] float32 in [0, 1], colours premultiplied."""
         if self.images is None:
-            return torch.from_numpy(self.pool.rgba(indices))
-        return self.images[torch.from_numpy(indices).to(self.device)].float() / 255
+            return torch.from_numpy(self.pool.rgba(indices.numpy()))
+        return self.images[indices].float() / 255

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
+from gs3d.core.cache import import_numba
 from gs3d.core.cameras import Cameras
+from gs3d.core.errors import UserError
 from gs3d.core.facing import facing
-
-MOST_PARTS = 63
-"""The tracer has a bit for each part of an object."""
+from gs3d.world.parts import checked
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,21 @@ class Pictures:
         return facing(torch.from_numpy(self.normal), torch.from_numpy(self.alpha)[..., None], cameras).numpy()
 
 
-def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, device: str = "cpu") -> Pictures:
+Device = Literal["cpu", "cuda"]
+
+
+def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, device: Device = "cpu") -> Pictures:
     """Render object `tables[i]` ([P, ROW] each) with camera i; `supersample`² rays a pixel.
 
-    On "cuda" a hundred times as fast, and equal to some 1e-5.
+    On "cuda" a ray that only just hits may miss, and the other way round; all else is equal but for rounding.
 
     Raises:
-        UserError: numba finds no card that it can compile for.
+        ValueError: Not a camera an object; a table of another shape, or of more than `parts.MOST_PARTS` rows.
+        UserError: "cuda", and numba finds no card.
     """
     if len(tables) != len(cameras):
         raise ValueError(f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras")
-    if (most := max(map(len, tables), default=0)) > MOST_PARTS:
-        raise ValueError(f"render: expected objects of {MOST_PARTS} parts at most, got one of {most}")
+    tables = [checked(table) for table in tables]
     starts = np.cumsum([0] + [len(t) for t in tables]).astype(np.int64)
     matrices = cameras.world_to_camera.numpy()
     centres = cameras.centres.numpy().astype(np.float32)
@@ -58,8 +62,23 @@ def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, dev
     return Pictures(out[..., :3], out[..., 3], out[..., 4], out[..., 5:8])
 
 
+def has_card() -> bool:
+    """Whether numba finds a card that it can draw on. Through numba-cuda, which does not come with gs3d: `pip install numba-cuda`."""
+    import_numba()
+    try:
+        from numba import cuda
+
+        return cuda.is_available()
+    except Exception:  # noqa: BLE001 - versions that do not fit numpy fail on import, each in its own way
+        return False
+
+
 @cache
-def _kernel(device: str):
+def _kernel(device: Device):
+    if device not in get_args(Device):
+        raise ValueError(f"device: expected one of {', '.join(get_args(Device))}, got {device!r}")
+    if device == "cuda" and not has_card():
+        raise UserError("drawing the world on cuda: numba finds no card here; install numba-cuda and a driver, or draw on the CPU")
     if device == "cpu":
         from gs3d.world._tracer import trace
     else:

@@ -1,6 +1,7 @@
 """Random samples of the world: an object, what it is called, and its parts as the renderer reads them."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -112,12 +113,19 @@ def true_objects(meaning: Meaning, count: int) -> list[Sample]:
 def _pair(rng: np.random.Generator, colour: str | None, split: Split | None) -> Meaning:
     """Two things: one on top of the other, or at its left."""
     relation = "on" if rng.random() < 0.5 else "next to"
-    colours = [colour] if colour else list(NAMED)
-    # Of some kinds no plain thing is of the split.
-    small = [k.name for k in KINDS.values() if k.small and (split is None or any(split_of(Thing(k.name, c)) == split for c in colours))]
-    first = _thing(rng, str(rng.choice(small)), colour, True, split)
+    first = _thing(rng, str(rng.choice(_small(colour, split))), colour, True, split)
     below = [k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)]
     return Meaning(first, relation, _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None))
+
+
+@cache
+def _small(colour: str | None, split: Split | None) -> list[str]:
+    """Kinds that look right on top of something; of some no plain thing is of the split, nor may be of the colour."""
+    small, colours = [kind.name for kind in KINDS.values() if kind.small], [colour] if colour else list(NAMED)
+    fitting = [kind for kind in small if split is None or any(split_of(Thing(kind, c)) == split for c in colours)]
+    if not fitting:
+        raise ValueError(f"sample: nothing plain, small and {colour} is {split}")
+    return fitting
 
 
 def _thing(rng: np.random.Generator, kind: str | None, colour: str | None, plain: bool, split: Split | None) -> Thing:

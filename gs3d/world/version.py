@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-DECIDE = ("_tracer.py", "colours.py", "parts.py", "render.py", "sample.py", "kinds/*.py", "../core/facing.py")
+DECIDE = ("_tracer.py", "_tracer_cuda.py", "colours.py", "parts.py", "render.py", "sample.py", "kinds/*.py", "../core/facing.py")
 
 
 @cache

@@ -4,7 +4,7 @@ import pytest
 
 from gs3d.fitting import resume
 
-SHORT = {"shards": 2, "images": 48, "batch": 8, "warmup_images": 8, "save_every_s": 0, "log_every": 2}
+SHORT = {"shards": 2, "images": 48, "batch": 8, "warmup_images": 8, "save_every_s": 0, "log_every": 2, "device": "cpu"}
 """Settings of a run of six steps with a checkpoint after each."""
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -7,14 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from gs3d.evaluation.clip import Clip
-from gs3d.fitting import clip, renders
+from gs3d.fitting import clip, judges, renders
 from gs3d.fitting.clip import FitConfig, fit, loss_of, marks_on_renders, meanings, said
 from gs3d.world import pool
 from tests.fitting.killed import SHORT, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_it(tmp_path, monkeypatch):
-    for module in (pool, clip, renders):
+    for module in (pool, judges, renders):
         monkeypatch.setattr(module, "SHARD", 32)
     monkeypatch.setattr(clip, "marks_on_renders", lambda judge, seed: {"test_seed": seed})
 
@@ -31,6 +32,21 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_
     texts = judge.texts(["a red mug", "a DSLR photo of a tall glossy blue chair with white spots and yellow legs", "a red mug"])
     assert texts.shape == (3, 128) and torch.allclose(texts[0], texts[2], atol=1e-5) and not torch.allclose(texts[0], texts[1], atol=0.01)
     assert judge.pictures(torch.rand(2, 64, 64, 3)).shape == (2, 128)
+    again = fit(dataclasses.replace(config("whole"), marks_only=True, images=7, pool=tmp_path / "no pool"))
+    assert again["images_trained_on"] == 48 and again["distinct_images"] == 64  # what the weights have seen, not what is asked for now
+
+
+@pytest.mark.gpu
+def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    for module in (pool, judges, renders):
+        monkeypatch.setattr(module, "SHARD", 32)
+    monkeypatch.setattr(renders, "has_card", lambda: False)  # other processes would draw whole shards
+    monkeypatch.setattr(clip, "marks_on_renders", lambda judge, seed: {})
+    settings = SHORT | {"device": "cuda"}
+    in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "model", **settings), at=24)
+    assert all(torch.isfinite(w).all() for w in load_file(tmp_path / "model" / "model.safetensors").values())
 
 
 def test_loss_is_that_of_telling_each_from_the_others_but_not_from_its_like():

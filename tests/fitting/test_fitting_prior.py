@@ -91,6 +91,17 @@ def test_training_resumes_exactly_and_leaves_a_prior_that_loads(config, tmp_path
     assert [r["images"] for r in rows if "loss" in r] == [8, 16, 24] and "ema_loss" in rows[-1]
 
 
+@pytest.mark.gpu
+def test_a_card_trains_it_too_from_a_model_and_goes_on(config, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    first = dataclasses.replace(config, out=tmp_path / "first", device="cuda", half=True)
+    assert fitting.fit(dataclasses.replace(first, images=16)) == 16 and fitting.fit(first) == 24
+    then = dataclasses.replace(first, out=tmp_path / "then", start=tmp_path / "first" / "model", stop_after_s=60.0, cooldown_s=60.0)
+    assert fitting.fit(then) == 24
+    assert all(torch.isfinite(w).all() for w in load(tmp_path / "then" / "model", "cuda").network.backbone.state_dict().values())
+
+
 def test_a_pool_from_before_normal_maps_is_named(pool_folder, tmp_path):
     pool = Pool.open(pool_folder)
     old = Pool(pool.images, [{k: v for k, v in row.items() if k != "normals"} for row in pool.labels])
@@ -162,6 +173,8 @@ def test_rate_warms_up_decays_and_cools_down(config):
 def test_rate_also_falls_with_the_time_that_is_left(config):
     settings = {"images": 10**6, "warmup_images": 100, "decay_images": 10**6, "cooldown_images": 1}
     c = dataclasses.replace(config, stop_after_s=60.0, cooldown_s=20.0, **settings)
+    with pytest.raises(ValueError, match="cooldown_s: expected 0, or seconds of those in stop_after_s"):
+        dataclasses.replace(config, cooldown_s=20.0)
     assert [fitting.pace(c, 500, elapsed_s=s) for s in (0.0, 40.0, 50.0, 60.0, 61.0)] == pytest.approx([1, 1, 0.5, 0, 0])
 
 

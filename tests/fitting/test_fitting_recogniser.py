@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from gs3d.core.rng import generator
 from gs3d.evaluation.augment import augment, backgrounds, grain
-from gs3d.fitting import recogniser, renders, resume
+from gs3d.fitting import judges, recogniser, renders, resume
 from gs3d.fitting.recogniser import FitConfig, fit
 from gs3d.fitting.renders import ring_pictures
 from gs3d.world import pool
@@ -16,7 +16,7 @@ from tests.fitting.killed import SHORT, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    for module in (pool, recogniser, renders):
+    for module in (pool, judges, renders):
         monkeypatch.setattr(module, "SHARD", 32)
     monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
 
@@ -24,16 +24,31 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
         out = tmp_path / name
         return FitConfig(tmp_path / "pool", out, weights=out / "r.safetensors", **SHORT)
 
-    assert fit(config("whole")) == {"kind": 1.0}
+    trained = {"images_trained_on": 48, "distinct_images": 64, "seed": 1001}
+    assert fit(config("whole")) == trained | {"kind": 1.0}
     in_two_parts(fit, config("parts"), at=24)
     whole, parts = (load_file(tmp_path / name / "r.safetensors") for name in ("whole", "parts"))
     for key in whole:
         assert torch.equal(parts[key], whole[key]), key
     assert json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
-    assert json.loads((tmp_path / "whole" / "r.json").read_text()) == {"kind": 1.0}
+    assert json.loads((tmp_path / "whole" / "r.json").read_text()) == trained | {"kind": 1.0}
     monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 0.5})
-    assert fit(dataclasses.replace(config("whole"), marks_only=True, pool=tmp_path / "no pool")) == {"kind": 0.5}
+    again = dataclasses.replace(config("whole"), marks_only=True, images=7, pool=tmp_path / "no pool")
+    assert fit(again) == trained | {"kind": 0.5}  # what the weights have seen, not what is asked for now
     assert torch.equal(load_file(tmp_path / "whole" / "r.safetensors")[key], whole[key])
+
+
+@pytest.mark.gpu
+def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    for module in (pool, judges, renders):
+        monkeypatch.setattr(module, "SHARD", 32)
+    monkeypatch.setattr(renders, "has_card", lambda: False)  # other processes would draw whole shards
+    monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {})
+    settings = SHORT | {"device": "cuda"}
+    in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "r.safetensors", **settings), at=24)
+    assert all(torch.isfinite(w).all() for w in load_file(tmp_path / "r.safetensors").values())
 
 
 def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):

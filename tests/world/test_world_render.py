@@ -8,8 +8,10 @@ import torch
 
 from gs3d.core.cameras import orbit, ring
 from gs3d.world._tracer import HIT
-from gs3d.world.parts import ball, box, table
+from gs3d.world.mesh import distance_to
+from gs3d.world.parts import MOST_PARTS, ball, box, table
 from gs3d.world.render import render
+from gs3d.world.sample import sample
 
 RADIUS, DISTANCE, FOVY = 0.6, 3.0, math.radians(40)
 
@@ -91,9 +93,37 @@ def test_many_objects_with_their_own_cameras_do_not_mix():
         np.testing.assert_array_equal(together.rgb[i], render([several[i]], cameras[i : i + 1]).rgb[0])
 
 
-def test_more_parts_than_the_tracer_can_tell_apart_are_refused():
-    with pytest.raises(ValueError, match="63 parts at most, got one of 64"):
-        render(objects(*[ball((0, 0, 0), RADIUS, "main")] * 64), ring(1, 8))
+def test_every_part_that_an_object_may_have_is_seen_and_no_more_are_taken():
+    hidden = [ball((0, 0, 0), 0.05, "main")] * MOST_PARTS
+    alone = render(objects(ball((0, 0.4, 0.2), 0.3, "main")), ring(1, 32))
+    for place in (0, 31, 32, MOST_PARTS - 1):
+        among = hidden[:place] + [ball((0, 0.4, 0.2), 0.3, "main")] + hidden[place + 1 :]
+        seen = render(objects(*among), ring(1, 32))
+        assert (seen.alpha >= alone.alpha).all() and abs(seen.alpha.sum() - alone.alpha.sum()) < 12  # those hidden are a dot
+    with pytest.raises(ValueError, match=r"1 to 63 parts, got \[64, 26\]"):
+        render(objects(*hidden, hidden[0]), ring(1, 8))
+
+
+def test_what_is_behind_the_camera_is_not_seen():
+    inside = orbit(*(torch.tensor([v]) for v in (0.0, 0.0, 0.1, FOVY)), 32, 32)  # looks from (0.1, 0, 0) towards −X
+    assert not render(objects(ball((0.6, 0, 0), 0.3, "main")), inside).alpha.any()
+    before = render(objects(ball((-0.6, 0, 0), 0.3, "main")), inside)
+    assert before.alpha.mean() > 0.5 and before.depth[before.alpha > 0].min() > 0.35
+
+
+def test_a_ray_sees_the_surface_that_the_distance_has():
+    """Rays ask only the parts on their way; where they end, no part of all is nearer."""
+    made, cameras = sample(np.random.default_rng(3), "train"), ring(3, 48)
+    out = render([made.parts] * 3, cameras, supersample=1)
+    for view in range(3):
+        v, u = np.nonzero(out.alpha[view] == 1)
+        rays = np.stack([(u + 0.5 - 24) / focal_of(cameras), (v + 0.5 - 24) / focal_of(cameras), np.ones(len(u))], 1)
+        points = rays * out.depth[view][v, u][:, None] @ cameras.world_to_camera[view, :3, :3].numpy() + cameras.centres[view].numpy()
+        assert np.abs(distance_to(made.parts, points)).max() < 2 * HIT
+
+
+def focal_of(cameras):
+    return float(cameras.intrinsics[0, 0, 0])
 
 
 def test_as_many_cameras_as_objects_are_asked_for():

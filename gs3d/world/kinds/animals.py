@@ -3,7 +3,7 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, torus, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, torus, toward, turn
 
 
 def duck(r: Rng) -> list[Part]:
@@ -80,7 +80,7 @@ def elephant(r: Rng) -> list[Part]:
 def giraffe(r: Rng) -> list[Part]:
     long, wide, high, leg = r.uniform(0.38, 0.44), r.uniform(0.25, 0.29), r.uniform(0.26, 0.3), r.uniform(0.28, 0.34)
     neck, lean = r.uniform(0.4, 0.48), r.uniform(16, 24)
-    lean_x, lean_z = float(np.sin(np.radians(lean))), float(np.cos(np.radians(lean)))
+    lean_z, lean_x = toward(lean)
     x, z = long * 0.62 + 2 * neck * lean_x, high * 0.2 + 2 * neck * lean_z
     neck_at = (long * 0.62 + neck * lean_x, 0, high * 0.2 + neck * lean_z)
     parts = [

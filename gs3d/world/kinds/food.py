@@ -3,7 +3,7 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, TORUS, Part, ball, box, cone, pointing, torus, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, pointing, torus, toward, turn
 
 
 def ice_cream(r: Rng) -> list[Part]:
@@ -37,16 +37,15 @@ def apple(r: Rng) -> list[Part]:
     # The lobes leave a dent above; the cone goes on below them without an edge.
     shoulder, fall = ring + 0.89 * wide, 0.42 * wide
     narrow = shoulder - 0.92 * low
-    c, s = float(np.cos(np.radians(azimuth))), float(np.sin(np.radians(azimuth)))
+    x, y = toward(azimuth, 0.24)
     parts = [
         cone((0, 0, -fall - low), narrow, shoulder, low, "main"),
         ball((0, 0, -fall - 2 * low), (narrow, narrow, 0.1), "main"),
         cone((0, 0, wide * 0.85 + stem * 0.6), 0.055, 0.07, stem, "wood", name="stem"),
-        ball((0.24 * c, 0.24 * s, wide * 0.85 + stem * 1.2), (0.28, 0.15, 0.06), "leaf", rotation=pointing(azimuth, -tilt), name="leaf"),
+        ball((x, y, wide * 0.85 + stem * 1.2), (0.28, 0.15, 0.06), "leaf", rotation=pointing(azimuth, -tilt), name="leaf"),
     ]
     for k in range(8):
-        x, y = ring * float(np.cos(k * np.pi / 4)), ring * float(np.sin(k * np.pi / 4))
-        parts.append(ball((x, y, 0), wide, "main"))
+        parts.append(ball((*toward(45 * k, ring), 0), wide, "main"))
     return parts
 
 
@@ -62,9 +61,8 @@ def burger(r: Rng) -> list[Part]:
         ball((0, 0, top), (wide * 1.03, wide * 1.03, dome), "main"),
     ]
     for k in range(8):
-        polar, a = (0.45, 0.95)[k % 2], np.radians(45.0 * k)
-        out, up = wide * 1.03 * np.sin(polar), dome * np.cos(polar)
-        parts.append(ball((float(out * np.cos(a)), float(out * np.sin(a)), top + float(up)), (0.055, 0.055, 0.045), "cream", name="seeds"))
+        up, out = toward((26, 54)[k % 2])
+        parts.append(ball((*toward(45 * k, wide * 1.03 * out), top + dome * up), (0.055, 0.055, 0.045), "cream", name="seeds"))
     return parts
 
 
@@ -73,18 +71,16 @@ def donut(r: Rng) -> list[Part]:
     icing = dough * 0.97
     parts = [
         torus((0, 0, 0), ring, dough, "waffle", name="dough"),
-        # A torus has two sizes; the third is for its pattern.
-        Part(TORUS, (ring, icing, icing), (0, 0, lift), "main", patterned=True),
+        torus((0, 0, lift), ring, icing, "main", patterned=True),
     ]
     for k in range(6):
-        c, s = float(np.cos(np.radians(60.0 * k))), float(np.sin(np.radians(60.0 * k)))
-        edge = ring + dough * 0.88
-        parts.append(ball((edge * c, edge * s, 0.02), (0.08, 0.15, 0.1 + 0.03 * (k % 2)), "main", rotation=turn("z", 60 * k)))
+        edge = toward(60 * k, ring + dough * 0.88)
+        parts.append(ball((*edge, 0.02), (0.08, 0.15, 0.1 + 0.03 * (k % 2)), "main", rotation=turn("z", 60 * k)))
     for k in range(6):
         out = ring + (0.07, -0.05)[k % 2]
-        at = (out * float(np.cos(np.radians(60.0 * k + 25))), out * float(np.sin(np.radians(60.0 * k + 25))), lift + icing - 0.04)
-        paint, rotation = ("snow", "lemon", "sky")[k % 3], turn("z", 100 * k)
-        parts.append(box(at, (0.1, 0.045, 0.07), paint, rotation=rotation, rounding=0.03, name="sprinkles"))
+        at = (*toward(60 * k + 25, out), lift + icing - 0.04)
+        paint = ("snow", "lemon", "sky")[k % 3]
+        parts.append(box(at, (0.1, 0.045, 0.07), paint, rotation=turn("z", 100 * k), rounding=0.03, name="sprinkles"))
     return parts
 
 
@@ -113,8 +109,7 @@ def cupcake(r: Rng) -> list[Part]:
         ball((0, 0, low + swirl * 4.4), 0.11, "cherry", name="cherry"),
     ]
     for k in range(9):
-        x, y = narrow * float(np.cos(np.radians(40.0 * k))), narrow * float(np.sin(np.radians(40.0 * k)))
-        parts.append(cone((x, y, 0), 0.06, 0.02 + wide - narrow, low, "waffle", name="wrapper"))
+        parts.append(cone((*toward(40 * k, narrow), 0), 0.06, 0.02 + wide - narrow, low, "waffle", name="wrapper"))
     return parts
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, rotation, turn
+from gs3d.world.parts import SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, rotation, toward, turn
 
 
 def mushroom(r: Rng) -> list[Part]:
@@ -49,14 +49,13 @@ def palm(r: Rng) -> list[Part]:
     parts = [cone((bend * k * k / 2, 0, 2 * h * k), 0.1, 0.13, h * 1.02, "wood", name="trunk") for k in range(3)]
     x, z = 2 * bend, 5 * h
     parts.append(ball((x + 0.13, 0.08, z - 0.08), 0.1, "wood", name="trunk"))
-    up, down = np.radians(rise), np.radians(fall)
-    out = inner * np.cos(up)
-    far, low = 1.7 * out + 0.7 * outer * np.cos(down), 1.8 * inner * np.sin(up) - 0.7 * outer * np.sin(down)
+    (out, up), (over, down) = toward(rise, inner), toward(fall, outer)
+    far, low = 1.7 * out + 0.7 * over, 1.8 * up - 0.7 * down
     for k in range(5):
         azimuth = 72.0 * k + 15
-        c, s = float(np.cos(np.radians(azimuth))), float(np.sin(np.radians(azimuth)))
-        for at, above, half, tilt in ((out, inner * np.sin(up), inner * 1.2, -rise), (far, low, outer, fall)):
-            centre = (x + c * float(at), s * float(at), z + float(above))
+        c, s = toward(azimuth)
+        for at, above, half, tilt in ((out, up, inner * 1.2, -rise), (far, low, outer, fall)):
+            centre = (x + c * at, s * at, z + above)
             parts.append(ball(centre, (half, 0.17, 0.065), "main", rotation=pointing(azimuth, tilt)))
     return parts
 
@@ -66,11 +65,10 @@ def pumpkin(r: Rng) -> list[Part]:
     eye = r.uniform(0.11, 0.13)
     parts = [cone((0, 0, squat + 0.05), 0.13, 0.08, 0.14, "wood", rotation=turn("y", -10), name="stem")]
     for k in range(9):
-        c, s = float(np.cos(np.radians(40.0 * k))), float(np.sin(np.radians(40.0 * k)))
-        parts.append(ball((ring * c, ring * s, 0), (rib, rib * 0.82, squat), "main", rotation=turn("z", 40 * k)))
-    c, s, out = float(np.cos(np.radians(22))), float(np.sin(np.radians(22))), ring + rib - 0.1
+        parts.append(ball((*toward(40 * k, ring), 0), (rib, rib * 0.82, squat), "main", rotation=turn("z", 40 * k)))
+    x, out = toward(22, ring + rib - 0.1)
     for side in (-1, 1):
-        x, y = out * c, side * out * s
+        y = side * out
         look, grin = pointing(side * 22, -18), rotation(pointing(side * 22, 12), turn("x", side * 25))
         parts.append(gable((x - 0.03, y, squat * 0.3), (0.1, eye, eye), "dark", rotation=look, name="eyes"))
         parts.append(box((x, y, -squat * 0.36), (0.1, 0.18, 0.07), "dark", rotation=grin, rounding=0.03, name="mouth"))

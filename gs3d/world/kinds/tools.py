@@ -1,9 +1,7 @@
 """Things to use."""
 
-import numpy as np
-
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, torus, tube, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, pointing, torus, tube, turn
 
 
 def mug(r: Rng) -> list[Part]:
@@ -52,9 +50,9 @@ def hammer(r: Rng) -> list[Part]:
         cone((long * 1.2, 0, top), thick * 1.05, thick * 1.05, 0.1, "steel", rotation=along, name="head"),
     ]
     for s in (-1, 1):
-        claw = np.asarray(turn("z", -s * 24)) @ turn("y", -114)
+        claw = pointing(-s * 24, -114)
         at = (-long * 0.85, s * (0.08 + long * 0.25), top - 0.09)
-        parts.append(cone(at, 0.13, 0.04, long * 0.85, "steel", rotation=tuple(map(tuple, claw.tolist())), name="head"))
+        parts.append(cone(at, 0.13, 0.04, long * 0.85, "steel", rotation=claw, name="head"))
     return parts
 
 

@@ -1,9 +1,7 @@
 """Things to play with."""
 
-import numpy as np
-
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, torus, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, torus, toward, turn
 
 
 def snowman(r: Rng) -> list[Part]:
@@ -54,12 +52,9 @@ def drum(r: Rng) -> list[Part]:
         torus((0, 0, -h), wide, 0.055, "flame", name="rims"),
     ]
     for k in range(8):
-        c, s = float(np.cos(k * np.pi / 4)), float(np.sin(k * np.pi / 4))
-        parts.append(gable((wide * c, wide * s, 0), (0.04, 0.1, h), "snow", rotation=turn("z", 45 * k)))
+        parts.append(gable((*toward(45 * k, wide), 0), (0.04, 0.1, h), "snow", rotation=turn("z", 45 * k)))
     for s in (-1, 1):
-        rows = np.asarray(turn("z", s * 40)) @ np.asarray(turn("y", 76))
-        rotation = tuple(tuple(float(v) for v in row) for row in rows)
-        parts.append(cone((0, s * 0.1, h + 0.05 + stick * 0.24), 0.05, 0.07, stick, "wood", rotation=rotation, name="sticks"))
+        parts.append(cone((0, s * 0.1, h + 0.05 + stick * 0.24), 0.05, 0.07, stick, "wood", rotation=pointing(s * 40, 76), name="sticks"))
     return parts
 
 

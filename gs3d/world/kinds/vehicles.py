@@ -1,9 +1,7 @@
 """Things that move people."""
 
-import numpy as np
-
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, torus, turn
+from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, torus, toward, turn
 
 
 def car(r: Rng) -> list[Part]:
@@ -35,8 +33,7 @@ def rocket(r: Rng) -> list[Part]:
         ball((body * 0.93, 0, h * 0.45), (0.06, 0.12, 0.12), "sky"),
     ]
     for k in range(4):
-        c, s = np.cos(k * np.pi / 2 + np.pi / 4), np.sin(k * np.pi / 2 + np.pi / 4)
-        at = (float(c * (body + fin * 0.45)), float(s * (body + fin * 0.45)), -h * 0.8)
+        at = (*toward(45 + 90 * k, body + fin * 0.45), -h * 0.8)
         parts.append(box(at, (fin * 0.6, 0.03, 0.2), "steel", rotation=turn("z", 45 + 90 * k), name="fins"))
     return parts
 
