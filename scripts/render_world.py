@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from gs3d.core.schedules import Steps
 from gs3d.world.pool import CAMERAS, SHARD, write_shards
 from gs3d.world.render import Device
 from gs3d.world.splits import Split
@@ -30,6 +31,8 @@ class Args:
     """Share of the image height that the unit sphere takes."""
     split: Split | None = None
     """Only combinations of this split (`gs3d.world.splits`); all of them by default."""
+    size_px: int = 64
+    """Side of a picture."""
     normals: float = 0.0
     """Share of the pictures that are normal maps."""
     together: int = 1
@@ -42,7 +45,7 @@ class Args:
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
-    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
+    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill, resolution_px=Steps((0.0,), (args.size_px,)))
     settings = {
         k: list(v) if isinstance(v, tuple) else v
         for k, v in dataclasses.asdict(args).items()

@@ -46,6 +46,8 @@ class FitConfig:
     """Pictures a step."""
     views: Literal[1, 4] = 1
     """4: a prior that looks at four views at once (`priors.multiview`), from a pool rendered with --together 4."""
+    size_px: int = builtin.IMAGE_SIZE
+    """Side of a picture, as the pool was rendered. At 128 a step takes four times as long as at 64, and so does a run with the prior."""
     lr: float = 1e-3
     """Peak rate of AdamW."""
     muon_lr: float = 0.01
@@ -83,6 +85,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         whole = self.batch > 0 and self.batch % self.views == 0
         require("batch", self.batch, whole, f"a multiple of {self.views}" if self.views > 1 else "1 or more")
+        sized = self.size_px > 0 and self.size_px % builtin.PATCH == 0
+        require("size_px", self.size_px, sized, f"a multiple of {builtin.PATCH}")
         fits = self.cooldown_s == 0 or 0 < self.cooldown_s <= self.stop_after_s < float("inf")
         require("cooldown_s", self.cooldown_s, fits, "0, or seconds of those in stop_after_s")
         unknown = sorted(set(self.rarer) - set(KINDS))
@@ -110,7 +114,7 @@ def draw(config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, see
     """(z0, σ, noise, tokens) of one batch, functions of (seed, seen). `indices` name single pictures, or the first of each group."""
     rows = (indices[:, None] + np.arange(config.views)).reshape(-1)
     images, tokens, gen = data.batch(rows, config.dropout, seed, seen)
-    z0 = to_network(images, builtin.IMAGE_SIZE)
+    z0 = to_network(images, config.size_px)
     if config.views > 1:
         z0, tokens = to_grid(z0), tokens[:: config.views]
     sigma = (config.sigma_mean + config.sigma_std * torch.randn(len(z0), generator=gen, device=z0.device)).exp()
@@ -143,6 +147,8 @@ def _fit(config: FitConfig) -> int:
     precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
+    if (side := data.pictures.pool.images[0].shape[1]) != config.size_px:
+        raise ValueError(f"{config.pool}: holds pictures of {side} pixels, not {config.size_px}; render it with --size-px {config.size_px}")
     if config.views > 1 and not in_groups(data.pictures.pool, config.views):
         raise ValueError(f"{config.pool}: not of four views of each object in a row; render it with --together {config.views}")
     shares, groups = epoch_of(data.pictures.pool, config.rarer, config.views), config.batch // config.views
@@ -182,7 +188,7 @@ def _fit(config: FitConfig) -> int:
 
 def new_model(config: FitConfig, tokenizer) -> Denoiser:
     """Untrained, for single pictures or for grids of four."""
-    size = builtin.IMAGE_SIZE * (2 if config.views > 1 else 1)
+    size = config.size_px * (2 if config.views > 1 else 1)
     return Denoiser(builtin.new_backbone(size), builtin.new_text_encoder(tokenizer))
 
 

@@ -2,10 +2,18 @@
 
 import pytest
 
-from gs3d.fitting import resume
+from gs3d.fitting import judges, renders, resume
+from gs3d.world import pool
 
 SHORT = {"shards": 2, "images": 48, "batch": 8, "warmup_images": 8, "save_every_s": 0, "log_every": 2, "device": "cpu"}
 """Settings of a run of six steps with a checkpoint after each."""
+
+
+def draw_little(patch: pytest.MonkeyPatch) -> None:
+    """Shards of 32 pictures, drawn in this process: others would draw whole ones."""
+    for module in (pool, judges, renders):
+        patch.setattr(module, "SHARD", 32)
+    patch.setattr(renders, "has_card", lambda: False)
 
 
 def in_two_parts(fit, config, at: int) -> None:

@@ -8,15 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from gs3d.evaluation.clip import Clip
-from gs3d.fitting import clip, judges, renders
+from gs3d.fitting import clip
 from gs3d.fitting.clip import FitConfig, fit, loss_of, marks_on_renders, meanings, said
 from gs3d.world import pool
-from tests.fitting.killed import SHORT, in_two_parts
+from tests.fitting.killed import SHORT, draw_little, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_it(tmp_path, monkeypatch):
-    for module in (pool, judges, renders):
-        monkeypatch.setattr(module, "SHARD", 32)
+    draw_little(monkeypatch)
     monkeypatch.setattr(clip, "marks_on_renders", lambda judge, seed: {"test_seed": seed})
 
     def config(name):
@@ -40,9 +39,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_
 def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    for module in (pool, judges, renders):
-        monkeypatch.setattr(module, "SHARD", 32)
-    monkeypatch.setattr(renders, "has_card", lambda: False)  # other processes would draw whole shards
+    draw_little(monkeypatch)
     monkeypatch.setattr(clip, "marks_on_renders", lambda judge, seed: {})
     settings = SHORT | {"device": "cuda"}
     in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "model", **settings), at=24)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gs3d.core.schedules import Steps
 from gs3d.fitting import denoiser
 from gs3d.fitting import prior as fitting
 from gs3d.fitting.captioned import Captioned
@@ -168,6 +169,16 @@ def test_rate_warms_up_decays_and_cools_down(config):
     assert fitting.pace(c, 300) == 1
     assert fitting.pace(c, 800) == pytest.approx(0.5**0.5)
     assert fitting.pace(c, 1000) == 0
+
+
+def test_pictures_of_another_size_are_learnt_as_such_and_not_enlarged(config, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="holds pictures of 64 pixels, not 32; render it with --size-px 32"):
+        fitting.fit(dataclasses.replace(config, out=tmp_path / "wrong", size_px=32))
+    monkeypatch.setattr(pools, "SHARD", 16)
+    cameras = dataclasses.replace(pools.CAMERAS, resolution_px=Steps((0.0,), (32,)))
+    pools.write_shard(tmp_path / "pool", 1, 0, cameras)
+    assert fitting.fit(dataclasses.replace(config, pool=tmp_path / "pool", out=tmp_path / "fit", images=8, size_px=32)) == 8
+    assert load(tmp_path / "fit" / "model", "cpu").image_size == 32
 
 
 def test_rate_also_falls_with_the_time_that_is_left(config):

@@ -8,16 +8,15 @@ from safetensors.torch import load_file, save_file
 
 from gs3d.core.rng import generator
 from gs3d.evaluation.augment import augment, backgrounds, grain
-from gs3d.fitting import judges, recogniser, renders, resume
+from gs3d.fitting import recogniser, renders, resume
 from gs3d.fitting.recogniser import FitConfig, fit
 from gs3d.fitting.renders import ring_pictures
 from gs3d.world import pool
-from tests.fitting.killed import SHORT, in_two_parts
+from tests.fitting.killed import SHORT, draw_little, in_two_parts
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    for module in (pool, judges, renders):
-        monkeypatch.setattr(module, "SHARD", 32)
+    draw_little(monkeypatch)
     monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {"kind": 1.0})
 
     def config(name):
@@ -42,9 +41,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
 def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    for module in (pool, judges, renders):
-        monkeypatch.setattr(module, "SHARD", 32)
-    monkeypatch.setattr(renders, "has_card", lambda: False)  # other processes would draw whole shards
+    draw_little(monkeypatch)
     monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {})
     settings = SHORT | {"device": "cuda"}
     in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "r.safetensors", **settings), at=24)
