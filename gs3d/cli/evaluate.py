@@ -21,7 +21,7 @@ class Args:
     evaluation.json, report.html and sheet.png. Stop it at any time: the same command goes on with what is not done yet."""
 
     prompts: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPTS")] = None
-    """A file with a prompt a line, or a list that comes with gs3d: tuning, reporting, plain."""
+    """A file with a prompt a line, or a list that comes with gs3d: tuning, reporting, ablation, plain."""
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
     """Folders of runs that are there already: grade these instead of making new ones."""
     methods: tuple[str, ...] = ("cds", "sds")
@@ -39,7 +39,7 @@ class Args:
     """As for gs3d generate."""
     config: str | None = None
     """A preset or a YAML file that all methods begin from."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the results; outputs/evaluation-PROMPTS when not given."""
     at_once: int = 1
     """Runs made side by side, each held to its own equal share of the cores: the marks are those of a smaller machine."""
@@ -112,7 +112,7 @@ def _make_and_grade(args: Args) -> int:
         todo = [job for job in jobs if job not in done]
         if prompts.repeated:
             say(f"repeated prompts left out: {prompts.repeated}")
-        hours = f", about {minutes * len(todo) / args.at_once / 60:.1f} hours" if args.steps is None and todo else ""
+        hours = f", about {_long(minutes * len(todo) / args.at_once)}" if args.steps is None and todo else ""
         say(f"runs to make: {len(todo)} of {whole}{f', {len(done)} are there' if done else ''}{hours}")
         failed = 0
         for job, result in sweep(todo, setup, graded):
@@ -206,6 +206,10 @@ def _said(result) -> str:
 
     marks = {mark: getattr(result.grade, mark) for mark in ("kind_right", "colour_right", "r_precision", "haze", "chamfer")}
     return "  ".join(f"{COLUMNS[k].title} {COLUMNS[k].scale * v:.{COLUMNS[k].digits}f}" for k, v in marks.items() if v is not None)
+
+
+def _long(minutes: float) -> str:
+    return f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(minutes, 1):.0f} minutes"
 
 
 def _report(out: Path, settings: dict, results: Sequence) -> None:

@@ -31,7 +31,7 @@ class Args:
     """Loss; the preset's when not given: sds for the built-in prior, cds for others."""
     seed: int = 0
     """Another seed makes another object."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the results; outputs/<prompt>-s<seed> when not given."""
     resume: bool = False
     """Continue the run in that folder from its newest checkpoint."""
