@@ -73,7 +73,8 @@ class ViewPrompts:
             if knows_exact_views(text.tokenizer):
                 views = EXACT_VIEWS
             if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
-                warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; `gs3d vocab` shows the words that builtin knows")
+                words = "`gs3d vocab` shows the words that builtin knows"
+                warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; {words}")
             longest = max((suffix.format(view=view) for view in views), key=lambda s: _length(text.tokenizer, s))
             prompt, cut = fitted(text.tokenizer, prompt, longest, text.max_tokens)
             if cut:

@@ -89,7 +89,8 @@ def test_unknown_words(tiny_builtin):
     assert list(found) == ["read", "mushrom", "s", "qzxj"]
     assert found["mushrom"][0] == "mushroom" and "red" in found["read"] and found["qzxj"] == []
     assert ViewPrompts.of(tiny_builtin, "a red mushrom qzxj").warnings == (
-        f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; `gs3d vocab` shows the words that builtin knows',
+        f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; '
+        "`gs3d vocab` shows the words that builtin knows",
     )
 
 
