@@ -17,8 +17,9 @@ from gs3d.evaluation.clip import FOLDER, Clip, clip_marks, embed_pictures, embed
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
 from gs3d.fitting.attention import plain_attention
-from gs3d.fitting.judges import JudgeConfig, precision, provenance, train
+from gs3d.fitting.judges import JudgeConfig, provenance, train
 from gs3d.fitting.optimizers import optimizers_of
+from gs3d.fitting.precision import precision
 from gs3d.fitting.renders import on_the_ring, rendered
 from gs3d.priors.builtin import MAX_TOKENS, new_tokenizer
 from gs3d.world.captions import PREFIXES, vocabulary_texts
@@ -148,7 +149,7 @@ def _fit(config: FitConfig) -> None:
         images = augment(pictures_of(at), behind, generator(config.seed, "clip", seen, device=config.device))
         texts = said([captions[i] for i in indices], rng, config.prefix_share)
         words = tokenizer(texts, padding="max_length", return_tensors="pt").to(config.device)
-        with precision(config):
+        with precision(config.device, config.half):
             pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
         # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
         loss = loss_of(model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[at])

@@ -38,12 +38,6 @@ class JudgeConfig:
     """Steps between rows of log.jsonl."""
 
 
-def precision(config: JudgeConfig) -> torch.autocast:
-    """The context that the network is called in."""
-    kind = torch.device(config.device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" if config.half is None else config.half)
-
-
 def provenance(config: JudgeConfig, marks: Path) -> dict:
     """What the marks say of the training: of this one, or, where there was none, what the file `marks` says of the weights' own."""
     trained = {"images_trained_on": config.images, "distinct_images": config.shards * SHARD, "seed": config.seed}

@@ -21,6 +21,7 @@ from gs3d.fitting.attention import plain_attention
 from gs3d.fitting.captioned import Captioned
 from gs3d.fitting.denoiser import Denoiser, begin_from, loss_of
 from gs3d.fitting.optimizers import optimizers_of
+from gs3d.fitting.precision import precision
 from gs3d.priors import builtin
 from gs3d.priors.components import views_of
 from gs3d.priors.multiview import to_grid
@@ -77,8 +78,8 @@ class FitConfig:
     """Steps between rows of log.jsonl."""
     seed: int = 0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    half: bool = torch.cuda.is_available()
-    """Multiply in bfloat16. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
+    half: bool | None = None
+    """Multiply in bfloat16, by default on a GPU. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
     compile: bool = False
     """torch.compile the network: a minute or more at the start, then faster."""
 
@@ -144,7 +145,6 @@ def _fit(config: FitConfig) -> int:
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizers)
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # loading has replaced the groups
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
-    precision = torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.half)
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Pool.open(config.pool), tokenizer, config.device)
     if (side := data.pictures.pool.images[0].shape[1]) != config.size_px:
@@ -161,7 +161,7 @@ def _fit(config: FitConfig) -> int:
         rate = pace(config, seen, time.monotonic() - started)
         for group, peak in peaks:
             group["lr"] = peak * rate
-        with precision:
+        with precision(config.device, config.half):
             loss = loss_of(forward, *draw(config, data, indices, config.seed, seen))
         model.zero_grad(set_to_none=True)
         loss.backward()

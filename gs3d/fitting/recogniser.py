@@ -15,7 +15,8 @@ from gs3d.evaluation.grade import grade
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
 from gs3d.evaluation.truth import true_splats
 from gs3d.fitting import resume
-from gs3d.fitting.judges import JudgeConfig, precision, provenance, train
+from gs3d.fitting.judges import JudgeConfig, provenance, train
+from gs3d.fitting.precision import precision
 from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
 from gs3d.world.pool import Stored
@@ -90,7 +91,7 @@ def _fit(config: FitConfig) -> None:
         at = torch.from_numpy(indices).to(config.device)
         images = augment(pictures.rgba(at), behind, generator(config.seed, "augment", seen, device=config.device))
         optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
-        with precision(config):
+        with precision(config.device, config.half):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         logits = {k: v.float() for k, v in logits.items()}
         loss = loss_of(logits, {k: v[at] for k, v in right.items()}, config.smoothing)

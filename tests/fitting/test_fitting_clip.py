@@ -35,17 +35,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_
     assert again["images_trained_on"] == 48 and again["distinct_images"] == 64  # what the weights have seen, not what is asked for now
 
 
-@pytest.mark.gpu
-def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    draw_little(monkeypatch)
-    monkeypatch.setattr(clip, "marks_on_renders", lambda judge, seed: {})
-    settings = SHORT | {"device": "cuda"}
-    in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "model", **settings), at=24)
-    assert all(torch.isfinite(w).all() for w in load_file(tmp_path / "model" / "model.safetensors").values())
-
-
 def test_loss_is_that_of_telling_each_from_the_others_but_not_from_its_like():
     logits = torch.tensor([[3.0, 0.0, 1.0], [0.5, 2.0, 0.0], [1.0, 0.0, 4.0]])
 

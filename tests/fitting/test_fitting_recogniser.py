@@ -37,17 +37,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path, monkeypatch
     assert torch.equal(load_file(tmp_path / "whole" / "r.safetensors")[key], whole[key])
 
 
-@pytest.mark.gpu
-def test_a_card_trains_it_too_and_goes_on(tmp_path, monkeypatch):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    draw_little(monkeypatch)
-    monkeypatch.setattr(recogniser, "marks_of", lambda judge, config: {})
-    settings = SHORT | {"device": "cuda"}
-    in_two_parts(fit, FitConfig(tmp_path / "pool", tmp_path / "out", weights=tmp_path / "r.safetensors", **settings), at=24)
-    assert all(torch.isfinite(w).all() for w in load_file(tmp_path / "r.safetensors").values())
-
-
 def test_what_an_older_trainer_or_world_left_is_named(tmp_path, monkeypatch):
     weight = torch.zeros(1)
     save_file({"model.w": weight, "optimizer.0.step": torch.ones(1)}, tmp_path / resume.NAME, metadata={"images": "8"})
