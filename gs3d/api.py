@@ -66,7 +66,7 @@ class Scene:
 
 
 def load(path: str | Path) -> Scene:
-    """Read a splat file or a .glb, ours or another program's. Raises `UserError` for one that is none."""
+    """Read a splat file or a .glb, ours or another program's, or what a run's folder holds. Raises `UserError` for one that is none."""
     from gs3d.export import load_made
 
     return Scene(load_made(Path(path)))

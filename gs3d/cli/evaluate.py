@@ -119,7 +119,7 @@ def _make_and_grade(args: Args) -> int:
             what = f"{job.prompt}, {job.method.name}, seed {job.seed}"
             if result is None:
                 failed += 1
-                say(f"failed: {what}; see {out / job.folder / 'run.log'}")
+                say(f"failed: {what}: {_last_words(out / job.folder / 'run.log')}")
                 continue
             done[job] = result
             write_results(out, settings, graders, [done[j] for j in jobs if j in done], failed)
@@ -208,8 +208,14 @@ def _said(result) -> str:
     return "  ".join(f"{COLUMNS[k].title} {COLUMNS[k].scale * v:.{COLUMNS[k].digits}f}" for k, v in marks.items() if v is not None)
 
 
+def _last_words(log: Path) -> str:
+    """The last line of a run that left nothing, which is why, and where the others are."""
+    lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
+    return f"{next((line.strip() for line in reversed(lines) if line.strip()), 'no word')} ({log})"
+
+
 def _long(minutes: float) -> str:
-    return f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(minutes, 1):.0f} minutes"
+    return f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.0f} minutes" if minutes >= 2 else "a minute or two"
 
 
 def _report(out: Path, settings: dict, results: Sequence) -> None:

@@ -17,12 +17,12 @@ SHEET_PX = 200_000_000
 
 @dataclass(frozen=True)
 class Args:
-    """Draw a splat file or a .glb: eight views as .png, or a turntable as .mp4."""
+    """Draw a run, a splat file or a .glb: eight views as .png, or a turntable as .mp4."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """Splats or a mesh, e.g. outputs/…/splats.ply or mesh.glb."""
+    """A run's folder, splats or a mesh, e.g. outputs/…, outputs/…/splats.ply or mesh.glb."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write; the suffix decides between .png and .mp4. The file's name with .png when not given."""
+    """Where to write; the suffix decides between .png and .mp4. The file's name with .png when not given, render.png in a run's folder."""
     size: int = 512
     """Side of each picture in pixels."""
     views: int | None = None
@@ -33,7 +33,7 @@ class Args:
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d render", argv)
-    out = args.out or args.file.with_suffix(".png")
+    out = args.out or (args.file / "render.png" if args.file.is_dir() else args.file.with_suffix(".png"))
     suffix = out.suffix.lower()
     if suffix not in (".png", ".mp4"):
         raise UserError(f"-o {out}: expected a name ending in .png or .mp4")

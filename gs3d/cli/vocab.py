@@ -1,9 +1,10 @@
-"""`gs3d vocab`: the words the built-in prior knows."""
+"""`gs3d vocab`: the words that a prior of the world knows."""
 
 from dataclasses import dataclass
 
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
+from gs3d.core.errors import UserError
 
 FORMS = (
     ("[PREFIX] a", None),
@@ -22,13 +23,19 @@ SHOWN = ("kinds", "colours", "patterns", "parts", "materials", "sizes", "relatio
 class Args:
     """List what a prompt for the built-in prior may contain."""
 
+    prior: str = "builtin"
+    """builtin, builtin-mv, or the folder of one that was trained on the world."""
+
 
 def run(argv: list[str]) -> int:
-    parse(Args, "gs3d vocab", argv)
+    args = parse(Args, "gs3d vocab", argv)
     from gs3d.priors.builtin import known_words
+    from gs3d.priors.resolve import resolve
     from gs3d.world.captions import SYNONYMS, vocabulary, words
 
-    known = known_words()
+    known = known_words(resolve(args.prior, offline=True).folder)
+    if known is None:
+        raise UserError(f"--prior {args.prior}: reads any text, so there is no list of its words")
     entries = vocabulary(known)
     said = {word: others for word, others in SYNONYMS.items() if set(words(word)) <= known}
     synonyms = {word: [other for other in others if other in entries["synonyms"]] for word, others in said.items()}

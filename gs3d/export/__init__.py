@@ -42,10 +42,11 @@ def load_splats(path: str | Path) -> Splats:
 
 
 def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
-    """Splats, or the mesh of a .glb; both in the world frame."""
-    if Path(path).suffix.lower() == ".glb":
-        return import_module("gs3d.export.mesh").read_mesh(path)
-    return load_splats(path)
+    """Splats, or the mesh of a .glb, or what the run in a folder has made of the two; in the world frame."""
+    file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
+    if file is None:
+        raise UserError(f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")
+    return import_module("gs3d.export.mesh").read_mesh(file) if file.suffix.lower() == ".glb" else load_splats(file)
 
 
 def result_file(folder: Path) -> Path | None:

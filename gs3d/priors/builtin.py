@@ -23,12 +23,13 @@ TEXT_WIDTH = 96
 MAX_TOKENS = 25
 
 
-def known_words(folder: Path = FOLDER) -> set[str]:
-    """The words that the trained prior knows; the world may have grown since it was trained."""
+def known_words(folder: Path = FOLDER) -> set[str] | None:
+    """The words that a prior trained on the world knows, which may have grown since; None for one that reads any text."""
     import json
 
-    listed = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
-    return {word for word in listed if not word.startswith("[")}
+    path = folder / "tokenizer" / "tokenizer.json"
+    model = json.loads(path.read_text("utf-8"))["model"] if path.is_file() else {}
+    return {word for word in model["vocab"] if not word.startswith("[")} if model.get("type") == "WordLevel" else None
 
 
 def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48) -> "SD3Transformer2DModel":

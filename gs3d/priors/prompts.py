@@ -73,8 +73,8 @@ class ViewPrompts:
             if knows_exact_views(text.tokenizer):
                 views = EXACT_VIEWS
             if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
-                words = "`gs3d vocab` shows the words that builtin knows"
-                warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; {words}")
+                shown = f"{vocab_command(prior.name)} shows the words it knows"
+                warnings.append(f"prompt: the prior {prior.name} does not know {_listed(unknown)}; {shown}")
             longest = max((suffix.format(view=view) for view in views), key=lambda s: _length(text.tokenizer, s))
             prompt, cut = fitted(text.tokenizer, prompt, longest, text.max_tokens)
             if cut:
@@ -97,6 +97,11 @@ def fitted(tokenizer: "PreTrainedTokenizerBase", prompt: str, suffix: str, max_t
     while kept > 1 and _length(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
         kept -= 1
     return " ".join(words[:kept]), " ".join(words[kept:])
+
+
+def vocab_command(prior: str) -> str:
+    """What lists the words of a prior with a closed vocabulary."""
+    return "`gs3d vocab`" if prior == "builtin" else f"`gs3d vocab --prior {prior}`"
 
 
 def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:

@@ -16,8 +16,9 @@ from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.export import result_file
+from gs3d.priors.base import Prior
 from gs3d.priors.components import read_index, views_of
-from gs3d.priors.prompts import ViewPrompts, check_prompt
+from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
 from gs3d.priors.resolve import default_prior, describe, load, resolve
 from gs3d.representations.draw import Made, pieces_of
 from gs3d.training.budget import Budget, process_age_s
@@ -33,6 +34,7 @@ from gs3d.training.shapes import begin
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, rehearse
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
+from gs3d.world.understand import kinds_in
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,14 @@ def generate(
         return _run(request, folder, prior_name, config, device, phases, report, say)
 
 
+def _without_kind(prompt: str, prior: Prior) -> list[str]:
+    """A line if a prior that knows the world alone is asked for none of its kinds: it will make something, and nobody knows what."""
+    tokenizer = prior.text.tokenizer
+    if not is_closed(tokenizer) or kinds_in(prompt, set(vocabulary(tokenizer))):
+        return []
+    return [f"prompt: names no kind of thing that the prior {prior.name} knows, so do not expect one; see {vocab_command(prior.name)}"]
+
+
 def _run(
     request: Request,
     folder: Path,
@@ -116,7 +126,7 @@ def _run(
     with _enough_memory():
         prior = load(prior_name, device=device, attention=config.attention, checkpoint_encoder=config.checkpoint_encoder)
     prompts = ViewPrompts.of(prior, request.prompt, config.negative)
-    for line in prompts.warnings:
+    for line in (*prompts.warnings, *_without_kind(request.prompt, prior)):
         say(f"warning: {line}")
     normal_prompts = None
     if any(stage.normals for stage in config.stages):

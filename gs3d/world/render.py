@@ -63,22 +63,27 @@ def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, dev
 
 
 def has_card() -> bool:
-    """Whether numba finds a card that it can draw on. Through numba-cuda, which does not come with gs3d: `pip install numba-cuda`."""
+    """Whether numba finds a card that it can draw on."""
+    return _why_no_card() is None
+
+
+def _why_no_card() -> str | None:
     import_numba()
     try:
         from numba import cuda
 
-        return cuda.is_available()
-    except Exception:  # noqa: BLE001 - versions that do not fit numpy fail on import, each in its own way
-        return False
+        found = cuda.is_available()
+    except Exception as error:  # versions that do not fit numpy fail on import, each in its own way
+        return f"numba.cuda cannot be loaded ({type(error).__name__}: {error})"
+    return None if found else "numba finds no card here; install numba-cuda and a driver"
 
 
 @cache
 def _kernel(device: Device):
     if device not in get_args(Device):
         raise ValueError(f"device: expected one of {', '.join(get_args(Device))}, got {device!r}")
-    if device == "cuda" and not has_card():
-        raise UserError("drawing the world on cuda: numba finds no card here; install numba-cuda and a driver, or draw on the CPU")
+    if device == "cuda" and (why := _why_no_card()):
+        raise UserError(f"drawing the world on cuda: {why}, or draw on the CPU")
     if device == "cpu":
         from gs3d.world._tracer import trace
     else:

@@ -38,6 +38,13 @@ def understand(prompt: str) -> Meaning | None:
     return Meaning(thing) if thing else None
 
 
+def kinds_in(prompt: str, known: set[str]) -> set[str]:
+    """Kinds that a text names, whatever else it says, in words that are all `known`."""
+    said = tuple(words(prompt))
+    runs = {said[i:j] for i in range(len(said)) for j in range(i + 1, min(i + 4, len(said) + 1))}
+    return {kind for way, kind in _entries()["kind"].items() if way in runs and set(way) <= known}
+
+
 def why_not(prompt: str) -> str:
     """What is wrong with a prompt that `understand` makes nothing of, for a person."""
     known = {word for text in vocabulary_texts() for word in words(text)}

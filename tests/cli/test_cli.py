@@ -135,6 +135,12 @@ def test_unknown_words_are_named_with_the_nearest_known(capsys, tiny):
     status, out, _ = run(capsys, "generate", "a rad mushrom", "--steps", "1", *tiny)
     assert status == 0
     assert "warning" in out and "rad" in out and "red" in out and "mushroom" in out
+    assert "names no kind of thing that the prior" in out
+
+
+def test_a_prompt_that_names_a_kind_is_not_warned_of(capsys, tiny):
+    _, out, _ = run(capsys, "generate", "a red mushroom", "--steps", "1", *tiny)
+    assert "names no kind" not in out
 
 
 def test_plain_output_ends_with_the_files(capsys, tiny, tmp_path):
@@ -152,6 +158,9 @@ def test_render_and_its_faults(capsys, tiny, tmp_path):
         assert status == 0 and (tmp_path / name).stat().st_size > 500, err
     assert "expected a name ending in .png or .mp4" in one_line_fault(capsys, "render", ply, "-o", "x.gif")
     assert "--size" in one_line_fault(capsys, "render", ply, "--size", "5")
+    status, _, err = run(capsys, "render", str(tmp_path / "run"), "--size", "64", "--views", "4")
+    assert status == 0 and (tmp_path / "run" / "render.png").stat().st_size > 500, err
+    assert "is no folder of a finished run" in one_line_fault(capsys, "render", str(tmp_path), "-o", str(tmp_path / "x.png"))
     cut = tmp_path / "cut.ply"
     cut.write_bytes(Path(ply).read_bytes()[:2000])
     assert "cut.ply" in one_line_fault(capsys, "render", str(cut))
@@ -221,11 +230,18 @@ def test_vocab_lists_every_kind_and_colour_that_the_prior_knows_and_no_other(cap
 
     known = builtin.known_words()
     assert {"mushroom", "red", "spots", "photo", "overhead"} <= known
-    monkeypatch.setattr(builtin, "known_words", lambda: known - {"mushroom", "stripes"})
+    monkeypatch.setattr(builtin, "known_words", lambda folder: known - {"mushroom", "stripes"})
     status, out, _ = run(capsys, "vocab")
     assert status == 0 and "mushroom" not in out and "stripes" not in out
     for text in [*KINDS, *NAMED, "spots"]:
         assert (text in out) == (set(words(text)) <= known - {"mushroom"})
+
+
+def test_vocab_of_another_prior(capsys, tiny_sd_folder):
+    status, out, _ = run(capsys, "vocab", "--prior", "builtin-mv")
+    assert status == 0 and "mushroom" in out and "elephant" not in out  # it was trained when the world was smaller
+    assert "elephant" in run(capsys, "vocab")[1]
+    assert "reads any text" in one_line_fault(capsys, "vocab", "--prior", str(tiny_sd_folder))
 
 
 def test_doctor_says_something_about_each_thing(capsys):

@@ -57,6 +57,12 @@ def test_an_evaluation_is_made_goes_on_and_can_be_graded_again(capsys, prompts, 
     assert status == 0 and all(0 <= m["r_precision"] <= 1 and -1 <= m["clip_similarity"] <= 1 for m in marks)
 
 
+def test_why_a_run_left_nothing_is_said(capsys, prompts, tiny_builtin_folder, tmp_path):
+    given = ["--minutes", "0.01", "--prior", str(tiny_builtin_folder), "--out", str(tmp_path / "out"), "--limit", "1"]
+    status, said, _ = run(capsys, "evaluate", prompts, "--methods", "sds", *given)
+    assert status == 2 and "failed: a red duck, sds, seed 0: " in said and "nothing is left for the first iteration" in said
+
+
 def test_runs_made_before_are_methods_by_what_is_different_about_them():
     def record(**changes):
         config = {"guidance": "cds", "batch": 4, "losses": {"cds": {"cfg": {"start": 11.0}}}}

@@ -90,7 +90,7 @@ def test_unknown_words(tiny_builtin):
     assert found["mushrom"][0] == "mushroom" and "red" in found["read"] and found["qzxj"] == []
     assert ViewPrompts.of(tiny_builtin, "a red mushrom qzxj").warnings == (
         f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; '
-        "`gs3d vocab` shows the words that builtin knows",
+        f"`gs3d vocab --prior {tiny_builtin.name}` shows the words it knows",
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import PREFIXES, Meaning, Thing, with_view
 from gs3d.world.sample import sample
-from gs3d.world.understand import understand
+from gs3d.world.understand import kinds_in, understand
 
 
 def test_every_caption_says_what_its_sample_is():
@@ -21,6 +21,12 @@ def test_every_caption_says_what_its_sample_is():
         assert understand(with_view(text, view)) == made.meaning, made.caption
         pairs += made.meaning.other is not None
     assert pairs > 20
+
+
+def test_kinds_are_found_in_any_text_by_any_of_their_words():
+    known = {"red", "ice", "cream", "tortoise", "balloon", "hot", "air"}
+    assert kinds_in("an ICE cream melting under a tortoise", known) == {"ice cream", "turtle"}
+    assert kinds_in("a hot air balloon", known) == {"balloon"} and kinds_in("a red duck on ice", known) == set()
 
 
 @pytest.mark.parametrize("name", ["tuning", "reporting"])
