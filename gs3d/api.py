@@ -61,8 +61,7 @@ class Scene:
         """Splats on another device; a mesh is arrays, and stays."""
         if not isinstance(self.made, Splats):
             return self
-        moved = Splats(*(getattr(self.made, f.name).to(device) for f in dataclasses.fields(Splats)))
-        return dataclasses.replace(self, made=moved)
+        return dataclasses.replace(self, made=self.made.to(device))
 
 
 def load(path: str | Path) -> Scene:
@@ -85,11 +84,13 @@ def generate(
     config: str | Path | None = None,
     device: str | None = None,
     mode: str = "splats",
+    start: str | Path | None = None,
 ) -> Scene:
-    """Make splats from a text, or with `mode` "two-stage" a mesh, as `gs3d generate` does: the same files, and the scene itself.
+    """Make splats from a text, or with `mode` "mesh" or "two-stage" a mesh, as `gs3d generate` does: the same files, and the scene itself.
 
     `minutes` (3 unless `steps` is given) is wall clock from this call to files on disk; `steps` makes a run that can be repeated.
-    `guidance` is "cds" or "sds", `prior` a name or a folder. Raises `UserError` for anything the caller can mend.
+    `guidance` is "cds" or "sds", `prior` a name or a folder, `start` a run's folder or a splat file whose splats the surface of `mode`
+    "mesh" begins as. Raises `UserError` for anything the caller can mend.
     """
     from gs3d.training.request import Request
     from gs3d.training.run import generate as run
@@ -111,6 +112,7 @@ def generate(
             config=config,
             device=device,
             mode=mode,
+            start=Path(start) if start is not None else None,
         ),
         say=say,
     )

@@ -16,7 +16,7 @@ from gs3d.training.run import generate, size_of
 @dataclass(frozen=True)
 class Args:
     """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder. With --mode
-    two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
+    mesh or two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """What to make, e.g. "a red mushroom with white spots". Quote it."""
@@ -36,12 +36,15 @@ class Args:
     resume: bool = False
     """Continue the run in that folder from its newest checkpoint."""
     config: str | None = None
-    """A preset (builtin, builtin-two-stage, preview, splats-15min, two-stage), a YAML file, or another run's run.yaml. Chosen by prior,
-    minutes and mode when not given."""
+    """A preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage), a YAML file, or another run's run.yaml.
+    Chosen by prior, minutes and mode when not given."""
     device: Literal["cuda", "cpu"] | None = None
     """Where to run; CUDA where there is one when not given."""
     mode: Mode = "splats"
-    """two-stage: a radiance field, then a surface that begins as it, as the paper does; --config, if given, decides instead."""
+    """mesh: splats, then a surface that begins as they are. two-stage: a radiance field, then a surface, as the paper does. --config, if
+    given, decides instead."""
+    start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_PLY")] = None
+    """Splats that are there already, for --mode mesh to begin its surface from."""
 
 
 NAMES = {"loss": "guidance"}

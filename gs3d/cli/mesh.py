@@ -1,8 +1,9 @@
-"""`gs3d mesh RUN_OR_PLY`: a closed, textured mesh from any splats."""
+"""`gs3d mesh RUN_OR_PLY`: a closed, textured mesh from any splats, or anew from a run that has made a surface."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,22 +13,31 @@ from gs3d.core.errors import UserError
 from gs3d.export import MESH, MESH_SUFFIXES, SPLATS, load_splats
 from gs3d.export.atomic import check_target
 
+if TYPE_CHECKING:
+    from gs3d.representations.surface.painted import Painted
+
+REFINED = "refined"
+"""Folder in a run's own of the run that refines its mesh."""
+
 
 @dataclass(frozen=True)
 class Args:
     """Fuse what the splats show from all around into one closed surface, thin it out, unwrap it and paint it."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_PLY")]
-    """A run's folder, or a splat file."""
+    """A run's folder, or a splat file. Of a run that has made a mesh, the mesh anew, with other triangles or another texture."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write: .glb has a texture, .obj and .ply a colour a vertex. mesh.glb in the run's folder, or the splat file's name with
     .glb, when not given."""
     faces: int = 20_000
     """Triangles at most."""
     cells: int = 128
-    """Of the grid along the largest extent: more keeps thinner parts, and costs their cube."""
+    """Of the grid along the largest extent: more keeps thinner parts, and costs their cube. For splats that are not refined."""
     texture: int = 1024
     """Side of the texture in pixels."""
+    refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
+    """Minutes in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Leaves a run of its own in
+    the folder refined/ of the run."""
 
 
 def run(argv: list[str]) -> int:
@@ -39,22 +49,72 @@ def run(argv: list[str]) -> int:
     ):
         if not low <= value <= high:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
+    if args.refine is not None and not 0 < args.refine < math.inf:
+        raise UserError(f"--refine: expected minutes above 0, got {args.refine:g}")
     if not args.source.exists():
         raise UserError(f"{args.source}: there is no such file or folder; expected a run's folder or a splat file")
     file = args.source / SPLATS if args.source.is_dir() else args.source
-    if args.source.is_dir() and not file.exists() and (args.source / MESH).exists():
-        raise UserError(f"{args.source}: is a run that makes a mesh, not splats; {MESH} is in it already")
-    out = args.out or (args.source / "mesh.glb" if args.source.is_dir() else args.source.with_suffix(".glb"))
+    out = args.out or (args.source / MESH if args.source.is_dir() else args.source.with_suffix(".glb"))
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
         raise UserError(f"-o {out}: is the splat file itself; give another name")
     check_target(out)
-    from gs3d.export.mesh import write_mesh
-    from gs3d.representations.mesh import mesh_of_splats
-
-    made = mesh_of_splats(load_splats(file), args.faces, args.cells)
+    made, status = _painted(args, file)
     mesh = made.textured(args.texture) if out.suffix.lower() == ".glb" else made.coloured()
+    from gs3d.export.mesh import write_mesh
+
     write_mesh(out, mesh)
     say(f"{len(mesh.faces)} triangles -> {out}")
-    return 0
+    return status
+
+
+def _painted(args: Args, file: Path) -> tuple["Painted", int]:
+    """The surface, however it is come by, and the exit status that goes with it."""
+    if args.refine is not None:
+        folder, status = _refined(args)
+        return _surface(folder, args.faces), status
+    if args.source.is_dir() and not file.exists() and (args.source / MESH).exists():
+        return _surface(args.source, args.faces), 0
+    from gs3d.representations.mesh import mesh_of_splats
+
+    return mesh_of_splats(load_splats(file), args.faces, args.cells), 0
+
+
+def _surface(folder: Path, faces: int) -> "Painted":
+    """What a run of a surface has in its checkpoint."""
+    from gs3d.representations.finish import mesh_of
+    from gs3d.training.earlier import shape_of
+
+    return mesh_of(shape_of(folder), faces)
+
+
+def _refined(args: Args) -> tuple[Path, int]:
+    """The folder of a run that goes on from the splats of another, and its exit status."""
+    from gs3d.cli.generate import EXIT
+    from gs3d.cli.progress import Progress
+    from gs3d.training.earlier import prior_of, read_record
+    from gs3d.training.request import Request, next_folder
+    from gs3d.training.run import generate
+
+    record = read_record(args.source)
+    if record is None or not (args.source / SPLATS).is_file():
+        raise UserError(
+            f"--refine: expected the folder of a run that has made splats, whose prompt and prior it goes on with; got {args.source}"
+        )
+    request = Request(
+        record["prompt"],
+        minutes=args.refine,
+        prior=prior_of(record),
+        seed=record["seed"],
+        out=next_folder(args.source / REFINED),
+        mode="mesh",
+        start=args.source,
+    )
+    with Progress() as progress:
+        result = generate(request, report=progress.update, say=progress.say, from_process_start=True)
+    for line in result.warnings:
+        progress.say(f"warning: {line}")
+    if result.made is None:
+        raise UserError(f"--refine: nothing is left of the surface after {result.steps} steps; see {result.folder}")
+    return result.folder, EXIT[result.outcome]

@@ -1,8 +1,9 @@
 """What passes between the rooms: splats going into a rasteriser, pictures coming out, meshes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -23,6 +24,9 @@ class Splats:
 
     def __len__(self) -> int:
         return self.means.shape[0]
+
+    def to(self, device: torch.device | str) -> "Splats":
+        return Splats(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)

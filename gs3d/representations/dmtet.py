@@ -4,8 +4,6 @@ After DMTet (Shen et al. 2021); here distances are negative inside. The shape le
 are looked up at the surface as it stands, and move nothing.
 """
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,13 +21,8 @@ from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.surface.tets import TetGrid, marched, tet_grid
 from gs3d.representations.surface.triangles import Edges, edges_of, fragments, interpolated, smooth_edges
 
-STEEPEST = 3.0
-"""Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""
-
 SMALLEST = 1e-7
 """Twice the area of a triangle that still has a say about smoothness: less, and its normal turns round at a touch."""
-MISSED = 0.05
-"""Share of the rays through a field that may miss the surface it becomes: those that graze it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class DmtetConfig:
     reach: float = 0.45
     """Most that a corner of the grid moves along an axis, in cells."""
     field: FieldConfig = field(default_factory=FieldConfig)
-    """Of the colours; all its levels are open. `from_field` takes that of the field."""
+    """Of the colours; all its levels are open. A surface that begins as a field takes that of the field."""
     regularisers: DmtetRegularisers = DmtetRegularisers()
     distance_rate: Ramp = Ramp(0.15, 0.02, "exp")
     """Adam's, in cells."""
@@ -103,21 +96,10 @@ class Dmtet:
         self.optimizer = torch.optim.Adam([{"params": g} for g in groups], lr=1e-3, betas=(0.9, 0.99), eps=1e-15)
 
     @staticmethod
-    def from_field(source: Field, config: DmtetConfig) -> "Dmtet":
-        """The surface where a field's density says there is one, in the field's colours."""
-        with torch.no_grad():
-            vertices = tet_grid(config.cells).vertices.to(source.table.device)
-            density = torch.cat([source(part, 1.0, colours=False).density for part in vertices.split(65536)])
-            density = density * (vertices.norm(dim=1) < 1)  # farther out no ray has ever looked
-        colours = Field(source.config, rng.generator(0, "colours")).to(vertices.device)
-        colours.load_state_dict(source.state_dict())
-        return Dmtet(dataclasses.replace(config, field=source.config), distance_of(density, vertices, config.cells), colours)
-
-    @staticmethod
     def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> "Dmtet":
         vertices = tet_grid(config.cells).vertices.to(device)
-        distance = (vertices.norm(dim=1) - radius) * (config.cells / 2)
-        return Dmtet(config, distance.clamp(-1, 1), Field(config.field, rng.generator(seed, "colours")).to(device))
+        distance = ball_distance(vertices, config.cells, radius)
+        return Dmtet(config, distance, Field(config.field, rng.generator(seed, "colours")).to(device))
 
     def skin(self) -> Skin:
         """The surface: closed, whatever the parameters are; without points where no corner is inside."""
@@ -239,34 +221,6 @@ def _consistency(skin: Skin) -> Tensor:
     return (length * (1 - (one * other).sum(1))).sum() / length.sum().clamp_min(1e-12)
 
 
-def distance_of(density: Tensor, vertices: Tensor, cells: int) -> Tensor:
-    """Densities [V] at the corners of a grid → distances in cells, held within ±1, negative where something is.
-
-    The surface is where the density hides half of what is behind a cell, or thinner where it must be for the surface to be seen wherever
-    the field is. A field that is nowhere so dense in the unit sphere, or everywhere in it, has it around its densest tenth; one that is
-    everywhere the same becomes a ball.
-    """
-    logs = density.clamp(1e-30, 1e30).log()
-    within = logs[vertices.norm(dim=1) < 1]
-    level = silhouette_level(logs, cells).clamp_max(math.log(math.log(2) * cells / 2))
-    low, high = within.min(), within.max()
-    if not low < level < high:
-        tenth = within.kthvalue(max(1, int(0.9 * len(within)))).values
-        level = tenth if low < tenth < high else 0.5 * (low + high)
-    if high - low < 1e-3:
-        return ((vertices.norm(dim=1) - 0.5) * (cells / 2)).clamp(-1, 1)
-    return ((level - logs) / STEEPEST).clamp(-1, 1)
-
-
-def silhouette_level(logs: Tensor, cells: int) -> Tensor:
-    """The logarithm of a density that nearly every ray along an axis which hides half of what is behind it reaches somewhere: a scalar.
-
-    Smoke may hide as much as a wall, and is as much of the object: with one level for all fields its surface would be missing. Infinite
-    for a field that hides nothing.
-    """
-    cube = logs.view(cells + 1, cells + 1, cells + 1)
-    densest = torch.cat([cube.amax(axis).flatten() for axis in range(3)])
-    thickness = torch.cat([(cube.exp().sum(axis) * (2 / cells)).flatten() for axis in range(3)])
-    hiding = densest[thickness > math.log(2)]
-    # A little below: what is just as dense all over is inside.
-    return hiding.kthvalue(max(1, int(MISSED * len(hiding)))).values - 0.1 if len(hiding) else torch.full((), math.inf, device=logs.device)
+def ball_distance(vertices: Tensor, cells: int, radius: float = 0.5) -> Tensor:
+    """Distances [V] of the corners of a grid from a ball, in cells, held within ±1."""
+    return ((vertices.norm(dim=1) - radius) * (cells / 2)).clamp(-1, 1)

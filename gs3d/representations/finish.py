@@ -5,6 +5,7 @@ import torch
 
 from gs3d.core.checks import within
 from gs3d.core.errors import UserError
+from gs3d.representations.convert import surface_of_field
 from gs3d.representations.dmtet import Dmtet, DmtetConfig
 from gs3d.representations.nerf import Nerf
 from gs3d.representations.surface.closed import thinned, without_floaters
@@ -22,7 +23,7 @@ def mesh_of(shape: Nerf | Dmtet, faces: int = 50_000) -> Painted:
         UserError: There is no surface: everything has vanished.
     """
     within("faces", faces, "[100, 2000000]")
-    surface = shape if isinstance(shape, Dmtet) else Dmtet.from_field(shape.field, DmtetConfig(cells=FIELD_CELLS))
+    surface = shape if isinstance(shape, Dmtet) else surface_of_field(shape.field, DmtetConfig(cells=FIELD_CELLS))
     skin = surface.skin()
     if not len(skin.faces):
         raise UserError("mesh: expected a surface, got none: nothing is left inside it")

@@ -101,31 +101,38 @@ def look(splats: Splats, count: int, size_px: int) -> Views:
     return Views(cameras, np.concatenate(rgb), np.concatenate(alpha), np.concatenate(depth))
 
 
+def signed(views: Views, axis: np.ndarray) -> np.ndarray:
+    """What the views say at the corners of a grid, `axis` [A] along each side: distances [A, A, A] in cells, positive outside, held within
+    REACH_CELLS."""
+    from scipy.ndimage import gaussian_filter
+
+    from gs3d.representations._fusion import fuse
+
+    field = np.empty((len(axis),) * 3, np.float32)
+    cameras, focals = views.geometry
+    reach, doubts = REACH_CELLS * (axis[1] - axis[0]), int(DOUBTS * len(cameras))
+    fuse(axis, axis, axis, cameras, focals, views.depth, views.alpha, reach, doubts, field)
+    return REACH_CELLS * gaussian_filter(field, 0.6)
+
+
 def fused(views: Views, cells: int) -> tuple[np.ndarray, np.ndarray]:
     """The surface that the views agree on: vertices [V, 3] in the unit sphere and faces [F, 3], closed, floaters removed.
 
     `UserError` if they see nothing solid.
     """
-    from scipy.ndimage import gaussian_filter
     from skimage.measure import marching_cubes
-
-    from gs3d.representations._fusion import fuse
 
     step = 2 / cells
     # Two cells more than the sphere on every side, which no view sees anything in: so the surface closes.
     axis = (np.arange(cells + 5) - (cells + 4) / 2) * step
-    field = np.empty((len(axis),) * 3, np.float32)
-    cameras, focals = views.geometry
-    doubts = int(DOUBTS * len(cameras))
-    fuse(axis, axis, axis, cameras, focals, views.depth, views.alpha, REACH_CELLS * step, doubts, field)
-    field = gaussian_filter(field, 0.6)
+    field = signed(views, axis)
     if not field.min() < 0 < field.max():
         raise UserError("mesh: expected a surface, got none: from no side is enough of the splats solid")
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
     return without_floaters(vertices * step + axis[0], faces)
 
 
-def _colours(views: Views, cells: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def colours_of(views: Views, cells: int, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """[n, 3] in [0, 1] at points of the unit sphere; one that no view sees has the colour of the nearest that one does."""
     from scipy.spatial import cKDTree
 
@@ -163,6 +170,6 @@ def mesh_of_splats(splats: Splats, faces: int = 20_000, cells: int = 128, views:
     vertices, triangles = thinned(smoothed(vertices, triangles), triangles, faces)
 
     def colours(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        return _colours(seen, cells, (points - frame.centre) / frame.radius, normals)
+        return colours_of(seen, cells, (points - frame.centre) / frame.radius, normals)
 
     return Painted(vertices * frame.radius + frame.centre, triangles, colours)

@@ -18,6 +18,7 @@ from gs3d.core.schedules import Ramp
 from gs3d.core.types import Render
 from gs3d.representations.field.field import Field, FieldConfig
 from gs3d.representations.field.occupancy import Occupancy
+from gs3d.representations.field.sky import Sky
 from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.tidy import opaque, sparsity
 
@@ -73,15 +74,19 @@ class NerfConfig:
     occupancy_every: int = 16
     """Iterations between two looks at it."""
     light: LightConfig = LightConfig()
+    sky: float = 0.0
+    """Share of the iterations in front of a background that is learnt, a colour for each direction; the others have the stage's, lest the
+    object be painted there. It is left out of all that a run leaves."""
     regularisers: NerfRegularisers = NerfRegularisers()
     table_rate: Ramp = Ramp(1e-2, 1e-3, "exp")
     """Adam's, for the hash grid."""
     network_rate: Ramp = Ramp(1e-3, 1e-4, "exp")
-    """For the two networks."""
+    """For the networks."""
 
     def __post_init__(self) -> None:
         for name, low in (("samples", 2), ("occupancy_cells", 1), ("occupancy_every", 1)):
             within(name, getattr(self, name), f"[{low}, inf)")
+        within("sky", self.sky, "[0, 1]")
         for name in ("table_rate", "network_rate"):
             within(name, getattr(self, name).ends, "[0, inf)")
 
@@ -126,15 +131,16 @@ def weights_of(density: Tensor, step: Tensor) -> Tensor:
 
 
 class Nerf:
-    """A `Representation`: a field with its occupancy and its optimiser."""
+    """A `Representation`: a field with its occupancy, what is behind it, and its optimiser."""
 
     counts: ClassVar[str] = "cells"
 
     def __init__(self, config: NerfConfig, seed: int, device: str = "cpu"):
         self.config = config
         self.field = Field(config.field, rng.generator(seed, "field")).to(device)
+        self.sky = Sky(rng.generator(seed, "sky")).to(device) if config.sky else None
         self.occupancy = Occupancy(config.occupancy_cells, device)
-        networks = [p for name, p in self.field.named_parameters() if name != "table"]
+        networks = [p for name, p in self._parameters().items() if name != "table"]
         self.optimizer = torch.optim.Adam([{"params": [self.field.table]}, {"params": networks}], lr=1e-3, betas=(0.9, 0.99), eps=1e-15)
 
     @property
@@ -197,6 +203,8 @@ class Nerf:
             colour = (torch.ones_like(colour) if white else colour) * (ambient + (1 - ambient) * lit)
         alpha = weights.sum(1).view(views, height, width, 1)
         behind = background.to(self.device).expand(views, 3)[:, None, None]
+        if self.sky is not None and gen is not None and float(torch.rand((), generator=gen)) < self.config.sky:
+            behind = self.sky(directions)
         depth = (weights * samples.way).sum(1).view_as(alpha) / alpha.clamp_min(1e-6) * z_per_way[..., None]
         aux = {}
         if normals:
@@ -229,7 +237,11 @@ class Nerf:
         return int(self.occupancy.occupied.sum())
 
     def gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.field.parameters() if p.grad is not None]
+        return [p.grad for p in self._parameters().values() if p.grad is not None]
+
+    def _parameters(self) -> dict[str, torch.nn.Parameter]:
+        of_sky = {} if self.sky is None else {f"sky.{name}": p for name, p in self.sky.named_parameters()}
+        return dict(self.field.named_parameters()) | of_sky
 
     def tend(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
         """Look around in every `occupancy_every`th iteration."""
@@ -243,18 +255,20 @@ class Nerf:
         return True
 
     def state_tensors(self) -> dict[str, Tensor]:
-        parameters = {f"params.{name}": p.detach() for name, p in self.field.named_parameters()}
+        parameters = {f"params.{name}": p.detach() for name, p in self._parameters().items()}
         grid = {"occupancy.density": self.occupancy.density, "occupancy.occupied": self.occupancy.occupied}
         return parameters | moments_of(self._named()) | grid
 
     def _named(self) -> Named:
-        return {name: (p, self.optimizer) for name, p in self.field.named_parameters()}
+        return {name: (p, self.optimizer) for name, p in self._parameters().items()}
 
     @staticmethod
     def from_state(tensors: dict[str, Tensor], config: NerfConfig, device: str = "cpu") -> "Nerf":
         """The inverse of `state_tensors`."""
         made = Nerf(config, 0, device)
-        made.field.load_state_dict({name: tensors[f"params.{name}"] for name, _ in made.field.named_parameters()})
+        with torch.no_grad():
+            for name, p in made._parameters().items():
+                p.copy_(tensors[f"params.{name}"])
         made.occupancy.density, made.occupancy.occupied = (tensors[f"occupancy.{k}"].to(device) for k in ("density", "occupied"))
         put_moments(made._named(), tensors)
         return made

@@ -88,6 +88,8 @@ def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
     stages = [_stage(_merged(common, part), f"{where}: stages: {i + 1}" if several else where, loss) for i, part in enumerate(different)]
     for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
         # A surface has its colours from the field it began as, and so that field's sizes.
+        if before.shape == "splats":
+            continue
         source = before.nerf.field if before.shape == "nerf" else before.dmtet.field
         if after.dmtet.field not in (source, DmtetConfig().field):
             raise UserError(f"config {where}: stages: {i + 1}: dmtet: field: is that of the stage before; leave it out")

@@ -7,7 +7,11 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.export import result_file
+from gs3d.priors.resolve import NAMES
+from gs3d.representations.base import Representation
+from gs3d.training.checkpoint import newest_checkpoint
 from gs3d.training.config import config_tree, parse_config, stages_of
+from gs3d.training.loop import restore
 
 
 def read_record(folder: Path) -> dict | None:
@@ -53,3 +57,22 @@ def _flat(tree: dict, place: str = "") -> dict:
             value = dict(enumerate(value, 1))
         out |= _flat(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
     return out
+
+
+def shape_of(folder: Path, device: str = "cpu") -> Representation:
+    """What a run has optimised, as its newest checkpoint has it. `UserError` for a folder that holds none."""
+    record, checkpoint = read_record(folder), newest_checkpoint(folder / "checkpoint")
+    if record is None or checkpoint is None:
+        lacks = "a run.yaml of a finished run" if record is None else "a checkpoint that can be read"
+        raise UserError(f"{folder}: expected the folder of a run, but it has not {lacks}")
+    try:
+        return restore(parse_config(record["config"], str(folder / "run.yaml")), checkpoint, device).shape
+    except (KeyError, RuntimeError) as error:  # tensors of another version, or of another run
+        raise UserError(f"{folder}: its checkpoint does not fit its run.yaml ({type(error).__name__}: {error})") from None
+
+
+def prior_of(record: dict) -> str:
+    """What `--prior` was in a run, by its record: a name, or where its files were."""
+    prior = record.get("prior") or {}
+    known = prior.get("name") in NAMES or prior.get("source") in (None, "gs3d")
+    return prior.get("name", "auto") if known else prior["source"]

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
 from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.training.shapes import begin, follow, from_state
@@ -22,9 +23,9 @@ MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
-def start(config: RunConfig, seed: int, device: str) -> TrainState:
-    """The state of a run that has not begun."""
-    return TrainState(begin(config.stages[0], seed, device))
+def start(config: RunConfig, seed: int, device: str, splats: Splats | None = None) -> TrainState:
+    """The state of a run that has not begun; a surface begins as `splats` if there are any."""
+    return TrainState(begin(config.stages[0], seed, device, splats))
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:

@@ -41,6 +41,7 @@ class RunRecord:
             "seed": self.request.seed,
             "minutes": self.request.minutes,
             "steps": self.request.steps,
+            **({"start": str(self.request.start)} if self.request.start else {}),
             "prior": self.prior,
             "config": config_tree(self.config),
             "versions": {"python": platform.python_version(), **{n: found(n) for n in names}},

@@ -11,7 +11,7 @@ from gs3d.core.errors import UserError
 from gs3d.export import MESH, SPLATS
 
 DEFAULT_MINUTES = 3.0
-Mode = Literal["splats", "two-stage"]
+Mode = Literal["splats", "mesh", "two-stage"]
 OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
 """What a run leaves in its folder."""
 
@@ -37,7 +37,10 @@ class Request:
     device: str | None = None
     """cuda, cpu, or None for what there is."""
     mode: Mode = "splats"
-    """Which preset to take when `config` names none: one stage of splats, or the paper's field and then surface, which make a mesh."""
+    """Which preset to take when `config` names none: splats; splats and then a surface that begins as they are; or the paper's field and
+    then surface. The last two make a mesh."""
+    start: Path | None = None
+    """A run's folder or a splat file to take the splats from that the surface begins as, instead of making them first."""
 
 
 def slug(prompt: str) -> str:
@@ -70,12 +73,22 @@ def pick_folder(request: Request) -> Path:
         if not request.resume and (used := _used(base)):
             raise UserError(f"--out {base}: already holds {used[0]}; add --resume to continue that run, or choose another folder")
         return base
-    taken = [base] if _used(base) else []
-    while _used(following := base.with_name(f"{base.name}-{len(taken) + 1}")) and taken:
-        taken.append(following)
-    if request.resume:
-        return taken[-1] if taken else base
-    return following if taken else base
+    taken, free = _numbered(base)
+    return taken[-1] if request.resume and taken else free
+
+
+def next_folder(base: Path) -> Path:
+    """The first of base, base-2, base-3, … that no run has used."""
+    return _numbered(base)[1]
+
+
+def _numbered(base: Path) -> tuple[list[Path], Path]:
+    """Of base, base-2, base-3, …: those that runs have used, and the first that none has."""
+    taken, free = [], base
+    while _used(free):
+        taken.append(free)
+        free = base.with_name(f"{base.name}-{len(taken) + 1}")
+    return taken, free
 
 
 def make_writable(folder: Path) -> None:

@@ -20,7 +20,7 @@ MESH_S = 18.0
 
 def export_seconds(shape: Representation, config: RunConfig) -> float:
     """Seconds to keep for the files of what a run ends with."""
-    if isinstance(shape, Cloud):
+    if isinstance(shape, Cloud) and config.stages[-1].shape == "splats":
         return splat_seconds(shape.splats(), config.stages[-1].densify.max_count)
     return MESH_S
 

@@ -15,7 +15,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
-from gs3d.export import result_file
+from gs3d.export import SPLATS, load_splats, result_file
 from gs3d.priors.base import Prior
 from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
@@ -94,6 +94,7 @@ def generate(
         say(why)
     if request.config is not None:
         load_config(request.config, request.loss)  # a misspelt key should not wait for a download
+    splats = _start(request)
     source = resolve(prior_name)
     config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
     make_writable(folder)
@@ -101,7 +102,7 @@ def generate(
     with claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
-        return _run(request, folder, prior_name, config, device, phases, report, say)
+        return _run(request, folder, prior_name, config, splats, device, phases, report, say)
 
 
 def _without_kind(prompt: str, prior: Prior) -> list[str]:
@@ -117,6 +118,7 @@ def _run(
     folder: Path,
     prior_name: str,
     config: RunConfig,
+    splats: Splats | None,
     device: str,
     phases: Phases,
     report: Callable[[StepLog, Budget], None],
@@ -139,7 +141,7 @@ def _run(
     task = Task(prior, prompts, config, request.seed, normal_prompts)
     phases.end("prior")
     checkpoint = _checkpoint(request, folder, record)
-    state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device)
+    state = restore(config, checkpoint, device) if checkpoint else start(config, request.seed, device, splats)
     if checkpoint:
         say(f"resumed {folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s")
     elif request.resume:
@@ -208,20 +210,38 @@ def of_normals(prompt: str) -> str:
 
 def preset_for(pixel: bool, minutes: float | None, mode: Mode = "splats") -> str:
     """The preset for a prior over pixels or latents and a time; None stands for a run by steps."""
-    if mode == "two-stage":
-        return "builtin-two-stage" if pixel else "two-stage"
+    if mode != "splats":
+        return f"builtin-{mode}" if pixel else mode
     return "builtin" if pixel else "splats-15min" if minutes is None or minutes >= 5 else "preview"
 
 
 def _config(request: Request, pixel: bool, views: int) -> RunConfig:
     """The settings named by the request, else the preset for this kind of prior and this time. `views`: how many it looks at together."""
     config = load_config(request.config or preset_for(pixel, request.minutes, request.mode), request.loss)
+    if request.start is not None:
+        if config.stages[0].shape != "splats" or len(config.stages) == 1:
+            raise UserError(
+                f"--start {request.start}: only what begins with splats and goes on to a surface can start there; add --mode mesh"
+            )
+        config = dataclasses.replace(config, stages=config.stages[1:])
     for stage in config.stages:
         if stage.batch % views:
             raise UserError(
                 f"config: batch: expected a multiple of {views} for a prior that looks at {views} views at once, got {stage.batch}"
             )
     return config
+
+
+def _start(request: Request) -> Splats | None:
+    """The splats to begin from."""
+    if request.start is None:
+        return None
+    if not request.start.exists():
+        raise UserError(f"--start {request.start}: there is no such file or folder; expected a run's folder or a splat file")
+    file = request.start / SPLATS if request.start.is_dir() else request.start
+    if not file.exists():
+        raise UserError(f"--start {request.start}: expected a run that has made splats, but {SPLATS} is not in it")
+    return load_splats(file)
 
 
 def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint | None:

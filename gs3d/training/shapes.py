@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
+from gs3d.core.types import Splats
 from gs3d.representations.base import Representation
 from gs3d.representations.cloud import Cloud
+from gs3d.representations.convert import surface_of_field, surface_of_splats
 from gs3d.representations.dmtet import Dmtet
 from gs3d.representations.nerf import Nerf
 from gs3d.training.stages import StageConfig
@@ -12,8 +14,10 @@ START_RADIUS = 0.5
 """Of the ball that a surface is when no stage came before it."""
 
 
-def begin(stage: StageConfig, seed: int, device: str) -> Representation:
-    """The start of a run."""
+def begin(stage: StageConfig, seed: int, device: str, splats: Splats | None = None) -> Representation:
+    """The start of a run; of a surface, as `splats` if there are any."""
+    if splats is not None:
+        return surface_of_splats(splats.to(device), stage.dmtet)
     if stage.shape == "nerf":
         return Nerf(stage.nerf, seed, device)
     if stage.shape == "dmtet":
@@ -22,12 +26,14 @@ def begin(stage: StageConfig, seed: int, device: str) -> Representation:
 
 
 def follow(before: Representation, stage: StageConfig) -> Representation:
-    """The start of a surface from what the stage before made (`stages.FOLLOWS`): a field, or a surface under other settings."""
+    """The start of a surface from what the stage before made (`stages.FOLLOWS`): splats, a field, or a surface under other settings."""
+    if isinstance(before, Cloud):
+        return surface_of_splats(before.splats(), stage.dmtet)
     if isinstance(before, Nerf):
-        return Dmtet.from_field(before.field, stage.dmtet)
+        return surface_of_field(before.field, stage.dmtet)
     if isinstance(before, Dmtet):
         return Dmtet.from_state(before.state_tensors(), stage.dmtet, str(before.device))
-    raise TypeError(f"follow: expected a field or a surface, got {type(before).__name__}")
+    raise TypeError(f"follow: expected splats, a field or a surface, got {type(before).__name__}")
 
 
 def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> Representation:

@@ -15,7 +15,7 @@ Background = Literal["random", "white", "grey", "black"]
 Shape = Literal["splats", "nerf", "dmtet"]
 SECTIONS: dict[Shape, tuple[str, ...]] = {"splats": ("gaussians", "densify"), "nerf": ("nerf",), "dmtet": ("dmtet",)}
 """The settings that each shape has for itself."""
-FOLLOWS: dict[Shape, tuple[Shape, ...]] = {"splats": (), "nerf": (), "dmtet": ("nerf", "dmtet")}
+FOLLOWS: dict[Shape, tuple[Shape, ...]] = {"splats": (), "nerf": (), "dmtet": ("splats", "nerf", "dmtet")}
 """What each shape can be made from."""
 
 

@@ -1,78 +1,21 @@
-"""The surface of the second stage: closed whatever happens to it, started from any field, and moved by what its pictures lack."""
+"""The surface of the second stage: closed whatever happens to it, and moved by what its pictures lack."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.special import k1
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
 from gs3d.core.schedules import Ramp
-from gs3d.representations.dmtet import MISSED, Dmtet, DmtetConfig, DmtetRegularisers, distance_of
-from gs3d.representations.field.field import Field, FieldConfig
+from gs3d.representations.dmtet import Dmtet, DmtetConfig, DmtetRegularisers
+from gs3d.representations.field.field import FieldConfig
 from gs3d.representations.field.hashgrid import HashGridConfig
-from gs3d.representations.surface.tets import tet_grid
 from tests.representations.test_representations_tets import is_closed, mesh_volume
 
 FIELD = FieldConfig(grid=HashGridConfig(levels=4, log2_size=12, coarsest=4, finest=32), hidden=16)
 SMALL = DmtetConfig(cells=20, field=FIELD)
 GREY = torch.full((3,), 0.5)
-
-
-def blob(strength=5.0, bias=0.0):
-    field = Field(dataclasses.replace(FIELD, blob_strength=strength), generator(0, "field"))
-    with torch.no_grad():
-        field.density_out.bias += bias
-    return field
-
-
-def test_a_field_becomes_its_surface_in_its_colours():
-    field = blob()
-    made = Dmtet.from_field(field, SMALL)
-    skin = made.skin()
-    assert is_closed(skin.faces)
-    # A ray that passes the middle at b goes through 2 b e⁵ K₁(10 b) of density; where that is ln 2, half of what is behind is hidden.
-    rim = brentq(lambda b: 2 * b * math.exp(5) * k1(10 * b) - math.log(2), 0.3, 0.9)
-    radius = float(skin.points.detach().norm(dim=1).mean())
-    assert math.sqrt(1 - MISSED) * rim - 0.05 < radius < rim  # a cell is 0.1
-    points = skin.points.detach()
-    assert torch.allclose(made.colours.albedo(points), field(points, 1.0).albedo)
-    assert made.colours.table.data_ptr() != field.table.data_ptr()
-    # Its state is that of the field's sizes, whatever the settings said.
-    other = Dmtet.from_field(field, dataclasses.replace(SMALL, field=FieldConfig()))
-    again = Dmtet.from_state(other.state_tensors(), other.config)
-    assert torch.equal(again.skin().points, skin.points) and torch.equal(again.colours.table, field.table)
-
-
-def test_smoke_and_walls_are_both_of_the_object_and_what_is_deep_inside_a_wall_stays_inside():
-    cells = 20
-    vertices = tet_grid(cells).vertices
-    box = (vertices[:, 2].abs() < 0.3) & (vertices[:, :2].abs() < 0.75).all(1)
-    wall, smoke = box & (vertices[:, 0] > 0.05), box & (vertices[:, 0] < -0.05)
-    density = 0.01 + 3000.0 * wall.float() + 4.0 * smoke.float()  # through 0.6 of smoke comes a tenth
-    density[wall & (vertices.abs() < 0.3).all(1)] = 30.0  # nobody sees in there, so it may be anything
-    inside = distance_of(density, vertices, cells) < 0
-    assert torch.equal(inside, wall | smoke)
-    assert not (distance_of(density - 3.7 * smoke.float(), vertices, cells) < 0)[smoke].any()  # hides less than half
-
-
-@pytest.mark.parametrize("strength, bias", [(5.0, -30.0), (5.0, 30.0), (0.0, 0.0), (0.0, -60.0)])
-def test_empty_full_and_even_fields_have_a_surface_too(strength, bias):
-    field = blob(strength, bias)
-    if strength == 0:
-        with torch.no_grad():
-            field.density_out.weight.zero_()
-    skin = Dmtet.from_field(field, SMALL).skin()
-    assert is_closed(skin.faces) and mesh_volume(skin.points, skin.faces) > 0.01
-
-
-def test_a_field_with_nan_nowhere_leaves_no_nan():
-    grid = tet_grid(6)
-    distance = distance_of(torch.full((len(grid.vertices),), torch.inf).where(grid.vertices[:, 0] > 0, 0.0), grid.vertices, 6)
-    assert torch.isfinite(distance).all() and (distance < 0).any() and (distance > 0).any()
 
 
 def test_it_stays_closed_however_its_parameters_are_torn():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -229,3 +230,28 @@ def test_pictures_of_a_ball_make_a_ball():
 def test_the_same_seed_makes_the_same_picture():
     one, other = (Nerf(SMALL, seed=4).render(ring(1, 12), GREY, 0.3, generator(4, "r", 1)).rgb for _ in range(2))
     assert torch.equal(one, other)
+
+
+def test_a_learnt_background_comes_as_often_as_it_was_told_and_never_at_the_end():
+    nerf, cameras = Nerf(dataclasses.replace(SMALL, sky=0.3), seed=0), ring(1, 8)
+    with torch.no_grad():
+        nerf.sky.last.bias.copy_(torch.tensor([4.0, -4.0, -4.0]))
+        shown = [float(nerf.render(cameras, torch.zeros(3), 0.5, generator(0, "sky", i)).rgb[0, 0, 0, 0]) for i in range(300)]
+    assert set(np.round(shown, 3)) == {0.0, 0.982} and 60 < sum(value > 0.5 for value in shown) < 120
+    assert not nerf.render(cameras, torch.zeros(3), 0.5).rgb[0, 0, 0].any()
+
+
+def test_a_learnt_background_learns_what_is_behind_and_is_kept():
+    config = dataclasses.replace(SMALL, sky=1.0, network_rate=Ramp(1e-2, 1e-2))
+    nerf, cameras = Nerf(config, seed=0), ring(4, 16)
+    goal = 0.5 + 0.4 * rays(cameras)[0]  # a colour for each direction
+    for i in range(200):
+        out = nerf.render(cameras, GREY, 0.5, generator(0, "fit", i))
+        ((out.rgb - goal)[out.alpha.expand_as(goal) < 0.01]).square().mean().backward()
+        assert len(nerf.gradients()) >= 4
+        nerf.optimise(0.5, 0.01)
+    rgb, alpha = out.rgb.detach(), out.alpha.detach()
+    assert float((rgb - goal).abs()[alpha.expand_as(goal) < 0.01].mean()) < 0.05
+    again = Nerf.from_state(nerf.state_tensors(), config)
+    one, other = (n.render(cameras, GREY, 0.5, generator(0, "same")).rgb for n in (nerf, again))
+    assert torch.equal(one, other) and {"params.sky.last.bias", "params.table"} <= nerf.state_tensors().keys()

@@ -21,7 +21,7 @@ def test_every_preset_reads_with_every_loss_and_round_trips(preset, loss):
 
 
 def test_presets_are_those_of_the_readme():
-    assert preset_names() == ["builtin", "builtin-two-stage", "preview", "splats-15min", "two-stage"]
+    assert preset_names() == ["builtin", "builtin-mesh", "builtin-two-stage", "mesh", "preview", "splats-15min", "two-stage"]
 
 
 def test_values_reach_the_dataclasses():
@@ -178,7 +178,7 @@ def test_settings_of_another_run_are_read_from_its_record(tmp_path):
 
 
 def test_missing_file_lists_the_presets(tmp_path):
-    with pytest.raises(UserError, match="presets are builtin, builtin-two-stage, preview, splats-15min, two-stage"):
+    with pytest.raises(UserError, match="presets are builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage"):
         load_config(tmp_path / "none.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Runs of a field and then a surface, on a tiny prior: what they leave, that they repeat and resume in either stage."""
+"""Runs of a field, or of splats, and then a surface, on a tiny prior: what they leave, that they repeat and resume in either stage."""
 
 import dataclasses
 import json
@@ -154,34 +154,36 @@ def test_the_texture_failing_leaves_a_mesh_with_a_colour_a_vertex(request_, monk
     assert isinstance(gs3d.load(result.folder / "mesh.glb").mesh, Mesh)
 
 
-def test_a_mesh_is_graded_from_its_runs_folder(request_, tmp_path, capsys):
+def test_a_mesh_is_graded_from_its_runs_folder(request_, tmp_path):
     folder = generate(request_).folder
     assert main(["evaluate", "--from", str(folder), "--out", str(tmp_path / "marks"), "--scorer", "builtin"]) == 0
     (row,) = json.loads((tmp_path / "marks" / "evaluation.json").read_text())["results"]
     assert row["pieces"] > 10 and row["method"] == "cds" and row["grade"]["floaters"] is None
     assert 0 <= row["grade"]["r_precision"] <= 1 and row["grade"]["chamfer"] > 0
-    assert main(["mesh", str(folder)]) == 2
-    assert "mesh.glb is in it already" in capsys.readouterr().err
     (folder / "mesh.glb").unlink()
     assert main(["evaluate", "--from", str(folder), "--out", str(tmp_path / "none")]) == 2
 
 
-def test_the_stages_for_stable_diffusion_run_on_a_tiny_one(tiny_sd_folder, tmp_path):
+@pytest.mark.parametrize("mode, first", [("two-stage", "cells"), ("mesh", "splats")])
+def test_the_stages_for_stable_diffusion_run_on_a_tiny_one(tiny_sd_folder, tmp_path, mode, first):
     """All but their size: three stages, the last of colours alone."""
-    tree = config_tree(load_config("two-stage"))
+    tree = config_tree(load_config(mode))
     for stage in tree["stages"]:
         stage |= {"batch": 4}
         stage["cameras"] |= {"resolution_px": {"at": [0.0], "values": [16]}}
         if "nerf" in stage:
             stage["nerf"] |= {"samples": 8, "occupancy_cells": 8, "field": {"hidden": 8, "grid": {"levels": 2, "log2_size": 8}}}
+        elif "gaussians" in stage:
+            stage["gaussians"] |= {"count": 400}
         else:
             stage["dmtet"] |= {"cells": 12, "field": {}}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(tree))
     counted = []
-    request = Request("a corgi", steps=10, prior=str(tiny_sd_folder), out=tmp_path / "run", config=path, device="cpu", mode="two-stage")
+    request = Request("a corgi", steps=10, prior=str(tiny_sd_folder), out=tmp_path / "run", config=path, device="cpu", mode=mode)
     result = generate(request, report=lambda entry, budget: counted.append(entry.counts))
-    assert result.mesh is not None and counted == ["cells"] * 4 + ["corners"] * 6
+    assert result.mesh is not None and counted == [first] * counted.count(first) + ["corners"] * (10 - counted.count(first))
+    assert 4 <= counted.count(first) <= 5
     assert not any(row.get("skipped") for row in rows_of(result.folder))
 
 
@@ -205,7 +207,7 @@ def test_a_mesh_that_fails_in_the_library_is_a_warning_too(request_, monkeypatch
 
 
 def test_an_unknown_mode_is_one_line(request_):
-    with pytest.raises(UserError, match="--mode three-stage: expected splats or two-stage"):
+    with pytest.raises(UserError, match="--mode three-stage: expected splats or mesh or two-stage"):
         generate(dataclasses.replace(request_, mode="three-stage"))
 
 
@@ -213,4 +215,5 @@ def test_the_mode_picks_the_preset(request_):
     request = dataclasses.replace(request_, config=None, mode="two-stage", steps=1)
     used = yaml.safe_load((generate(request).folder / "run.yaml").read_text())["config"]
     assert [stage["shape"] for stage in used["stages"]] == ["nerf", "dmtet"] and used["stages"][0]["nerf"]["samples"] == 32
-    assert preset_for(pixel=False, minutes=3, mode="two-stage") == "two-stage"
+    for mode in ("mesh", "two-stage"):
+        assert preset_for(pixel=False, minutes=3, mode=mode) == mode and preset_for(pixel=True, minutes=3, mode=mode) == f"builtin-{mode}"

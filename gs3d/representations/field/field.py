@@ -64,8 +64,8 @@ class Field(nn.Module):
         self.config = config
         width = FEATURES * config.grid.levels
         self.table = nn.Parameter(new_table(config.grid, gen))
-        self.density_in, self.density_out = _linear(width, config.hidden, gen), _linear(config.hidden, 1, gen)
-        self.colour_in, self.colour_out = _linear(width, config.hidden, gen), _linear(config.hidden, 3, gen)
+        self.density_in, self.density_out = linear(width, config.hidden, gen), linear(config.hidden, 1, gen)
+        self.colour_in, self.colour_out = linear(width, config.hidden, gen), linear(config.hidden, 3, gen)
 
     def forward(self, points: Tensor, progress: float, normals: bool = False, colours: bool = True) -> FieldSample:
         """points [N, 3] of the world, in the cube from −1 to 1. Gradients go to the parameters, not to the points."""
@@ -99,7 +99,7 @@ def density_of(logit: Tensor) -> Tensor:
     return torch.where(logit < LOGIT_MAX, below, math.exp(LOGIT_MAX) * (1 + logit - LOGIT_MAX))
 
 
-def _linear(inputs: int, outputs: int, gen: torch.Generator) -> nn.Linear:
+def linear(inputs: int, outputs: int, gen: torch.Generator) -> nn.Linear:
     """A layer with weights uniform within ±√(6 / inputs) (He et al. 2015) and no bias yet, from a generator of one's own."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     with torch.no_grad():

@@ -1,0 +1,163 @@
+"""Splats and then a surface that begins as they are; a surface from splats that are there already; and its mesh anew."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+import trimesh
+import yaml
+
+import gs3d
+from gs3d.cli.main import main
+from gs3d.core.errors import UserError
+from gs3d.training import export, run
+from gs3d.training.config import load_config
+from gs3d.training.earlier import prior_of, shape_of
+from gs3d.training.request import Request, next_folder
+from gs3d.training.run import generate
+
+CONFIG = """
+batch: 4
+cameras: {resolution_px: {at: [0.0], values: [16]}}
+losses:
+  cds: {cfg: {start: 5, end: 5}}
+  sds: {cfg: {start: 5, end: 5}}
+stages:
+  - {shape: splats, gaussians: {count: 400}}
+  - shape: dmtet
+    normals: 0.5
+    dmtet: {cells: 12, field: {hidden: 8, grid: {levels: 3, log2_size: 10, coarsest: 4, finest: 16}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch):
+    for name, value in (("TEXTURE_PX", 64), ("TURNTABLE_FRAMES", 4), ("TURNTABLE_PX", 32), ("PREVIEW_PX", 32)):
+        monkeypatch.setattr(export, name, value)
+
+
+@pytest.fixture
+def request_(tiny_builtin_folder, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(CONFIG)
+    return Request("a red mushroom", steps=8, prior=str(tiny_builtin_folder), out=tmp_path / "run", config=path, device="cpu", mode="mesh")
+
+
+@pytest.fixture
+def splats(request_):
+    """A run that has made splats alone."""
+    path = request_.out.with_name("splats.yaml")
+    path.write_text(CONFIG.split("stages:")[0] + "gaussians: {count: 400}\n")
+    return generate(dataclasses.replace(request_, config=path, out=request_.out.with_name("splats"), steps=3)).folder
+
+
+def test_splats_become_a_mesh(request_):
+    counted = []
+    result = generate(request_, report=lambda entry, budget: counted.append(entry.counts))
+    assert counted == ["splats"] * 4 + ["corners"] * 4 and not result.warnings
+    made = trimesh.load(result.folder / "mesh.ply", force="mesh")
+    assert made.is_watertight and {"mesh.glb", "mesh.obj"} <= {p.name for p in result.folder.iterdir()}
+
+
+@pytest.mark.parametrize("last", [1, 3, 5])
+def test_broken_off_in_either_stage_it_ends_as_if_it_had_not_been(request_, last):
+    whole, part = generate(request_), dataclasses.replace(request_, out=request_.out.with_name("part"))
+
+    def stop(entry, budget):
+        if entry.step == last:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert generate(part, report=stop).outcome == "interrupted"
+    resumed = generate(dataclasses.replace(part, resume=True))
+    assert np.array_equal(whole.mesh.vertices, resumed.mesh.vertices) and np.array_equal(whole.mesh.texture, resumed.mesh.texture)
+
+
+def test_a_surface_can_begin_from_splats_that_are_there(request_, splats):
+    counted = []
+    request = dataclasses.replace(request_, start=splats, steps=2)
+    result = generate(request, report=lambda entry, budget: counted.append(entry.counts))
+    assert counted == ["corners"] * 2 and result.mesh is not None
+    record = yaml.safe_load((result.folder / "run.yaml").read_text())
+    assert record["start"] == str(splats) and [record["config"]["shape"]] == ["dmtet"]
+    again = generate(dataclasses.replace(request, start=splats / "splats.ply", out=request.out.with_name("again")))
+    assert np.array_equal(result.mesh.vertices, again.mesh.vertices)
+    other = generate(dataclasses.replace(request, start=None, out=request.out.with_name("other")))
+    assert not np.array_equal(result.mesh.vertices, other.mesh.vertices)
+    assert gs3d.generate(
+        "a red mushroom", steps=1, **{k: getattr(request, k) for k in ("prior", "config", "start")}, out=splats.with_name("api")
+    ).mesh
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"start": "nowhere"}, "there is no such file or folder"),
+        ({"start": "."}, "expected a run that has made splats, but splats.ply is not in it"),
+        ({"start": "made", "config": "builtin", "mode": "splats"}, "add --mode mesh"),
+        ({"start": "made", "config": "builtin-two-stage"}, "add --mode mesh"),
+    ],
+)
+def test_a_start_that_is_none_is_one_line(request_, splats, tmp_path, change, words):
+    places = {"nowhere": tmp_path / "nowhere", ".": tmp_path, "made": splats}
+    with pytest.raises(UserError, match=words):
+        generate(dataclasses.replace(request_, **(change | {"start": places[change["start"]]})))
+
+
+def test_a_run_that_made_a_mesh_makes_it_anew_with_other_triangles(request_, tmp_path, capsys):
+    folder = generate(request_).folder
+    assert main(["mesh", str(folder), "-o", str(tmp_path / "few.glb"), "--faces", "200", "--texture", "32"]) == 0
+    few, all_ = gs3d.load(tmp_path / "few.glb").mesh, gs3d.load(folder / "mesh.glb").mesh
+    assert len(few.faces) <= 200 < len(all_.faces) and few.texture.shape == (32, 32, 3)
+    for checkpoint in (folder / "checkpoint").iterdir():
+        checkpoint.unlink()
+    assert main(["mesh", str(folder), "-o", str(tmp_path / "none.glb")]) == 2
+    assert "it has not a checkpoint that can be read" in capsys.readouterr().err and not (tmp_path / "none.glb").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_one_line(request_):
+    folder = generate(request_).folder
+    record = yaml.safe_load((folder / "run.yaml").read_text())
+    record["config"]["stages"][1]["dmtet"]["field"]["hidden"] = 9
+    (folder / "run.yaml").write_text(yaml.safe_dump(record))
+    with pytest.raises(UserError, match="does not fit its run.yaml"):
+        shape_of(folder)
+
+
+def test_refining_goes_on_with_the_prompt_of_the_run(request_, splats, monkeypatch, capsys):
+    asked = []
+    tiny = load_config(request_.config)
+    monkeypatch.setattr(run, "load_config", lambda *_: tiny)
+
+    def by_steps(request, **options):
+        asked.append(request)
+        return generate(dataclasses.replace(request, minutes=None, steps=2), **options)
+
+    monkeypatch.setattr(run, "generate", by_steps)
+    for name in ("refined", "refined-2"):
+        assert main(["mesh", str(splats), "--refine", "0.5", "--faces", "300"]) == 0
+        assert (splats / name / "mesh.glb").exists()
+    assert asked[0].prompt == "a red mushroom" and asked[0].minutes == 0.5 and asked[0].start == splats
+    assert asked[0].prior == request_.prior and asked[0].seed == request_.seed
+    assert len(gs3d.load(splats / "mesh.glb").mesh.faces) <= 300
+    ply = splats / "splats.ply"
+    assert main(["mesh", str(ply), "--refine", "0.5"]) == 2
+    assert "expected the folder of a run that has made splats" in capsys.readouterr().err
+    for minutes in ("0", "-1", "nan", "inf"):
+        assert main(["mesh", str(splats), "--refine", minutes]) == 2
+        assert "--refine: expected minutes above 0" in capsys.readouterr().err
+
+
+def test_the_prior_of_a_record():
+    assert prior_of({"prior": {"name": "builtin", "source": "gs3d"}}) == "builtin"
+    assert prior_of({"prior": {"name": "sd21-base", "source": "someone/mirror"}}) == "sd21-base"
+    assert prior_of({"prior": {"name": "mine", "source": "owner/mine"}}) == "owner/mine"
+
+
+def test_folders_are_numbered(tmp_path):
+    assert next_folder(tmp_path / "a") == tmp_path / "a"
+    for name in ("a", "a-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.yaml").touch()
+    assert next_folder(tmp_path / "a") == tmp_path / "a-3"
