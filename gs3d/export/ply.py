@@ -31,7 +31,8 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
-from gs3d.export.frames import WORLD_TO_PLY, rotate_splats
+from gs3d.export.checks import check_sound, from_rows, refusal, turned
+from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.ply_header import Header, check_length, read_header
 
 COMMENT = "gs3d 0.1 frame=up-y,front+z"
@@ -39,7 +40,6 @@ REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""
 MAX_LOGIT = 15.0
 """Opacities beyond sigmoid(±15) = 1 − 3e-7 are written as that: 0 and 1 have no finite logit, and no viewer can show the difference."""
-LOG_SCALE_RANGE = (-20.0, 5.0)
 POSITION, DC = ["x", "y", "z"], ["f_dc_0", "f_dc_1", "f_dc_2"]
 SCALE, ROT = ["scale_0", "scale_1", "scale_2"], ["rot_0", "rot_1", "rot_2", "rot_3"]
 REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
@@ -51,43 +51,22 @@ def columns(count: int) -> list[str]:
     return [*POSITION, "nx", "ny", "nz", *DC, *rest, "opacity", *SCALE, *ROT]
 
 
-def _check_shapes(splats: Splats) -> None:
-    n = len(splats)
-    if splats.sh.ndim != 3 or splats.sh.shape[1] not in REST_COUNTS.values():
-        raise ValueError(f"splats.sh: expected [{n}, K, 3] with K one of 1, 4, 9, 16, got {list(splats.sh.shape)}")
-    wanted = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,), "sh": (n, splats.sh.shape[1], 3)}
-    for name, shape in wanted.items():
-        if tuple(getattr(splats, name).shape) != shape:
-            raise ValueError(f"splats.{name}: expected shape {list(shape)}, got {list(getattr(splats, name).shape)}")
-
-
 def _table(path: Path, splats: Splats, sh_pad: int | None) -> np.ndarray:
     """The rows of the file, a structured array [N] of float32."""
-    if len(splats) == 0:
-        raise UserError(f"cannot write {path}: expected at least one splat, got 0. Were all of them pruned?")
-    _check_shapes(splats)
-    turned = rotate_splats(splats, torch.tensor(WORLD_TO_PLY))
-    opacities, scales = turned.opacities.numpy(), turned.scales.numpy()
-    # NaN passes these two tests and is counted when the file is checked. What fails here is most often a value that was not activated.
-    if (outside := int(((opacities < 0) | (opacities > 1)).sum())) > 0:
-        got = f"{outside} of {len(splats)} outside it, {np.nanmin(opacities):.4g} to {np.nanmax(opacities):.4g}"
-        raise UserError(f"cannot write {path}: expected opacities in [0, 1], got {got}. Are they logits? Apply a sigmoid first.")
-    if (negative := int((scales < 0).any(axis=1).sum())) > 0:
-        got = f"{negative} of {len(splats)} splats with a negative one"
-        raise UserError(f"cannot write {path}: expected linear scales above 0, got {got}. Are they logarithms? Apply exp first.")
+    made = turned(path, splats, torch.tensor(WORLD_TO_PLY))
+    opacities = made.opacities.numpy()
     names = columns(splats.sh.shape[1])
     if sh_pad is not None:
         names = columns(max(splats.sh.shape[1], (sh_pad + 1) ** 2))
     table = np.zeros(len(splats), dtype=[(name, "<f4") for name in names])
-    sh = turned.sh.numpy()
-    length = turned.quats.norm(dim=1, keepdim=True).numpy()
+    sh = made.sh.numpy()
     room = sum(name.startswith("f_rest_") for name in names) // 3
     # Zeros and values too large for float32 become infinities without a warning here; what must not be in a file is refused by name later.
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         table["opacity"] = np.clip(np.log(opacities) - np.log1p(-opacities), -MAX_LOGIT, MAX_LOGIT)
-        _fill(table, POSITION, turned.means.numpy())
-        _fill(table, SCALE, np.log(scales))
-        _fill(table, ROT, turned.quats.numpy() / np.where(length > 1e-12, length, 1))
+        _fill(table, POSITION, made.means.numpy())
+        _fill(table, SCALE, np.log(made.scales.numpy()))
+        _fill(table, ROT, made.quats.numpy())
         _fill(table, DC, sh[:, 0])
         for channel in range(3):
             # A padded file leaves columns at zero after each channel: green starts at a third of them all, not where red ended.
@@ -122,33 +101,19 @@ def _like_probabilities(logits: np.ndarray) -> bool:
 def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
     """UserError unless the file at `temp`, meant for `path`, holds exactly `table` and a viewer can show it."""
 
-    def refuse(what: str, next_step: str) -> UserError:
-        return UserError(f"cannot write {path}: {what}. {next_step} Nothing was changed.")
-
     try:
         check_length(temp, read_header(temp))
         got = _rows(temp)
     except UserError as error:
-        raise refuse("what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
+        raise refusal(path, "what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
     if len(got) != len(table) or got.dtype != table.dtype or got.tobytes() != table.tobytes():
         what = f"the file read back differs from the {len(table)} splats that were written"
-        raise refuse(what, "Try again; if it stays so, check the disk.")
-    scales = _matrix(got, SCALE)
-    bad = np.isnan(scales).any(axis=1)  # an infinite logarithm is a scale of 0 and is told below, with the range
-    for name in got.dtype.names:
-        bad |= ~np.isfinite(got[name]) & (name not in SCALE)
-    if bad.any():
-        raise refuse(f"{int(bad.sum())} of {len(got)} splats hold NaN or infinity", "Remove them, or lower the learning rate.")
-    low, high = LOG_SCALE_RANGE
-    if (outside := int(((scales < low) | (scales > high)).any(axis=1).sum())) > 0:
-        got_range = f"{scales.min():.4g} to {scales.max():.4g}"
-        what = f"expected log-scales in [{low:g}, {high:g}], got {got_range}, {outside} of {len(got)} splats outside"
-        raise refuse(what, "Clamp or remove them; if all are off, exp was applied twice or not at all.")
-    if (flat := int((np.abs(_matrix(got, ROT)).max(axis=1) < 1e-6).sum())) > 0:
-        raise refuse(f"{flat} of {len(got)} quaternions have no length", "Remove these splats or give them the rotation 1, 0, 0, 0.")
+        raise refusal(path, what, "Try again; if it stays so, check the disk.")
+    others = [name for name in got.dtype.names if name not in (*SCALE, *ROT)]
+    check_sound(path, _matrix(got, others), _matrix(got, SCALE), _matrix(got, ROT))
     if _like_probabilities(got["opacity"]):
         what = f"the opacity logits fill [{got['opacity'].min():.3g}, {got['opacity'].max():.3g}] and look like probabilities"
-        raise refuse(what, "Splats take opacities after one sigmoid; was it applied twice?")
+        raise refusal(path, what, "Splats take opacities after one sigmoid; was it applied twice?")
 
 
 def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> None:
@@ -226,20 +191,9 @@ def read_ply(path: str | Path) -> Splats:
     sh = np.concatenate([_matrix(rows, DC)[:, None], _matrix(rows, rest).reshape(len(rows), 3, count - 1).swapaxes(1, 2)], axis=1)
     logits = rows["opacity"].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        scales = np.exp(log_scales).astype(np.float32)
+        scales = np.where(np.isfinite(log_scales), np.exp(log_scales), np.nan).astype(np.float32)
         opacities = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
-        length = np.linalg.norm(quats, axis=1)
-        good = np.isfinite(opacities) & np.isfinite(length) & (length > 1e-12)
-        for part in (means, log_scales, scales, sh.reshape(len(rows), -1)):
-            good &= np.isfinite(part.astype(np.float32)).all(axis=1)
-    if not good.any():
-        raise UserError(f"cannot read {path}: all {len(rows)} rows hold NaN, infinity or a quaternion of no length. Export it again.")
-    if not good.all():
-        what = f"{int((~good).sum())} of {len(rows)} rows hold NaN, infinity or a quaternion of no length and were left out"
-        warnings.warn(f"{path}: {what}", stacklevel=2)
-    if _like_probabilities(logits[good]):
+    if _like_probabilities(logits[np.isfinite(logits)]):
         warnings.warn(f"{path}: the opacities look like probabilities, expected logits; it may look washed out", stacklevel=2)
-    quats = quats[good] / length[good, None]
-    parts = (torch.from_numpy(part) for part in (means[good], quats, scales[good], opacities[good], sh[good]))
-    world = rotate_splats(Splats(*parts), torch.tensor(WORLD_TO_PLY).T)
-    return Splats(world.means.float(), world.quats.float(), world.scales.float(), world.opacities.float(), world.sh.float())
+    parts = (torch.from_numpy(part) for part in (means, quats, scales, opacities, sh))
+    return from_rows(path, Splats(*parts), torch.tensor(WORLD_TO_PLY).T)
