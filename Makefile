@@ -6,7 +6,7 @@ PROMPT ?= a red mushroom with white spots
 MINUTES ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint format clean gpu-check
+.PHONY: help demo test test-viewers lint format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -14,6 +14,7 @@ gpu-check: $(VENV)/installed
 help:
 	@echo "make demo    set up .venv and make splats from \"$(PROMPT)\" in $(MINUTES) minutes, offline"
 	@echo "make test    set up .venv, lint, check the format, run all tests"
+	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make gpu-check  everything that needs a CUDA card, in one go"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  rewrite the files as the format check wants them"
@@ -30,6 +31,13 @@ demo: $(VENV)/installed
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-viewers: $(VENV)/installed tests/viewers/node_modules/installed
+	GS3D_TEST_VIEWERS=1 $(BIN)/python -m pytest tests/viewers
+
+tests/viewers/node_modules/installed: tests/viewers/package.json
+	cd tests/viewers && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
