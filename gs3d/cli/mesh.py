@@ -74,7 +74,9 @@ def _painted(args: Args, file: Path) -> tuple["Painted", int]:
     if args.refine is not None:
         folder, status = _refined(args)
         return _surface(folder, args.faces), status
-    if args.source.is_dir() and not file.exists() and (args.source / MESH).exists():
+    if args.source.is_dir() and not file.exists():
+        if not (args.source / MESH).exists():
+            raise UserError(f"{args.source}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")
         return _surface(args.source, args.faces), 0
     from gs3d.representations.mesh import mesh_of_splats
 

@@ -99,6 +99,14 @@ def test_one_splat_is_a_small_ball():
     assert closed(mesh.faces) and 0.02 < np.linalg.norm(mesh.vertices, axis=1).max() < 0.4
 
 
+@pytest.mark.parametrize("size", [1e-5, 1e4])
+def test_a_tiny_or_huge_splat_has_a_texture_and_normals_too(size):
+    one = Splats(torch.zeros(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), size), torch.full((1,), 0.95), torch.zeros(1, 1, 3))
+    mesh = mesh_of_splats(one, cells=32).textured(64)
+    assert np.isfinite(mesh.uvs).all() and mesh.uvs.min() >= 0 and np.ptp(mesh.uvs) > 0.5
+    np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-3)
+
+
 @pytest.mark.parametrize("opacity", [0.0, 0.05, 0.15])
 def test_splats_that_show_nothing_solid_are_one_clear_line(opacity):
     splats = true_splats(made("ball"), size_px=16)

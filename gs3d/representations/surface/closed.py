@@ -53,8 +53,9 @@ def smoothed(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def normals_of(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """[V, 3], the mean of the faces around, weighted by area."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    """[V, 3] of unit length, the mean of the faces around, weighted by area."""
+    size = np.abs(vertices - vertices.mean(axis=0)).max()  # areas of a small mesh would be lost among the roundings
+    a, b, c = (vertices[faces[:, i]] / max(size, 1e-30) for i in range(3))
     across = np.cross(b - a, c - a)
     total = np.stack([np.bincount(faces.ravel(), weights=np.repeat(across[:, i], 3), minlength=len(vertices)) for i in range(3)], axis=1)
     return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-12)

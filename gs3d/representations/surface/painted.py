@@ -38,7 +38,9 @@ class Painted:
 
         within("texture", size_px, "[16, 8192]")
         atlas, packing = xatlas.Atlas(), xatlas.PackOptions()
-        atlas.add_mesh(self.vertices.astype(np.float32), self.faces.astype(np.uint32))
+        # Of one size for all: xatlas takes what is tiny for degenerate.
+        centred = self.vertices - self.vertices.mean(axis=0)
+        atlas.add_mesh((centred / np.abs(centred).max().clip(1e-30)).astype(np.float32), self.faces.astype(np.uint32))
         packing.resolution, packing.padding = size_px, PADDING_PX
         atlas.generate(pack_options=packing)
         corner, charted, uvs = atlas[0]
