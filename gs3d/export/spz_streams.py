@@ -111,7 +111,8 @@ def _pack_smallest(quats: np.ndarray) -> np.ndarray:
     rest = np.take_along_axis(xyzw, REST[largest], axis=1)
     negative = (rest < 0) ^ (np.take_along_axis(xyzw, largest[:, None], axis=1) < 0)
     size = np.minimum(np.floor(np.abs(rest) * np.float32(511 * 2**0.5) + 0.5), 511).astype(np.uint32)
-    fields = (size | (negative.astype(np.uint32) << 9)) << SHIFTS
+    # Without a sign for zero: rounding has left it one, which would be noise in the file.
+    fields = (size | ((negative & (size > 0)).astype(np.uint32) << 9)) << SHIFTS
     words = (largest.astype(np.uint32) << 30) | fields[:, 0] | fields[:, 1] | fields[:, 2]
     return words.astype("<u4").view(np.uint8)
 

@@ -45,7 +45,7 @@ def refused(path, message, act=read_splat):
 
 def test_bytes_of_a_known_splat(tmp_path):
     """World (1, 2, 3) is file (−2, −3, 1). A quaternion that undoes the turn is the identity there: bytes 255 128 128 128."""
-    undo = torch.tensor([[0.5, 0.5, -0.5, 0.5]])  # wxyz of the transposed WORLD_TO_PLY
+    undo = torch.tensor([[0.5, -0.5, 0.5, -0.5]])  # wxyz of the transposed WORLD_TO_PLY
     colour = torch.tensor([[[1.0, 0.5, -3.0]]])
     one = Splats(
         torch.tensor([[1.0, 2, 3]]), undo, torch.tensor([[0.1, 0.2, 0.4]]), torch.tensor([0.4]), (colour - 0.5) / 0.28209479177387814
