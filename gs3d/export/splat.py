@@ -90,5 +90,5 @@ def read_splat(path: str | Path) -> Splats:
     scales = np.where(rows["scale"] >= 0, rows["scale"], np.float32(np.nan))
     sh = ((rows["rgb"] / np.float32(255) - 0.5) / np.float32(SH_C0))[:, None]
     quats = (rows["quat"].astype(np.float32) - 128) / 128
-    parts = (np.ascontiguousarray(rows["mean"]), quats, scales, rows["opacity"] / np.float32(255), sh)
+    parts = (rows["mean"].copy(), quats, scales, rows["opacity"] / np.float32(255), sh)
     return from_rows(path, Splats(*map(torch.from_numpy, parts)), torch.tensor(WORLD_TO_PLY).T)

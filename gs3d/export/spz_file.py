@@ -31,7 +31,7 @@ AXES = 0xADBE0003
 MOST_EXTENSIONS = 2**20
 MOST_RATIO = 1032
 """No gzip holds more bytes for one of its own. The reference allows 1024 for zstd too."""
-GZIP_LEVEL, ZSTD_LEVEL = 5, 9
+GZIP_LEVEL, ZSTD_LEVEL = 4, 9
 
 
 class Header(NamedTuple):

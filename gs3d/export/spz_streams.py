@@ -85,11 +85,12 @@ def unpack(streams: Sequence[np.ndarray], version: int, count: int, degree: int,
 
 def _pack_harmonics(rest: np.ndarray) -> np.ndarray:
     """[N, K − 1, 3] → uint8 of the same shape."""
-    steps = np.floor(rest * np.float32(128) + np.float32(128.5))
-    for part, bucket in ((steps[:, :3], BUCKETS[0]), (steps[:, 3:], BUCKETS[1])):
-        part += bucket // 2
-        part //= bucket
-        part *= bucket
+    bucket = np.repeat(np.array(BUCKETS, np.float32), (3, 12))[: rest.shape[1], None]
+    # Rounded to a whole number and then to a multiple of the bucket, in one floor.
+    steps = rest * (128 / bucket)
+    steps += 128.5 / bucket + np.float32(0.5)
+    np.floor(steps, out=steps)
+    steps *= bucket
     return np.clip(steps, 0, 255, out=steps).astype(np.uint8)
 
 
