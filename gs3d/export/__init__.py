@@ -11,12 +11,20 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
-WRITERS = {".ply": "gs3d.export.ply:write_ply"}
+WRITERS = {
+    ".ply": "gs3d.export.ply:write_ply",
+    ".splat": "gs3d.export.splat:write_splat",
+    ".spz": "gs3d.export.spz:write_spz",
+}
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
-READERS = {".ply": "gs3d.export.ply:read_ply"}
+READERS = {
+    ".ply": "gs3d.export.ply:read_ply",
+    ".splat": "gs3d.export.splat:read_splat",
+    ".spz": "gs3d.export.spz:read_spz",
+}
 
 
 def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
