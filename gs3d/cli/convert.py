@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
     if args.sh_degree is not None and not 0 <= args.sh_degree <= 3:
         raise UserError(f"--sh-degree: expected 0 to 3, got {args.sh_degree}")
     file = splats_file(args.source)
-    check_out(args.out, file)
+    suffix = check_out(args.out, file)
     splats, warnings = recorded(load_splats, file)
     warn(warnings)
     from gs3d.export.clean import lower_degree
@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
     before = bytes_text(file.stat().st_size)
     _, warnings = recorded(lambda path: save_splats(path, wanted), args.out)
     kept = wanted
-    if any(args.out.name.lower().endswith(suffix) for suffix in READERS):
+    if suffix in READERS:
         kept, _ = recorded(load_splats, args.out)
     after = bytes_text(args.out.stat().st_size)
     say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {args.out}, {after}")

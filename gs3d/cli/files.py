@@ -1,4 +1,4 @@
-"""Files that commands are given: which file is meant, what reading it warned of, and whether another may be written beside it."""
+"""Files that commands are given: which file is meant, what reading it warned of, and whether another may be written."""
 
 import os
 import re
@@ -43,13 +43,15 @@ def warn(lines: list[str]) -> None:
         say(f"warning: {line}")
 
 
-def check_out(out: Path, file: Path) -> None:
-    """UserError unless splats of `file` can be written to `out`: another file, of a format that is written, in a folder that is there."""
-    if not any(out.name.lower().endswith(suffix) for suffix in WRITERS):
+def check_out(out: Path, file: Path) -> str:
+    """The suffix that `out` is written by. UserError unless it is one of WRITERS, its folder is there, and it is not `file` itself."""
+    known = [suffix for suffix in WRITERS if out.name.lower().endswith(suffix)]
+    if not known:
         raise UserError(f"cannot write {out}: expected a name ending in one of {', '.join(sorted(WRITERS))}")
     check_target(out)
     if os.path.realpath(out) == os.path.realpath(file) or (out.exists() and os.path.exists(file) and out.samefile(file)):
         raise UserError(f"cannot write {out}: it is the file that is read; give another name")
+    return max(known, key=len)
 
 
 def bytes_text(count: int) -> str:

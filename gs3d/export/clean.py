@@ -74,12 +74,15 @@ def drop_floaters(splats: Splats) -> Splats:
         return splats
     means = splats.means.detach().cpu().double().numpy()
     # A tree that is not balanced is built in a third of the time, and does not mind many splats in one point.
-    distances, neighbours = cKDTree(means, balanced_tree=False).query(means, NEIGHBOURS + 1, workers=-1)  # the first is the splat itself
-    alone = distances[:, -1]
+    tree = cKDTree(means, balanced_tree=False)
+    order = tree.indices  # neighbours one after the other: asked in it, the tree is read from the cache, five times as fast
+    distances, neighbours = tree.query(means[order], NEIGHBOURS + 1, workers=-1)  # the first is the splat itself
+    alone = np.empty(len(means))
+    alone[order] = distances[:, -1]
     limit = _limit_of(alone)
-    far = np.flatnonzero(alone > limit)
+    rows = np.flatnonzero(distances[:, -1] > limit)
     stays = np.ones(len(means), dtype=bool)
-    stays[far] = alone[far] <= FACTOR * np.median(alone[neighbours[far, 1:]], axis=1)
+    stays[order[rows]] = distances[rows, -1] <= FACTOR * np.median(alone[neighbours[rows, 1:]], axis=1)
     left = np.flatnonzero(stays)
     return kept(splats, torch.from_numpy(left[_in_large_cluster(means[left], limit)]).to(splats.means.device))
 

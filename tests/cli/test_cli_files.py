@@ -69,16 +69,16 @@ def read_poor(path):
 
 
 def test_convert_says_what_a_format_drops(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(WRITERS, ".poor", f"{__name__}:write_poor")
+    monkeypatch.setitem(WRITERS, ".poor.ply", f"{__name__}:write_poor")
     splats = ball()
     splats.sh[0, 0] = 3
     save_splats(tmp_path / "in.ply", splats)
-    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "a.poor"))
+    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "a.poor.ply"))
     assert status == 0 and "warning" not in said  # it cannot be read back
-    monkeypatch.setitem(READERS, ".poor", f"{__name__}:read_poor")
-    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "a.poor"))
+    monkeypatch.setitem(READERS, ".poor.ply", f"{__name__}:read_poor")
+    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "a.poor.ply"))
     assert status == 0 and "2000 splats, SH degree 0: " in said
-    assert f"warning: {tmp_path / 'a.poor'} does not keep the harmonics above degree 0\n" in said
+    assert f"warning: {tmp_path / 'a.poor.ply'} does not keep the harmonics above degree 0\n" in said
     assert "does not keep colours from 0.331 to 1.35, which became 0.331 to 1\n" in said
 
 
