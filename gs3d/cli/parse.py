@@ -56,10 +56,9 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
             if equals:
                 yield f"{flag}: expected no value, got {value!r}"
             continue
-        many = get_origin(kind) is tuple
-        kind = get_args(kind)[0] if many else kind
+        kind, count = _values_of(kind)
         values = [value] if equals else []
-        following = argv[at + 1 :] if many else argv[at + 1 : at + 2]
+        following = argv[at + 1 : None if count is None else at + 1 + count]
         while not equals and len(values) < len(following) and not _is_option(following[len(values)]):
             values.append(next(rest)[1])
         if not values:
@@ -67,6 +66,8 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
         for value in values:
             if not _fits(kind, value):
                 yield f"{flag}: expected {_wanted(kind)}, got {value!r}"
+        if count is not None and 0 < len(values) < count:
+            yield f"{flag}: expected {count} values, got {len(values)}"
     for name, kind in list(required.items())[len(given) :]:
         yield f"{name}: expected {_wanted(kind)}, got nothing"
     if len(given) > most:
@@ -99,6 +100,14 @@ def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], int]:
         if kind is bool:
             options[f"--no-{name}"] = bool
     return options, required, most
+
+
+def _values_of(kind: Any) -> tuple[Any, int | None]:
+    """The type of one value of an option, and how many it takes: None if that is left open."""
+    if get_origin(kind) is not tuple:
+        return kind, 1
+    members = get_args(kind)
+    return members[0], None if members[-1] is Ellipsis else len(members)
 
 
 def _is_option(token: str) -> bool:

@@ -61,14 +61,15 @@ def _refuse_target(path: Path, target: Path) -> None:
 def check_target(path: str | Path) -> None:
     """What would keep `write_atomic` from writing there is told now, before the work is done."""
     path = Path(path)
-    target = Path(os.path.realpath(path))
-    _refuse_target(path, target)
-    if not target.parent.is_dir():
-        raise write_error(
-            path, FileNotFoundError(errno.ENOENT, "") if not target.parent.exists() else NotADirectoryError(errno.ENOTDIR, "")
-        )
-    if not os.access(target.parent, os.W_OK):
-        raise write_error(path, PermissionError(errno.EACCES, ""))
+    try:
+        target = Path(os.path.realpath(path))
+        _refuse_target(path, target)
+        if not target.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "") if target.parent.exists() else FileNotFoundError(errno.ENOENT, "")
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "")
+    except OSError as error:  # also of a name that is too long to be looked up
+        raise write_error(path, error) from error
 
 
 def _sync(path: Path, flags: int) -> None:
