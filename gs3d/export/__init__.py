@@ -15,6 +15,7 @@ WRITERS = {
     ".ply": "gs3d.export.ply:write_ply",
     ".splat": "gs3d.export.splat:write_splat",
     ".spz": "gs3d.export.spz:write_spz",
+    ".html": "gs3d.export.html:write_html",
 }
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""

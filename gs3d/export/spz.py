@@ -39,6 +39,11 @@ def _packed(path: Path, splats: Splats, version: int) -> tuple[Header, list[np.n
     return Header(version, len(splats), degree, bits, flags=0, streams=0), pack(made, bits, version)
 
 
+def encode_spz(path: Path, splats: Splats) -> bytes:
+    """What `write_spz` would write, for a page at `path` that has it inside."""
+    return encoded(path, *_packed(path, splats, 3))
+
+
 def write_spz(path: str | Path, splats: Splats, version: Literal[2, 3, 4] = 3) -> None:
     """Write `splats` (world frame) as an .spz, rounded as `spz_streams` says. What was written is read back and compared before it takes
     the name `path`. Version 2 is for old viewers, its rotations may be off by degrees; version 4 for the newest.
