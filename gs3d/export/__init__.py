@@ -11,12 +11,12 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
-WRITERS = {".ply": "gs3d.export.ply:write_ply"}
+WRITERS = {".ply": "gs3d.export.ply:write_ply", ".glb": "gs3d.export.gltf_splats:write_glb_splats"}
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
-READERS = {".ply": "gs3d.export.ply:read_ply"}
+READERS = {".ply": "gs3d.export.ply:read_ply", ".glb": "gs3d.export.gltf_splats:read_glb_splats"}
 
 
 def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
@@ -42,11 +42,13 @@ def load_splats(path: str | Path) -> Splats:
 
 
 def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
-    """Splats, or the mesh of a .glb, or what the run in a folder has made of the two; in the world frame."""
+    """Splats, or the mesh of a .glb that holds no splats, or what the run in a folder has made of the two; in the world frame."""
     file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
     if file is None:
         raise UserError(f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")
-    return import_module("gs3d.export.mesh").read_mesh(file) if file.suffix.lower() == ".glb" else load_splats(file)
+    if file.suffix.lower() == ".glb" and not import_module("gs3d.export.gltf_splats").holds_splats(file):
+        return import_module("gs3d.export.mesh").read_mesh(file)
+    return load_splats(file)
 
 
 def result_file(folder: Path) -> Path | None:
