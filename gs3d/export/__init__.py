@@ -11,12 +11,20 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
-WRITERS = {".ply": "gs3d.export.ply:write_ply", ".glb": "gs3d.export.gltf_splats:write_glb_splats"}
+WRITERS = {
+    ".ply": "gs3d.export.ply:write_ply",
+    ".compressed.ply": "gs3d.export.compressed:write_compressed",
+    ".glb": "gs3d.export.gltf_splats:write_glb_splats",
+}
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
-READERS = {".ply": "gs3d.export.ply:read_ply", ".glb": "gs3d.export.gltf_splats:read_glb_splats"}
+READERS = {
+    ".ply": "gs3d.export.ply:read_ply",
+    ".compressed.ply": "gs3d.export.ply:read_ply",  # which tells the two apart by their headers, as names cannot be trusted
+    ".glb": "gs3d.export.gltf_splats:read_glb_splats",
+}
 
 
 def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
