@@ -56,8 +56,8 @@ def _tables(splats: Splats) -> list[np.ndarray]:
     rows[:, 0], rows[:, 2] = pack(values[0], bounds[0], BITS), pack(values[1], bounds[1], BITS)
     rows[:, 1] = pack_rotations(splats.quats.numpy())
     rows[:, 3] = pack(np.concatenate([values[2], splats.opacities[:, None].numpy()], axis=1), _with_opacity(bounds[2]), COLOUR_BITS)
-    rest = splats.sh[:, 1:].numpy().swapaxes(1, 2).reshape(n, 3 * (k - 1))
-    steps = np.clip((rest / (2 * REST_RANGE) + 0.5) * 256, 0, 255).astype(np.uint8)
+    steps = (splats.sh[:, 1:].numpy() * np.float32(128 / REST_RANGE) + np.float32(128)).clip(0, 255).astype(np.uint8)
+    steps = steps.swapaxes(1, 2).reshape(n, 3 * (k - 1))
     return [chunks, rows, steps] if k > 1 else [chunks, rows]
 
 
@@ -77,7 +77,7 @@ def write_compressed(path: str | Path, splats: Splats) -> None:
     """
     path = Path(path)
     made = turned(path, splats, torch.tensor(WORLD_TO_PLY))
-    made = check_splats(path, Splats(*(part.float() for part in vars(made).values())))
+    made = check_splats(path, Splats(*(part.float().contiguous() for part in vars(made).values())))
     order = torch.from_numpy(morton_order(made.means.numpy()))
     made = Splats(*(part[order] for part in vars(made).values()))
     if (beyond := int((made.sh[:, 1:].abs() > REST_RANGE).sum())) > 0:
