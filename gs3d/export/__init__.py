@@ -15,6 +15,7 @@ WRITERS = {
     ".ply": "gs3d.export.ply:write_ply",
     ".compressed.ply": "gs3d.export.compressed:write_compressed",
     ".glb": "gs3d.export.gltf_splats:write_glb_splats",
+    ".usda": "gs3d.export.usd:write_usd",
 }
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""

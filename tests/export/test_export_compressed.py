@@ -138,7 +138,9 @@ def test_the_curve_goes_octant_by_octant():
 
 def test_chunks_where_all_is_the_same(tmp_path):
     """No difference to divide by: what is constant comes back exactly."""
-    splats = Splats(torch.full((300, 3), 0.1), torch.ones(300, 4), torch.full((300, 3), 0.02), torch.ones(300), torch.full((300, 1, 3), 0.7))
+    splats = Splats(
+        torch.full((300, 3), 0.1), torch.ones(300, 4), torch.full((300, 3), 0.02), torch.ones(300), torch.full((300, 1, 3), 0.7)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_compressed(tmp_path / "a.ply", splats)
