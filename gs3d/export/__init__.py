@@ -13,6 +13,9 @@ from gs3d.core.types import Mesh, Splats, TexturedMesh
 
 WRITERS = {
     ".ply": "gs3d.export.ply:write_ply",
+    ".compressed.ply": "gs3d.export.compressed:write_compressed",
+    ".glb": "gs3d.export.gltf_splats:write_glb_splats",
+    ".usda": "gs3d.export.usd:write_usd",
     ".splat": "gs3d.export.splat:write_splat",
     ".spz": "gs3d.export.spz:write_spz",
     ".html": "gs3d.export.html:write_html",
@@ -23,6 +26,8 @@ SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
 READERS = {
     ".ply": "gs3d.export.ply:read_ply",
+    ".compressed.ply": "gs3d.export.ply:read_ply",  # which tells the two apart by their headers, as names cannot be trusted
+    ".glb": "gs3d.export.gltf_splats:read_glb_splats",
     ".splat": "gs3d.export.splat:read_splat",
     ".spz": "gs3d.export.spz:read_spz",
 }
@@ -51,11 +56,13 @@ def load_splats(path: str | Path) -> Splats:
 
 
 def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
-    """Splats, or the mesh of a .glb, or what the run in a folder has made of the two; in the world frame."""
+    """Splats, or the mesh of a .glb that holds no splats, or what the run in a folder has made of the two; in the world frame."""
     file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
     if file is None:
         raise UserError(f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")
-    return import_module("gs3d.export.mesh").read_mesh(file) if file.suffix.lower() == ".glb" else load_splats(file)
+    if file.suffix.lower() == ".glb" and not import_module("gs3d.export.gltf_splats").holds_splats(file):
+        return import_module("gs3d.export.mesh").read_mesh(file)
+    return load_splats(file)
 
 
 def result_file(folder: Path) -> Path | None:

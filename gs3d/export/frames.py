@@ -8,6 +8,8 @@ from gs3d.raster.reference import sh_basis
 
 WORLD_TO_PLY = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
 """Rows are the file's axes in the world: x = −world y (the object's right), y = −world z (down), z = world x (front). See ply.py."""
+WORLD_TO_GLTF = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
+"""x = world y (the object's left), y = world z (up), z = world x (front): +Y up and the front towards +Z, as glTF has it."""
 
 
 def quaternion_of(rotation: Tensor) -> Tensor:

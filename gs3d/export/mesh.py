@@ -15,8 +15,9 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.export import MESH_SUFFIXES
 from gs3d.export.atomic import write_atomic
+from gs3d.export.frames import WORLD_TO_GLTF
 
-WORLD_TO_FILE = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
+WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """Without a material glTF means a metal, which is black where nothing surrounds it."""

@@ -32,10 +32,10 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.checks import check_sound, from_rows, refusal, turned
+from gs3d.export.compressed import is_packed, read_compressed
 from gs3d.export.frames import WORLD_TO_PLY
-from gs3d.export.ply_header import Header, check_length, read_header
+from gs3d.export.ply_header import COMMENT, Header, check_frame, check_length, read_header
 
-COMMENT = "gs3d 0.1 frame=up-y,front+z"
 REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""
 MAX_LOGIT = 15.0
@@ -147,9 +147,6 @@ def _check_columns(path: Path, header: Header) -> int:
     """K, the number of coefficients a channel. UserError if this is a PLY of something else."""
     vertex = header.element("vertex")
     present = vertex.properties if vertex else {}
-    if "packed_position" in present:
-        what = "expected a plain .ply, got a compressed one of PlayCanvas"
-        raise UserError(f"cannot read {path}: {what}. Convert it first: splat-transform {path.name} plain.ply")
     if missing := [name for name in REQUIRED if name not in present]:
         kind = "a mesh" if header.element("face") else "a PLY of something else"
         what = f"expected Gaussian splats, got {kind}: missing {', '.join(missing)}"
@@ -170,22 +167,21 @@ def _check_columns(path: Path, header: Header) -> int:
 def read_ply(path: str | Path) -> Splats:
     """Splats in the world frame, float32 on the CPU, from an INRIA .ply: ASCII or binary of either byte order, other properties ignored.
 
+    A compressed .ply, which often has the same suffix, is read too (compressed.py).
     Rows that hold NaN or infinity, or a quaternion of no length, are left out with a warning that counts them: foreign files often have a
     few, and the rest is good. An infinite opacity logit is an opacity of 0 or 1 and is kept.
     """
     path = Path(path)
     try:
         header = read_header(path)
+        if is_packed(header):
+            return read_compressed(path)
         count = _check_columns(path, header)
+        check_frame(path, header)
         check_length(path, header)
         rows = _rows(path)
     except OSError as error:
         raise read_error(path, error) from error
-    frames = [word for comment in header.comments if comment.startswith("gs3d ") for word in comment.split() if word.startswith("frame=")]
-    if frames and frames[-1] not in COMMENT.split():
-        expected = COMMENT.split()[-1]
-        raise UserError(f"cannot read {path}: expected {expected}, got {frames[-1]}, of a newer gs3d. Update gs3d.")
-
     rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
     means, quats, log_scales = _matrix(rows, POSITION), _matrix(rows, ROT), _matrix(rows, SCALE)
     sh = np.concatenate([_matrix(rows, DC)[:, None], _matrix(rows, rest).reshape(len(rows), 3, count - 1).swapaxes(1, 2)], axis=1)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from gs3d.core.errors import UserError
 
+COMMENT = "gs3d 0.1 frame=up-y,front+z"
+"""Of our files: which frame they are in, see ply.py."""
 MAX_HEADER_BYTES = 1 << 20
 _BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
 _BYTES |= {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4, "float64": 8}
@@ -34,15 +36,15 @@ class Header:
         return next((e for e in self.elements if e.name == name), None)
 
 
-def _bad(path: Path, what: str) -> UserError:
+def bad(path: Path, what: str) -> UserError:
     return UserError(f"cannot read {path}: {what}. Check that the file is a PLY of Gaussian splats and was copied whole.")
 
 
 def _number(path: Path, line: str, text: str) -> int:
     if not text.isdecimal():
-        raise _bad(path, f"expected a whole number of rows in the header line {line!r}, got {text[:40]!r}")
+        raise bad(path, f"expected a whole number of rows in the header line {line!r}, got {text[:40]!r}")
     if len(text) > 18:
-        raise _bad(path, f"the header promises {text[:12]}… rows, more than any file holds")
+        raise bad(path, f"the header promises {text[:12]}… rows, more than any file holds")
     return int(text)
 
 
@@ -50,10 +52,10 @@ def _property(path: Path, line: str, words: list[str], element: Element) -> None
     types = words[1:2] if words[1:2] != ["list"] else words[2:4]
     expected = 3 if len(types) == 1 else 5
     if len(words) != expected or any(t not in _BYTES for t in types):
-        raise _bad(path, f"expected `property <type> <name>` in the header, got {line[:80]!r}")
+        raise bad(path, f"expected `property <type> <name>` in the header, got {line[:80]!r}")
     name = words[-1]
     if name in element.properties or name in element.lists:
-        raise _bad(path, f"the header names the property {name} of {element.name} twice")
+        raise bad(path, f"the header names the property {name} of {element.name} twice")
     if len(types) == 2:
         element.lists.append(name)
         element.list_bytes += _BYTES[types[0]]
@@ -66,17 +68,17 @@ def read_header(path: Path) -> Header:
     with open(path, "rb") as stream:
         start = stream.read(MAX_HEADER_BYTES)
     if not start:
-        raise _bad(path, "the file is empty")
+        raise bad(path, "the file is empty")
     if start[:4] not in (b"ply\n", b"ply\r"):
-        raise _bad(path, f"expected a file that begins with the line 'ply', got {start[:8]!r}")
+        raise bad(path, f"expected a file that begins with the line 'ply', got {start[:8]!r}")
     newline = b"\r\n" if start[:5] == b"ply\r\n" else start[3:4]
     end = start.find(newline + b"end_header" + newline)
     if end < 0:
-        raise _bad(path, f"expected the line 'end_header' in the first {len(start)} bytes, found none")
+        raise bad(path, f"expected the line 'end_header' in the first {len(start)} bytes, found none")
     try:
         lines = start[:end].decode("ascii").split(newline.decode())[1:]
     except UnicodeDecodeError:
-        raise _bad(path, "expected plain ASCII in the header, got other bytes") from None
+        raise bad(path, "expected plain ASCII in the header, got other bytes") from None
     header = Header("", [], [], end + 2 * len(newline) + len(b"end_header"))
     for line in lines:
         words = line.split()
@@ -90,9 +92,9 @@ def read_header(path: Path) -> Header:
         elif keyword == "property" and header.elements:
             _property(path, line, words, header.elements[-1])
         elif keyword not in ("", "obj_info"):
-            raise _bad(path, f"the header line {line[:80]!r} is not understood")
+            raise bad(path, f"the header line {line[:80]!r} is not understood")
     if not header.format:
-        raise _bad(path, f"expected a header line `format` with one of {', '.join(_FORMATS)}, found none")
+        raise bad(path, f"expected a header line `format` with one of {', '.join(_FORMATS)}, found none")
     return header
 
 
@@ -102,7 +104,7 @@ def check_length(path: Path, header: Header) -> None:
     for element in header.elements:
         columns = len(element.properties) + len(element.lists)
         if element.count and not columns:
-            raise _bad(path, f"the header promises {element.count} rows of {element.name} without a property")
+            raise bad(path, f"the header promises {element.count} rows of {element.name} without a property")
         # A number in text takes a digit and a space or the end of the line, except for the last of the file.
         row = 2 * columns if header.format == "ascii" else sum(element.properties.values()) + element.list_bytes
         least += element.count * row
@@ -110,4 +112,12 @@ def check_length(path: Path, header: Header) -> None:
     got = path.stat().st_size - header.length
     if got < least:
         rows = ", ".join(f"{e.count} {e.name}" for e in header.elements)
-        raise _bad(path, f"it is cut short: the header promises {rows}, at least {least} bytes, but {got} bytes follow it")
+        raise bad(path, f"it is cut short: the header promises {rows}, at least {least} bytes, but {got} bytes follow it")
+
+
+def check_frame(path: Path, header: Header) -> None:
+    """UserError if a comment of ours names a frame that is not known here."""
+    frames = [word for comment in header.comments if comment.startswith("gs3d ") for word in comment.split() if word.startswith("frame=")]
+    if frames and frames[-1] not in COMMENT.split():
+        expected = COMMENT.split()[-1]
+        raise UserError(f"cannot read {path}: expected {expected}, got {frames[-1]}, of a newer gs3d. Update gs3d.")

@@ -354,12 +354,6 @@ def test_harmonics_not_numbered_from_zero(tmp_path):
     refused(tmp_path / "a.ply", "not numbered from 0")
 
 
-def test_compressed_ply_is_named(tmp_path):
-    rows = np.zeros(4, dtype=[(name, "<u4") for name in ("packed_position", "packed_rotation", "packed_scale", "packed_color")])
-    foreign(tmp_path / "a.ply", rows)
-    refused(tmp_path / "a.ply", "compressed one of PlayCanvas")
-
-
 @pytest.mark.parametrize("text", [False, True])
 def test_cut_short(tmp_path, text):
     rows, _ = good_rows(tmp_path)

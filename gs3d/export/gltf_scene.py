@@ -1,0 +1,81 @@
+"""Where the nodes of a glTF scene place its primitives, and splats moved there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+from gs3d.export.frames import rotate_splats
+from gs3d.export.glb import bad, item
+from gs3d.raster.reference import rotations
+
+FAR = 1e15
+"""Beyond it, no number of a node's place makes sense, and products of them would overflow."""
+STRETCH = 1e-3
+"""How far, relatively, the three scales of a node may differ and still be taken for one."""
+
+
+def placed_primitives(path: Path, tree: dict) -> Iterator[tuple[dict, np.ndarray]]:
+    """Every primitive in the scene and its matrix [4, 4], column vectors. UserError if the nodes are no tree."""
+    scene = item(path, tree, "scenes", tree.get("scene", 0))
+    waiting = [(index, np.eye(4)) for index in _list(path, scene, "nodes")]
+    seen = set()
+    while waiting:
+        index, parent = waiting.pop()
+        node = item(path, tree, "nodes", index)
+        if index in seen:
+            raise bad(path, f"its scene reaches node {index} twice, expected a tree")
+        seen.add(index)
+        matrix = parent @ _matrix(path, node)
+        if not np.abs(matrix).max() < FAR:
+            raise bad(path, f"node {index} lies beyond {FAR:g}")
+        waiting += [(child, matrix) for child in _list(path, node, "children")]
+        if "mesh" in node:
+            for primitive in _list(path, item(path, tree, "meshes", node["mesh"]), "primitives"):
+                if isinstance(primitive, dict):
+                    yield primitive, matrix
+
+
+def _list(path: Path, entry: dict, name: str) -> list:
+    value = entry.get(name, [])
+    if not isinstance(value, list):
+        raise bad(path, f"expected a list of {name} in its JSON, got {type(value).__name__}")
+    return value
+
+
+def _numbers(path: Path, node: dict, name: str, default: tuple[float, ...]) -> np.ndarray:
+    value = node.get(name, default)
+    sound = isinstance(value, (list, tuple)) and len(value) == len(default)
+    if not sound or not all(type(v) in (int, float) and abs(v) < FAR for v in value):
+        raise bad(path, f"a node's {name}: expected {len(default)} numbers below {FAR:g}")
+    return np.array(value, np.float64)
+
+
+def _matrix(path: Path, node: dict) -> np.ndarray:
+    """[4, 4] of one node: its matrix, which is stored by columns, or translation · rotation · scale."""
+    if "matrix" in node:
+        return _numbers(path, node, "matrix", tuple(np.eye(4).ravel())).reshape(4, 4).T
+    x, y, z, w = _numbers(path, node, "rotation", (0.0, 0.0, 0.0, 1.0))
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotations(torch.tensor([[w, x, y, z]], dtype=torch.float64))[0].numpy() * _numbers(path, node, "scale", (1.0,) * 3)
+    matrix[:3, 3] = _numbers(path, node, "translation", (0.0,) * 3)
+    return matrix
+
+
+def in_scene(path: Path, splats: Splats, matrix: np.ndarray) -> Splats:
+    """`splats` moved by `matrix` [4, 4]: turned, made larger or smaller, shifted. UserError for one that stretches or mirrors."""
+    if np.array_equal(matrix, np.eye(4)):
+        return splats
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    scale = lengths.mean()
+    rotation = matrix[:3, :3] / scale if scale > 0 else np.zeros((3, 3))
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 2 * STRETCH or np.linalg.det(rotation) < 0:
+        what = "a node stretches, mirrors or flattens its splats, expected a turn and one scale"
+        raise UserError(f"cannot read {path}: {what}. Apply the node's transform in the program that wrote it.")
+    u, _, v = np.linalg.svd(rotation)  # the nearest exact rotation
+    turned = rotate_splats(splats, torch.from_numpy(u @ v))
+    means = turned.means * scale + torch.from_numpy(matrix[:3, 3])
+    return Splats(means, turned.quats, turned.scales * scale, turned.opacities, turned.sh)

@@ -1,0 +1,151 @@
+"""glTF with KHR_gaussian_splatting, as .glb: splats that glTF viewers draw, and others show as a cloud of points.
+
+By our own code (glb.py): trimesh writes points only with a colour, and neither this extension nor its attributes' names.
+
+The splats are one primitive of mode POINTS with the attributes below, of the ratified extension: float32, rotations as xyzw, scales linear,
+opacities in [0, 1], and every coefficient of the harmonics an attribute of its own, in the order and with the signs of 3DGS. The colour
+space is that of pictures, sRGB; glTF's own COLOR_0, which stands in where the extension is not known, is linear. The frame is glTF's,
++Y up and the front towards +Z (frames.WORLD_TO_GLTF), as meshes have it.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.core.types import Splats
+from gs3d.export.atomic import read_error, write_atomic
+from gs3d.export.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.frames import WORLD_TO_GLTF
+from gs3d.export.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, write_glb
+from gs3d.export.gltf_scene import in_scene, placed_primitives
+
+EXTENSION = "KHR_gaussian_splatting"
+COLOUR_SPACE = "srgb_rec709_display"
+POINTS = 0
+ROTATION, SCALE, OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
+WIDTHS = {"POSITION": 3, ROTATION: 4, SCALE: 3, OPACITY: 1}
+SH_C0 = 0.28209479177387814
+
+
+def harmonics(degree: int) -> list[str]:
+    """Attributes of the 2·degree + 1 coefficients of one band."""
+    return [f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{n}" for n in range(2 * degree + 1)]
+
+
+def _arrays(splats: Splats) -> dict[str, np.ndarray]:
+    """Attribute → its rows, of splats in the file's frame."""
+    colours = (0.5 + SH_C0 * splats.sh[:, 0].numpy()).clip(0, 1)
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    fallback = np.concatenate([linear, splats.opacities[:, None].numpy()], axis=1)
+    arrays = {
+        "POSITION": splats.means.numpy(),
+        ROTATION: splats.quats[:, [1, 2, 3, 0]].numpy(),
+        SCALE: splats.scales.numpy(),
+        OPACITY: splats.opacities[:, None].numpy(),
+    }
+    names = [name for degree in range(4) for name in harmonics(degree)]
+    for k in range(splats.sh.shape[1]):
+        arrays[names[k]] = splats.sh[:, k].numpy()
+    # Of 16 bits, for the dark half of what one sees is the lowest fifth of linear values.
+    return arrays | {"COLOR_0": np.rint(fallback * 65535).astype("<u2")}
+
+
+def write_glb_splats(path: str | Path, splats: Splats) -> None:
+    """Write `splats` (world frame) as .glb. What was written is read back and checked before it takes the name `path`."""
+    path = Path(path)
+    made = turned(path, splats, torch.tensor(WORLD_TO_GLTF))
+    made = check_splats(path, Splats(*(part.float() for part in vars(made).values())))
+    arrays = _arrays(made)
+    if (size := sum(a.nbytes for a in arrays.values())) > MAX_BYTES - 65536:  # the rest is for the JSON
+        raise refusal(path, f"a .glb holds up to 4 GiB, got {size / 2**30:.1f}", "Choose another format.")
+    primitive = {"mode": POINTS, "attributes": {name: i for i, name in enumerate(arrays)}}
+    primitive["extensions"] = {EXTENSION: {"kernel": "ellipse", "colorSpace": COLOUR_SPACE}}
+    tree = {"asset": {"version": "2.0", "generator": "gs3d"}, "extensionsUsed": [EXTENSION], "scene": 0, "scenes": [{"nodes": [0]}]}
+    tree |= {"nodes": [{"mesh": 0, "name": "splats"}], "meshes": [{"primitives": [primitive]}]}
+
+    def verify(temp: Path) -> None:
+        try:
+            got, start, length = read_tree(temp)
+            data = open_data(temp, start, length)
+            same = got.get("meshes") == tree["meshes"]
+            for i, array in enumerate(arrays.values()):
+                same &= np.array_equal(read_array(temp, got, data, i), fractions(array) if array.dtype.kind == "u" else array)
+        except UserError as error:
+            raise refusal(path, "what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
+        if not same:
+            what = f"the file read back differs from the {len(splats)} splats that were written"
+            raise refusal(path, what, "Try again; if it stays so, check the disk.")
+
+    write_atomic(path, lambda temp: write_glb(temp, tree, list(arrays.values())), verify)
+
+
+def _splat_primitives(path: Path, tree: dict) -> Iterator[tuple[dict, dict, np.ndarray]]:
+    """Of every primitive in the scene that is splats: its attributes, the extension, and where it stands [4, 4]."""
+    for primitive, matrix in placed_primitives(path, tree):
+        extensions = primitive.get("extensions")
+        extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+        if isinstance(extension, dict) and isinstance(primitive.get("attributes"), dict):
+            yield primitive["attributes"], extension, matrix
+
+
+def holds_splats(path: str | Path) -> bool:
+    """Whether the .glb at `path` has splats in its scene; only its JSON is read. UserError if it is no .glb."""
+    path = Path(path)
+    try:
+        return any(_splat_primitives(path, read_tree(path)[0]))
+    except OSError as error:
+        raise read_error(path, error) from error
+
+
+def read_glb_splats(path: str | Path) -> Splats:
+    """Splats in the world frame, float32 on the CPU: all those in the scene of a .glb, where its nodes place them.
+
+    Rows that hold NaN, infinity or a quaternion of no length are left out with a warning. UserError for a mesh, for compressed splats, for
+    harmonics that are not complete, and for nodes that stretch or mirror.
+    """
+    path = Path(path)
+    try:
+        tree, start, length = read_tree(path)
+        found = list(_splat_primitives(path, tree))
+        if not found:
+            what = f"expected Gaussian splats ({EXTENSION}), got a mesh or an empty scene"
+            raise UserError(f"cannot read {path}: {what}. Give a .glb that was written from splats.")
+        data = open_data(path, start, length)
+        parts = []
+        for attributes, extension, matrix in found:
+            # Each row has its own coefficients of degree 0, 12 bytes. A primitive that is placed a million times would fill the memory.
+            if sum(map(len, parts)) * 12 > length:
+                raise bad(path, f"its scene has more splats than its {length} bytes can hold; expected each to be placed once")
+            parts.append(in_scene(path, _of_primitive(path, tree, data, attributes, extension), matrix))
+    except OSError as error:
+        raise read_error(path, error) from error
+    most = max(part.sh.shape[1] for part in parts)
+    shs = [torch.nn.functional.pad(part.sh, (0, 0, 0, most - part.sh.shape[1])) for part in parts]
+    joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("means", "quats", "scales", "opacities"))
+    return from_rows(path, Splats(*joined, torch.cat(shs)), torch.tensor(WORLD_TO_GLTF).T)
+
+
+def _of_primitive(path: Path, tree: dict, data: np.ndarray, attributes: dict, extension: dict) -> Splats:
+    """The rows of one primitive, in its own frame."""
+    if "compression" in (more := str(extension.get("extensions"))):
+        raise UserError(f"cannot read {path}: expected plain splats, got {more[:80]}. Convert it to a .glb without compression first.")
+    if (space := extension.get("colorSpace")) != COLOUR_SPACE or extension.get("kernel") != "ellipse":
+        got = f"{str(space)[:40]} and {str(extension.get('kernel'))[:40]}"
+        warnings.warn(f"{path}: expected colours in {COLOUR_SPACE} and the kernel ellipse, got {got}; it may look wrong", stacklevel=3)
+    present = [degree for degree in range(4) if any(name in attributes for name in harmonics(degree))]
+    wanted = {name: 3 for degree in range(max(present, default=0) + 1) for name in harmonics(degree)}
+    if missing := [name for name in (*WIDTHS, *wanted) if name not in attributes]:
+        raise UserError(f"cannot read {path}: its splats lack {', '.join(missing[:4])}. Export it again, with complete harmonics.")
+    rows = {name: read_array(path, tree, data, attributes[name]) for name in (*WIDTHS, *wanted)}
+    shapes = {name: (len(rows["POSITION"]), width) for name, width in (WIDTHS | wanted).items()}
+    if wrong := [name for name in rows if rows[name].shape != shapes[name]]:
+        got, expected = list(rows[wrong[0]].shape), list(shapes[wrong[0]])
+        raise bad(path, f"{wrong[0]}: expected an array {expected}, as many rows as POSITION, got {got}")
+    sh = np.stack([rows[name] for name in wanted], axis=1)
+    # Out of their range both are against the extension; the sign of a scale does not change the ellipsoid.
+    scales, opacities = np.abs(rows[SCALE]), rows[OPACITY][:, 0].clip(0, 1)
+    return Splats(*map(torch.from_numpy, (rows["POSITION"], rows[ROTATION][:, [3, 0, 1, 2]], scales, opacities, sh)))
