@@ -12,24 +12,24 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
 WRITERS = {
-    ".ply": "gs3d.export.ply:write_ply",
-    ".compressed.ply": "gs3d.export.compressed:write_compressed",
-    ".glb": "gs3d.export.gltf_splats:write_glb_splats",
-    ".usda": "gs3d.export.usd:write_usd",
-    ".splat": "gs3d.export.splat:write_splat",
-    ".spz": "gs3d.export.spz:write_spz",
-    ".html": "gs3d.export.html:write_html",
+    ".ply": "gs3d.export.splats.ply:write_ply",
+    ".compressed.ply": "gs3d.export.splats.compressed:write_compressed",
+    ".glb": "gs3d.export.splats.gltf_splats:write_glb_splats",
+    ".usda": "gs3d.export.splats.usd:write_usd",
+    ".splat": "gs3d.export.splats.splat:write_splat",
+    ".spz": "gs3d.export.splats.spz:write_spz",
+    ".html": "gs3d.export.page.html:write_html",
 }
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
 READERS = {
-    ".ply": "gs3d.export.ply:read_ply",
-    ".compressed.ply": "gs3d.export.ply:read_ply",  # which tells the two apart by their headers, as names cannot be trusted
-    ".glb": "gs3d.export.gltf_splats:read_glb_splats",
-    ".splat": "gs3d.export.splat:read_splat",
-    ".spz": "gs3d.export.spz:read_spz",
+    ".ply": "gs3d.export.splats.ply:read_ply",
+    ".compressed.ply": "gs3d.export.splats.ply:read_ply",  # which tells the two apart by their headers, as names cannot be trusted
+    ".glb": "gs3d.export.splats.gltf_splats:read_glb_splats",
+    ".splat": "gs3d.export.splats.splat:read_splat",
+    ".spz": "gs3d.export.splats.spz:read_spz",
 }
 
 
@@ -60,7 +60,7 @@ def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
     file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
     if file is None:
         raise UserError(f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")
-    if file.suffix.lower() == ".glb" and not import_module("gs3d.export.gltf_splats").holds_splats(file):
+    if file.suffix.lower() == ".glb" and not import_module("gs3d.export.splats.gltf_splats").holds_splats(file):
         return import_module("gs3d.export.mesh").read_mesh(file)
     return load_splats(file)
 

@@ -12,7 +12,7 @@ from test_cli import one_line_fault, run
 from gs3d.core.types import Mesh, Splats
 from gs3d.export import READERS, WRITERS, load_splats, save_splats
 from gs3d.export.mesh import write_mesh
-from gs3d.export.ply import read_ply, write_ply
+from gs3d.export.splats.ply import read_ply, write_ply
 
 
 def ball(count: int = 2000, degree: int = 1) -> Splats:

@@ -13,8 +13,8 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export import load_splats, save_splats
-from gs3d.export.compressed import read_compressed, write_compressed
-from gs3d.export.packing import morton_order
+from gs3d.export.splats.compressed import read_compressed, write_compressed
+from gs3d.export.splats.packing import morton_order
 from gs3d.raster.reference import rotations
 
 SH_C0 = 0.28209479177387814
@@ -257,7 +257,7 @@ def test_bad_splats_are_not_written(tmp_path, splats, message):
 
 
 def test_bits_that_are_packed_wrongly_are_noticed(tmp_path, monkeypatch):
-    from gs3d.export import compressed
+    from gs3d.export.splats import compressed
 
     monkeypatch.setattr(compressed, "pack_rotations", lambda quats: np.zeros(len(quats), np.uint32))
     with pytest.raises(UserError, match="the file read back differs from the 50 splats"):

@@ -14,8 +14,8 @@ import gs3d
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats
 from gs3d.export import load_made, load_splats, save_splats
-from gs3d.export.gltf_splats import read_glb_splats, write_glb_splats
 from gs3d.export.mesh import write_mesh
+from gs3d.export.splats.gltf_splats import read_glb_splats, write_glb_splats
 from gs3d.raster.reference import rotations, sh_basis
 
 PREFIX = "KHR_gaussian_splatting:"
@@ -383,7 +383,7 @@ def test_random_damage_never_gives_a_traceback(tmp_path):
 
 
 def test_written_bytes_that_change_on_disk_are_noticed(tmp_path, monkeypatch):
-    from gs3d.export import gltf_splats
+    from gs3d.export.splats import gltf_splats
 
     whole = gltf_splats.write_glb
 

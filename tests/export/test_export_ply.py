@@ -12,7 +12,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export import load_splats, save_splats
-from gs3d.export.ply import columns, read_ply, write_ply
+from gs3d.export.splats.ply import columns, read_ply, write_ply
 from gs3d.raster.reference import rotations, sh_basis
 
 

@@ -12,7 +12,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export import load_splats, save_splats
-from gs3d.export.splat import read_splat, write_splat
+from gs3d.export.splats.splat import read_splat, write_splat
 from gs3d.raster.reference import rotations
 
 

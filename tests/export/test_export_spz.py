@@ -15,7 +15,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export import load_splats, save_splats
-from gs3d.export.spz import read_spz, write_spz
+from gs3d.export.splats.spz import read_spz, write_spz
 from gs3d.raster.reference import rotations, sh_basis
 
 SIZES = {0: 0, 1: 9, 2: 24, 3: 45, 4: 72}

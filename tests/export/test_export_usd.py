@@ -10,7 +10,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export import load_splats, save_splats
-from gs3d.export.usd import write_usd
+from gs3d.export.splats.usd import write_usd
 from gs3d.raster.reference import rotations, sh_basis
 
 
@@ -116,7 +116,7 @@ def test_bad_splats_are_not_written(tmp_path, splats, message):
 
 
 def test_text_that_changes_on_disk_is_noticed_and_there_is_no_reader(tmp_path, monkeypatch):
-    from gs3d.export import usd
+    from gs3d.export.splats import usd
 
     write_usd(tmp_path / "a.usda", random_splats())
     with pytest.raises(UserError, match="cannot read .*a.usda: expected a file name that ends in one of"):

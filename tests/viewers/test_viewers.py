@@ -101,6 +101,10 @@ def test_the_letter_reads_from_the_front_in_our_own_picture():
         ("spark", "a.splat"),
         ("spark", "a.spz"),
         ("playcanvas", "a.ply"),
+        ("playcanvas", "a.compressed.ply"),
+        ("spark", "a.compressed.ply"),
+        ("babylon", "a.glb"),
+        ("three_splats", "a.glb"),
     ],
 )
 def test_splats_look_the_same_in_other_viewers(tmp_path, viewer, name, degree):

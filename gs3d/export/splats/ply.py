@@ -31,10 +31,10 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
-from gs3d.export.checks import check_sound, from_rows, refusal, turned
-from gs3d.export.compressed import is_packed, read_compressed
 from gs3d.export.frames import WORLD_TO_PLY
-from gs3d.export.ply_header import COMMENT, Header, check_frame, check_length, read_header
+from gs3d.export.splats.checks import check_sound, from_rows, refusal, turned
+from gs3d.export.splats.compressed import is_packed, read_compressed
+from gs3d.export.splats.ply_header import COMMENT, Header, check_frame, check_length, read_header
 
 REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""

@@ -9,7 +9,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.frames import rotate_splats
-from gs3d.export.glb import bad, item
+from gs3d.export.splats.glb import bad, item
 from gs3d.raster.reference import rotations
 
 FAR = 1e15

@@ -18,10 +18,10 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
-from gs3d.export.checks import check_splats, from_rows, refusal, turned
 from gs3d.export.frames import WORLD_TO_PLY
-from gs3d.export.packing import CHUNK, Bounds, chunk_bounds, morton_order, pack, pack_rotations, unpack, unpack_rotations
-from gs3d.export.ply_header import COMMENT, Element, Header, bad, check_frame, check_length, read_header
+from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.splats.packing import CHUNK, Bounds, chunk_bounds, morton_order, pack, pack_rotations, unpack, unpack_rotations
+from gs3d.export.splats.ply_header import COMMENT, Element, Header, bad, check_frame, check_length, read_header
 
 POSITION, SCALE, COLOUR = ("x", "y", "z"), ("scale_x", "scale_y", "scale_z"), ("r", "g", "b")
 PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")

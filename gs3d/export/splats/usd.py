@@ -15,8 +15,8 @@ import torch
 
 from gs3d.core.types import Splats
 from gs3d.export.atomic import write_atomic
-from gs3d.export.checks import check_splats, refusal, turned
 from gs3d.export.frames import WORLD_TO_GLTF
+from gs3d.export.splats.checks import check_splats, refusal, turned
 from gs3d.raster.reference import rotations
 
 REACH = 3.0

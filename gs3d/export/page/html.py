@@ -12,13 +12,13 @@ from pathlib import Path
 
 from gs3d.core.types import Splats
 from gs3d.export.atomic import write_atomic
-from gs3d.export.checks import refusal
-from gs3d.export.spz import encode_spz
+from gs3d.export.splats.checks import refusal
+from gs3d.export.splats.spz import encode_spz
 
 
 def page(title: str, spz: bytes) -> str:
     """The text of the page."""
-    frame, script = (files("gs3d.export").joinpath(name).read_text("utf-8") for name in ("viewer.html", "viewer.js"))
+    frame, script = (files("gs3d.export.page").joinpath(name).read_text("utf-8") for name in ("viewer.html", "viewer.js"))
     parts = {"TITLE": html.escape(title), "SCRIPT": script, "SPLATS": base64.b64encode(spz).decode()}
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], frame)
 

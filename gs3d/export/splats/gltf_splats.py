@@ -18,10 +18,10 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
-from gs3d.export.checks import check_splats, from_rows, refusal, turned
 from gs3d.export.frames import WORLD_TO_GLTF
-from gs3d.export.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, write_glb
-from gs3d.export.gltf_scene import in_scene, placed_primitives
+from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.splats.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, write_glb
+from gs3d.export.splats.gltf_scene import in_scene, placed_primitives
 
 EXTENSION = "KHR_gaussian_splatting"
 COLOUR_SPACE = "srgb_rec709_display"

@@ -20,9 +20,9 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import write_atomic
-from gs3d.export.checks import check_splats, from_rows, refusal, turned
-from gs3d.export.spz_file import Header, encoded, other_axes, read_streams
-from gs3d.export.spz_streams import POSITION_LIMIT, fractional_bits, pack, unpack
+from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.splats.spz_file import Header, encoded, other_axes, read_streams
+from gs3d.export.splats.spz_streams import POSITION_LIMIT, fractional_bits, pack, unpack
 
 WORLD_TO_SPZ = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gs3d.core.errors import UserError
 from gs3d.export.atomic import read_error
-from gs3d.export.spz_streams import stream_sizes
+from gs3d.export.splats.spz_streams import stream_sizes
 
 MAGIC = b"NGSP"
 HEAD = struct.Struct("<4sIIBBBB")

@@ -20,8 +20,8 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
-from gs3d.export.checks import check_splats, from_rows, refusal, turned
 from gs3d.export.frames import WORLD_TO_PLY
+from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
 
 ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgb", "u1", 3), ("opacity", "u1"), ("quat", "u1", 4)])
 SH_C0 = 0.28209479177387814

@@ -1,0 +1,1 @@
+"""A page that shows splats in any browser."""

@@ -1,0 +1,1 @@
+"""Splat formats: readers and writers, and what they all ask of splats."""
