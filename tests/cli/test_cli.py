@@ -156,7 +156,7 @@ def test_render_and_its_faults(capsys, tiny, tmp_path):
     for name in ("sheet.png", "turn.mp4"):
         status, out, err = run(capsys, "render", ply, "-o", str(tmp_path / name), "--size", "64", "--views", "4")
         assert status == 0 and (tmp_path / name).stat().st_size > 500, err
-    assert "expected a name ending in .png or .mp4" in one_line_fault(capsys, "render", ply, "-o", "x.gif")
+    assert "expected a name ending in .png, .mp4, .gif, .webp" in one_line_fault(capsys, "render", ply, "-o", "x.avi")
     assert "--size" in one_line_fault(capsys, "render", ply, "--size", "5")
     status, _, err = run(capsys, "render", str(tmp_path / "run"), "--size", "64", "--views", "4")
     assert status == 0 and (tmp_path / "run" / "render.png").stat().st_size > 500, err

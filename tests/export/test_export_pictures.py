@@ -11,6 +11,7 @@ from PIL import Image
 
 from gs3d.core.errors import UserError
 from gs3d.export import mp4
+from gs3d.export.animation import write_animation
 from gs3d.export.mp4 import write_video
 from gs3d.export.png import write_sheet
 
@@ -105,3 +106,28 @@ def test_video_refuses_and_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a.mp4: the disk is full"):
         write_video(path, frames, fps=10)
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(("name", "near"), [("a.gif", 12), ("a.webp", 16)])
+def test_animations_open_again_and_go_on_for_ever(tmp_path, name, near):
+    frames = torch.stack([RED.lerp(1 - RED, i / 4).expand(20, 30, 3) for i in range(5)])
+    write_animation(tmp_path / name, frames, fps=10)
+    with Image.open(tmp_path / name) as back:
+        assert back.size == (30, 20) and back.n_frames == 5 and back.info["loop"] == 0
+        for i in range(5):
+            back.seek(i)
+            back.load()
+            assert back.info["duration"] == 100
+            assert np.abs(np.asarray(back.convert("RGB")).mean((0, 1)) - 255 * frames[i, 0, 0].numpy()).max() < near
+
+
+def test_animations_refuse(tmp_path):
+    with pytest.raises(UserError, match="ends in .gif or .webp"):
+        write_animation(tmp_path / "a.mp4", RED.expand(2, 4, 4, 3), fps=10)
+    with pytest.raises(UserError, match="fps: expected a number from above 0 to 50, got 60"):
+        write_animation(tmp_path / "a.gif", RED.expand(2, 4, 4, 3), fps=60)
+    with pytest.raises(UserError, match="expected at least one frame, got 0"):
+        write_animation(tmp_path / "a.gif", [], fps=10)
+    with pytest.raises(UserError, match="frame 1 holds NaN"):
+        write_animation(tmp_path / "a.webp", torch.stack([RED.expand(4, 4, 3), torch.full((4, 4, 3), torch.nan)]), fps=10)
+    assert not list(tmp_path.iterdir())
