@@ -100,6 +100,12 @@ def write_results(folder: Path, shape: Representation) -> Written:
     return written
 
 
+def write_stage(folder: Path, number: int, shape: Representation) -> None:
+    """The splats that a stage which is not the last ends with, as stage-1.ply; nothing of what is no splats."""
+    if isinstance(shape, Cloud):
+        save_splats(folder / f"stage-{number}.ply", sound(shape.splats())[0])
+
+
 def _write_meshes(folder: Path, shape: Representation, written: Written) -> None:
     from gs3d.export.mesh import write_mesh
 

@@ -13,8 +13,10 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.representations.base import Representation
 from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from gs3d.training.export import write_stage
 from gs3d.training.shapes import begin, follow, from_state
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
@@ -39,9 +41,15 @@ def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     return Checkpoint(state.step, elapsed_s, state.progress, state.tended, state.shape.state_tensors(), state.stage)
 
 
-def go_on(state: TrainState, config: RunConfig, progress: float) -> None:
-    """Enter the stage that is due at `progress`, by way of those between."""
+def go_on(
+    state: TrainState,
+    config: RunConfig,
+    progress: float,
+    leave: Callable[[int, Representation], None] = lambda number, shape: None,
+) -> None:
+    """Enter the stage that is due at `progress`, by way of those between; `leave` is shown what each of them ends with, from number 1."""
     while state.stage < config.stage_at(progress):
+        leave(state.stage + 1, state.shape)
         state.shape = follow(state.shape, config.stages[state.stage + 1])
         state.stage, state.tended = state.stage + 1, 0.0
         state.since = config.ends(state.stage)[0]
@@ -117,13 +125,19 @@ def train(
         except UserError as error:
             say(f"warning: {error}")
 
+    def left(number: int, shape: Representation) -> None:
+        try:
+            write_stage(folder, number, shape)
+        except UserError as error:
+            say(f"warning: {error}")
+
     budget.begin(state.progress)
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
     log = RunLog(folder / "log.jsonl", say)
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
-            go_on(state, task.config, progress)
+            go_on(state, task.config, progress, left)
             entry = iterate(state, task, progress, budget.share(progress, state.progress))
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)

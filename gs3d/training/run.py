@@ -168,7 +168,7 @@ def _run(
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, phases.seconds, ended)
-    files = [*written.files, folder / "run.yaml", folder / "log.jsonl"]
+    files = [*written.files, *sorted(folder.glob("stage-*.ply")), folder / "run.yaml", folder / "log.jsonl"]
     return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings)
 
 

@@ -58,6 +58,7 @@ def test_splats_become_a_mesh(request_):
     result = generate(request_, report=lambda entry, budget: counted.append(entry.counts))
     assert counted == ["splats"] * 4 + ["corners"] * 4 and not result.warnings
     made = trimesh.load(result.folder / "mesh.ply", force="mesh")
+    assert len(gs3d.load(result.folder / "stage-1.ply").splats) > 100 and result.folder / "stage-1.ply" in result.files
     assert made.is_watertight and {"mesh.glb", "mesh.obj"} <= {p.name for p in result.folder.iterdir()}
 
 
