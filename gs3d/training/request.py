@@ -12,7 +12,7 @@ from gs3d.export import MESH, SPLATS
 
 DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
-OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
+OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint", "progress.png")
 """What a run leaves in its folder."""
 
 

@@ -33,6 +33,7 @@ from gs3d.training.reserve import export_seconds
 from gs3d.training.shapes import begin
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, rehearse
+from gs3d.training.watch import SHEET, add_row, trim
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 from gs3d.world.understand import kinds_in
 
@@ -77,7 +78,7 @@ def generate(
     say: Callable[[str], None] = lambda line: None,
     from_process_start: bool = False,
 ) -> Result:
-    """Optimise splats, or a field and a surface, for a prompt, and write what `export.write_results` does, run.yaml and log.jsonl.
+    """Optimise splats, or a field and a surface, for a prompt; write what `export.write_results` does, progress.png, run.yaml, log.jsonl.
 
     `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
     `UserError` for anything the user can mend.
@@ -161,10 +162,13 @@ def _run(
     # Only now: until here Ctrl-C and SIGTERM do what they always do, and there is nothing to export.
     with StopSignals(say) as stop:
         _trim_log(folder / "log.jsonl", state.step)
+        trim(folder / SHEET, state.step)
         record.write(folder, phases.seconds, None)
         outcome = train(state, task, budget, folder, report, say, stop)
         phases.end("optimise")
         written = write_results(folder, state.shape)
+        if config.progress_every_s:
+            written.attempt(folder / SHEET, lambda path: add_row(path, state, task, budget.elapsed_s()), "the same command with --resume")
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, phases.seconds, ended)
