@@ -117,10 +117,15 @@ def summary(results: Sequence[Result]) -> dict:
     return out
 
 
-def difference(results: Sequence[Result], one: str, other: str) -> dict:
-    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have: the same prompt with the same seed."""
+def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result, Result]]:
+    """The runs of method `one`, each with that of `other` for the same prompt with the same seed, where there is one."""
     runs = {(r.method, r.prompt, r.seed): r for r in results}
-    pairs = [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+    return [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+
+
+def difference(results: Sequence[Result], one: str, other: str) -> dict:
+    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have (`paired`)."""
+    pairs = paired(results, one, other)
     out: dict = {"n": len(pairs)}
     for mark in COLUMNS:
         values = [(a.prompt, getattr(a.grade, mark), getattr(b.grade, mark)) for a, b in pairs]
