@@ -15,8 +15,8 @@ from gs3d.training.run import generate, size_of
 
 @dataclass(frozen=True)
 class Args:
-    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, run.yaml and log.jsonl in one folder. With --mode
-    mesh or two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
+    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, progress.png, log.png, run.yaml and log.jsonl in one
+    folder. With --mode mesh or two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """What to make, e.g. "a red mushroom with white spots". Quote it."""

@@ -9,6 +9,7 @@ COMMANDS = {
     "generate": "make splats from a prompt",
     "evaluate": "make and grade a list of prompts, and compare methods",
     "render": "draw a splat file as a picture or a turntable",
+    "compare": "runs side by side, and what is different about them",
     "mesh": "a closed, textured mesh from any splats",
     "convert": "splats from one file format to another",
     "info": "what a splat file or a mesh is like, and whether it is sound",

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+import math
 import re
 import types
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def condense(text: str, prog: str) -> str:
     return " ".join(kept) or "expected other arguments, got these"
 
 
-def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], int]:
+def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], float]:
     """Types by option (with its aliases) and by required positional argument, as the user writes them; and how many positional ones fit."""
     hints = get_type_hints(args, include_extras=True)
     options: dict[str, Any] = {"--help": bool, "-h": bool}
@@ -91,7 +92,8 @@ def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], int]:
     for f in fields(args):
         kind, *notes = get_args(hints[f.name]) if hasattr(hints[f.name], "__metadata__") else (hints[f.name],)
         if tyro.conf.Positional in notes:
-            most += 1
+            kind, count = _values_of(kind)
+            most = math.inf if count is None else most + count
             required |= {f.name.upper(): kind} if f.default is MISSING else {}
             continue
         name = next((note.name for note in notes if getattr(note, "name", None)), f.name).replace("_", "-")

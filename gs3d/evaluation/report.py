@@ -12,6 +12,7 @@ import torch
 
 from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, views_of
 from gs3d.export.atomic import write_atomic
+from gs3d.export.rows import broken
 from gs3d.representations.draw import Made
 
 OPEN = "open"
@@ -116,10 +117,15 @@ def summary(results: Sequence[Result]) -> dict:
     return out
 
 
-def difference(results: Sequence[Result], one: str, other: str) -> dict:
-    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have: the same prompt with the same seed."""
+def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result, Result]]:
+    """The runs of method `one`, each with that of `other` for the same prompt with the same seed, where there is one."""
     runs = {(r.method, r.prompt, r.seed): r for r in results}
-    pairs = [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+    return [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+
+
+def difference(results: Sequence[Result], one: str, other: str) -> dict:
+    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have (`paired`)."""
+    pairs = paired(results, one, other)
     out: dict = {"n": len(pairs)}
     for mark in COLUMNS:
         values = [(a.prompt, getattr(a.grade, mark), getattr(b.grade, mark)) for a, b in pairs]
@@ -210,8 +216,8 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
                 pen.rectangle((left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=colour)
         shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
         lines = [
-            *_broken(result.prompt, 34),
-            *_broken(f"{result.method}, seed {result.seed}", 34),
+            *broken(result.prompt, 34),
+            *broken(f"{result.method}, seed {result.seed}", 34),
             "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
             "   ".join(f"{name} {value:.3f}" for name, value in (("haze", marks.haze), ("Chamfer", marks.chamfer)) if value is not None),
             f"{result.pieces} pieces   {result.seconds:.0f} s",
@@ -223,13 +229,6 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             back.verify()
 
     write_atomic(path, lambda temporary: sheet.save(temporary, format="PNG"), verify)
-
-
-def _broken(text: str, width: int) -> list[str]:
-    """At most two lines; what is left out is dots."""
-    import textwrap
-
-    return textwrap.wrap(text, width, max_lines=2, placeholder=" …") or [""]
 
 
 def to_json(results: Sequence[Result]) -> list[dict]:

@@ -14,12 +14,12 @@ from torch import Tensor
 from gs3d.core.errors import UserError
 from gs3d.evaluation.clip import BUILTIN, Clip, clip_marks
 from gs3d.evaluation.grade import Grade, grade
-from gs3d.evaluation.html import write_report
+from gs3d.evaluation.html import small_plot, write_report
 from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.recogniser import WEIGHTS, Recogniser
 from gs3d.evaluation.report import OPEN, Result, summary, to_json, write_result_sheet
 from gs3d.evaluation.truth import truth_of
-from gs3d.export import load_made, result_file
+from gs3d.export import PLOT, load_made, result_file
 from gs3d.export.atomic import write_atomic
 from gs3d.representations.draw import Made, pieces_of
 from gs3d.world.splits import split_of
@@ -123,6 +123,9 @@ def write_pictures(out: Path, settings: dict, results: Sequence[Result]) -> list
     def load(result: Result) -> Made:
         return load_made(file_of(out, result.folder))
 
-    write_report(out / "report.html", results, load, settings)
+    def plot(result: Result) -> bytes | None:
+        return small_plot(file_of(out, result.folder).with_name(PLOT))
+
+    write_report(out / "report.html", results, load, settings, plot)
     write_result_sheet(out / "sheet.png", results, load)
     return [out / NAME, out / "report.html", out / "sheet.png"]

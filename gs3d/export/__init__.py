@@ -24,6 +24,8 @@ MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """What `export.mesh` writes."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """What a run calls what it has made."""
+PLOT = "log.png"
+"""What a run calls the plot of its log."""
 READERS = {
     ".ply": "gs3d.export.splats.ply:read_ply",
     ".compressed.ply": "gs3d.export.splats.ply:read_ply",  # which tells the two apart by their headers, as names cannot be trusted

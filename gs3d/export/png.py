@@ -1,11 +1,11 @@
-"""Contact sheets: several pictures of one size in a PNG."""
+"""PNG: any pixels, and contact sheets, which are several pictures of one size."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from gs3d.core.errors import UserError
@@ -33,15 +33,24 @@ def write_sheet(path: str | Path, images: Tensor | np.ndarray | Iterable[Tensor 
     for i, cell in enumerate(cells):
         y, x = (i // columns) * height, (i % columns) * width
         sheet[y : y + height, x : x + width] = cell
+    write_pixels(path, sheet)
+
+
+def write_pixels(path: str | Path, pixels: np.ndarray, notes: dict[str, str] | None = None) -> None:
+    """Write `pixels`, [H, W, 3] uint8 (sRGB), with `notes` as text fields of the file. What was written is read back and compared."""
+    path = Path(path)
+    fields = PngInfo()
+    for name, text in (notes or {}).items():
+        fields.add_text(name, text)
 
     def write(temp: Path) -> None:
         with open(temp, "wb") as stream:
-            Image.fromarray(sheet).save(stream, format="PNG")
+            Image.fromarray(pixels).save(stream, format="PNG", pnginfo=fields)
 
     def verify(temp: Path) -> None:
         # Not Image.open: it takes any picture above 89 megapixels for an attack.
         with PngImageFile(temp) as back:
-            same = np.array_equal(np.asarray(back), sheet)
+            same = np.array_equal(np.asarray(back), pixels)
         if not same:
             raise UserError(f"cannot write {path}: the picture read back differs. Try again; if it stays so, check the disk.")
 

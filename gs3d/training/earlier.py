@@ -10,7 +10,7 @@ from gs3d.export import result_file
 from gs3d.priors.resolve import NAMES
 from gs3d.representations.base import Representation
 from gs3d.training.checkpoint import newest_checkpoint
-from gs3d.training.config import config_tree, parse_config, stages_of
+from gs3d.training.config import OF_RUN, config_tree, parse_config, stages_of
 from gs3d.training.loop import restore
 
 
@@ -25,15 +25,29 @@ def read_record(folder: Path) -> dict | None:
     return record if usable and result_file(folder) else None
 
 
+OF_ALL_STAGES = ("minutes", "steps", "prior", *OF_RUN)
+"""Settings that a run has whatever its stages are."""
+
+
 def method_names(records: Sequence[dict]) -> list[str]:
-    """The loss of each run, with what is different about it from the first run of that loss."""
+    """The loss of each run, with what is different about it from the first run of that loss.
+
+    Of a run with stages of other shapes, their shapes, for nearly all settings would be different: the rest of them is told from the first
+    run with its loss and shapes.
+    """
+    stages = [stages_of(record["config"]) for record in records]
+    losses = ["+".join(dict.fromkeys(stage["guidance"] for stage in some)) for some in stages]
+    shapes = ["+".join(str(stage.get("shape", "splats")) for stage in some) for some in stages]
     flat = [_flat(_decisive(record)) for record in records]
-    losses = ["+".join(dict.fromkeys(stage["guidance"] for stage in stages_of(record["config"]))) for record in records]
-    first: dict[str, dict] = {}
-    for loss, settings in zip(losses, flat, strict=True):
-        first.setdefault(loss, settings)
-    changes = [[f"{k}={v}" for k, v in settings.items() if first[loss].get(k) != v] for loss, settings in zip(losses, flat, strict=True)]
-    return [",".join((loss, *changed)) for loss, changed in zip(losses, changes, strict=True)]
+    first = {loss: i for i, loss in reversed(list(enumerate(losses)))}
+    alike = {key: i for i, key in reversed(list(enumerate(zip(losses, shapes, strict=True))))}
+    names = []
+    for loss, shape, settings in zip(losses, shapes, flat, strict=True):
+        whole, same = flat[first[loss]], flat[alike[loss, shape]]
+        other = [] if shape == shapes[first[loss]] else [f"stages={shape}"]
+        changed = [f"{k}={v}" for k, v in settings.items() if (whole if k in OF_ALL_STAGES else same).get(k) != v]
+        names.append(",".join((loss, *other, *changed)))
+    return names
 
 
 def _decisive(record: dict) -> dict:

@@ -20,6 +20,7 @@ from gs3d.training.export import write_stage
 from gs3d.training.shapes import begin, follow, from_state
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
+from gs3d.training.watch import SHEET, Watch
 
 MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
@@ -113,7 +114,7 @@ def train(
     say: Callable[[str], None],
     stop: StopSignals,
 ) -> Outcome:
-    """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint.
+    """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl, pictures to progress.png and checkpoints to checkpoint/.
 
     Whatever ends the loop, `state` is whole afterwards: when memory runs out in the middle of a change, it is taken from the
     last checkpoint.
@@ -133,7 +134,7 @@ def train(
 
     budget.begin(state.progress)
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
-    log = RunLog(folder / "log.jsonl", say)
+    log, watch = RunLog(folder / "log.jsonl", say), Watch(folder / SHEET, task.config.progress_every_s, say)
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
@@ -151,6 +152,7 @@ def train(
             if time.monotonic() - saved > task.config.checkpoint_every_s:
                 keep()
                 saved = time.monotonic()
+            watch.look(state, task, budget.elapsed_s())
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
             keep() if state.shape.whole() else None

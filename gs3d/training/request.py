@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from gs3d.core.errors import UserError
-from gs3d.export import MESH, SPLATS
+from gs3d.export import MESH, PLOT, SPLATS
 
 DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
-OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint")
+OUTPUTS = (SPLATS, MESH, "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint", "progress.png", PLOT)
 """What a run leaves in its folder."""
 
 

@@ -12,8 +12,9 @@ from gs3d.representations.cloud import Cloud
 from gs3d.training.export import TURNTABLE_FRAMES, TURNTABLE_PX
 from gs3d.training.stages import RunConfig
 
-# Seconds beside the drawing: contact sheet, encoding the turntable, the last checkpoint; and per splat the file and its check.
-FIXED_S, PER_SPLAT_S = 3.0, 1.2e-5
+# Seconds beside the drawing: contact sheet, encoding the turntable, the last checkpoint, the plot of the log; and per splat the file and
+# its check.
+FIXED_S, PER_SPLAT_S = 4.0, 1.2e-5
 MESH_S = 18.0
 """For a mesh, all in all, on two slow cores: to thin it out, unwrap it, paint it, and draw it from all around."""
 

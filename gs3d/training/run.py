@@ -15,7 +15,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
-from gs3d.export import SPLATS, load_splats, result_file
+from gs3d.export import PLOT, SPLATS, load_splats, result_file
 from gs3d.priors.base import Prior
 from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
@@ -25,7 +25,7 @@ from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.claim import claimed
 from gs3d.training.config import load_config
-from gs3d.training.export import write_results
+from gs3d.training.export import Written, write_results
 from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
 from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, make_writable, pick_folder
@@ -33,6 +33,7 @@ from gs3d.training.reserve import export_seconds
 from gs3d.training.shapes import begin
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, rehearse
+from gs3d.training.watch import SHEET, add_row, trim
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 from gs3d.world.understand import kinds_in
 
@@ -77,7 +78,8 @@ def generate(
     say: Callable[[str], None] = lambda line: None,
     from_process_start: bool = False,
 ) -> Result:
-    """Optimise splats, or a field and a surface, for a prompt, and write what `export.write_results` does, run.yaml and log.jsonl.
+    """Optimise splats, or a field and a surface, for a prompt, and write what `export.write_results` does, progress.png, log.png, run.yaml
+    and log.jsonl.
 
     `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
     `UserError` for anything the user can mend.
@@ -161,15 +163,31 @@ def _run(
     # Only now: until here Ctrl-C and SIGTERM do what they always do, and there is nothing to export.
     with StopSignals(say) as stop:
         _trim_log(folder / "log.jsonl", state.step)
+        trim(folder / SHEET, state.step)
         record.write(folder, phases.seconds, None)
         outcome = train(state, task, budget, folder, report, say, stop)
         phases.end("optimise")
         written = write_results(folder, state.shape)
+        _write_course(folder, state, task, budget, written)
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, phases.seconds, ended)
     files = [*written.files, *sorted(folder.glob("stage-*.ply")), folder / "run.yaml", folder / "log.jsonl"]
     return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings)
+
+
+def _write_course(folder: Path, state: TrainState, task: Task, budget: Budget, written: Written) -> None:
+    """The last row of progress.png, and log.png."""
+    again = "the same command with --resume"
+    if task.config.progress_every_s:
+        written.attempt(folder / SHEET, lambda path: add_row(path, state, task, budget.elapsed_s()), again)
+
+    def plot(path: Path) -> None:
+        from gs3d.training.plot import write_plot
+
+        write_plot(path, folder / "log.jsonl")
+
+    written.attempt(folder / PLOT, plot, again)
 
 
 @contextlib.contextmanager

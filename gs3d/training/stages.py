@@ -55,13 +55,16 @@ class RunConfig:
     """Negative prompt; None takes the prior's own."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
+    progress_every_s: float = 30.0
+    """Seconds between the rows of progress.png; 0 for no such file."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
     """Attention inside a diffusers prior."""
     checkpoint_encoder: bool = False
     """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
 
     def __post_init__(self) -> None:
-        within("checkpoint_every_s", self.checkpoint_every_s, "[0, inf)")
+        for name in ("checkpoint_every_s", "progress_every_s"):
+            within(name, getattr(self, name), "[0, inf)")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
             allowed = FOLLOWS[after.shape]

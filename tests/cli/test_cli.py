@@ -146,7 +146,7 @@ def test_a_prompt_that_names_a_kind_is_not_warned_of(capsys, tiny):
 def test_plain_output_ends_with_the_files(capsys, tiny, tmp_path):
     status, out, _ = run(capsys, "generate", "a red mushroom", "--steps", "2", *tiny)
     assert status == 0
-    for name in ("splats.ply", "preview.png", "turntable.mp4", "run.yaml", "log.jsonl"):
+    for name in ("splats.ply", "preview.png", "turntable.mp4", "progress.png", "log.png", "run.yaml", "log.jsonl"):
         assert str(tmp_path / "run" / name) in out
 
 

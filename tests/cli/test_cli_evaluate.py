@@ -74,6 +74,13 @@ def test_runs_made_before_are_methods_by_what_is_different_about_them():
     one, other = ({"guidance": "cds", "batch": batch} for batch in (4, 8))
     several = [record() | {"config": {"stages": stages}} for stages in ([one, one], [one, other], [one, {"guidance": "sds", "batch": 4}])]
     assert method_names(several) == ["cds", "cds,stages.2.batch=8", "cds+sds"]
+    # Of stages of other shapes nearly every setting is different, and their names say enough.
+    meshes = [{"guidance": "cds", "shape": shape} for shape in ("splats", "dmtet")]
+    mixed = [record(), *(record() | {"config": {"stages": meshes}, "minutes": minutes} for minutes in (3.0, 9.0)), record(batch=8)]
+    names = method_names(mixed)
+    assert names[::3] == ["cds", "cds,batch=8"]
+    assert names[1].startswith("cds,stages=splats+dmtet") and "stages.1" not in names[1]
+    assert names[2] == names[1].replace("dmtet", "dmtet,minutes=9.0")
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gs3d.evaluation.grade import Grade
-from gs3d.evaluation.html import TURNS, VIEW_PX, write_report
+from gs3d.evaluation.html import PLOT_BYTES, TURNS, VIEW_PX, small_plot, write_report
 from gs3d.evaluation.report import Result, bootstrap, difference, interval, markdown, summary, tables, to_json, write_result_sheet
 from gs3d.evaluation.truth import true_splats
 from gs3d.world.sample import sample
@@ -145,9 +145,40 @@ def test_the_report_stands_alone_and_escapes_what_it_is_given(tmp_path, splats):
     assert "{{" not in page and page.rstrip().endswith("</html>")
     assert "<duck>" not in page and "a &quot;red&quot; &lt;duck&gt;" in page and "<x>" not in page
     assert not re.search(r"""(src|href)\s*=|@import|url\((?!data:)""", page)  # nothing is fetched
-    assert page.count('class="turn"') == 2
+    assert page.count('class="turn r') == page.count("data:image/webp") == 2
+    assert 'class="slider"' not in page and "<details>" not in page  # no two runs of one prompt, and no plot
     head, *body = re.findall(r"<tr>.*?</tr>", page[page.index("<h2>Runs") :])
     assert head.count("<th") == body[0].count("<td") == body[1].count("<td")
+
+
+def test_the_report_has_a_slider_where_two_methods_made_the_same_prompt_and_seed(tmp_path, splats):
+    rows = [result(), result("sds"), result("sds", seed=1), result("vds<"), result(kind="mug"), result("vds<", kind="mug", seed=3)]
+    write_report(tmp_path / "report.html", rows, lambda r: splats, {})
+    page = (tmp_path / "report.html").read_text()
+    sliders = re.findall(r'<div class="slider".*?</label></div>', page)
+    assert len(sliders) == page.count('type="range"') == 2 and page.count("a red duck, seed 0") == 2
+    for text, (one, other) in zip(sliders, [(0, 1), (0, 3)], strict=True):
+        assert text.count(f'<span class="r{one}"') == text.count(f'<span class="r{other}"') == 8
+        assert "<label>" in text and "<span>cds</span>" in text
+    assert "<span>vds&lt;</span>" in sliders[1] and "vds<" not in page
+    assert page.count("data:image/webp") == len(rows)  # a slider shows the pictures that are there already
+    assert not re.search(r"""(src|href)\s*=|@import|url\((?!data:)""", page)
+
+
+def test_the_report_shows_the_plot_of_a_run_with_its_row_if_there_is_one(tmp_path, splats):
+    noise = np.random.default_rng(0).integers(0, 255, (500, 1000, 3), dtype=np.uint8)
+    plots = {"cds": np.full((500, 1000, 3), 255, np.uint8), "sds": noise}
+    plots["cds"][250, ::3] = (31, 95, 174)
+    for method, pixels in plots.items():
+        Image.fromarray(pixels).save(tmp_path / f"{method}.png")
+    rows = [result(), result("sds"), result("vds")]
+    write_report(tmp_path / "report.html", rows, lambda r: splats, {}, lambda r: small_plot(tmp_path / f"{r.method}.png"))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<details>") == page.count("data:image/png;base64,") == 1 and 'aria-label="log of a red duck, cds, seed 0"' in page
+    assert len(small_plot(tmp_path / "cds.png")) <= PLOT_BYTES
+    assert small_plot(tmp_path / "sds.png") is None  # noise cannot be made small enough
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cds.png").read_bytes()[:200])
+    assert small_plot(tmp_path / "cut.png") is None and small_plot(tmp_path / "none.png") is None
 
 
 def test_the_turning_picture_is_a_strip_of_views(splats):

@@ -28,7 +28,7 @@ losses:
   cds: {cfg: {start: 5, end: 5}}
   sds: {cfg: {start: 5, end: 5}}
 """
-FILES = {"splats.ply", "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint"}
+FILES = {"splats.ply", "preview.png", "turntable.mp4", "progress.png", "run.yaml", "log.jsonl", "log.png", "checkpoint"}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,18 @@ def rows_of(folder):
 def test_a_run_of_two_stages_leaves_a_mesh_in_three_formats(request_):
     result = generate(request_)
     assert result.outcome == "finished" and result.splats is None and not result.warnings
-    names = {"mesh.glb", "mesh.ply", "mesh.obj", "preview.png", "turntable.mp4", "run.yaml", "log.jsonl", "checkpoint"}
+    names = {
+        "mesh.glb",
+        "mesh.ply",
+        "mesh.obj",
+        "preview.png",
+        "turntable.mp4",
+        "progress.png",
+        "run.yaml",
+        "log.jsonl",
+        "log.png",
+        "checkpoint",
+    }
     assert {p.name for p in result.folder.iterdir()} == names
     rows = rows_of(result.folder)
     assert all("cells" in row for row in rows[:5]) and all("corners" in row for row in rows[5:])
