@@ -479,5 +479,5 @@ def test_a_mesh_never_takes_the_place_of_its_splats(capsys, splats_file, tmp_pat
     before = splats_file.read_bytes()
     assert "is the splat file itself" in one_line_fault(capsys, "mesh", str(splats_file), "-o", str(splats_file))
     assert splats_file.read_bytes() == before
-    assert "there is no such file" in one_line_fault(capsys, "mesh", str(tmp_path))
+    assert "is no folder of a finished run; neither splats.ply nor mesh.glb" in one_line_fault(capsys, "mesh", str(tmp_path))
     assert "no such file or folder; expected a run's folder" in one_line_fault(capsys, "mesh", str(tmp_path / "nothing"))

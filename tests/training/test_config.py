@@ -60,7 +60,7 @@ def test_values_reach_the_dataclasses():
         ({"stages": [{"shape": "nerf"}, {"shap": "dmtet"}]}, "stages: 2: unknown setting 'shap'; did you mean 'shape'"),
         ({"stages": [{"attention": "sdpa"}]}, "stages: 1: unknown setting 'attention'"),
         ({"stages": [{"shape": "mesh"}]}, "stages: 1: shape: expected one of splats, nerf, dmtet, got 'mesh'"),
-        ({"stages": [{"shape": "splats"}, {"shape": "dmtet"}]}, "dmtet: expected a stage after one of nerf or dmtet, got 'after splats'"),
+        ({"stages": [{"shape": "nerf"}, {"shape": "splats"}]}, "splats: expected the first stage only, got 'after nerf'"),
         (
             {"stages": [{"shape": "nerf"}, {"shape": "dmtet", "dmtet": {"field": {"hidden": 7}}}]},
             "2: dmtet: field: is that of the stage before",

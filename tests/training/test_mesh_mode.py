@@ -10,6 +10,7 @@ import trimesh
 import yaml
 
 import gs3d
+import gs3d.cli.generate  # noqa: F401 - before anything is patched: it keeps what it imports
 from gs3d.cli.main import main
 from gs3d.core.errors import UserError
 from gs3d.training import export, run
