@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from gs3d.training.export import write_stage
 from gs3d.training.shapes import begin, follow, from_state
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
+from gs3d.training.stop import StopSignals, Wish, heed
 
 MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
@@ -55,31 +55,6 @@ def go_on(
         state.since = config.ends(state.stage)[0]
 
 
-class StopSignals:
-    """While open, Ctrl-C and SIGTERM set `name` instead of ending the process; a second Ctrl-C does what it always did."""
-
-    name: Literal["interrupted", "terminated"] | None = None
-
-    def __init__(self, say: Callable[[str], None] = lambda line: None):
-        self.say = say
-
-    def __enter__(self) -> "StopSignals":
-        try:
-            self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: the caller keeps its own way to stop
-            self._old = {}
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _) -> None:
-        self.name = "interrupted" if number == signal.SIGINT else "terminated"
-        signal.signal(number, self._old[number])
-        self.say("stopping after this step, then exporting; press Ctrl-C again to leave without")
-
-
 class RunLog:
     """log.jsonl, a row a step, so that a run can be replayed. A disk that fills up ends the log with a warning, not the run."""
 
@@ -112,8 +87,11 @@ def train(
     report: Callable[[StepLog, Budget], None],
     say: Callable[[str], None],
     stop: StopSignals,
+    watch: Callable[[TrainState], Wish] = lambda state: "go on",
 ) -> Outcome:
     """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl and checkpoints to `folder`/checkpoint.
+
+    `watch` sees the state after every iteration, changes nothing about it, and says how to go on; while it says "wait" it is asked again.
 
     Whatever ends the loop, `state` is whole afterwards: when memory runs out in the middle of a change, it is taken from the
     last checkpoint.
@@ -142,6 +120,7 @@ def train(
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             report(entry, budget)
+            heed(watch, state, budget, stop)
             if skipped_in_a_row >= MAX_SKIPPED:
                 outcome = "diverged"
                 break
