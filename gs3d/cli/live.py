@@ -36,27 +36,31 @@ def live_viewer(prompt: str) -> Iterator[Viewer]:
 def watching(viewer: Viewer, say: Callable[[str], None]) -> Callable[[TrainState], Wish]:
     """What `training.run.generate` takes as `watch`. A browser is opened once the run has begun.
 
-    Splats are shown at most every EVERY_S, and only when with another showing, as long as the last, SHARE of the time is not exceeded.
-    What is no splats is shown when it is done.
+    Splats are shown at most every EVERY_S, and only when with another showing, as long as the last, SHARE of the time is not exceeded;
+    and once more when the run waits, in time that is not its own. What is no splats is shown when it is done.
     """
     ran = spent = cost = since_shown = 0.0
+    shown_step = -1
     seen: float | None = None
     wish: Wish = "go on"
 
     def watch(state: TrainState) -> Wish:
-        nonlocal ran, spent, cost, since_shown, seen, wish
+        nonlocal ran, spent, cost, since_shown, shown_step, seen, wish
         now = time.monotonic()
         if seen is None:
             say(f"watch it at {viewer.address}")
             open_browser(viewer.address)
-        elif wish == "go on":  # time in which the run was made to wait is none of its own
+        elif wish == "go on":
             ran, since_shown = ran + now - seen, since_shown + now - seen
-        if isinstance(state.shape, Cloud) and since_shown >= EVERY_S and spent + cost <= SHARE * ran:
+        waits = wish == "wait"
+        due = since_shown >= EVERY_S and spent + cost <= SHARE * ran
+        if isinstance(state.shape, Cloud) and (state.step != shown_step if waits else due):
             splats, _ = sound(state.shape.splats())
             if len(splats):
                 viewer.show(splats, f"{line_about(splats)} at step {state.step}")
-            cost, since_shown = time.monotonic() - now, 0.0
-            spent += cost
+            shown_step, since_shown = state.step, 0.0
+            cost = time.monotonic() - now
+            spent += 0.0 if waits else cost
         seen, wish = now, viewer.wish()
         return wish
 

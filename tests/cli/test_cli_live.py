@@ -117,11 +117,15 @@ def test_showing_takes_a_twentieth_of_the_run_at_most(cost, monkeypatch):
     assert len(shown) * cost <= 0.05 * ran + 1e-9
     assert len(shown) >= 0.8 * min(ran / 1.1, 0.05 * ran / cost) - 1
     before = len(shown)
-    wish[0] = "wait"
+    wish[0], state.step = "wait", 4000
     for _ in range(10000):  # a pause is no time of the run
         now[0] += 0.1
         watch(state)
-    assert len(shown) <= before + 1
+    assert len(shown) == before + 1
+    wish[0] = "go on"
+    for _ in range(10):
+        watch(state)
+    assert len(shown) == before + 1
 
 
 def test_nothing_is_shown_of_what_is_no_splats_or_has_none(monkeypatch):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gs3d
 from gs3d.export import save_splats
 from gs3d.representations.draw import draw
 from gs3d.representations.mesh import mesh_of_splats
@@ -29,21 +30,36 @@ WIDTH, HEIGHT = 900, 600
 
 
 @contextlib.contextmanager
-def viewing(*argv: str) -> Iterator[str]:
-    """The address that `gs3d view` prints; afterwards it must end by Ctrl-C, soon, without a word of complaint."""
-    command = [sys.executable, "-m", "gs3d", "view", *argv, "--port", "0", "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def ended_by_ctrl_c(*argv: str, status: int = 0) -> Iterator[subprocess.Popen]:
+    """`gs3d` with these arguments, which must end by Ctrl-C, soon, and without a word of complaint."""
+    # None of the machine's windows: what the command opens by itself is not what is tested.
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    process = subprocess.Popen([sys.executable, "-m", "gs3d", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
-        line = process.stdout.readline()
-        found = re.search(r"at (http://\S+);", line)
-        assert found, line + process.stderr.read()
-        yield found[1]
+        yield process
         process.send_signal(signal.SIGINT)
         said, fault = process.communicate(timeout=20)
-        assert (process.returncode, said, fault) == (0, "", "")
+        assert (process.returncode, said, fault) == (status, "", "")
     finally:
         process.kill()
         process.wait()
+
+
+def address_after(words: str, process: subprocess.Popen) -> str:
+    """What a line that the command prints says after `words`."""
+    lines = []
+    while line := process.stdout.readline():
+        lines.append(line)
+        if found := re.search(rf"{words} (http://[^\s;]+)", line):
+            return found[1]
+    raise AssertionError("".join(lines) + process.stderr.read())
+
+
+@contextlib.contextmanager
+def viewing(*argv: str) -> Iterator[str]:
+    """The address that `gs3d view` prints."""
+    with ended_by_ctrl_c("view", *argv, "--port", "0") as process:
+        yield address_after("at", process)
 
 
 def complaints(page: Page) -> list[str]:
@@ -111,3 +127,22 @@ def test_a_mesh_for_other_machines(tmp_path):
     green, red = (seen[..., i] - np.delete(seen, i, axis=-1).max(-1) > 0.15 for i in (1, 0))
     middle = seen.shape[1] / 2
     assert np.nonzero(green)[1].mean() > middle + 50 and abs(np.nonzero(red)[1].mean() - middle) < 40
+
+
+def test_a_run_that_is_watched_paused_and_stopped(tmp_path):
+    command = ["generate", "a red mushroom", "--steps", "100000", "--prior", "builtin", "--device", "cpu", "--out", str(tmp_path / "run")]
+    with ended_by_ctrl_c(*command, "--viewer", status=130) as process:
+        address = address_after("watch it at", process)
+        with opened(address, WIDTH, HEIGHT, tmp_path) as page:
+            page.click("Pause")
+            page.click("Resume")
+            page.click("Pause")
+            paused = page.picture()
+            steps = len((tmp_path / "run" / "log.jsonl").read_text().splitlines())
+            time.sleep(2)
+            assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == steps
+            page.click("Stop and export")
+            assert address_after("stays at", process) == address
+            made = gs3d.load(tmp_path / "run").splats
+            assert min(decibels(made, "front", picture) for picture in (paused, page.picture())) >= LEAST_DB
+            assert complaints(page) == []
