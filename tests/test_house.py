@@ -43,6 +43,12 @@ def test_tyro_and_rich_stay_in_the_command_line():
             assert "import tyro" not in text and "import rich" not in text and "from rich" not in text, path
 
 
+def test_viser_stays_in_one_module():
+    for path in FILES:
+        if path != ROOT / "cli" / "viewer.py":
+            assert "import viser" not in path.read_text() and "from viser" not in path.read_text(), path
+
+
 def test_every_package_is_in_the_wheel():
     """By its line in pyproject.toml: a folder that is not listed there works in a checkout and is missing from what users install."""
     listed = (ROOT.parent / "pyproject.toml").read_text()

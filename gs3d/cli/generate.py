@@ -1,16 +1,18 @@
 """`gs3d generate PROMPT`: a folder of files from a text."""
 
+import contextlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
 from gs3d.guidance import Loss
 from gs3d.training.request import Mode, Request
-from gs3d.training.run import generate, size_of
+from gs3d.training.run import Result, generate, size_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Args:
     given, decides instead."""
     start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_PLY")] = None
     """Splats that are there already, for --mode mesh to begin its surface from."""
+    viewer: bool = False
+    """Show the splats in the browser as they grow, with buttons to pause the run, which stops its clock, and to stop and export."""
+    wait: bool = True
+    """With --viewer, whether the result stays there until Ctrl-C."""
 
 
 NAMES = {"loss": "guidance"}
@@ -55,8 +61,34 @@ EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "ou
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d generate", argv)
     request = Request(**{field.name: getattr(args, NAMES.get(field.name, field.name)) for field in fields(Request)})
+    with contextlib.ExitStack() as stack:
+        viewer = stack.enter_context(_viewer(args.prompt)) if args.viewer else None
+        result = _run(request, viewer)
+        if viewer and args.wait:
+            from gs3d.cli.live import show_result
+
+            show_result(viewer, result, say)
+    return EXIT[result.outcome] if result.made is not None else 1
+
+
+def _viewer(prompt: str) -> contextlib.AbstractContextManager:
+    from gs3d.cli.view import need_viser
+
+    need_viser("gs3d generate --viewer")
+    from gs3d.cli.live import live_viewer
+
+    return live_viewer(prompt)
+
+
+def _run(request: Request, viewer) -> Result:
+    """The run, and what there is to say about it."""
+    more = {}
     with Progress() as progress:
-        result = generate(request, report=progress.update, say=progress.say, from_process_start=True)
+        if viewer:
+            from gs3d.cli.live import watching
+
+            more["watch"] = watching(viewer, progress.say)
+        result = generate(request, report=progress.update, say=progress.say, from_process_start=True, **more)
     for line in result.warnings:
         progress.say(f"warning: {line}")
     if result.outcome == "diverged":
@@ -69,4 +101,4 @@ def run(argv: list[str]) -> int:
     progress.say(f"{what} after {result.steps} steps in {result.seconds:.0f} s:")
     for path in result.files:
         progress.say(f"  {path}")
-    return EXIT[result.outcome] if result.made is not None else 1
+    return result

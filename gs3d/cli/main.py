@@ -8,6 +8,7 @@ from gs3d.core.errors import UserError
 COMMANDS = {
     "generate": "make splats from a prompt",
     "evaluate": "make and grade a list of prompts, and compare methods",
+    "view": "look at splats or a mesh in the browser",
     "render": "draw a splat file as a picture or a turntable",
     "compare": "runs side by side, and what is different about them",
     "mesh": "a closed, textured mesh from any splats",

@@ -51,6 +51,10 @@ class Budget:
         """Whether nothing is left for a first iteration that would begin now."""
         return self.seconds is not None and self.elapsed_s() >= self.seconds - self.reserve_s
 
+    def exclude(self, seconds: float) -> None:
+        """Time in which the run was made to wait: it counts for nothing."""
+        self.started, self._first = self.started + seconds, self._first + seconds
+
     def elapsed_s(self) -> float:
         """Time given to this run so far, by this process and earlier ones."""
         return self.spent_s + time.monotonic() - self.started

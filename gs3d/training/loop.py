@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,10 @@ from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.training.export import write_stage
 from gs3d.training.shapes import begin, follow, from_state
+from gs3d.training.sheet import SHEET, ProgressSheet
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
-from gs3d.training.watch import SHEET, Watch
+from gs3d.training.stop import StopSignals, Wish, heed
 
 MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
@@ -56,31 +56,6 @@ def go_on(
         state.since = config.ends(state.stage)[0]
 
 
-class StopSignals:
-    """While open, Ctrl-C and SIGTERM set `name` instead of ending the process; a second Ctrl-C does what it always did."""
-
-    name: Literal["interrupted", "terminated"] | None = None
-
-    def __init__(self, say: Callable[[str], None] = lambda line: None):
-        self.say = say
-
-    def __enter__(self) -> "StopSignals":
-        try:
-            self._old = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: the caller keeps its own way to stop
-            self._old = {}
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _) -> None:
-        self.name = "interrupted" if number == signal.SIGINT else "terminated"
-        signal.signal(number, self._old[number])
-        self.say("stopping after this step, then exporting; press Ctrl-C again to leave without")
-
-
 class RunLog:
     """log.jsonl, a row a step, so that a run can be replayed. A disk that fills up ends the log with a warning, not the run."""
 
@@ -113,8 +88,11 @@ def train(
     report: Callable[[StepLog, Budget], None],
     say: Callable[[str], None],
     stop: StopSignals,
+    watch: Callable[[TrainState], Wish] = lambda state: "go on",
 ) -> Outcome:
     """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl, pictures to progress.png and checkpoints to checkpoint/.
+
+    `watch` sees the state after every iteration, changes nothing about it, and says how to go on; while it says "wait" it is asked again.
 
     Whatever ends the loop, `state` is whole afterwards: when memory runs out in the middle of a change, it is taken from the
     last checkpoint.
@@ -134,7 +112,7 @@ def train(
 
     budget.begin(state.progress)
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
-    log, watch = RunLog(folder / "log.jsonl", say), Watch(folder / SHEET, task.config.progress_every_s, say)
+    log, sheet = RunLog(folder / "log.jsonl", say), ProgressSheet(folder / SHEET, task.config.progress_every_s, say)
     saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
@@ -143,6 +121,7 @@ def train(
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             report(entry, budget)
+            heed(watch, state, budget, stop)
             if skipped_in_a_row >= MAX_SKIPPED:
                 outcome = "diverged"
                 break
@@ -152,7 +131,7 @@ def train(
             if time.monotonic() - saved > task.config.checkpoint_every_s:
                 keep()
                 saved = time.monotonic()
-            watch.look(state, task, budget.elapsed_s())
+            sheet.look(state, task, budget.elapsed_s())
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
             keep() if state.shape.whole() else None

@@ -26,14 +26,15 @@ from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.claim import claimed
 from gs3d.training.config import load_config
 from gs3d.training.export import Written, write_results
-from gs3d.training.loop import Outcome, StopSignals, is_memory, restore, start, train
+from gs3d.training.loop import Outcome, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
 from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, make_writable, pick_folder
 from gs3d.training.reserve import export_seconds
 from gs3d.training.shapes import begin
+from gs3d.training.sheet import SHEET, add_row, trim
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, rehearse
-from gs3d.training.watch import SHEET, add_row, trim
+from gs3d.training.stop import StopSignals, Wish
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 from gs3d.world.understand import kinds_in
 
@@ -77,12 +78,13 @@ def generate(
     report: Callable[[StepLog, Budget], None] = lambda entry, budget: None,
     say: Callable[[str], None] = lambda line: None,
     from_process_start: bool = False,
+    watch: Callable[[TrainState], Wish] = lambda state: "go on",
 ) -> Result:
     """Optimise splats, or a field and a surface, for a prompt, and write what `export.write_results` does, progress.png, log.png, run.yaml
     and log.jsonl.
 
-    `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. Raises
-    `UserError` for anything the user can mend.
+    `report` is called after every iteration, `say` with lines for a person; those that begin with "warning: " are warnings. `watch` is
+    shown the state after every iteration and says whether to go on, wait or stop. Raises `UserError` for anything the user can mend.
     """
     phases = Phases(time.monotonic() - (process_age_s() if from_process_start else 0.0))
     request = _checked(request)
@@ -104,7 +106,7 @@ def generate(
     with claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
-        return _run(request, folder, prior_name, config, splats, device, phases, report, say)
+        return _run(request, folder, prior_name, config, splats, device, phases, report, say, watch)
 
 
 def _without_kind(prompt: str, prior: Prior) -> list[str]:
@@ -125,6 +127,7 @@ def _run(
     phases: Phases,
     report: Callable[[StepLog, Budget], None],
     say: Callable[[str], None],
+    watch: Callable[[TrainState], Wish],
 ) -> Result:
     """The part of a run that has its folder for itself."""
     with _enough_memory():
@@ -165,7 +168,7 @@ def _run(
         _trim_log(folder / "log.jsonl", state.step)
         trim(folder / SHEET, state.step)
         record.write(folder, phases.seconds, None)
-        outcome = train(state, task, budget, folder, report, say, stop)
+        outcome = train(state, task, budget, folder, report, say, stop, watch)
         phases.end("optimise")
         written = write_results(folder, state.shape)
         _write_course(folder, state, task, budget, written)

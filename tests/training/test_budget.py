@@ -24,6 +24,18 @@ def test_seconds_leave_the_reserve_and_count_what_came_before(monkeypatch):
     assert budget.elapsed_s() == 50
 
 
+def test_time_that_is_excluded_counts_for_nothing(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = Budget(seconds=60, started=90.0, reserve_s=10)
+    budget.begin()
+    now[0] = 120.0
+    before = budget.progress(5), budget.elapsed_s()
+    now[0] = 1120.0
+    budget.exclude(1000.0)
+    assert (budget.progress(5), budget.elapsed_s()) == pytest.approx(before)
+
+
 def test_a_resumed_run_goes_on_from_its_progress_and_has_only_the_time_left(monkeypatch):
     now = [10.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -14,7 +14,7 @@ import yaml
 
 import gs3d
 from gs3d.core.errors import UserError
-from gs3d.training import loop, step
+from gs3d.training import loop, step, stop
 from gs3d.training.config import load_config
 from gs3d.training.request import Request
 from gs3d.training.run import generate
@@ -237,6 +237,38 @@ def test_default_folder_is_never_overwritten(request_, tmp_path, monkeypatch):
     request = dataclasses.replace(request_, out=None, steps=1)
     folders = [generate(request).folder.name for _ in range(3)]
     assert folders == ["a-red-mushroom-s0", "a-red-mushroom-s0-2", "a-red-mushroom-s0-3"]
+
+
+def test_watching_a_run_changes_nothing_about_it(request_, tmp_path, monkeypatch):
+    monkeypatch.setattr(stop, "WAIT_S", 0.01)
+    alone = generate(request_)
+    seen = []
+
+    def watch(state):
+        seen.append((state.step, len(state.shape.splats())))
+        return "wait" if len(seen) in (3, 4, 5) else "go on"
+
+    began = time.monotonic()
+    watched = generate(dataclasses.replace(request_, out=tmp_path / "watched"), watch=watch)
+    assert watched.outcome == "finished" and same(alone.splats, watched.splats)
+    assert [s for s, _ in seen] == [1, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert watched.seconds <= time.monotonic() - began - 0.03
+
+
+def test_whoever_watches_can_stop_a_run_as_ctrl_c_does(request_):
+    result = generate(request_, watch=lambda state: "stop" if state.step == 4 else "go on")
+    assert result.outcome == "interrupted" and result.steps == 4 and (result.folder / "splats.ply").exists()
+    assert generate(dataclasses.replace(request_, resume=True)).outcome == "finished"
+
+
+def test_ctrl_c_ends_a_run_that_waits(request_):
+    def watch(state):
+        if state.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return "wait" if state.step == 2 else "go on"
+
+    result = generate(request_, watch=watch)
+    assert result.outcome == "interrupted" and result.steps == 2
 
 
 def test_a_bad_gradient_skips_the_step_and_is_counted(request_, monkeypatch):

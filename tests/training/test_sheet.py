@@ -12,10 +12,10 @@ from PIL import Image
 
 import gs3d
 from gs3d.export import png
-from gs3d.training import export, loop, watch
+from gs3d.training import export, loop, sheet
 from gs3d.training.request import Request
 from gs3d.training.run import generate
-from gs3d.training.watch import ROWS, SHEET, SIDE_PX, WORDS_PX, Row, Watch, read_rows, thinned, trim, write_rows
+from gs3d.training.sheet import ROWS, SHEET, SIDE_PX, WORDS_PX, ProgressSheet, Row, read_rows, thinned, trim, write_rows
 
 SPLATS = """
 batch: 4
@@ -51,7 +51,7 @@ def small_files(monkeypatch):
 
 @pytest.fixture
 def after_every_step(monkeypatch):
-    monkeypatch.setattr(watch, "SHARE", float("inf"))
+    monkeypatch.setattr(sheet, "SHARE", float("inf"))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_pictures_that_fail_are_a_warning_and_the_run_goes_on(request_of, after_
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(watch, "add_row", full)
+    monkeypatch.setattr(sheet, "add_row", full)
     said = []
     result = generate(request_of(SPLATS, 1e-6, "run"), say=said.append)
     assert result.outcome == "finished" and same(plain, result)
@@ -192,10 +192,10 @@ def test_pictures_that_take_long_come_more_seldom(tmp_path, monkeypatch):
         made.append(now[0])
         now[0] += 2.0
 
-    monkeypatch.setattr(watch, "add_row", slow)
-    watched = Watch(tmp_path / SHEET, 30.0, print)
+    monkeypatch.setattr(sheet, "add_row", slow)
+    watched = ProgressSheet(tmp_path / SHEET, 30.0, print)
     for _ in range(1000):
         watched.look(None, None, 0.0)
         now[0] += 1.0
-    assert made[0] == 130.0 and np.diff(made) == pytest.approx(2 / watch.SHARE + 2, abs=1)
+    assert made[0] == 130.0 and np.diff(made) == pytest.approx(2 / sheet.SHARE + 2, abs=1)
     assert 2 * len(made) <= 0.011 * (now[0] - 100) + 2

@@ -38,7 +38,7 @@ class Row:
     """[SIDE_PX, WORDS_PX + SIDES · SIDE_PX, 3] uint8: words and pictures."""
 
 
-class Watch:
+class ProgressSheet:
     """Adds a row every `every_s` seconds (0: never), more seldom where that would take more than SHARE of the time."""
 
     def __init__(self, path: Path, every_s: float, say: Callable[[str], None]):
