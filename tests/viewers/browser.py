@@ -82,7 +82,7 @@ def picture(viewer: str, file: Path, eye: np.ndarray, fovy_deg: float, size_px: 
         "eye": ",".join(f"{x:.9g}" for x in WORLD_TO_VIEW @ eye),
         "background": ",".join(str(x) for x in background),
     }
-    with _served(file.resolve()) as (address, results), tempfile.TemporaryDirectory() as profile:
+    with _served(file.resolve()) as (address, results), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={size_px},{size_px}", "--remote-debugging-port=0"]
         browser = subprocess.Popen(
             [*command, f"{address}/pages/index.html?{urlencode(query)}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
