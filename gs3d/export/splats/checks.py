@@ -82,16 +82,16 @@ def from_rows(path: Path, splats: Splats, rotation: Tensor) -> Splats:
     Rows that hold NaN or infinity, or a quaternion of no length, are left out with a warning that counts them: foreign files often have a
     few, and the rest is good. UserError if there is nothing else.
     """
-    length = splats.quats.norm(dim=1)
+    world = rotate_splats(splats, rotation)
+    world = Splats(*(part.float() for part in vars(world).values()))
+    length = world.quats.norm(dim=1)
     good = torch.isfinite(length) & (length > 1e-12)
-    for part in (splats.means, splats.scales, splats.opacities[:, None], splats.sh.flatten(1)):
-        good &= torch.isfinite(part.float()).all(dim=1)
+    # Once turned: what is not finite stays so, and sums of coefficients at the end of float32's range become so.
+    for part in (world.means, world.scales, world.opacities[:, None], world.sh.flatten(1)):
+        good &= torch.isfinite(part).all(dim=1)
     if not good.any():
         raise UserError(f"cannot read {path}: all {len(good)} rows hold NaN, infinity or a quaternion of no length. Export it again.")
     if not good.all():
         what = f"{int((~good).sum())} of {len(good)} rows hold NaN, infinity or a quaternion of no length and were left out"
         warnings.warn(f"{path}: {what}", stacklevel=3)
-    quats = splats.quats[good] / length[good, None]
-    kept = Splats(splats.means[good], quats, splats.scales[good], splats.opacities[good], splats.sh[good])
-    world = rotate_splats(kept, rotation)
-    return Splats(world.means.float(), world.quats.float(), world.scales.float(), world.opacities.float(), world.sh.float())
+    return Splats(world.means[good], world.quats[good] / length[good, None], world.scales[good], world.opacities[good], world.sh[good])

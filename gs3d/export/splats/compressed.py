@@ -21,7 +21,7 @@ from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
 from gs3d.export.splats.packing import CHUNK, Bounds, chunk_bounds, morton_order, pack, pack_rotations, unpack, unpack_rotations
-from gs3d.export.splats.ply_header import COMMENT, Element, Header, bad, check_frame, check_length, read_header
+from gs3d.export.splats.ply_header import COMMENT, Element, Header, bad, check_frame, check_length, read_header, start_of
 
 POSITION, SCALE, COLOUR = ("x", "y", "z"), ("scale_x", "scale_y", "scale_z"), ("r", "g", "b")
 PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
@@ -113,19 +113,16 @@ def _verify(path: Path, temp: Path, made: Splats, tables: list[np.ndarray]) -> N
         raise refusal(path, what, "Try again; if it stays so, check the disk.")
 
 
-def _element(path: Path, header: Header, name: str, wanted: dict[str, int]) -> tuple[Element, int]:
-    """An element, and where its rows start. UserError unless it has the columns `wanted`, name → bytes, in this order and no others."""
-    start = header.length
-    for element in header.elements:
-        if element.lists:
-            raise bad(path, f"expected one number a row, got the list {element.lists[0]}")
-        if element.name == name:
-            if list(element.properties.items()) != list(wanted.items()):
-                got = ", ".join(element.properties) or "none"
-                raise bad(path, f"expected the properties of a compressed PLY in the element {name}, got {got[:120]}")
-            return element, start
-        start += element.count * sum(element.properties.values())
-    raise bad(path, f"expected the element {name} of a compressed PLY, found none")
+def _element(path: Path, header: Header, name: str, wanted: dict[str, str]) -> tuple[Element, int]:
+    """An element, and where its rows start. UserError unless it has the columns `wanted`, name → type, in this order and no others."""
+    element = header.element(name)
+    if element is None:
+        raise bad(path, f"expected the element {name} of a compressed PLY, found none")
+    start = start_of(path, header, name)
+    if list(element.properties.items()) != list(wanted.items()):
+        got = ", ".join(element.properties) or "none"
+        raise bad(path, f"expected the properties of a compressed PLY in the element {name}, got {got[:120]}")
+    return element, start
 
 
 def _rows(path: Path, header: Header) -> tuple[Splats, list[Bounds]]:
@@ -134,8 +131,8 @@ def _rows(path: Path, header: Header) -> tuple[Splats, list[Bounds]]:
         raise bad(path, f"expected a compressed PLY in binary_little_endian, got {header.format}")
     table, sh = header.element("chunk"), header.element("sh")
     count = 12 if table and len(table.properties) == 12 else 18  # the first version had no bounds of colours
-    chunks, chunks_at = _element(path, header, "chunk", dict.fromkeys(CHUNK_NAMES[:count], 4))
-    vertex, vertex_at = _element(path, header, "vertex", dict.fromkeys(PACKED, 4))
+    chunks, chunks_at = _element(path, header, "chunk", dict.fromkeys(CHUNK_NAMES[:count], "f4"))
+    vertex, vertex_at = _element(path, header, "vertex", dict.fromkeys(PACKED, "u4"))
     n, rest = vertex.count, len(sh.properties) if sh else 0
     if n == 0:
         raise UserError(f"cannot read {path}: expected at least one splat, got 0 vertices. Give a file that is not empty.")
@@ -156,7 +153,7 @@ def _rows(path: Path, header: Header) -> tuple[Splats, list[Bounds]]:
         scales = np.exp(unpack(scale, bounds[1], BITS))
         means = unpack(position, bounds[0], BITS)
     if rest:
-        wanted = {f"f_rest_{i}": 1 for i in range(rest)}
+        wanted = {f"f_rest_{i}": "u1" for i in range(rest)}
         steps = np.fromfile(path, np.uint8, n * rest, offset=_element(path, header, "sh", wanted)[1])
         sh[:, 1:] = REST_OF_STEP[steps].reshape(n, 3, rest // 3).swapaxes(1, 2)
     parts = (means, unpack_rotations(rotation), scales, np.ascontiguousarray(colours[:, 3]), sh)

@@ -24,6 +24,14 @@ def bad(path: Path, what: str) -> UserError:
     return UserError(f"cannot read {path}: {what}. Check that the file is a .glb and was copied whole.")
 
 
+def shown(value: object) -> str:
+    """A value of the JSON as a message tells it: short, and on one line."""
+    try:
+        return " ".join(str(value)[:40].split())
+    except RecursionError:  # as deep as the parser lets it be is deeper than it can be printed
+        return "lists in lists"
+
+
 def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
     """Write `tree`, the glTF without its buffers, and `arrays` [N, 1 to 4] as accessors 0, 1, … of it.
 
@@ -84,13 +92,13 @@ def item(path: Path, tree: dict, kind: str, index: object) -> dict:
     """Entry `index` of the list `kind`. UserError where the JSON names one that is not there."""
     entries = tree.get(kind)
     if type(index) is not int or not isinstance(entries, list) or not 0 <= index < len(entries) or not isinstance(entries[index], dict):
-        raise bad(path, f"its JSON names {kind} {str(index)[:40]}, which it has not")
+        raise bad(path, f"its JSON names {kind} {shown(index)}, which it has not")
     return entries[index]
 
 
 def _whole(path: Path, value: object, least: int, what: str) -> int:
     if type(value) is not int or not least <= value <= MAX_BYTES:
-        raise bad(path, f"expected {what} of {least} to {MAX_BYTES}, got {str(value)[:40]}")
+        raise bad(path, f"expected {what} of {least} to {MAX_BYTES}, got {shown(value)}")
     return value
 
 
@@ -104,7 +112,7 @@ def read_array(path: Path, tree: dict, data: np.ndarray, index: object) -> np.nd
     accessor = item(path, tree, "accessors", index)
     code, kind = accessor.get("componentType"), accessor.get("type")
     if type(code) is not int or code not in COMPONENTS or type(kind) is not str or kind not in WIDTHS:
-        raise bad(path, f"accessor {index}: component type {str(code)[:40]} of {str(kind)[:40]} is not understood")
+        raise bad(path, f"accessor {index}: component type {shown(code)} of {shown(kind)} is not understood")
     if "sparse" in accessor or "bufferView" not in accessor:
         raise bad(path, f"accessor {index} is sparse or without data, expected plain numbers; it may be compressed")
     view = item(path, tree, "bufferViews", accessor["bufferView"])

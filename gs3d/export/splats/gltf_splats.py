@@ -20,7 +20,7 @@ from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.frames import WORLD_TO_GLTF
 from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
-from gs3d.export.splats.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, write_glb
+from gs3d.export.splats.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, shown, write_glb
 from gs3d.export.splats.gltf_scene import in_scene, placed_primitives
 
 EXTENSION = "KHR_gaussian_splatting"
@@ -131,10 +131,13 @@ def read_glb_splats(path: str | Path) -> Splats:
 
 def _of_primitive(path: Path, tree: dict, data: np.ndarray, attributes: dict, extension: dict) -> Splats:
     """The rows of one primitive, in its own frame."""
-    if "compression" in (more := str(extension.get("extensions"))):
-        raise UserError(f"cannot read {path}: expected plain splats, got {more[:80]}. Convert it to a .glb without compression first.")
+    more = extension.get("extensions")
+    if packed := [name for name in more if "compression" in name] if isinstance(more, dict) else []:
+        raise UserError(
+            f"cannot read {path}: expected plain splats, got {shown(packed[0])}. Convert it to a .glb without compression first."
+        )
     if (space := extension.get("colorSpace")) != COLOUR_SPACE or extension.get("kernel") != "ellipse":
-        got = f"{str(space)[:40]} and {str(extension.get('kernel'))[:40]}"
+        got = f"{shown(space)} and {shown(extension.get('kernel'))}"
         warnings.warn(f"{path}: expected colours in {COLOUR_SPACE} and the kernel ellipse, got {got}; it may look wrong", stacklevel=3)
     present = [degree for degree in range(4) if any(name in attributes for name in harmonics(degree))]
     wanted = {name: 3 for degree in range(max(present, default=0) + 1) for name in harmonics(degree)}

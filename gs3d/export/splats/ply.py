@@ -34,7 +34,7 @@ from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.splats.checks import check_sound, from_rows, refusal, turned
 from gs3d.export.splats.compressed import is_packed, read_compressed
-from gs3d.export.splats.ply_header import COMMENT, Header, check_frame, check_length, read_header
+from gs3d.export.splats.ply_header import COMMENT, Header, check_frame, check_length, read_header, start_of
 
 REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""
@@ -102,8 +102,9 @@ def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
     """UserError unless the file at `temp`, meant for `path`, holds exactly `table` and a viewer can show it."""
 
     try:
-        check_length(temp, read_header(temp))
-        got = _rows(temp)
+        header = read_header(temp)
+        check_length(temp, header)
+        got = _rows(temp, header)
     except UserError as error:
         raise refusal(path, "what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
     if len(got) != len(table) or got.dtype != table.dtype or got.tobytes() != table.tobytes():
@@ -133,11 +134,16 @@ def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> No
     write_atomic(path, write, lambda temp: _verify(path, temp, table))
 
 
-def _rows(path: Path) -> np.ndarray:
-    """The rows of `vertex`, copied out of the file. Its length must have been checked."""
+def _rows(path: Path, header: Header) -> np.ndarray:
+    """The rows of `vertex`, a structured array [N]; those of a binary file as they lie on the disk. Its length must have been checked."""
+    if header.format != "ascii":
+        order, start = "<" if header.format == "binary_little_endian" else ">", start_of(path, header, "vertex")
+        vertex = header.element("vertex")
+        dtype = np.dtype([(name, order + code) for name, code in vertex.properties.items()])
+        return np.memmap(path, dtype, "r", start, vertex.count)
     try:
-        return np.array(PlyData.read(str(path))["vertex"].data)
-    except (PlyParseError, ValueError, ArithmeticError, MemoryError) as error:
+        return PlyData.read(str(path))["vertex"].data
+    except (PlyParseError, ValueError, ArithmeticError) as error:
         what = " ".join(str(error).split())[:200]
         what = f"the rows are not what the header promises ({what})"
         raise UserError(f"cannot read {path}: {what}. Take another copy of the file.") from error
@@ -158,7 +164,7 @@ def _check_columns(path: Path, header: Header) -> int:
             what += " that are not numbered from 0"
         raise UserError(f"cannot read {path}: {what}. Export it again with SH degree 0 to 3.")
     if vertex.lists:
-        raise UserError(f"cannot read {path}: expected one number a vertex, got the list {vertex.lists[0]}. Export it without lists.")
+        raise UserError(f"cannot read {path}: expected one number a vertex, got the list {vertex.lists[0][:40]}. Export it without lists.")
     if vertex.count == 0:
         raise UserError(f"cannot read {path}: expected at least one splat, got 0 vertices. Give a file that is not empty.")
     return REST_COUNTS[len(rest)]
@@ -179,7 +185,7 @@ def read_ply(path: str | Path) -> Splats:
         count = _check_columns(path, header)
         check_frame(path, header)
         check_length(path, header)
-        rows = _rows(path)
+        rows = _rows(path, header)
     except OSError as error:
         raise read_error(path, error) from error
     rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
