@@ -34,8 +34,8 @@ def _spz() -> Iterator[tuple[str, bytes]]:
         for count in (1, 2**30 // a_splat, *HUGE):
             head = SPZ_HEAD.pack(b"NGSP", 3, count, degree, 12, 2, 0)
             yield f"a gzip of 1 GB of zeros, {count} splats of degree {degree}", zeros_in_gzip(head, 1024)
-    head = SPZ_HEAD.pack(b"NGSP", 3, 2**26 // 20, 0, 12, 0, 0)
-    yield "a gzip of as many zeros as may be", gzip.compress(head + bytes(2**26 // 20 * 20), 1)
+        head = SPZ_HEAD.pack(b"NGSP", 3, 2**26 // a_splat, degree, 12, 0, 0)
+        yield f"a gzip of as many zeros as may be, of degree {degree}", gzip.compress(head + bytes(2**26 // a_splat * a_splat), 1)
     yield "no splats", gzip.compress(SPZ_HEAD.pack(b"NGSP", 3, 0, 0, 12, 0, 0))
     try:
         import zstandard

@@ -107,8 +107,11 @@ def fractions(array: np.ndarray) -> np.ndarray:
     return np.maximum(array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max), -1)
 
 
-def read_array(path: Path, tree: dict, data: np.ndarray, index: object) -> np.ndarray:
-    """Accessor `index` of `tree`, float32 [count, width], out of the bytes `data` of the binary chunk. UserError unless it lies in them."""
+def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> np.ndarray:
+    """Accessor `index` of `tree`, float32 [count, width], out of the `size` bytes of the binary chunk, which starts at `first`.
+
+    UserError unless it lies in them. OSError passes through.
+    """
     accessor = item(path, tree, "accessors", index)
     code, kind = accessor.get("componentType"), accessor.get("type")
     if type(code) is not int or code not in COMPONENTS or type(kind) is not str or kind not in WIDTHS:
@@ -125,12 +128,9 @@ def read_array(path: Path, tree: dict, data: np.ndarray, index: object) -> np.nd
     length = _whole(path, view.get("byteLength"), 1, "a bufferView's byteLength")
     stride = _whole(path, view.get("byteStride", dtype.itemsize * width), dtype.itemsize * width, "a bufferView's byteStride")
     end = offset + stride * (count - 1) + dtype.itemsize * width
-    if end > length or start + length > len(data):
-        raise bad(path, f"accessor {index} promises {count} rows up to byte {start + end}, the data has {min(start + length, len(data))}")
-    rows = np.ndarray((count, width), dtype, data, start + offset, (stride, dtype.itemsize))
+    if end > length or start + length > size:
+        raise bad(path, f"accessor {index} promises {count} rows up to byte {start + end}, the data has {min(start + length, size)}")
+    # Mapped for this array alone, so that no more than it is in memory.
+    data = np.memmap(path, np.uint8, "r", first + start + offset, (end - offset,))
+    rows = np.ndarray((count, width), dtype, data, 0, (stride, dtype.itemsize))
     return fractions(rows) if accessor.get("normalized") is True and dtype.kind in "iu" else rows.astype(np.float32)
-
-
-def open_data(path: Path, start: int, length: int) -> np.ndarray:
-    """The bytes of the binary chunk, as they lie on the disk: nothing is read before it is used."""
-    return np.memmap(path, np.uint8, "r", start, (length,)) if length else np.empty(0, np.uint8)

@@ -82,7 +82,7 @@ def in_scene(path: Path, splats: Splats, matrix: np.ndarray) -> Splats:
         raise UserError(f"cannot read {path}: {what}. Apply the node's transform in the program that wrote it.")
     u, _, v = np.linalg.svd(rotation)  # the nearest exact rotation
     turned = rotate_splats(splats, torch.from_numpy(u @ v))
-    means = turned.means * scale + torch.from_numpy(matrix[:3, 3])
+    means = turned.means * scale + torch.from_numpy(matrix[:3, 3]).to(turned.means.dtype)
     return Splats(means, turned.quats, turned.scales * scale, turned.opacities, turned.sh)
 
 
