@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.types import Splats
+from gs3d.export.blocks import blocks
 from gs3d.raster.reference import sh_basis
 
 WORLD_TO_PLY = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
@@ -56,15 +57,25 @@ def sh_rotation(rotation: Tensor, degree: int) -> Tensor:
     return torch.where(full.abs() < 1e-12, 0, full)  # rounding; without it an axis swap would not give exact signs
 
 
-def rotate_splats(splats: Splats, rotation: Tensor) -> Splats:
-    """`splats` turned about the origin by `rotation` [3, 3]: float64, on the CPU, without gradient."""
+def rotate_splats(splats: Splats, rotation: Tensor, out: Splats | None = None) -> Splats:
+    """`splats` turned about the origin by `rotation` [3, 3]: on the CPU, without gradient, float64 where they are and float32 elsewhere.
+
+    Scales and opacities are theirs, not copies. `out` may be `splats` themselves, of contiguous tensors, which are then changed.
+    """
     rotation = rotation.double()
-    means, quats, sh = (t.detach().cpu().double() for t in (splats.means, splats.quats, splats.sh))
-    degree = round(sh.shape[1] ** 0.5) - 1
-    return Splats(
-        means=means @ rotation.T,
-        quats=quaternion_product(quaternion_of(rotation), quats),
-        scales=splats.scales.detach().cpu().double(),
-        opacities=splats.opacities.detach().cpu().double(),
-        sh=torch.einsum("jk,nkc->njc", sh_rotation(rotation, degree), sh),
-    )
+    parts = {name: part.detach().cpu() for name, part in vars(splats).items()}
+    parts = {name: part if part.dtype == torch.float64 else part.float() for name, part in parts.items()}
+    degree = round(splats.sh.shape[1] ** 0.5) - 1
+    # Each is a matrix that rows are multiplied by. That of the harmonics is mostly zeros, and still the fastest: its rows are as they lie.
+    matrices = {
+        "means": rotation.T,
+        "quats": quaternion_product(quaternion_of(rotation), torch.eye(4, dtype=torch.float64)),
+        "sh": torch.kron(sh_rotation(rotation, degree), torch.eye(3, dtype=torch.float64)).T,
+    }
+    made = {name: torch.empty_like(parts[name], memory_format=torch.contiguous_format) for name in matrices} if out is None else vars(out)
+    for name, matrix in matrices.items():
+        before, after = parts[name].flatten(1), made[name].view(len(splats), -1)
+        matrix = matrix.to(before.dtype)
+        for rows in blocks(len(splats)):
+            after[rows] = before[rows] @ matrix
+    return Splats(**(parts | made))

@@ -5,6 +5,7 @@ about Z from the frame of splat files (ply.py), which lie the way viewers of spl
 the others are sRGB as pictures are.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.export import MESH_SUFFIXES
 from gs3d.export.atomic import write_atomic
 from gs3d.export.frames import WORLD_TO_GLTF
+from gs3d.export.splats.gltf_scene import check_size
 
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """Without a material glTF means a metal, which is black where nothing surrounds it."""
+MOST_PIXELS = 8192**2
+"""Of a texture: what `painted.textured` makes at most."""
 
 
 def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
@@ -111,19 +115,31 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
     Several meshes in one file are read as one, which has a texture only if there was one mesh.
 
     Raises:
-        UserError: No file, or none that holds triangles.
+        UserError: No file, or none that holds triangles; numbers that are not finite, faces of vertices that are not there.
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            scene = trimesh.load_scene(file, file_type=path.suffix[1:].lower(), process=False)
-        # Put together, meshes lose their normals.
-        alone = len(scene.geometry) == 1 and np.allclose(scene.graph.get(scene.graph.nodes_geometry[0])[0], np.eye(4))
-        got = next(iter(scene.geometry.values())) if alone else scene.to_mesh()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from None
-    except Exception as error:  # the parser below lets through whatever a damaged file makes it stumble over
-        raise UserError(f"cannot read {path}: not a mesh ({type(error).__name__}: {error}).") from None
+        check_size(path)
+        # From memory, where no more can be asked for than there is, whatever a chunk promises.
+        scene = trimesh.load_scene(io.BytesIO(path.read_bytes()), file_type=path.suffix[1:].lower(), process=False)
+        made = _world_of(path, scene)
+    except UserError:
+        raise
+    except Exception as error:  # the parsers below let through whatever a damaged file makes them stumble over
+        what = getattr(error, "strerror", None) or f"not a mesh ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        raise UserError(f"cannot read {path}: {what}.") from None
+    if not all(np.isfinite(values).all() for values in vars(made).values()):
+        raise UserError(f"cannot read {path}: expected finite numbers, got NaN or infinity in the mesh. Export it again.")
+    lengths = {len(values) for name, values in vars(made).items() if name not in ("faces", "texture")}
+    if len(lengths) > 1 or not 0 <= made.faces.min() <= made.faces.max() < min(lengths):
+        raise UserError(f"cannot read {path}: its faces name vertices that are not there. Take another copy of the file.")
+    return made
+
+
+def _world_of(path: Path, scene: trimesh.Scene) -> Mesh | TexturedMesh:
+    # Put together, meshes lose their normals.
+    alone = len(scene.geometry) == 1 and np.allclose(scene.graph.get(scene.graph.nodes_geometry[0])[0], np.eye(4))
+    got = next(iter(scene.geometry.values())) if alone else scene.to_mesh()
     if not len(getattr(got, "faces", ())):  # points and lines have none
         raise UserError(f"cannot read {path}: expected triangles, got none.")
     vertices, normals = (np.asarray(v, np.float32) @ WORLD_TO_FILE.astype(np.float32) for v in (got.vertices, got.vertex_normals))
@@ -131,5 +147,7 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
     picture = getattr(getattr(visual, "material", None), "baseColorTexture", None)
     if picture is not None and visual.uv is not None:
         uvs = (np.asarray(visual.uv) * (1, -1) + (0, 1)).astype(np.float32)
+        if picture.width * picture.height > MOST_PIXELS:  # of one colour it takes little in the file
+            raise UserError(f"cannot read {path}: expected a texture up to 8192 × 8192, got {picture.width} × {picture.height}.")
         return TexturedMesh(vertices, faces, normals, uvs, np.asarray(picture.convert("RGB"), np.float32) / 255)
     return Mesh(vertices, faces, normals, _srgb_of(visual, len(vertices)))

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import plyfile
 import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
-from gs3d.export import READERS, WRITERS, load_splats, save_splats
+from gs3d.core.types import Mesh, Splats
+from gs3d.export import MESH_SUFFIXES, READERS, WRITERS, load_splats, save_splats
 from gs3d.export.atomic import write_atomic
+from gs3d.export.mesh import write_mesh
 
 
 def one_splat() -> Splats:
@@ -71,17 +73,39 @@ def test_a_disk_that_is_really_full(old, monkeypatch):
     only_the_old_file(old)
 
 
-def test_a_file_size_limit(old):
-    """The kernel itself cuts the file off in the middle of it. Python ignores the signal that goes with it."""
+@pytest.fixture
+def full_after_200_bytes():
+    """The kernel itself cuts a file off in the middle of it. Python ignores the signal that goes with it."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
-    try:
-        with pytest.raises(UserError, match="larger than this disk or your limits allow"):
-            save_splats(old, one_splat())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    only_the_old_file(old)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITERS))
+def test_a_file_size_limit(tmp_path, full_after_200_bytes, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    gen = torch.Generator().manual_seed(0)
+    normal = torch.randn(100, 10, generator=gen)
+    many = Splats(
+        normal[:, :3], normal[:, 3:7], (normal[:, 7:10] - 4).exp(), torch.full((100,), 0.5), torch.randn(100, 4, 3, generator=gen)
+    )
+    with pytest.raises(UserError, match="larger than this disk or your limits allow"):
+        save_splats(path, many)
+    only_the_old_file(path)
+
+
+@pytest.mark.parametrize("suffix", MESH_SUFFIXES)
+def test_a_file_size_limit_for_meshes(tmp_path, full_after_200_bytes, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    flat = np.tile(np.array([0, 0, 1], np.float32), (30, 1))
+    corners = np.random.default_rng(0).random((30, 3)).astype(np.float32)
+    with pytest.raises(UserError, match="larger than this disk or your limits allow"):
+        write_mesh(path, Mesh(corners, np.arange(30, dtype=np.int32).reshape(10, 3), flat, corners))
+    only_the_old_file(path)
 
 
 def test_a_folder_that_is_read_only(old, monkeypatch):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gs3d.export.frames import WORLD_TO_PLY, quaternion_of, quaternion_product, sh_rotation
+from gs3d.core.types import Splats
+from gs3d.export.frames import WORLD_TO_PLY, quaternion_of, quaternion_product, rotate_splats, sh_rotation
 from gs3d.raster.reference import rotations, sh_basis
 
 
@@ -56,3 +57,22 @@ def test_the_ply_frame_is_a_rotation():
     """A reflection would show every object, and every text on it, mirrored."""
     matrix = torch.tensor(WORLD_TO_PLY, dtype=torch.float64)
     assert torch.equal(matrix @ matrix.T, torch.eye(3, dtype=torch.float64)) and torch.linalg.det(matrix) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_splats_are_turned_in_their_own_precision_and_in_place_if_so_asked(dtype):
+    """A turn that mixes all axes, of more splats than are turned at once."""
+    gen = torch.Generator().manual_seed(3)
+    shapes = ((3,), (4,), (3,), (), (16, 3))
+    splats = Splats(*(torch.randn(9000, *shape, generator=gen, dtype=torch.float64).to(dtype) for shape in shapes))
+    rotation = random_rotations(1)[0]
+    made = rotate_splats(splats, rotation)
+    assert all(part.dtype == dtype for part in vars(made).values())
+    exact = torch.einsum("jk,nkc->njc", sh_rotation(rotation, 3), splats.sh.double())
+    error = 1e-6 if dtype == torch.float32 else 1e-14
+    assert (made.sh - exact).norm() < error * exact.norm()
+    assert (made.means - splats.means.double() @ rotation.T).norm() < error * splats.means.norm()
+    wanted = quaternion_product(quaternion_of(rotation), splats.quats.double())
+    assert (made.quats - wanted).norm() < error * wanted.norm()
+    assert rotate_splats(splats, rotation, out=splats).sh is splats.sh
+    assert all((a - b).norm() <= error * a.norm() for a, b in zip(vars(made).values(), vars(splats).values(), strict=True))

@@ -12,29 +12,33 @@ from gs3d.core.types import Splats
 from gs3d.export.frames import rotate_splats
 
 LOG_SCALE_RANGE = (-20.0, 5.0)
+NO_LENGTH = 1e-12
 COEFFICIENTS = (1, 4, 9, 16)
 """K for harmonics of degree 0 to 3."""
 
 
 def turned(path: Path, splats: Splats, rotation: Tensor) -> Splats:
-    """`splats` in the frame of the file `path`, float64 on the CPU, quaternions of unit length where they have one.
+    """`splats` in the frame of the file `path`, float32 and contiguous on the CPU, with quaternions of unit length.
 
-    UserError for none, and for values that were not activated; NaN passes, as does what `check_sound` refuses.
+    UserError for none, for values that were not activated, and for what a viewer cannot show.
     """
     if len(splats) == 0:
         raise UserError(f"cannot write {path}: expected at least one splat, got 0. Were all of them pruned?")
     _check_shapes(splats)
     made = rotate_splats(splats, rotation)
+    # In the precision of files, so that what does not fit into float32 is refused as infinite.
+    made = Splats(*(part.float().contiguous() for part in vars(made).values()))
     opacities, scales = made.opacities.numpy(), made.scales.numpy()
-    # NaN passes these two tests and is counted when the file is checked. What fails here is most often a value that was not activated.
+    # NaN passes these two tests and is counted below. What fails here is most often a value that was not activated.
     if (outside := int(((opacities < 0) | (opacities > 1)).sum())) > 0:
         got = f"{outside} of {len(splats)} outside it, {np.nanmin(opacities):.4g} to {np.nanmax(opacities):.4g}"
         raise UserError(f"cannot write {path}: expected opacities in [0, 1], got {got}. Are they logits? Apply a sigmoid first.")
     if (negative := int((scales < 0).any(axis=1).sum())) > 0:
         got = f"{negative} of {len(splats)} splats with a negative one"
         raise UserError(f"cannot write {path}: expected linear scales above 0, got {got}. Are they logarithms? Apply exp first.")
-    length = made.quats.norm(dim=1, keepdim=True)
-    return Splats(made.means, made.quats / torch.where(length > 1e-12, length, 1), made.scales, made.opacities, made.sh)
+    _check_sound(path, made)
+    made.quats.div_(made.quats.norm(dim=1, keepdim=True))  # of our own, as they were turned
+    return made
 
 
 def _check_shapes(splats: Splats) -> None:
@@ -52,46 +56,50 @@ def refusal(path: Path, what: str, next_step: str) -> UserError:
     return UserError(f"cannot write {path}: {what}. {next_step} Nothing was changed.")
 
 
-def check_sound(path: Path, values: np.ndarray, log_scales: np.ndarray, quats: np.ndarray) -> None:
-    """UserError unless a viewer can show rows of these `values` [N, …], log-scales [N, 3] and quaternions [N, 4]."""
-    # An infinite logarithm is a scale of 0 and is told below, with the range.
-    bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1) | np.isnan(log_scales).any(axis=1) | ~np.isfinite(quats).all(axis=1)
-    if bad.any():
-        raise refusal(path, f"{int(bad.sum())} of {len(bad)} splats hold NaN or infinity", "Remove them, or lower the learning rate.")
-    low, high = LOG_SCALE_RANGE
-    if (outside := int(((log_scales < low) | (log_scales > high)).any(axis=1).sum())) > 0:
-        got = f"{log_scales.min():.4g} to {log_scales.max():.4g}"
-        what = f"expected log-scales in [{low:g}, {high:g}], got {got}, {outside} of {len(bad)} splats outside"
+def _finite(splats: Splats) -> Tensor:
+    """Mask [N] of the rows that hold neither NaN nor infinity."""
+    good = torch.ones(len(splats), dtype=torch.bool)
+    for part in vars(splats).values():
+        rows = part.view(len(splats), -1)
+        good &= torch.isfinite(rows.amin(dim=1)) & torch.isfinite(rows.amax(dim=1))  # NaN is the least and the largest of its row
+    return good
+
+
+def _has_length(quats: Tensor) -> Tensor:
+    """Mask [N] of those that can be made unit quaternions."""
+    length = quats.norm(dim=1)
+    return (length > NO_LENGTH) & torch.isfinite(length)
+
+
+def _check_sound(path: Path, splats: Splats) -> None:
+    """UserError unless a viewer can show `splats`."""
+    if (bad := int((~_finite(splats)).sum())) > 0:
+        raise refusal(path, f"{bad} of {len(splats)} splats hold NaN or infinity", "Remove them, or lower the learning rate.")
+    (low, high), scales = LOG_SCALE_RANGE, splats.scales.numpy()
+    if (outside := int(((scales < np.exp(low)) | (scales > np.exp(high))).any(axis=1).sum())) > 0:
+        with np.errstate(divide="ignore"):
+            got = f"{np.log(scales.min()):.4g} to {np.log(scales.max()):.4g}"
+        what = f"expected log-scales in [{low:g}, {high:g}], got {got}, {outside} of {len(splats)} splats outside"
         raise refusal(path, what, "Clamp or remove them; if all are off, exp was applied twice or not at all.")
-    if (flat := int((np.abs(quats).max(axis=1) < 1e-6).sum())) > 0:
-        raise refusal(path, f"{flat} of {len(bad)} quaternions have no length", "Remove these splats or give them the rotation 1, 0, 0, 0.")
-
-
-def check_splats(path: Path, splats: Splats) -> Splats:
-    """`splats` as they are, of `turned`; `check_sound` for those who keep scales linear."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_scales = np.log(splats.scales.numpy())
-    values = torch.cat([splats.means, splats.opacities[:, None], splats.sh.flatten(1)], 1).numpy()
-    check_sound(path, values, log_scales, splats.quats.numpy())
-    return splats
+    if (flat := int((~_has_length(splats.quats)).sum())) > 0:
+        what = f"{flat} of {len(splats)} quaternions have no length"
+        raise refusal(path, what, "Remove these splats or give them the rotation 1, 0, 0, 0.")
 
 
 def from_rows(path: Path, splats: Splats, rotation: Tensor) -> Splats:
-    """What a reader of `path` gives back: rows in the file's frame → the world's by `rotation`, float32, quaternions of unit length.
+    """What a reader of `path` gives back: rows in the file's frame → the world's by `rotation`, with quaternions of unit length.
 
-    Rows that hold NaN or infinity, or a quaternion of no length, are left out with a warning that counts them: foreign files often have a
-    few, and the rest is good. UserError if there is nothing else.
+    `splats` are float32 and contiguous, and are changed. Rows that hold NaN or infinity, or a quaternion of no length, are left out with a
+    warning that counts them: foreign files often have a few, and the rest is good. UserError if there is nothing else.
     """
-    length = splats.quats.norm(dim=1)
-    good = torch.isfinite(length) & (length > 1e-12)
-    for part in (splats.means, splats.scales, splats.opacities[:, None], splats.sh.flatten(1)):
-        good &= torch.isfinite(part.float()).all(dim=1)
+    world = rotate_splats(splats, rotation, out=splats)
+    # Once turned: what is not finite stays so, and sums of coefficients at the end of float32's range become so.
+    good = _finite(world) & _has_length(world.quats)
     if not good.any():
         raise UserError(f"cannot read {path}: all {len(good)} rows hold NaN, infinity or a quaternion of no length. Export it again.")
-    if not good.all():
-        what = f"{int((~good).sum())} of {len(good)} rows hold NaN, infinity or a quaternion of no length and were left out"
-        warnings.warn(f"{path}: {what}", stacklevel=3)
-    quats = splats.quats[good] / length[good, None]
-    kept = Splats(splats.means[good], quats, splats.scales[good], splats.opacities[good], splats.sh[good])
-    world = rotate_splats(kept, rotation)
-    return Splats(world.means.float(), world.quats.float(), world.scales.float(), world.opacities.float(), world.sh.float())
+    world.quats.div_(world.quats.norm(dim=1, keepdim=True))
+    if good.all():
+        return world
+    what = f"{int((~good).sum())} of {len(good)} rows hold NaN, infinity or a quaternion of no length and were left out"
+    warnings.warn(f"{path}: {what}", stacklevel=3)
+    return Splats(*(part[good] for part in vars(world).values()))

@@ -24,6 +24,14 @@ def bad(path: Path, what: str) -> UserError:
     return UserError(f"cannot read {path}: {what}. Check that the file is a .glb and was copied whole.")
 
 
+def shown(value: object) -> str:
+    """A value of the JSON as a message tells it: short, and on one line."""
+    try:
+        return " ".join(str(value)[:40].split())
+    except RecursionError:  # as deep as the parser lets it be is deeper than it can be printed
+        return "lists in lists"
+
+
 def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
     """Write `tree`, the glTF without its buffers, and `arrays` [N, 1 to 4] as accessors 0, 1, … of it.
 
@@ -84,13 +92,13 @@ def item(path: Path, tree: dict, kind: str, index: object) -> dict:
     """Entry `index` of the list `kind`. UserError where the JSON names one that is not there."""
     entries = tree.get(kind)
     if type(index) is not int or not isinstance(entries, list) or not 0 <= index < len(entries) or not isinstance(entries[index], dict):
-        raise bad(path, f"its JSON names {kind} {str(index)[:40]}, which it has not")
+        raise bad(path, f"its JSON names {kind} {shown(index)}, which it has not")
     return entries[index]
 
 
 def _whole(path: Path, value: object, least: int, what: str) -> int:
     if type(value) is not int or not least <= value <= MAX_BYTES:
-        raise bad(path, f"expected {what} of {least} to {MAX_BYTES}, got {str(value)[:40]}")
+        raise bad(path, f"expected {what} of {least} to {MAX_BYTES}, got {shown(value)}")
     return value
 
 
@@ -99,12 +107,15 @@ def fractions(array: np.ndarray) -> np.ndarray:
     return np.maximum(array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max), -1)
 
 
-def read_array(path: Path, tree: dict, data: np.ndarray, index: object) -> np.ndarray:
-    """Accessor `index` of `tree`, float32 [count, width], out of the bytes `data` of the binary chunk. UserError unless it lies in them."""
+def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> np.ndarray:
+    """Accessor `index` of `tree`, float32 [count, width], out of the `size` bytes of the binary chunk, which starts at `first`.
+
+    UserError unless it lies in them. OSError passes through.
+    """
     accessor = item(path, tree, "accessors", index)
     code, kind = accessor.get("componentType"), accessor.get("type")
     if type(code) is not int or code not in COMPONENTS or type(kind) is not str or kind not in WIDTHS:
-        raise bad(path, f"accessor {index}: component type {str(code)[:40]} of {str(kind)[:40]} is not understood")
+        raise bad(path, f"accessor {index}: component type {shown(code)} of {shown(kind)} is not understood")
     if "sparse" in accessor or "bufferView" not in accessor:
         raise bad(path, f"accessor {index} is sparse or without data, expected plain numbers; it may be compressed")
     view = item(path, tree, "bufferViews", accessor["bufferView"])
@@ -117,12 +128,9 @@ def read_array(path: Path, tree: dict, data: np.ndarray, index: object) -> np.nd
     length = _whole(path, view.get("byteLength"), 1, "a bufferView's byteLength")
     stride = _whole(path, view.get("byteStride", dtype.itemsize * width), dtype.itemsize * width, "a bufferView's byteStride")
     end = offset + stride * (count - 1) + dtype.itemsize * width
-    if end > length or start + length > len(data):
-        raise bad(path, f"accessor {index} promises {count} rows up to byte {start + end}, the data has {min(start + length, len(data))}")
-    rows = np.ndarray((count, width), dtype, data, start + offset, (stride, dtype.itemsize))
+    if end > length or start + length > size:
+        raise bad(path, f"accessor {index} promises {count} rows up to byte {start + end}, the data has {min(start + length, size)}")
+    # Mapped for this array alone, so that no more than it is in memory.
+    data = np.memmap(path, np.uint8, "r", first + start + offset, (end - offset,))
+    rows = np.ndarray((count, width), dtype, data, 0, (stride, dtype.itemsize))
     return fractions(rows) if accessor.get("normalized") is True and dtype.kind in "iu" else rows.astype(np.float32)
-
-
-def open_data(path: Path, start: int, length: int) -> np.ndarray:
-    """The bytes of the binary chunk, as they lie on the disk: nothing is read before it is used."""
-    return np.memmap(path, np.uint8, "r", start, (length,)) if length else np.empty(0, np.uint8)

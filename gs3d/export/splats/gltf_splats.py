@@ -9,7 +9,8 @@ space is that of pictures, sRGB; glTF's own COLOR_0, which stands in where the e
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
+from gs3d.export.blocks import blocks
 from gs3d.export.frames import WORLD_TO_GLTF
-from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
-from gs3d.export.splats.glb import MAX_BYTES, bad, fractions, open_data, read_array, read_tree, write_glb
+from gs3d.export.splats.checks import from_rows, refusal, turned
+from gs3d.export.splats.glb import MAX_BYTES, bad, fractions, read_array, read_tree, shown, write_glb
 from gs3d.export.splats.gltf_scene import in_scene, placed_primitives
 
 EXTENSION = "KHR_gaussian_splatting"
@@ -38,9 +40,12 @@ def harmonics(degree: int) -> list[str]:
 
 def _arrays(splats: Splats) -> dict[str, np.ndarray]:
     """Attribute → its rows, of splats in the file's frame."""
-    colours = (0.5 + SH_C0 * splats.sh[:, 0].numpy()).clip(0, 1)
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    fallback = np.concatenate([linear, splats.opacities[:, None].numpy()], axis=1)
+    fallback = np.empty((len(splats), 4), "<u2")  # of 16 bits, for the dark half of what one sees is the lowest fifth of linear values
+    for rows in blocks(len(splats)):
+        colours = (0.5 + SH_C0 * splats.sh[rows, 0].numpy()).clip(0, 1)
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        fallback[rows, :3] = np.rint(linear * 65535)
+        fallback[rows, 3] = np.rint(splats.opacities[rows].numpy() * 65535)
     arrays = {
         "POSITION": splats.means.numpy(),
         ROTATION: splats.quats[:, [1, 2, 3, 0]].numpy(),
@@ -50,15 +55,13 @@ def _arrays(splats: Splats) -> dict[str, np.ndarray]:
     names = [name for degree in range(4) for name in harmonics(degree)]
     for k in range(splats.sh.shape[1]):
         arrays[names[k]] = splats.sh[:, k].numpy()
-    # Of 16 bits, for the dark half of what one sees is the lowest fifth of linear values.
-    return arrays | {"COLOR_0": np.rint(fallback * 65535).astype("<u2")}
+    return arrays | {"COLOR_0": fallback}
 
 
 def write_glb_splats(path: str | Path, splats: Splats) -> None:
     """Write `splats` (world frame) as .glb. What was written is read back and checked before it takes the name `path`."""
     path = Path(path)
     made = turned(path, splats, torch.tensor(WORLD_TO_GLTF))
-    made = check_splats(path, Splats(*(part.float() for part in vars(made).values())))
     arrays = _arrays(made)
     if (size := sum(a.nbytes for a in arrays.values())) > MAX_BYTES - 65536:  # the rest is for the JSON
         raise refusal(path, f"a .glb holds up to 4 GiB, got {size / 2**30:.1f}", "Choose another format.")
@@ -70,10 +73,9 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
     def verify(temp: Path) -> None:
         try:
             got, start, length = read_tree(temp)
-            data = open_data(temp, start, length)
             same = got.get("meshes") == tree["meshes"]
             for i, array in enumerate(arrays.values()):
-                same &= np.array_equal(read_array(temp, got, data, i), fractions(array) if array.dtype.kind == "u" else array)
+                same &= np.array_equal(read_array(temp, got, start, length, i), fractions(array) if array.dtype.kind == "u" else array)
         except UserError as error:
             raise refusal(path, "what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
         if not same:
@@ -114,38 +116,50 @@ def read_glb_splats(path: str | Path) -> Splats:
         if not found:
             what = f"expected Gaussian splats ({EXTENSION}), got a mesh or an empty scene"
             raise UserError(f"cannot read {path}: {what}. Give a .glb that was written from splats.")
-        data = open_data(path, start, length)
         parts = []
         for attributes, extension, matrix in found:
             # Each row has its own coefficients of degree 0, 12 bytes. A primitive that is placed a million times would fill the memory.
             if sum(map(len, parts)) * 12 > length:
                 raise bad(path, f"its scene has more splats than its {length} bytes can hold; expected each to be placed once")
-            parts.append(in_scene(path, _of_primitive(path, tree, data, attributes, extension), matrix))
+            parts.append(in_scene(path, _of_primitive(path, partial(read_array, path, tree, start, length), attributes, extension), matrix))
     except OSError as error:
         raise read_error(path, error) from error
     most = max(part.sh.shape[1] for part in parts)
-    shs = [torch.nn.functional.pad(part.sh, (0, 0, 0, most - part.sh.shape[1])) for part in parts]
-    joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("means", "quats", "scales", "opacities"))
-    return from_rows(path, Splats(*joined, torch.cat(shs)), torch.tensor(WORLD_TO_GLTF).T)
+    whole = parts[0]
+    if len(parts) > 1:
+        shs = [torch.nn.functional.pad(part.sh, (0, 0, 0, most - part.sh.shape[1])) for part in parts]
+        joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("means", "quats", "scales", "opacities"))
+        whole = Splats(*joined, torch.cat(shs))
+    return from_rows(path, whole, torch.tensor(WORLD_TO_GLTF).T)
 
 
-def _of_primitive(path: Path, tree: dict, data: np.ndarray, attributes: dict, extension: dict) -> Splats:
-    """The rows of one primitive, in its own frame."""
-    if "compression" in (more := str(extension.get("extensions"))):
-        raise UserError(f"cannot read {path}: expected plain splats, got {more[:80]}. Convert it to a .glb without compression first.")
+def _of_primitive(path: Path, read: Callable[[object], np.ndarray], attributes: dict, extension: dict) -> Splats:
+    """The rows of one primitive, in its own frame; `read` gives those of an accessor."""
+    more = extension.get("extensions")
+    if packed := [name for name in more if "compression" in name] if isinstance(more, dict) else []:
+        raise UserError(
+            f"cannot read {path}: expected plain splats, got {shown(packed[0])}. Convert it to a .glb without compression first."
+        )
     if (space := extension.get("colorSpace")) != COLOUR_SPACE or extension.get("kernel") != "ellipse":
-        got = f"{str(space)[:40]} and {str(extension.get('kernel'))[:40]}"
+        got = f"{shown(space)} and {shown(extension.get('kernel'))}"
         warnings.warn(f"{path}: expected colours in {COLOUR_SPACE} and the kernel ellipse, got {got}; it may look wrong", stacklevel=3)
     present = [degree for degree in range(4) if any(name in attributes for name in harmonics(degree))]
     wanted = {name: 3 for degree in range(max(present, default=0) + 1) for name in harmonics(degree)}
     if missing := [name for name in (*WIDTHS, *wanted) if name not in attributes]:
         raise UserError(f"cannot read {path}: its splats lack {', '.join(missing[:4])}. Export it again, with complete harmonics.")
-    rows = {name: read_array(path, tree, data, attributes[name]) for name in (*WIDTHS, *wanted)}
-    shapes = {name: (len(rows["POSITION"]), width) for name, width in (WIDTHS | wanted).items()}
-    if wrong := [name for name in rows if rows[name].shape != shapes[name]]:
-        got, expected = list(rows[wrong[0]].shape), list(shapes[wrong[0]])
-        raise bad(path, f"{wrong[0]}: expected an array {expected}, as many rows as POSITION, got {got}")
-    sh = np.stack([rows[name] for name in wanted], axis=1)
+
+    def rows_of(name: str, count: int | None = None) -> np.ndarray:
+        rows, width = read(attributes[name]), (WIDTHS | wanted)[name]
+        if rows.shape != (shape := (len(rows) if count is None else count, width)):
+            raise bad(path, f"{name}: expected an array {list(shape)}, as many rows as POSITION, got {list(rows.shape)}")
+        return rows
+
+    means = rows_of("POSITION")
+    n = len(means)
     # Out of their range both are against the extension; the sign of a scale does not change the ellipsoid.
-    scales, opacities = np.abs(rows[SCALE]), rows[OPACITY][:, 0].clip(0, 1)
-    return Splats(*map(torch.from_numpy, (rows["POSITION"], rows[ROTATION][:, [3, 0, 1, 2]], scales, opacities, sh)))
+    scales, opacities = np.abs(rows_of(SCALE, n)), rows_of(OPACITY, n)[:, 0].clip(0, 1)
+    quats = rows_of(ROTATION, n)[:, [3, 0, 1, 2]]
+    sh = np.empty((n, len(wanted), 3), np.float32)
+    for k, name in enumerate(wanted):
+        sh[:, k] = rows_of(name, n)
+    return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh)))

@@ -12,6 +12,11 @@ SPREAD = ((32, 0x1F00000000FFFF), (16, 0x1F0000FF0000FF), (8, 0x100F00F00F00F00F
 """Shifts and masks that leave two free bits between the 21 bits of a number, halving the groups that still stand together each time."""
 
 
+def chunks_of(rows: slice) -> slice:
+    """The chunks of rows that begin with one."""
+    return slice(rows.start // CHUNK, -(-rows.stop // CHUNK))
+
+
 def chunk_bounds(values: np.ndarray) -> Bounds:
     """Of `values` [N, columns], float32."""
     starts = np.arange(0, len(values), CHUNK)

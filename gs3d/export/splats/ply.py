@@ -1,4 +1,4 @@
-"""INRIA .ply, the splat file that every viewer opens. The only module that uses plyfile.
+"""INRIA .ply, the splat file that every viewer opens. Only this module and ply_rows.py use plyfile.
 
 Columns, float32: x y z nx ny nz f_dc_0..2 f_rest_* opacity scale_0..2 rot_0..3. Scales are logarithms, opacity is a logit, rot is wxyz,
 and f_rest holds all higher coefficients of red, then of green, then of blue. Normals are zero; strict readers want the columns.
@@ -26,15 +26,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
+from gs3d.export.blocks import blocks, holds
 from gs3d.export.frames import WORLD_TO_PLY
-from gs3d.export.splats.checks import check_sound, from_rows, refusal, turned
+from gs3d.export.splats.checks import from_rows, refusal, turned
 from gs3d.export.splats.compressed import is_packed, read_compressed
 from gs3d.export.splats.ply_header import COMMENT, Header, check_frame, check_length, read_header
+from gs3d.export.splats.ply_rows import dtype_of, fill, matrix, row_blocks
 
 REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""
@@ -51,41 +53,26 @@ def columns(count: int) -> list[str]:
     return [*POSITION, "nx", "ny", "nz", *DC, *rest, "opacity", *SCALE, *ROT]
 
 
-def _table(path: Path, splats: Splats, sh_pad: int | None) -> np.ndarray:
-    """The rows of the file, a structured array [N] of float32."""
-    made = turned(path, splats, torch.tensor(WORLD_TO_PLY))
-    opacities = made.opacities.numpy()
-    names = columns(splats.sh.shape[1])
-    if sh_pad is not None:
-        names = columns(max(splats.sh.shape[1], (sh_pad + 1) ** 2))
+def _table(splats: Splats, sh_pad: int | None) -> np.ndarray:
+    """The rows of the file, a structured array [N] of float32, of splats in its frame."""
+    count = splats.sh.shape[1]
+    names = columns(count if sh_pad is None else max(count, (sh_pad + 1) ** 2))
     table = np.zeros(len(splats), dtype=[(name, "<f4") for name in names])
-    sh = made.sh.numpy()
     room = sum(name.startswith("f_rest_") for name in names) // 3
-    # Zeros and values too large for float32 become infinities without a warning here; what must not be in a file is refused by name later.
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        table["opacity"] = np.clip(np.log(opacities) - np.log1p(-opacities), -MAX_LOGIT, MAX_LOGIT)
-        _fill(table, POSITION, made.means.numpy())
-        _fill(table, SCALE, np.log(made.scales.numpy()))
-        _fill(table, ROT, made.quats.numpy())
-        _fill(table, DC, sh[:, 0])
-        for channel in range(3):
-            # A padded file leaves columns at zero after each channel: green starts at a third of them all, not where red ended.
-            first = channel * room
-            _fill(table, [f"f_rest_{first + i}" for i in range(sh.shape[1] - 1)], sh[:, 1:, channel])
+    # A padded file leaves columns at zero after each channel: green starts at a third of them all, not where red ended.
+    rest = [f"f_rest_{channel * room + i}" for channel in range(3) for i in range(count - 1)]
+    means, quats, scales, opacities, sh = (part.numpy() for part in vars(splats).values())
+    for rows in blocks(len(splats)):
+        opacity, block = opacities[rows].astype(np.float64), table[rows]
+        fill(block, POSITION, means[rows])
+        fill(block, DC, sh[rows, 0])
+        fill(block, rest, sh[rows, 1:].swapaxes(1, 2).reshape(len(opacity), -1))
+        with np.errstate(divide="ignore"):  # of 0 and 1
+            block["opacity"] = np.clip(np.log(opacity) - np.log1p(-opacity), -MAX_LOGIT, MAX_LOGIT)
+        # In float64, as the logarithms of small scales are large, and what they are off by is what a scale is off by.
+        fill(block, SCALE, np.log(scales[rows].astype(np.float64)))
+        fill(block, ROT, quats[rows])
     return table
-
-
-def _fill(table: np.ndarray, names: list[str], values: np.ndarray) -> None:
-    for i, name in enumerate(names):
-        table[name] = values[:, i]
-
-
-def _matrix(table: np.ndarray, names: list[str]) -> np.ndarray:
-    """The named columns as float64 [N, len(names)]."""
-    out = np.empty((len(table), len(names)))
-    for i, name in enumerate(names):
-        out[:, i] = table[name]
-    return out
 
 
 def _like_probabilities(logits: np.ndarray) -> bool:
@@ -99,21 +86,17 @@ def _like_probabilities(logits: np.ndarray) -> bool:
 
 
 def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
-    """UserError unless the file at `temp`, meant for `path`, holds exactly `table` and a viewer can show it."""
-
+    """UserError unless the file at `temp`, meant for `path`, holds exactly `table`."""
     try:
-        check_length(temp, read_header(temp))
-        got = _rows(temp)
+        header = read_header(temp)
+        check_length(temp, header)
     except UserError as error:
         raise refusal(path, "what was written cannot be read back", "Try again; if it stays so, check the disk.") from error
-    if len(got) != len(table) or got.dtype != table.dtype or got.tobytes() != table.tobytes():
+    vertex = header.element("vertex")
+    same = vertex.count == len(table) and dtype_of(header, vertex) == table.dtype
+    if not (same and holds(temp, header.length, [table])):
         what = f"the file read back differs from the {len(table)} splats that were written"
         raise refusal(path, what, "Try again; if it stays so, check the disk.")
-    others = [name for name in got.dtype.names if name not in (*SCALE, *ROT)]
-    check_sound(path, _matrix(got, others), _matrix(got, SCALE), _matrix(got, ROT))
-    if _like_probabilities(got["opacity"]):
-        what = f"the opacity logits fill [{got['opacity'].min():.3g}, {got['opacity'].max():.3g}] and look like probabilities"
-        raise refusal(path, what, "Splats take opacities after one sigmoid; was it applied twice?")
 
 
 def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> None:
@@ -124,23 +107,16 @@ def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> No
     path = Path(path)
     if sh_pad not in (None, 0, 1, 2, 3):
         raise UserError(f"sh_pad: expected a degree from 0 to 3, got {sh_pad!r}. Most strict viewers want 3.")
-    table = _table(path, splats, sh_pad)
+    table = _table(turned(path, splats, torch.tensor(WORLD_TO_PLY)), sh_pad)
+    if _like_probabilities(table["opacity"]):
+        what = f"the opacity logits fill [{table['opacity'].min():.3g}, {table['opacity'].max():.3g}] and look like probabilities"
+        raise refusal(path, what, "Splats take opacities after one sigmoid; was it applied twice?")
 
     def write(temp: Path) -> None:
         with open(temp, "wb") as stream:
             PlyData([PlyElement.describe(table, "vertex")], byte_order="<", comments=[COMMENT]).write(stream)
 
     write_atomic(path, write, lambda temp: _verify(path, temp, table))
-
-
-def _rows(path: Path) -> np.ndarray:
-    """The rows of `vertex`, copied out of the file. Its length must have been checked."""
-    try:
-        return np.array(PlyData.read(str(path))["vertex"].data)
-    except (PlyParseError, ValueError, ArithmeticError, MemoryError) as error:
-        what = " ".join(str(error).split())[:200]
-        what = f"the rows are not what the header promises ({what})"
-        raise UserError(f"cannot read {path}: {what}. Take another copy of the file.") from error
 
 
 def _check_columns(path: Path, header: Header) -> int:
@@ -158,7 +134,7 @@ def _check_columns(path: Path, header: Header) -> int:
             what += " that are not numbered from 0"
         raise UserError(f"cannot read {path}: {what}. Export it again with SH degree 0 to 3.")
     if vertex.lists:
-        raise UserError(f"cannot read {path}: expected one number a vertex, got the list {vertex.lists[0]}. Export it without lists.")
+        raise UserError(f"cannot read {path}: expected one number a vertex, got the list {vertex.lists[0][:40]}. Export it without lists.")
     if vertex.count == 0:
         raise UserError(f"cannot read {path}: expected at least one splat, got 0 vertices. Give a file that is not empty.")
     return REST_COUNTS[len(rest)]
@@ -179,17 +155,27 @@ def read_ply(path: str | Path) -> Splats:
         count = _check_columns(path, header)
         check_frame(path, header)
         check_length(path, header)
-        rows = _rows(path)
+        splats, logits = _splats(path, header, count)
     except OSError as error:
         raise read_error(path, error) from error
-    rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
-    means, quats, log_scales = _matrix(rows, POSITION), _matrix(rows, ROT), _matrix(rows, SCALE)
-    sh = np.concatenate([_matrix(rows, DC)[:, None], _matrix(rows, rest).reshape(len(rows), 3, count - 1).swapaxes(1, 2)], axis=1)
-    logits = rows["opacity"].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scales = np.where(np.isfinite(log_scales), np.exp(log_scales), np.nan).astype(np.float32)
-        opacities = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
     if _like_probabilities(logits[np.isfinite(logits)]):
         warnings.warn(f"{path}: the opacities look like probabilities, expected logits; it may look washed out", stacklevel=2)
-    parts = (torch.from_numpy(part) for part in (means, quats, scales, opacities, sh))
-    return from_rows(path, Splats(*parts), torch.tensor(WORLD_TO_PLY).T)
+    return from_rows(path, splats, torch.tensor(WORLD_TO_PLY).T)
+
+
+def _splats(path: Path, header: Header, count: int) -> tuple[Splats, np.ndarray]:
+    """Splats in the file's frame with `count` coefficients a channel, and their opacities as logits, float32 [N]."""
+    n = header.element("vertex").count
+    rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
+    means, quats, scales, sh = (np.empty((n, *shape), np.float32) for shape in ((3,), (4,), (3,), (count, 3)))
+    logits, opacities = np.empty(n, np.float32), np.empty(n, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of NaN and infinity is left out by its rows
+        for rows, table in row_blocks(path, header):
+            means[rows], quats[rows] = matrix(table, POSITION), matrix(table, ROT)
+            log_scales = matrix(table, SCALE).astype(np.float64)
+            scales[rows] = np.where(np.isfinite(log_scales), np.exp(log_scales), np.nan)
+            logits[rows] = table["opacity"]
+            opacities[rows] = 0.5 * (1 + np.tanh(0.5 * table["opacity"].astype(np.float64)))
+            sh[rows, 0] = matrix(table, DC)
+            sh[rows, 1:] = matrix(table, rest).reshape(len(table), 3, count - 1).swapaxes(1, 2)
+    return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh))), logits

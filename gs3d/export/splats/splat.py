@@ -21,7 +21,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.frames import WORLD_TO_PLY
-from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.splats.checks import from_rows, refusal, turned
 
 ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgb", "u1", 3), ("opacity", "u1"), ("quat", "u1", 4)])
 SH_C0 = 0.28209479177387814
@@ -38,8 +38,7 @@ def _bytes_of(values: np.ndarray) -> np.ndarray:
 def _table(path: Path, splats: Splats) -> np.ndarray:
     """The rows of the file in their order, a structured array [N] of ROW."""
     flat = Splats(splats.means, splats.quats, splats.scales, splats.opacities, splats.sh[:, :1])
-    # In the precision of the file, so that what does not fit into float32 is refused as infinite.
-    made = check_splats(path, Splats(*(part.float() for part in vars(turned(path, flat, torch.tensor(WORLD_TO_PLY))).values())))
+    made = turned(path, flat, torch.tensor(WORLD_TO_PLY))
     order = torch.argsort(made.scales.double().prod(1) * made.opacities, descending=True, stable=True).numpy()
     table = np.empty(len(made), ROW)
     table["mean"] = made.means.numpy()[order]

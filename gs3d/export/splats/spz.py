@@ -20,7 +20,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.export.atomic import write_atomic
-from gs3d.export.splats.checks import check_splats, from_rows, refusal, turned
+from gs3d.export.splats.checks import from_rows, refusal, turned
 from gs3d.export.splats.spz_file import Header, encoded, other_axes, read_streams
 from gs3d.export.splats.spz_streams import POSITION_LIMIT, fractional_bits, pack, unpack
 
@@ -30,7 +30,6 @@ WORLD_TO_SPZ = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 def _packed(path: Path, splats: Splats, version: int) -> tuple[Header, list[np.ndarray]]:
     """The header and the streams of what is to be written."""
     made = turned(path, splats, torch.tensor(WORLD_TO_SPZ))
-    made = check_splats(path, Splats(*(part.float() for part in vars(made).values())))
     extent = float(made.means.abs().max())
     if (bits := fractional_bits(extent)) < 0:
         what = f"expected coordinates within ±{POSITION_LIMIT}, got one of {extent:.4g}"

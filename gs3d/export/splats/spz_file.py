@@ -29,8 +29,9 @@ EXTENDED, LOD = 0x2, 0x80
 AXES = 0xADBE0003
 """The extension that names other axes, a number: 0 unspecified, 4 RUB."""
 MOST_EXTENSIONS = 2**20
-MOST_RATIO = 1032
-"""No gzip holds more bytes for one of its own. The reference allows 1024 for zstd too."""
+MOST_RATIO, SMALL_BYTES = 64, 2**20
+"""How many bytes one of the file may stand for, in a file of at least so many. gzip can reach 1032 and zstd more, where all splats are one;
+splats of any scene come to ten. A file that is made to fill the memory is so held to what three million splats need."""
 GZIP_LEVEL, ZSTD_LEVEL = 4, 9
 
 
@@ -75,7 +76,7 @@ def _header(path: Path, head: bytes, versions: tuple[int, ...], size: int) -> He
         raise _damaged(path, what)
     if header.count == 0:
         raise _damaged(path, "expected at least one splat, got 0", "Give a file that is not empty.")
-    if (promised := sum(header.sizes())) > MOST_RATIO * size:
+    if (promised := sum(header.sizes())) > MOST_RATIO * max(size, SMALL_BYTES):
         raise _damaged(path, f"cut short: the header promises {header.count} splats, {promised} bytes, more than {size} bytes can hold")
     if header.flags & LOD:
         raise _damaged(path, "expected plain splats, got a tree of levels of detail", "Export it again without levels of detail.")

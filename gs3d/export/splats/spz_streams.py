@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gs3d.core.types import Splats
+from gs3d.export.blocks import blocks
 
 COLOUR_SCALE = 0.15
 FINEST_BITS = 16
@@ -51,7 +52,7 @@ def pack(splats: Splats, bits: int, version: int) -> list[np.ndarray]:
 
     Out of a byte's range are clipped: scales to [e⁻¹⁰, 381], harmonics above degree 0 to ±1, the coefficient of degree 0 to ±3.33.
     """
-    fixed = np.rint(np.ldexp(splats.means.double().numpy(), bits)).astype("<i4")
+    fixed = np.rint(np.ldexp(splats.means.numpy(), bits)).astype("<i4")  # exact: 24 bits are what float32 holds
     positions = fixed.view(np.uint8).reshape(-1, 3, 4)[..., :3]
     sh = splats.sh.numpy()
     rotations = _pack_xyz(splats.quats.numpy()) if version == 2 else _pack_smallest(splats.quats.numpy())
@@ -86,12 +87,11 @@ def unpack(streams: Sequence[np.ndarray], version: int, count: int, degree: int,
 def _pack_harmonics(rest: np.ndarray) -> np.ndarray:
     """[N, K − 1, 3] → uint8 of the same shape."""
     bucket = np.repeat(np.array(BUCKETS, np.float32), (3, 12))[: rest.shape[1], None]
-    # Rounded to a whole number and then to a multiple of the bucket, in one floor.
-    steps = rest * (128 / bucket)
-    steps += 128.5 / bucket + np.float32(0.5)
-    np.floor(steps, out=steps)
-    steps *= bucket
-    return np.clip(steps, 0, 255, out=steps).astype(np.uint8)
+    packed = np.empty(rest.shape, np.uint8)
+    for rows in blocks(len(rest)):
+        # Rounded to a whole number and then to a multiple of the bucket, in one floor.
+        packed[rows] = (np.floor(rest[rows] * (128 / bucket) + (128.5 / bucket + np.float32(0.5))) * bucket).clip(0, 255)
+    return packed
 
 
 def _pack_xyz(quats: np.ndarray) -> np.ndarray:

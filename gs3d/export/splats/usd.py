@@ -15,21 +15,23 @@ import torch
 
 from gs3d.core.types import Splats
 from gs3d.export.atomic import write_atomic
+from gs3d.export.blocks import blocks
 from gs3d.export.frames import WORLD_TO_GLTF
-from gs3d.export.splats.checks import check_splats, refusal, turned
+from gs3d.export.splats.checks import refusal, turned
 from gs3d.raster.reference import rotations
 
 REACH = 3.0
 """Standard deviations that count as inside a splat's extent; the schema's kernel is taken to end there."""
-BLOCK = 4096
-"""Rows that are made text at once: enough to be fast, few enough to need no memory."""
 
 
 def _extent(splats: Splats) -> np.ndarray:
     """Least and largest corner [2, 3] of the box around all splats."""
-    axes = rotations(splats.quats) * splats.scales[:, None, :]
-    reach = REACH * axes.norm(dim=2)
-    return torch.stack([(splats.means - reach).amin(dim=0), (splats.means + reach).amax(dim=0)]).numpy()
+    corners = []
+    for rows in blocks(len(splats)):
+        reach = REACH * (rotations(splats.quats[rows]) * splats.scales[rows, None, :]).norm(dim=2)
+        corners.append(torch.stack([(splats.means[rows] - reach).amin(dim=0), (splats.means[rows] + reach).amax(dim=0)]))
+    lows, highs = torch.stack(corners).unbind(dim=1)
+    return torch.stack([lows.amin(dim=0), highs.amax(dim=0)]).numpy()
 
 
 def _text(name: str, rows: np.ndarray) -> Iterator[str]:
@@ -37,9 +39,9 @@ def _text(name: str, rows: np.ndarray) -> Iterator[str]:
     width = rows.shape[1]
     row = "%.9g" if width == 1 else f"({', '.join(['%.9g'] * width)})"
     yield f"    {name} = ["
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        yield (", " if start else "") + ", ".join([row] * len(block)) % tuple(block.ravel().tolist())
+    for part in blocks(len(rows)):
+        block = rows[part]
+        yield (", " if part.start else "") + ", ".join([row] * len(block)) % tuple(block.ravel().tolist())
     yield "]\n"
 
 
@@ -70,7 +72,6 @@ def write_usd(path: str | Path, splats: Splats) -> None:
     """Write `splats` (world frame) as .usda. The file's checksum is compared with what was written before it takes the name `path`."""
     path = Path(path)
     made = turned(path, splats, torch.tensor(WORLD_TO_GLTF))
-    made = check_splats(path, Splats(*(part.float() for part in vars(made).values())))
     written = 0
 
     def write(temp: Path) -> None:
