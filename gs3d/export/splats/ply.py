@@ -1,4 +1,4 @@
-"""INRIA .ply, the splat file that every viewer opens. Only this module and ply_rows.py use plyfile.
+"""INRIA .ply, the splat file that every viewer opens. The only module that uses plyfile.
 
 Columns, float32: x y z nx ny nz f_dc_0..2 f_rest_* opacity scale_0..2 rot_0..3. Scales are logarithms, opacity is a logit, rot is wxyz,
 and f_rest holds all higher coefficients of red, then of green, then of blue. Normals are zero; strict readers want the columns.
@@ -22,11 +22,12 @@ Spherical harmonics are colours over directions in the file's frame, so bands 1 
 """
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from plyfile import PlyData, PlyElement
+from plyfile import PlyData, PlyElement, PlyParseError
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
@@ -36,7 +37,7 @@ from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.splats.checks import from_rows, refusal, turned
 from gs3d.export.splats.compressed import is_packed, read_compressed
 from gs3d.export.splats.ply_header import COMMENT, Header, check_frame, check_length, read_header
-from gs3d.export.splats.ply_rows import dtype_of, fill, matrix, row_blocks
+from gs3d.export.splats.ply_rows import binary_rows, dtype_of, fill, matrix
 
 REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
 """Number of f_rest columns → K, the number of coefficients a channel."""
@@ -119,6 +120,18 @@ def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> No
     write_atomic(path, write, lambda temp: _verify(path, temp, table))
 
 
+def _rows(path: Path, header: Header) -> Iterable[tuple[slice, np.ndarray]]:
+    """The rows of `vertex`, block by block as structured arrays. The file's length must have been checked. OSError passes through."""
+    if header.format != "ascii":
+        return binary_rows(path, header)
+    try:
+        table = PlyData.read(str(path))["vertex"].data
+    except (PlyParseError, ValueError, ArithmeticError) as error:
+        what = f"the rows are not what the header promises ({' '.join(str(error).split())[:200]})"
+        raise UserError(f"cannot read {path}: {what}. Take another copy of the file.") from error
+    return ((rows, table[rows]) for rows in blocks(len(table)))
+
+
 def _check_columns(path: Path, header: Header) -> int:
     """K, the number of coefficients a channel. UserError if this is a PLY of something else."""
     vertex = header.element("vertex")
@@ -170,7 +183,7 @@ def _splats(path: Path, header: Header, count: int) -> tuple[Splats, np.ndarray]
     means, quats, scales, sh = (np.empty((n, *shape), np.float32) for shape in ((3,), (4,), (3,), (count, 3)))
     logits, opacities = np.empty(n, np.float32), np.empty(n, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # what comes of NaN and infinity is left out by its rows
-        for rows, table in row_blocks(path, header):
+        for rows, table in _rows(path, header):
             means[rows], quats[rows] = matrix(table, POSITION), matrix(table, ROT)
             log_scales = matrix(table, SCALE).astype(np.float64)
             scales[rows] = np.where(np.isfinite(log_scales), np.exp(log_scales), np.nan)

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from plyfile import PlyData, PlyParseError
 
-from gs3d.core.errors import UserError
 from gs3d.export.blocks import blocks
 from gs3d.export.splats.ply_header import Element, Header, start_of
 
@@ -17,17 +15,9 @@ def dtype_of(header: Header, vertex: Element) -> np.dtype:
     return np.dtype([(name, order + code) for name, code in vertex.properties.items()])
 
 
-def row_blocks(path: Path, header: Header) -> Iterator[tuple[slice, np.ndarray]]:
+def binary_rows(path: Path, header: Header) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of `vertex`, block by block as structured arrays. The file's length must have been checked. OSError passes through."""
     vertex = header.element("vertex")
-    if header.format == "ascii":
-        try:
-            table = PlyData.read(str(path))["vertex"].data
-        except (PlyParseError, ValueError, ArithmeticError) as error:
-            what = f"the rows are not what the header promises ({' '.join(str(error).split())[:200]})"
-            raise UserError(f"cannot read {path}: {what}. Take another copy of the file.") from error
-        yield from ((rows, table[rows]) for rows in blocks(vertex.count))
-        return
     dtype = dtype_of(header, vertex)
     with open(path, "rb") as stream:
         stream.seek(start_of(path, header, "vertex"))
