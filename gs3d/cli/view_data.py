@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import Cameras, distance_for, orbit
-from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.core.types import SH_C0, Mesh, Splats, TexturedMesh
 from gs3d.export.extent import centre_of, reach_of
 from gs3d.export.mesh import write_mesh
 from gs3d.raster.reference import rotations
@@ -25,7 +25,6 @@ UNITS = 32.0
 """A viewer keeps covariances in half precision, which is too coarse for thin splats in the unit sphere: it gets them so much larger."""
 LARGEST = 100.0
 """Of a standard deviation, in those units; the square of a few times more would be infinite in half precision."""
-SH0 = 0.28209479177387814
 USUAL_REACH = (0.25, 1.25)
 
 
@@ -72,7 +71,7 @@ def gaussians_of(splats: Splats, place: Place) -> Gaussians:
     factor = UNITS / place.radius
     means = (splats.means.cpu() - torch.from_numpy(place.centre).float()) * factor
     scales = (splats.scales.cpu() * factor).clamp(max=LARGEST)
-    colours = 0.5 + SH0 * splats.sh[:, 0].cpu()
+    colours = 0.5 + SH_C0 * splats.sh[:, 0].cpu()
     return Gaussians(
         means.numpy(),
         (rotations(splats.quats.cpu()) * scales[:, None]).numpy(),

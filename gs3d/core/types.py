@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SH_C0 = 0.28209479177387814
+"""The harmonic of degree 0, ½ π^−½: colour = 0.5 + SH_C0 · coefficient."""
+
 
 @dataclass(frozen=True)
 class Splats:

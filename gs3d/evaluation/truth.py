@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import Cameras, distance_for, orbit, ring
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.evaluation.look import Look, look_of
 from gs3d.evaluation.surface import Surface, surface_of, unprojected
-from gs3d.representations.gaussians import SH_C0
 from gs3d.world.captions import Meaning
 from gs3d.world.render import render
 from gs3d.world.sample import true_objects

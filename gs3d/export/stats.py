@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.core.types import SH_C0, Mesh, Splats, TexturedMesh
 from gs3d.export.extent import box_of, centre_of, reach_of
-from gs3d.representations.gaussians import SH_C0
 
 BINS = 10
 CLEAR, HUGE, NEEDLE = 0.02, 1 / 3, 100.0

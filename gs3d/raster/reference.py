@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from gs3d.core.cameras import Cameras
-from gs3d.core.types import Render, Splats
+from gs3d.core.types import SH_C0, Render, Splats
 
 NEAR, FAR = 0.01, 1e10
 BLUR_PX2 = 0.3
@@ -42,7 +42,7 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
     Degree 0 to 3, in the order and with the signs of 3DGS.
     """
     x, y, z = directions.unbind(dim=-1)
-    values = [0.28209479177387814 * torch.ones_like(x)]
+    values = [SH_C0 * torch.ones_like(x)]
     if count > 1:
         values += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
     if count > 4:

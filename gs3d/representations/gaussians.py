@@ -15,9 +15,6 @@ from gs3d.raster import rasterize
 from gs3d.representations.moments import Named, moments_of, put_moments
 from gs3d.representations.tidy import opaque, sparsity
 
-SH_C0 = 0.28209479177387814  # the constant harmonic: colour = 0.5 + SH_C0 · coefficient
-
-
 GROUPS = ("means", "scales", "quats", "opacities", "sh0", "shN")
 FACTOR_MAX = 4.0  # of a rate: neither a very short run nor an iteration that a busy machine held up may tear the cloud apart
 

@@ -10,7 +10,7 @@ from scipy.special import k1
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.raster import rasterize
 from gs3d.representations.convert import MISSED, distance_of, surface_of_field, surface_of_splats
 from gs3d.representations.dmtet import Dmtet, DmtetConfig
@@ -21,7 +21,6 @@ from tests.representations.test_representations_tets import is_closed, mesh_volu
 
 FIELD = FieldConfig(grid=HashGridConfig(levels=4, log2_size=12, coarsest=4, finest=32), hidden=16)
 SMALL = DmtetConfig(cells=20, field=FIELD)
-SH0 = 0.28209479177387814
 
 
 def blob(strength=5.0, bias=0.0):
@@ -81,7 +80,7 @@ def solid(points, colours, size=0.03, opacity=0.95):
     """Round splats at `points` [N, 3] of `colours` [N, 3]."""
     n = len(points)
     quats = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(n, 4)
-    return Splats(points, quats, torch.full((n, 3), size), torch.full((n,), opacity), ((colours - 0.5) / SH0)[:, None])
+    return Splats(points, quats, torch.full((n, 3), size), torch.full((n,), opacity), ((colours - 0.5) / SH_C0)[:, None])
 
 
 def sphere(count=4000, radius=0.6):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gs3d.core.cameras import Cameras, distance_for, orbit
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.evaluation.truth import true_splats
 from gs3d.export import load_splats, save_splats
 from gs3d.export.mesh import write_mesh
@@ -31,7 +31,6 @@ READY = CHROMIUM is not None and MODULES.is_dir()
 pytestmark = pytest.mark.skipif(not READY and not os.environ.get("GS3D_TEST_VIEWERS"), reason="needs Chromium and npm: make test-viewers")
 
 SIZE_PX, FOVY_DEG, BACKGROUND = 256, 38.0, (0.92, 0.92, 0.92)
-SH0 = 0.28209479177387814
 LEAST_DB = 30.0
 THIN_DB = {"playcanvas": 27.0}
 """PlayCanvas ends a splat at 2.8 standard deviations and thins it towards there, which shows on the letter: it is nearly all edge."""
@@ -45,7 +44,7 @@ def bar(start, end, colour, thickness=0.05, count=12) -> Splats:
     quat = torch.cat([(1 + x @ along)[None], torch.linalg.cross(x, along)])  # turns x into the bar's direction
     means = start + torch.linspace(0, 1, count)[:, None] * (end - start)
     sh = torch.zeros(count, 16, 3)
-    sh[:, 0] = (torch.tensor(colour) - 0.5) / SH0
+    sh[:, 0] = (torch.tensor(colour) - 0.5) / SH_C0
     scales = torch.tensor([thickness * 1.5, thickness * 0.5, thickness * 0.5]).expand(count, 3)
     return Splats(means, torch.nn.functional.normalize(quat, dim=0).expand(count, 4), scales, torch.full((count,), 0.9), sh)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.blocks import blocks, holds
 from gs3d.export.frames import WORLD_TO_PLY
@@ -31,7 +31,6 @@ BITS, COLOUR_BITS = (11, 10, 11), (8, 8, 8, 8)
 REST_COUNTS = (0, 9, 24, 45)
 """Numbers of f_rest columns, of degree 0 to 3."""
 REST_RANGE = 4.0
-SH_C0 = 0.28209479177387814
 REST_OF_STEP = (np.r_[0, np.arange(1.5, 255), 256].astype(np.float32) / 256 - np.float32(0.5)) * np.float32(2 * REST_RANGE)
 """What each byte stands for: the middle of its step, but for the two at the ends."""
 

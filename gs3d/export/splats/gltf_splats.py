@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.blocks import blocks
 from gs3d.export.frames import WORLD_TO_GLTF
@@ -30,7 +30,6 @@ COLOUR_SPACE = "srgb_rec709_display"
 POINTS = 0
 ROTATION, SCALE, OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
 WIDTHS = {"POSITION": 3, ROTATION: 4, SCALE: 3, OPACITY: 1}
-SH_C0 = 0.28209479177387814
 
 
 def harmonics(degree: int) -> list[str]:

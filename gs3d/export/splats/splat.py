@@ -18,14 +18,12 @@ import numpy as np
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.types import Splats
+from gs3d.core.types import SH_C0, Splats
 from gs3d.export.atomic import read_error, write_atomic
 from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.splats.checks import from_rows, refusal, turned
 
 ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgb", "u1", 3), ("opacity", "u1"), ("quat", "u1", 4)])
-SH_C0 = 0.28209479177387814
-"""The harmonic of degree 0: colour = 0.5 + SH_C0 · coefficient."""
 OTHERS = (b"ply\n", b"ply\r", b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x08", b"NGSP", b"glTF", b"PK\x03\x04")
 """How .ply, .spz, .glb and zipped files begin. A first position with one of these bit patterns is not to be expected."""
 
