@@ -13,7 +13,7 @@ import gs3d
 import gs3d.cli.generate  # noqa: F401 - before anything is patched: it keeps what it imports
 from gs3d.cli.main import main
 from gs3d.core.errors import UserError
-from gs3d.training import export, run
+from gs3d.training import run
 from gs3d.training.config import load_config
 from gs3d.training.earlier import prior_of, shape_of
 from gs3d.training.request import Request, next_folder
@@ -33,10 +33,7 @@ stages:
 """
 
 
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch):
-    for name, value in (("TEXTURE_PX", 64), ("TURNTABLE_FRAMES", 4), ("TURNTABLE_PX", 32), ("PREVIEW_PX", 32)):
-        monkeypatch.setattr(export, name, value)
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 @pytest.fixture

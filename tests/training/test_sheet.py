@@ -43,10 +43,7 @@ stages:
 """
 
 
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch):
-    for name, value in (("TEXTURE_PX", 64), ("TURNTABLE_FRAMES", 4), ("TURNTABLE_PX", 32), ("PREVIEW_PX", 32)):
-        monkeypatch.setattr(export, name, value)
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 @pytest.fixture

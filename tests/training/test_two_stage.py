@@ -18,7 +18,7 @@ from gs3d.core.types import Mesh, Render
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations import finish
 from gs3d.representations.surface.painted import Painted
-from gs3d.training import export, loop, shapes, step
+from gs3d.training import loop, shapes, step
 from gs3d.training.config import config_tree, load_config
 from gs3d.training.request import Request
 from gs3d.training.run import generate, of_normals, preset_for
@@ -40,10 +40,7 @@ stages:
 """
 
 
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch):
-    for name, value in (("TEXTURE_PX", 64), ("TURNTABLE_FRAMES", 4), ("TURNTABLE_PX", 32), ("PREVIEW_PX", 32)):
-        monkeypatch.setattr(export, name, value)
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 @pytest.fixture
