@@ -47,9 +47,12 @@ def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
     return getattr(import_module(module), function)
 
 
-def save_splats(path: str | Path, splats: Splats) -> None:
-    """Write `splats` (world frame) in the format that the suffix of `path` names. The file is checked before it takes its place."""
-    _pick(WRITERS, path, "write")(path, splats)
+def save_splats(path: str | Path, splats: Splats, **options: int) -> None:
+    """Write `splats` (world frame) in the format that the suffix of `path` names. The file is checked before it takes its place.
+
+    `options` are the writer's own: `sh_pad` of .ply, `version` of .spz.
+    """
+    _pick(WRITERS, path, "write")(path, splats, **options)
 
 
 def load_splats(path: str | Path) -> Splats:

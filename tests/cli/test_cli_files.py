@@ -1,6 +1,7 @@
 """`gs3d convert`, `info` and `clean`: any format in and out, what is lost is said, nothing is overwritten by accident."""
 
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,23 @@ def test_convert_lowers_the_degree_and_replaces_a_file(capsys, tmp_path):
     assert status == 0 and said.count("\n") == 1
     assert said == f"2000 splats, SH degree 1: {tmp_path / 'in.ply'}, 497.6 kB -> {out}, 208.7 kB\n"
     assert load_splats(out).sh.shape == (2000, 4, 3)
+
+
+def test_convert_for_viewers_that_read_one_layout_only(capsys, tmp_path):
+    save_splats(tmp_path / "in.ply", ball(degree=0))
+    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "padded.ply"), "--sh-pad", "3")
+    assert status == 0 and "does not keep" not in said
+    back = load_splats(tmp_path / "padded.ply")
+    assert back.sh.shape == (2000, 16, 3) and not back.sh[:, 1:].any()
+    status, said, _ = run(capsys, "convert", str(tmp_path / "in.ply"), str(tmp_path / "old.spz"), "--spz-version", "2")
+    assert status == 0 and zlib.decompress((tmp_path / "old.spz").read_bytes(), wbits=31)[4] == 2
+    out = str(tmp_path / "out.splat")
+    assert "--sh-pad: is of .ply alone, and OUT is .splat" in one_line_fault(
+        capsys, "convert", str(tmp_path / "in.ply"), out, "--sh-pad", "3"
+    )
+    out = str(tmp_path / "out.spz")
+    fault = one_line_fault(capsys, "convert", str(tmp_path / "in.ply"), out, "--spz-version", "7")
+    assert "--spz-version: expected 2, 3, 4, got 7" in fault
 
 
 def write_poor(path, splats):
