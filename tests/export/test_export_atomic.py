@@ -1,5 +1,6 @@
 """A file is written whole or not at all, and what the operating system refuses is told in one line."""
 
+import contextlib
 import errno
 import os
 import re
@@ -73,18 +74,23 @@ def test_a_disk_that_is_really_full(old, monkeypatch):
     only_the_old_file(old)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_after_200_bytes():
-    """The kernel itself cuts a file off in the middle of it. Python ignores the signal that goes with it."""
+    """The kernel itself cuts a file off in the middle of it. Python ignores the signal that goes with it.
+
+    For no longer than a write: pytest's own output may be a file too.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITERS))
-def test_a_file_size_limit(tmp_path, full_after_200_bytes, suffix):
+def test_a_file_size_limit(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"old")
     gen = torch.Generator().manual_seed(0)
@@ -92,18 +98,18 @@ def test_a_file_size_limit(tmp_path, full_after_200_bytes, suffix):
     many = Splats(
         normal[:, :3], normal[:, 3:7], (normal[:, 7:10] - 4).exp(), torch.full((100,), 0.5), torch.randn(100, 4, 3, generator=gen)
     )
-    with pytest.raises(UserError, match="larger than this disk or your limits allow"):
+    with full_after_200_bytes(), pytest.raises(UserError, match="larger than this disk or your limits allow"):
         save_splats(path, many)
     only_the_old_file(path)
 
 
 @pytest.mark.parametrize("suffix", MESH_SUFFIXES)
-def test_a_file_size_limit_for_meshes(tmp_path, full_after_200_bytes, suffix):
+def test_a_file_size_limit_for_meshes(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"old")
     flat = np.tile(np.array([0, 0, 1], np.float32), (30, 1))
     corners = np.random.default_rng(0).random((30, 3)).astype(np.float32)
-    with pytest.raises(UserError, match="larger than this disk or your limits allow"):
+    with full_after_200_bytes(), pytest.raises(UserError, match="larger than this disk or your limits allow"):
         write_mesh(path, Mesh(corners, np.arange(30, dtype=np.int32).reshape(10, 3), flat, corners))
     only_the_old_file(path)
 
