@@ -18,7 +18,8 @@ class Args:
     """Check Python, torch, CUDA, gsplat, priors, memory and disk. Exit status 0 when gs3d can run."""
 
     build: bool = False
-    """Compile the rasterisers now (numba for the CPU, gsplat where there is CUDA), so that the first run does not have to."""
+    """Compile the rasterisers now (numba for the CPU, gsplat where there is CUDA) and what meshes need, so that the first run does not have
+    to."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,13 @@ def build() -> list[Finding]:
     import torch
 
     from gs3d.raster import cpu, cuda
+    from gs3d.representations.warm import warm_up
 
-    start = time.monotonic()
-    cpu.warm_up()
-    found = [Finding("CPU rasteriser", f"compiled in {time.monotonic() - start:.0f} s")]
+    found = []
+    for name, compile_all in (("CPU rasteriser", cpu.warm_up), ("fields and meshes", warm_up)):
+        start = time.monotonic()
+        compile_all()
+        found.append(Finding(name, f"compiled in {time.monotonic() - start:.0f} s"))
     if torch.cuda.is_available():
         start = time.monotonic()
         try:
