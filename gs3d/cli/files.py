@@ -19,6 +19,8 @@ def splats_file(source: Path) -> Path:
     """The splat file itself, of a run's folder its splats."""
     if not os.path.isdir(source):  # unlike Path.is_dir, also where the name is too long to be looked up
         return source
+    if not (source / SPLATS).is_file() and (source / "stage-1.ply").is_file():
+        raise UserError(f"{source}: is a run that has made a mesh; the splats that it began as are {source / 'stage-1.ply'}")
     if not (source / SPLATS).is_file():
         raise UserError(f"{source}: expected a splat file, or the folder of a run that has made {SPLATS}; it is not in this one")
     return source / SPLATS

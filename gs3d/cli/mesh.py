@@ -27,17 +27,17 @@ class Args:
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_PLY")]
     """A run's folder, or a splat file. Of a run that has made a mesh, the mesh anew, with other triangles or another texture."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write: .glb has a texture, .obj and .ply a colour a vertex. mesh.glb in the run's folder, or the splat file's name with
-    .glb, when not given."""
+    """Where to write: .glb has a texture, .obj and .ply a colour a vertex. mesh.glb in the folder of a run of splats, or the splat file's
+    name with .glb, when not given; a refined mesh stays in the folder that it was made in."""
     faces: int = 20_000
-    """Triangles at most."""
+    """Triangles at most, or as few as keep the shape."""
     cells: int = 128
     """Of the grid along the largest extent: more keeps thinner parts, and costs their cube. For splats that are not refined."""
     texture: int = 1024
     """Side of the texture in pixels."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
-    """Minutes in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Leaves a run of its own in
-    the folder refined/ of the run."""
+    """Minutes, files included, in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Leaves a run
+    of its own in the run's folder: refined/, then refined-2/ and so on."""
 
 
 def run(argv: list[str]) -> int:
@@ -54,23 +54,41 @@ def run(argv: list[str]) -> int:
     if not args.source.exists():
         raise UserError(f"{args.source}: there is no such file or folder; expected a run's folder or a splat file")
     file = args.source / SPLATS if args.source.is_dir() else args.source
-    out = args.out or (args.source / MESH if args.source.is_dir() else args.source.with_suffix(".glb"))
+    out = args.out or _default_out(args, file)
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
         raise UserError(f"-o {out}: is the splat file itself; give another name")
-    check_target(out)
+    if args.out is not None:
+        check_target(out)
     made, status = _painted(args, file)
     mesh = made.textured(args.texture) if out.suffix.lower() == ".glb" else made.coloured()
     from gs3d.export.mesh import write_mesh
 
     write_mesh(out, mesh)
-    say(f"{len(mesh.faces)} triangles -> {out}")
+    few = "" if len(mesh.faces) <= args.faces else f", more than {args.faces}: fewer would not keep the shape"
+    say(f"{len(mesh.faces)} triangles{few} -> {out}")
     return status
+
+
+def _default_out(args: Args, file: Path) -> Path:
+    """UserError where that would take the place of something a run has made."""
+    if not args.source.is_dir():
+        return args.source.with_suffix(".glb")
+    if args.refine is not None:
+        from gs3d.training.request import next_folder
+
+        return next_folder(args.source / REFINED) / MESH
+    if not file.exists() and (args.source / MESH).exists():
+        raise UserError(f"{args.source}: is a run that has made a mesh; say with -o where the other one should go")
+    return args.source / MESH
 
 
 def _painted(args: Args, file: Path) -> tuple["Painted", int]:
     """The surface, however it is come by, and the exit status that goes with it."""
+    surface = args.refine is not None or (args.source.is_dir() and not file.exists())
+    if surface and args.cells != Args.cells:
+        raise UserError("--cells: is of the grid that splats are fused on, and this surface has one of its own; leave it out")
     if args.refine is not None:
         folder, status = _refined(args)
         return _surface(folder, args.faces), status

@@ -4,6 +4,7 @@ A splat format is one new file and a line in the tables below, `suffix: "module:
 `read(path) -> Splats`; they are imported when first used, so that importing gs3d.export costs nothing.
 """
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +40,9 @@ def _pick(table: dict[str, str], path: str | Path, verb: str) -> Callable:
     """The function for the longest suffix of `table` that `path` ends with, so that .compressed.ply can stand beside .ply."""
     name = Path(path).name.lower()
     known = [suffix for suffix in table if name.endswith(suffix)]
+    if not known and verb == "read" and (written := [s for s in (*WRITERS, *MESH_SUFFIXES) if name.endswith(s)]):
+        suffix = max(written, key=len)
+        raise UserError(f"cannot read {path}: {suffix} is written, not read. Give what it was made from: {SPLATS} or {MESH}.")
     if not known:
         suffixes = ", ".join(sorted(table))
         got = Path(path).suffix or "no suffix"
@@ -62,6 +66,8 @@ def load_splats(path: str | Path) -> Splats:
 
 def load_made(path: str | Path) -> Splats | Mesh | TexturedMesh:
     """Splats, or the mesh of a .glb that holds no splats, or what the run in a folder has made of the two; in the world frame."""
+    if not os.path.exists(path):
+        raise UserError(f"cannot read {path}: there is no such file or folder. Check the path.")
     file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
     if file is None:
         raise UserError(f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it")

@@ -105,6 +105,7 @@ def train(
             say(f"warning: {error}")
 
     def left(number: int, shape: Representation) -> None:
+        sheet.add(state, task, budget.elapsed_s())
         try:
             write_stage(folder, number, shape)
         except UserError as error:

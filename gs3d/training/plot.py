@@ -125,6 +125,8 @@ def _panel(axes: Axes, rows: Sequence[dict], time: np.ndarray, keys: Sequence[st
         axes.plot(skipped, np.zeros(len(skipped)), "|", color=SKIPPED, markersize=7, transform=axes.get_xaxis_transform(), clip_on=False)
     if len(keys) > 1:
         axes.legend(fontsize=7, frameon=False)
+    if axes.get_yscale() == "linear":
+        axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlim(min(time[0], 0.0), max(time[-1], 1e-3))
     axes.tick_params(labelsize=7)
     for side in ("top", "right"):

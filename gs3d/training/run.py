@@ -25,6 +25,7 @@ from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.claim import claimed
 from gs3d.training.config import load_config
+from gs3d.training.earlier import read_record
 from gs3d.training.export import Written, write_results
 from gs3d.training.loop import Outcome, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
@@ -99,6 +100,8 @@ def generate(
     if request.config is not None:
         load_config(request.config, request.loss)  # a misspelt key should not wait for a download
     splats = _start(request)
+    if (other := _other_prompt(request)) is not None:
+        say(f"warning: --start {request.start}: was made for {other!r}; a surface changes little of what its splats are")
     source = resolve(prior_name)
     config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
     make_writable(folder)
@@ -263,6 +266,12 @@ def _start(request: Request) -> Splats | None:
     if not file.exists():
         raise UserError(f"--start {request.start}: expected a run that has made splats, but {SPLATS} is not in it")
     return load_splats(file)
+
+
+def _other_prompt(request: Request) -> str | None:
+    """The prompt of the run that is started from, if it is another."""
+    record = read_record(request.start) if request.start is not None and request.start.is_dir() else None
+    return None if record is None or record["prompt"] == request.prompt else record["prompt"]
 
 
 def _checkpoint(request: Request, folder: Path, record: RunRecord) -> Checkpoint | None:

@@ -46,9 +46,14 @@ class ProgressSheet:
         self.due = time.monotonic() + every_s if every_s else math.inf
 
     def look(self, state: TrainState, task: Task, elapsed_s: float) -> None:
-        """After an iteration. Whatever goes wrong ends the pictures with a warning, not the run."""
+        """After an iteration."""
+        if time.monotonic() >= self.due:
+            self.add(state, task, elapsed_s)
+
+    def add(self, state: TrainState, task: Task, elapsed_s: float) -> None:
+        """A row now, if there are any. Whatever goes wrong ends the pictures with a warning, not the run."""
         began = time.monotonic()
-        if began < self.due:
+        if math.isinf(self.due):
             return
         try:
             add_row(self.path, state, task, elapsed_s)

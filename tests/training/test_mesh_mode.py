@@ -106,9 +106,11 @@ def test_a_start_that_is_none_is_one_line(request_, splats, tmp_path, change, wo
 
 def test_a_run_that_made_a_mesh_makes_it_anew_with_other_triangles(request_, tmp_path, capsys):
     folder = generate(request_).folder
-    assert main(["mesh", str(folder), "-o", str(tmp_path / "few.glb"), "--faces", "200", "--texture", "32"]) == 0
+    assert main(["mesh", str(folder), "-o", str(tmp_path / "few.glb"), "--faces", "480", "--texture", "32"]) == 0
     few, all_ = gs3d.load(tmp_path / "few.glb").mesh, gs3d.load(folder / "mesh.glb").mesh
-    assert len(few.faces) <= 200 < len(all_.faces) and few.texture.shape == (32, 32, 3)
+    assert len(few.faces) <= 480 < len(all_.faces) and few.texture.shape == (32, 32, 3)
+    assert main(["mesh", str(folder)]) == 2
+    assert "say with -o where the other one should go" in capsys.readouterr().err
     for checkpoint in (folder / "checkpoint").iterdir():
         checkpoint.unlink()
     assert main(["mesh", str(folder), "-o", str(tmp_path / "none.glb")]) == 2
@@ -139,7 +141,10 @@ def test_refining_goes_on_with_the_prompt_of_the_run(request_, splats, monkeypat
         assert (splats / name / "mesh.glb").exists()
     assert asked[0].prompt == "a red mushroom" and asked[0].minutes == 0.5 and asked[0].start == splats
     assert asked[0].prior == request_.prior and asked[0].seed == request_.seed
-    assert len(gs3d.load(splats / "mesh.glb").mesh.faces) <= 300
+    assert not (splats / "mesh.glb").exists() and len(gs3d.load(splats / "refined" / "mesh.glb").mesh.faces) <= 300
+    assert main(["mesh", str(splats), "--refine", "0.5", "-o", str(splats / "mesh.glb")]) == 0 and (splats / "mesh.glb").exists()
+    assert main(["mesh", str(splats), "--refine", "0.5", "--cells", "32"]) == 2
+    assert "--cells: is of the grid that splats are fused on" in capsys.readouterr().err
     ply = splats / "splats.ply"
     assert main(["mesh", str(ply), "--refine", "0.5"]) == 2
     assert "expected the folder of a run that has made splats" in capsys.readouterr().err

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SMALLEST_PIECE = 0.005
 """Share of the whole volume below which a piece is a floater."""
+VOLUME_KEEPS, BOX_KEEPS = 0.15, 0.05
+"""Shares of the volume, and of the box, by which thinning may change a surface: beyond, it has cut something off."""
 SMOOTHING = ((0.5, -0.53), 6)
 """Of Taubin (1995): a step that shrinks, one that grows, how often."""
 
@@ -27,14 +29,28 @@ def without_floaters(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarra
 
 
 def thinned(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same closed surface with at most `most` triangles, by the least tolerance that does; if none does, with as few as can be."""
+    """The same closed surface with at most `most` triangles, by the least tolerance that does; if none does that keeps its shape, with as
+    few as do."""
     whole = best = _manifold(vertices, faces)
     for tolerance in np.geomspace(1e-4, 0.25, 48):
         if best.num_tri() <= most:
             break
         simple = whole.simplify(float(tolerance))
-        best = simple if 0 < simple.num_tri() < best.num_tri() else best
+        best = simple if 0 < simple.num_tri() < best.num_tri() and _alike(simple, whole) else best
     return _arrays(best)
+
+
+def _alike(one: "manifold3d.Manifold", other: "manifold3d.Manifold") -> bool:
+    """Whether two surfaces have the same volume and box, nearly, and the first has no edge with more than two triangles."""
+    boxes = [np.array(made.bounding_box()) for made in (one, other)]
+    reach = (boxes[1][3:] - boxes[1][:3]).max()
+    if abs(one.volume() - other.volume()) > VOLUME_KEEPS * abs(other.volume()) or np.abs(boxes[0] - boxes[1]).max() > BOX_KEEPS * reach:
+        return False
+    points, faces = _arrays(one)
+    # Points in one place are one to whoever reads the file, and then an edge may have four triangles.
+    faces = np.unique(points.astype(np.float32), axis=0, return_inverse=True)[1].reshape(-1)[faces]
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    return bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())
 
 
 def smoothed(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
