@@ -276,6 +276,7 @@ def test_bad_requests_for_a_view(capsys, ply, tmp_path):
 
     assert "there is no such file" in fault(str(tmp_path / "none.ply"))
     assert "is no folder of a finished run" in fault(str(tmp_path))
+    (tmp_path / "few.xyz").touch()
     assert "expected a file name that ends in one of" in fault(str(tmp_path / "few.xyz"))
     assert "--port: expected 0 to 65535, got 70000" in fault(str(ply), "--port", "70000")
     assert "--port: expected a whole number, got 'x'" in fault(str(ply), "--port", "x")
