@@ -29,7 +29,7 @@ FLAGS = (
 )
 WORLD_TO_VIEW = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
 """From gs3d's world to a viewer's: +Y up, the front towards +Z."""
-WAIT_S = 90.0
+WAIT_S = 240.0
 
 
 class ViewerError(Exception):
