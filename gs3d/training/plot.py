@@ -100,6 +100,7 @@ def drawn(rows: Sequence[dict]) -> Figure:
         axes.set_title(title, fontsize=9)
     skipped = sum(bool(row.get("skipped")) for row in rows)
     words = f"{unit} since the start, {rows[-1]['step'] + 1} steps" + (f", {skipped} of them skipped (red)" if skipped else "")
+    words += ", dotted: the next stage begins, whose loss is of another kind" if len(stages(rows)) > 1 else ""
     figure.text(0.5, 0.12 / height, words, ha="center", fontsize=9)
     return figure
 
