@@ -21,6 +21,7 @@ from record import append, machine
 from torch.utils.flop_counter import FlopCounterMode
 
 from gs3d.core.cameras import ring
+from gs3d.core.schedules import Steps
 from gs3d.core.types import Splats
 from gs3d.priors.base import Condition, guided
 from gs3d.priors.latent import LatentPrior, vae_dtype
@@ -179,12 +180,14 @@ def matmul(device: str, side: int, clock: Clock) -> dict:
     return rated(clock(lambda: a @ b), 2 * side**3)
 
 
-def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock) -> dict:
-    """One iteration of a preset at its last resolution, with as many splats as it may have and no densification."""
+def whole(prior: LatentPrior, batch: int, count: int, preset: str, clock: Clock, size: int | None = None) -> dict:
+    """One iteration of a preset with `count` splats and no densification, at its last resolution or at `size`."""
     config = load_config(preset)
     (stage,) = config.stages
     densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0, resets=())
     stage = dataclasses.replace(stage, batch=batch, densify=densify, gaussians=dataclasses.replace(stage.gaussians, count=count))
+    if size is not None:
+        stage = dataclasses.replace(stage, cameras=dataclasses.replace(stage.cameras, resolution_px=Steps((0.0,), (size,))))
     config = dataclasses.replace(config, stages=(stage,))
     device = str(prior.device)
     state = start(config, 0, device)

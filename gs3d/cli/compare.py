@@ -19,7 +19,7 @@ SUFFIXES = (".png", ".mp4", ".html")
 class Args:
     """Put what two runs or more have made side by side, seen by the same cameras, and say what is different about their settings."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN ...]", help_behavior_hint="(two or more)")]
     """Folders of runs that have ended; splats and meshes may be mixed."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("compare.png")
     """Where to write; the suffix decides: .png has a row of eight views a run, .mp4 turns them side by side, .html lays each over the

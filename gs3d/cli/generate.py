@@ -1,18 +1,21 @@
 """`gs3d generate PROMPT`: a folder of files from a text."""
 
-import contextlib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
 from gs3d.guidance import Loss
 from gs3d.training.request import Mode, Request
 from gs3d.training.run import Result, generate, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gs3d.cli.live import Say, Watch
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ class Args:
     start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_PLY")] = None
     """Splats that are there already, for --mode mesh to begin its surface from."""
     viewer: bool = False
-    """Show the splats in the browser as they grow, with buttons to pause the run, which stops its clock, and to stop and export."""
+    """Show the splats in the browser as they grow, with buttons to pause the run, which stops its clock, and to stop and export, and a
+    prompt for the run after it, of the same settings."""
     wait: bool = True
-    """With --viewer, whether the result stays there until Ctrl-C."""
+    """With --viewer, whether the result stays there, and other prompts are waited for, until Ctrl-C."""
 
 
 NAMES = {"loss": "guidance"}
@@ -61,34 +65,23 @@ EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "ou
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d generate", argv)
     request = Request(**{field.name: getattr(args, NAMES.get(field.name, field.name)) for field in fields(Request)})
-    with contextlib.ExitStack() as stack:
-        viewer = stack.enter_context(_viewer(args.prompt)) if args.viewer else None
-        result = _run(request, viewer)
-        if viewer and args.wait:
-            from gs3d.cli.live import show_result
+    if args.viewer:
+        from gs3d.cli.view import need_viser
 
-            show_result(viewer, result, say)
+        need_viser("gs3d generate --viewer")
+        from gs3d.cli.live import in_viewer
+
+        result = in_viewer(request, make, args.wait)
+    else:
+        result = make(request)
     return EXIT[result.outcome] if result.made is not None else 1
 
 
-def _viewer(prompt: str) -> contextlib.AbstractContextManager:
-    from gs3d.cli.view import need_viser
-
-    need_viser("gs3d generate --viewer")
-    from gs3d.cli.live import live_viewer
-
-    return live_viewer(prompt)
-
-
-def _run(request: Request, viewer) -> Result:
-    """The run, and what there is to say about it."""
-    more = {}
+def make(request: Request, watch_by: "Callable[[Say], Watch] | None" = None, first: bool = True) -> Result:
+    """A run and what there is to say about it. The minutes of the first of a process count from the process' start."""
     with Progress() as progress:
-        if viewer:
-            from gs3d.cli.live import watching
-
-            more["watch"] = watching(viewer, progress.say)
-        result = generate(request, report=progress.update, say=progress.say, from_process_start=True, **more)
+        more = {} if watch_by is None else {"watch": watch_by(progress.say)}
+        result = generate(request, report=progress.update, say=progress.say, from_process_start=first, **more)
     for line in result.warnings:
         progress.say(f"warning: {line}")
     if result.outcome == "diverged":

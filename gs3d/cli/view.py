@@ -29,7 +29,7 @@ class Args:
     Ctrl-C ends it. Of splats, colours that change with the view are shown as their mean."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
-    """Splats, a mesh (.glb), or a run's folder, which also has the cameras of its preview."""
+    """Splats, a mesh (.glb), or a run's folder, which also has some of the cameras that it learnt from."""
     port: int = PORT
     """Where to listen; 0 takes any port that is free."""
     host: str = "127.0.0.1"
@@ -46,8 +46,7 @@ def run(argv: list[str]) -> int:
     warn(warnings)
     from gs3d.cli.view_data import WORLD, place_of
     from gs3d.cli.viewer import Viewer
-    from gs3d.core.cameras import ring
-    from gs3d.training.export import PREVIEW_PX, PREVIEW_VIEWS
+    from gs3d.training.earlier import training_cameras
 
     is_run = args.file.is_dir()
     name = args.file.resolve().name if is_run else args.file.stem
@@ -57,8 +56,8 @@ def run(argv: list[str]) -> int:
     ):
         about = line_about(made)
         viewer.show(made, about)
-        if is_run:
-            viewer.add_frusta(ring(PREVIEW_VIEWS, PREVIEW_PX))
+        if is_run and (cameras := training_cameras(args.file)):
+            viewer.add_frusta("Cameras of the run", cameras)
         say(f"{about} at {viewer.address}; Ctrl-C ends it")
         if args.browser:
             open_browser(viewer.address)

@@ -5,6 +5,7 @@ import io
 import math
 import socket
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 import rich
@@ -19,7 +20,6 @@ from gs3d.core.types import Splats
 from gs3d.export.frames import WORLD_TO_GLTF
 from gs3d.representations.draw import Made
 from gs3d.training.export import BACKGROUND
-from gs3d.training.stop import Wish
 
 OBJECT = "/object"
 FRUSTUM_SIZE = 0.15
@@ -42,8 +42,6 @@ class Viewer:
             raise UserError('gs3d cannot guard the port of this version of viser; pip install "viser==1.1.*"')
         self._lock = threading.Lock()
         self._node, self._gaussians, self._drawn = None, None, None
-        self._wish: Wish = "go on"
-        self._run_buttons: list = []
         self._set_camera()
         self._add_controls()
 
@@ -103,13 +101,22 @@ class Viewer:
         turn, scale = viser.transforms.SO3.from_matrix(np.array(WORLD_TO_GLTF).T).wxyz, 1 / self.place.radius
         self._node = self.server.scene.add_glb(OBJECT, glb, scale=scale, wxyz=turn, position=-scale * self.place.centre)
 
-    def add_frusta(self, cameras: Cameras) -> None:
+    def add_frusta(self, label: str, cameras: Iterable[Cameras]) -> None:
         """A box to tick that shows where `cameras` are, of an object in the unit sphere."""
+        self.frusta = [frustum for i, group in enumerate(cameras) for frustum in self._frusta(f"/cameras/{i}", group)]
+        self.shows_frusta = self.server.gui.add_checkbox(label, False)
+
+        @self.shows_frusta.on_update
+        def _(event: viser.GuiEvent) -> None:
+            for frustum in self.frusta:
+                frustum.visible = event.target.value
+
+    def _frusta(self, place: str, cameras: Cameras) -> list[viser.CameraFrustumHandle]:
         poses = np.linalg.inv(cameras.world_to_camera.double().numpy())
         fovy = 2 * np.arctan(0.5 * cameras.height / cameras.intrinsics[:, 1, 1].double().numpy())
-        self.frusta = [
+        return [
             self.server.scene.add_camera_frustum(
-                f"/cameras/{i}",
+                f"{place}/{i}",
                 float(angle),
                 cameras.width / cameras.height,
                 scale=FRUSTUM_SIZE,
@@ -119,39 +126,11 @@ class Viewer:
             )
             for i, (pose, angle) in enumerate(zip(poses, fovy, strict=True))
         ]
-        self.shows_frusta = self.server.gui.add_checkbox("Cameras of the preview", False)
 
-        @self.shows_frusta.on_update
-        def _(event: viser.GuiEvent) -> None:
-            for frustum in self.frusta:
-                frustum.visible = event.target.value
-
-    def add_run_buttons(self) -> None:
-        """Pause, resume and stop, for `wish`."""
-        pause, stop = (self.server.gui.add_button(label) for label in ("Pause", "Stop and export"))
-        self._run_buttons = [pause, stop]
-
-        @pause.on_click
-        def _(_: viser.GuiEvent) -> None:
-            with self._lock:
-                if self._wish != "stop":
-                    self._wish = "go on" if self._wish == "wait" else "wait"
-                    pause.label = "Resume" if self._wish == "wait" else "Pause"
-
-        @stop.on_click
-        def _(_: viser.GuiEvent) -> None:
-            with self._lock:
-                self._wish = "stop"
-                pause.disabled = stop.disabled = True
-
-    def remove_run_buttons(self) -> None:
-        for button in self._run_buttons:
-            button.remove()
-        self._run_buttons = []
-
-    def wish(self) -> Wish:
-        """What whoever looks wants the run to do."""
-        return self._wish
+    def notify(self, title: str, text: str) -> None:
+        """A note in every browser, until it is closed."""
+        for client in self.server.get_clients().values():
+            client.add_notification(title, text, color="red")
 
     def _look_from(self, event: viser.GuiEvent) -> None:
         for client in [event.client] if event.client else self.server.get_clients().values():

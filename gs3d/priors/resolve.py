@@ -103,8 +103,9 @@ def default_prior(device: str | torch.device) -> tuple[str, str]:
     return "builtin", "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, about 2.6 GB)"
 
 
-def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
-    """What a run's record says about the prior: name, where it came from, a hash of the network's weights, licence."""
+def describe(prior: PixelPrior | LatentPrior) -> dict[str, str | int]:
+    """What a run's record says about the prior: name, where it came from, a hash of the network's weights, licence, and how many views it
+    looks at together if that is more than one."""
     source = prior.source
     part = components.backbone_part(components.read_index(source.folder))
     weights = components.weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
@@ -113,7 +114,7 @@ def describe(prior: PixelPrior | LatentPrior) -> dict[str, str]:
         record["revision"] = source.folder.name  # a snapshot's folder in the cache is named by its commit
     record["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
     record["licence"] = _licence(source) or "unknown"
-    return record
+    return record | ({"views": prior.views} if prior.views > 1 else {})
 
 
 def needed_files(files: Iterable[str]) -> list[str]:

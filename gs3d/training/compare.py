@@ -31,7 +31,7 @@ class Side:
     folder: Path
     prompt: str
     method: str
-    """Its loss, and what else is different about it from the first run of that loss."""
+    """Its loss, and its settings where runs of that loss differ."""
     seed: int
     seconds: float
     made: Made
@@ -60,7 +60,7 @@ def sides_of(folders: Sequence[Path]) -> list[Side]:
         records.append(record)
     return [
         Side(folder, record["prompt"], method, record["seed"], sum(record["timings_s"].values()), load_made(folder))
-        for folder, record, method in zip(folders, records, method_names(records), strict=True)
+        for folder, record, method in zip(folders, records, method_names(records, of_first=True), strict=True)
     ]
 
 

@@ -1,10 +1,12 @@
 """Runs that `gs3d generate` has left: what their run.yaml says, and how they differ."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.export import result_file
 from gs3d.priors.resolve import NAMES
@@ -12,6 +14,8 @@ from gs3d.representations.base import Representation
 from gs3d.training.checkpoint import newest_checkpoint
 from gs3d.training.config import OF_RUN, config_tree, parse_config, stages_of
 from gs3d.training.loop import restore
+from gs3d.training.stages import RunConfig
+from gs3d.training.step import cameras_at
 
 
 def read_record(folder: Path) -> dict | None:
@@ -29,24 +33,32 @@ OF_ALL_STAGES = ("minutes", "steps", "prior", *OF_RUN)
 """Settings that a run has whatever its stages are."""
 
 
-def method_names(records: Sequence[dict]) -> list[str]:
+def method_names(records: Sequence[dict], of_first: bool = False) -> list[str]:
     """The loss of each run, with what is different about it from the first run of that loss.
 
     Of a run with stages of other shapes, their shapes, for nearly all settings would be different: the rest of them is told from the first
-    run with its loss and shapes.
+    run with its loss and shapes. With `of_first`, such a first run too says what it has where others differ from it.
     """
     stages = [stages_of(record["config"]) for record in records]
     losses = ["+".join(dict.fromkeys(stage["guidance"] for stage in some)) for some in stages]
     shapes = ["+".join(str(stage.get("shape", "splats")) for stage in some) for some in stages]
     flat = [_flat(_decisive(record)) for record in records]
     first = {loss: i for i, loss in reversed(list(enumerate(losses)))}
-    alike = {key: i for i, key in reversed(list(enumerate(zip(losses, shapes, strict=True))))}
+    kinds = list(zip(losses, shapes, strict=True))
+    alike = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
+    changed = []
+    for i, settings in enumerate(flat):
+        whole, same = flat[first[losses[i]]], flat[alike[kinds[i]]]
+        changed.append([key for key, value in settings.items() if (whole if key in OF_ALL_STAGES else same).get(key) != value])
+    if of_first:
+        for i, key in [(i, key) for i, keys in enumerate(changed) for key in keys]:
+            origin = first[losses[i]] if key in OF_ALL_STAGES else alike[kinds[i]]
+            if key in flat[origin] and key not in changed[origin]:
+                changed[origin].append(key)
     names = []
-    for loss, shape, settings in zip(losses, shapes, flat, strict=True):
-        whole, same = flat[first[loss]], flat[alike[loss, shape]]
+    for (loss, shape), keys, settings in zip(kinds, changed, flat, strict=True):
         other = [] if shape == shapes[first[loss]] else [f"stages={shape}"]
-        changed = [f"{k}={v}" for k, v in settings.items() if (whole if k in OF_ALL_STAGES else same).get(k) != v]
-        names.append(",".join((loss, *other, *changed)))
+        names.append(",".join((loss, *other, *(f"{key}={settings[key]}" for key in keys))))
     return names
 
 
@@ -83,6 +95,26 @@ def shape_of(folder: Path, device: str = "cpu") -> Representation:
         return restore(parse_config(record["config"], str(folder / "run.yaml")), checkpoint, device).shape
     except (KeyError, RuntimeError) as error:  # tensors of another version, or of another run
         raise UserError(f"{folder}: its checkpoint does not fit its run.yaml ({type(error).__name__}: {error})") from None
+
+
+def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
+    """Those of so many iterations, at even distances over the run in `folder`, as its run.yaml and log.jsonl have them; none where one of
+    the two cannot be read."""
+    record = read_record(folder)
+    try:
+        config = parse_config(record["config"], str(folder / "run.yaml"))
+        rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+        spread = [rows[i] for i in sorted({round(k * (len(rows) - 1) / max(iterations - 1, 1)) for k in range(iterations)})]
+        return [_cameras(record, config, int(row["step"]), float(row["progress"])) for row in spread]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, UserError):
+        return []
+
+
+def _cameras(record: dict, config: RunConfig, step: int, progress: float) -> Cameras:
+    number = config.stage_at(progress)
+    begin, end = config.ends(number)
+    of_stage = min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)
+    return cameras_at(config.stages[number], number, record["seed"], step, of_stage, record["prior"].get("views", 1))
 
 
 def prior_of(record: dict) -> str:

@@ -1,8 +1,10 @@
 """What a user asks for, checked before anything slow begins, and the folder it goes to."""
 
+import contextlib
 import math
 import numbers
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,3 +104,17 @@ def make_writable(folder: Path) -> None:
     finally:
         if folder.is_dir():
             probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """`make_writable`; a folder that was not there before and is empty does not outlive a `UserError`."""
+    new = not folder.exists()
+    make_writable(folder)
+    try:
+        yield
+    except UserError:
+        if new:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise

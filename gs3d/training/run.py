@@ -29,7 +29,7 @@ from gs3d.training.earlier import read_record
 from gs3d.training.export import Written, write_results
 from gs3d.training.loop import Outcome, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
-from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, make_writable, pick_folder
+from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, pick_folder, writable
 from gs3d.training.reserve import export_seconds
 from gs3d.training.shapes import begin
 from gs3d.training.sheet import SHEET, add_row, trim
@@ -104,9 +104,8 @@ def generate(
         say(f"warning: --start {request.start}: was made for {other!r}; a surface changes little of what its splats are")
     source = resolve(prior_name)
     config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
-    make_writable(folder)
     phases.end("start")
-    with claimed(folder):
+    with writable(folder), claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
         return _run(request, folder, prior_name, config, splats, device, phases, report, say, watch)

@@ -89,13 +89,17 @@ def normal_map(out: Render, cameras: Cameras, background: Tensor) -> Tensor:
     return facing(out.normal, out.alpha, cameras) + (1 - out.alpha) * background[:, None, None]
 
 
+def cameras_at(stage: StageConfig, number: int, seed: int, step: int, progress: float, together: int) -> Cameras:
+    """The cameras of an iteration, on the CPU. `number` is the stage's among those of the run, `progress` the stage's own."""
+    gen = rng.generator(seed, f"cameras {number}" if number else "cameras", stage.cameras.draw(step, progress))
+    return sample_cameras(stage.cameras, stage.batch, progress, gen, together)
+
+
 def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
     """Fill the gradients of the representation: the render, the guidance, and the loss to log, a scalar. `progress` is of the stage."""
     stage, shape = task.config.stages[state.stage], state.shape
     device = shape.device
-    draw = stage.cameras.draw(state.step, progress)
-    gen, together = rng.generator(task.seed, f"cameras {state.stage}" if state.stage else "cameras", draw), task.prior.views
-    cameras = sample_cameras(stage.cameras, stage.batch, progress, gen, together)
+    cameras = cameras_at(stage, state.stage, task.seed, state.step, progress, task.prior.views)
     normals = _shows_normals(stage, task.seed, state.step)
     # While the cameras are on the CPU: asking a GPU where they look would wait for it.
     condition = (task.normal_prompts if normals else task.prompts).at(cameras)

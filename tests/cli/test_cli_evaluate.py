@@ -71,6 +71,8 @@ def test_runs_made_before_are_methods_by_what_is_different_about_them():
     other = record(losses={"cds": {"cfg": {"start": 20.0}}})
     records = [record(), other, record(batch=8), record(guidance="sds", losses={"sds": {}}), record()]
     assert method_names(records) == ["cds", "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
+    first = "cds,losses.cds.cfg.start=11.0,batch=4"
+    assert method_names(records, of_first=True) == [first, "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
     one, other = ({"guidance": "cds", "batch": batch} for batch in (4, 8))
     several = [record() | {"config": {"stages": stages}} for stages in ([one, one], [one, other], [one, {"guidance": "sds", "batch": 4}])]
     assert method_names(several) == ["cds", "cds,stages.2.batch=8", "cds+sds"]

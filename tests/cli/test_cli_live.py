@@ -1,20 +1,27 @@
 """`gs3d generate --viewer` without a browser: the same splats as without it, little time for it, and its buttons."""
 
 import contextlib
+import signal
+import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from test_cli import one_line_fault, run
 
 pytest.importorskip("viser")
 
 from gs3d.cli import live, view  # noqa: E402 - they need viser
+from gs3d.cli.controls import Asked, RunControls  # noqa: E402
 from gs3d.cli.serving import listen  # noqa: E402
+from gs3d.core.errors import UserError  # noqa: E402
 from gs3d.representations.cloud import Cloud  # noqa: E402
 from gs3d.representations.densify import DensifyConfig  # noqa: E402
 from gs3d.representations.gaussians import GaussianConfig  # noqa: E402
+from gs3d.training.request import Request  # noqa: E402
 from gs3d.training.step import TrainState  # noqa: E402
 
 
@@ -49,44 +56,115 @@ def test_the_splats_are_the_same_to_the_bit_as_without_it(capsys, command, tmp_p
     assert (tmp_path / "alone" / "splats.ply").read_bytes() == (tmp_path / "watched" / "splats.ply").read_bytes()
 
 
-def test_the_result_stays_until_ctrl_c(capsys, command, tmp_path, monkeypatch):
-    shows, waits = spied(monkeypatch, "show"), []
-    monkeypatch.setattr(live, "wait_for_ctrl_c", lambda: waits.append(len(shows)))
+@pytest.fixture
+def waits(monkeypatch):
+    """Instead of waiting for prompts or for Ctrl-C: the waits that there were, of which the i-th gives the i-th of `asked`."""
+    asked, waits = [], []
+
+    def next_one(controls, wait):
+        waits.append(wait)
+        return asked.pop(0) if asked else None
+
+    monkeypatch.setattr(RunControls, "next", next_one)
+    return SimpleNamespace(asked=asked, waits=waits)
+
+
+def test_the_result_stays_until_ctrl_c(capsys, command, tmp_path, monkeypatch, waits):
+    shows = spied(monkeypatch, "show")
     status, said, _ = run(capsys, *command, "--out", str(tmp_path / "run"), "--viewer")
-    assert status == 0 and waits == [len(shows)] and shows[-1][1].endswith(f" after 12 steps: {tmp_path / 'run'}")
+    assert status == 0 and waits.waits == [True] and shows[-1][1].endswith(f" after 12 steps: {tmp_path / 'run'}")
     assert "stays at http://127.0.0.1:" in said.splitlines()[-1]
 
 
-def test_stop_and_export(capsys, command, tmp_path, monkeypatch):
-    waits = []
-    monkeypatch.setattr(live, "wait_for_ctrl_c", lambda: waits.append(1))
+def pressing(monkeypatch, press) -> list[RunControls]:
+    """The controls of a run, for which `press(controls)` is called once its first splats are shown."""
+    made, real = [], RunControls.__init__
 
-    def press(viewer, *_):
-        if not waits and viewer.wish() != "stop":
-            pause, stop = viewer._run_buttons
-            pause.value = True
-            assert viewer.wish() == "wait" and pause.label == "Resume"
-            pause.value = True
-            assert viewer.wish() == "go on" and pause.label == "Pause"
-            stop.value = True
-            assert viewer.wish() == "stop" and pause.disabled and stop.disabled
+    def keep(controls, *args):
+        real(controls, *args)
+        made.append(controls)
 
-    spied(monkeypatch, "show", press)
+    pressed = []
+    monkeypatch.setattr(RunControls, "__init__", keep)
+    spied(monkeypatch, "show", lambda viewer, *_: pressed or pressed.append(press(made[0])))
+    return made
+
+
+def test_stop_and_export(capsys, command, tmp_path, monkeypatch, waits):
+    def press(controls):
+        controls.pause.value = True
+        assert controls.wish() == "wait" and controls.pause.label == "Resume"
+        controls.pause.value = True
+        assert controls.wish() == "go on" and controls.pause.label == "Pause"
+        controls.stop.value = True
+        assert controls.wish() == "stop" and controls.pause.disabled and controls.stop.disabled
+
+    pressing(monkeypatch, press)
     status, said, _ = run(capsys, *command, "--out", str(tmp_path / "run"), "--viewer")
-    assert status == 130 and waits == [1] and "after 1 steps" in said and (tmp_path / "run" / "turntable.mp4").exists()
+    assert status == 130 and waits.waits == [True] and "after 1 steps" in said and (tmp_path / "run" / "turntable.mp4").exists()
+
+
+def test_prompts_that_are_asked_for_while_a_run_goes_are_made_after_it(capsys, command, tmp_path, monkeypatch):
+    def press(controls):
+        for prompt, seed in (("a blue chair", 3), ("  ", 4), ("a tree", 0)):
+            controls.prompt.value, controls.seed.value = prompt, seed
+            controls.make.value = True
+        assert controls.waiting.content == "1. a blue chair, seed 3\n2. a tree, seed 0"
+        controls.stop.value = True  # this run, and none of those after it
+
+    notes = spied(monkeypatch, "notify")
+    controls = pressing(monkeypatch, press)
+    (tmp_path / "a-tree-s0").mkdir()
+    (tmp_path / "a-tree-s0" / "splats.ply").touch()
+    status, said, err = run(capsys, *command, "--out", str(tmp_path / "run"), "--viewer", "--no-wait")
+    assert (status, err) == (130, "") and controls[0].waiting.content == ""
+    assert notes == [("No run", 'prompt: it is empty; say what to make, such as "a red mushroom with white spots"')]
+    records = [yaml.safe_load((tmp_path / name / "run.yaml").read_text()) for name in ("run", "a-blue-chair-s3", "a-tree-s0-2")]
+    assert [(r["prompt"], r["seed"], r["result"]["steps"]) for r in records] == [
+        ("a red mushroom", 0, 1),
+        ("a blue chair", 3, 12),
+        ("a tree", 0, 12),
+    ]
+    assert said.index("next: 'a blue chair', seed 3") < said.index("next: 'a tree', seed 0") and said.count("watch it at") == 1
+
+
+def test_a_run_that_cannot_be_is_said_and_the_last_one_stays(capsys, command, tmp_path, monkeypatch, waits):
+    def refused(request):
+        raise UserError("no room")
+
+    waits.asked.append(Asked("a tree", 0))
+    notes = spied(monkeypatch, "notify")
+    monkeypatch.setattr(live, "_made", lambda request, make, viewer, controls, first: make(request) if first else refused(request))
+    status, said, err = run(capsys, *command, "--out", str(tmp_path / "run"), "--viewer")
+    assert (status, err, waits.waits) == (0, "gs3d: no room\n", [True, True]) and notes == [("No run", "no room")]
+
+
+def test_a_prompt_is_waited_for_until_there_is_one_or_ctrl_c(monkeypatch):
+    with live._open_viewer(Request("a tree")) as (_, controls):
+        assert controls.next(wait=False) is None
+        threading.Timer(0.3, lambda: setattr(controls.make, "value", True)).start()
+        assert controls.next(wait=True) == Asked("a tree", 0) and controls.next(wait=False) is None
+        threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
+        assert controls.next(wait=True) is None
 
 
 def test_a_run_that_ctrl_c_ended_does_not_stay():
-    viewer, made = SimpleNamespace(wish=lambda: "go on"), object()
+    controls = SimpleNamespace(wish=lambda: "go on")
     for outcome in ("interrupted", "terminated"):
-        live.show_result(viewer, SimpleNamespace(made=made, outcome=outcome), print)
-    live.show_result(viewer, SimpleNamespace(made=None, outcome="finished"), print)  # would need more of a viewer
+        assert not live._goes_on(SimpleNamespace(made=object(), outcome=outcome), controls)
+    assert not live._goes_on(SimpleNamespace(made=None, outcome="finished"), controls)
+    assert live._goes_on(SimpleNamespace(made=object(), outcome="finished"), controls)
+
+
+def test_the_next_run_has_the_same_settings_but_not_where_the_last_began():
+    before = Request("a tree", minutes=2.0, prior="builtin", mode="mesh", resume=True, start=Path("splats.ply"))
+    assert live._request_for(Asked("a chair", 5), before) == Request("a chair", minutes=2.0, prior="builtin", mode="mesh", seed=5)
 
 
 def test_a_taken_port_is_no_reason_to_end_a_run(monkeypatch):
     with contextlib.closing(listen("127.0.0.1", 0)) as sock:
         monkeypatch.setattr(live, "PORT", sock.getsockname()[1])
-        with live.live_viewer("a tree/house") as viewer:
+        with live._open_viewer(Request("a tree/house")) as (viewer, _):
             assert viewer.address != f"http://127.0.0.1:{live.PORT}/" and viewer.name == "a-tree-house"
 
 
@@ -107,7 +185,7 @@ def test_showing_takes_a_twentieth_of_the_run_at_most(cost, monkeypatch):
         shown.append(now[0])
         now[0] += cost
 
-    watch = live.watching(SimpleNamespace(show=show, wish=lambda: wish[0], address=""), lambda line: None)
+    watch = live.watching(SimpleNamespace(show=show, address=""), SimpleNamespace(wish=lambda: wish[0]), lambda line: None)
     state = TrainState(Cloud.start(GaussianConfig(count=20), DensifyConfig(), 0, "cpu"))
     for _ in range(4000):
         now[0] += 0.05
@@ -132,7 +210,8 @@ def test_nothing_is_shown_of_what_is_no_splats_or_has_none(monkeypatch):
     monkeypatch.setattr(live, "EVERY_S", 0.0)
     monkeypatch.setattr(live, "open_browser", lambda address: None)
     shown = []
-    watch = live.watching(SimpleNamespace(show=lambda *args: shown.append(args), wish=lambda: "go on", address=""), lambda line: None)
+    viewer, controls = SimpleNamespace(show=lambda *args: shown.append(args), address=""), SimpleNamespace(wish=lambda: "go on")
+    watch = live.watching(viewer, controls, lambda line: None)
     cloud = Cloud.start(GaussianConfig(count=20), DensifyConfig(), 0, "cpu")
     with torch.no_grad():
         cloud.gaussians.params["means"][:] = float("nan")

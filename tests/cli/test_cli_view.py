@@ -152,7 +152,7 @@ def test_the_background_and_a_saved_picture(viewer, monkeypatch):
 
 def test_frusta_are_where_the_cameras_are(viewer):
     cameras = gs3d.ring(8, 64)
-    viewer.add_frusta(cameras)
+    viewer.add_frusta("Cameras", [cameras[:3], cameras[3:]])
     assert not any(frustum.visible for frustum in viewer.frusta)
     viewer.shows_frusta.value = True
     assert all(frustum.visible for frustum in viewer.frusta)

@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.rng import generator
-from gs3d.representations.surface import triangles
+from gs3d.representations.surface import visibility
 from gs3d.representations.surface.tets import marched, tet_grid
 from gs3d.representations.surface.triangles import edges_of, fragments, interpolated, smooth_edges
 
@@ -124,7 +124,7 @@ def test_a_few_pairs_at_a_time_make_the_same_picture(monkeypatch):
     cameras = ring(1, 40)
     points, faces = ball()
     whole = fragments(points, faces, cameras, 0)
-    monkeypatch.setattr(triangles, "MOST_PAIRS", 50)
+    monkeypatch.setattr(visibility, "MOST_PAIRS", 50)
     assert torch.equal(fragments(points, faces, cameras, 0).face, whole.face)
 
 

@@ -59,7 +59,7 @@ def test_the_sheet_has_a_row_a_run_from_the_same_cameras(runs, tmp_path, capsys)
         assert np.abs(row[:, WORDS_PX:] - wanted).max() <= 0.51
         assert (row[:, :WORDS_PX] < 128).any()
     said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(rf"{runs[0]}: a red duck: cds; seed 0, 120 s, \d+ splats", said[0])
+    assert re.fullmatch(rf"{runs[0]}: a red duck: cds,losses.cds.cfg.start=12.0; seed 0, 120 s, \d+ splats", said[0])
     assert re.fullmatch(rf"{runs[1]}: a red mug: sds; seed 1, 121 s, \d+ splats", said[1])
     assert re.fullmatch(rf"{runs[2]}: a red duck: cds,losses.cds.cfg.start=14.0; seed 2, 122 s, \d+ triangles", said[2])
 

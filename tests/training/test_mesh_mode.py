@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 import yaml
 
@@ -13,9 +14,9 @@ import gs3d
 import gs3d.cli.generate  # noqa: F401 - before anything is patched: it keeps what it imports
 from gs3d.cli.main import main
 from gs3d.core.errors import UserError
-from gs3d.training import run
+from gs3d.training import run, step
 from gs3d.training.config import load_config
-from gs3d.training.earlier import prior_of, shape_of
+from gs3d.training.earlier import prior_of, shape_of, training_cameras
 from gs3d.training.request import Request, next_folder
 from gs3d.training.run import generate
 
@@ -115,6 +116,25 @@ def test_a_run_that_made_a_mesh_makes_it_anew_with_other_triangles(request_, tmp
         checkpoint.unlink()
     assert main(["mesh", str(folder), "-o", str(tmp_path / "none.glb")]) == 2
     assert "it has not a checkpoint that can be read" in capsys.readouterr().err and not (tmp_path / "none.glb").exists()
+
+
+def test_the_cameras_of_a_run_are_those_that_it_learnt_from(request_, tmp_path, monkeypatch):
+    drawn, real = [], step.sample_cameras
+
+    def sample_cameras(*args):
+        drawn.append(real(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(step, "sample_cameras", sample_cameras)
+    folder = generate(request_).folder
+    used = list(drawn)
+    found = training_cameras(folder, 4)
+    assert len(found) == 4
+    for cameras in found:
+        assert any(torch.equal(cameras.world_to_camera, other.world_to_camera) for other in used)
+    assert not torch.equal(found[0].world_to_camera, found[-1].world_to_camera)
+    (folder / "log.jsonl").unlink()
+    assert training_cameras(folder) == training_cameras(tmp_path) == []
 
 
 def test_a_checkpoint_of_other_settings_is_one_line(request_):

@@ -20,6 +20,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import SH_C0, Splats
 from gs3d.export.atomic import read_error, write_atomic
+from gs3d.export.blocks import holds
 from gs3d.export.frames import WORLD_TO_PLY
 from gs3d.export.splats.checks import from_rows, refusal, turned
 
@@ -53,11 +54,11 @@ def write_splat(path: str | Path, splats: Splats) -> None:
     table = _table(path, splats)
 
     def verify(temp: Path) -> None:
-        if temp.read_bytes() != table.tobytes():
+        if not holds(temp, 0, [table]):
             what = f"the file read back differs from the {len(table)} splats that were written"
             raise refusal(path, what, "Try again; if it stays so, check the disk.")
 
-    write_atomic(path, lambda temp: temp.write_bytes(table.tobytes()), verify)
+    write_atomic(path, table.tofile, verify)
 
 
 def _rows(path: Path) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Triangles to pictures, with gradients to the corners through what a pixel shows and, at silhouettes, through how much of it.
 
-In plain PyTorch, the same on CPU and CUDA. Visibility is a z-buffer over pixel centres. A silhouette is where it jumps, so there
+In plain PyTorch, the same on CPU and CUDA. What a pixel's centre sees is `visibility.nearest`. A silhouette is where it jumps, so there
 neighbouring pixels are mixed by where the edge crosses between their centres (after Laine et al. 2020, Sec. 3.4), and that place has a
 gradient. Edges are enumerated, not looked for in the picture: triangles may be smaller than pixels.
 """
@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
-
-NEAR = 0.01
-"""z-depth before which nothing is drawn; a triangle with a corner there is left out whole."""
-MOST_PAIRS = 4_000_000
-"""Pairs of triangle and pixel that are tested at a time."""
+from gs3d.representations.surface.visibility import NEAR, areas, nearest, shares_at
 
 
 @dataclass(frozen=True)
@@ -76,66 +72,17 @@ def _in_picture(vertices: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, 
     return flat * torch.stack([k[0, 0], k[1, 1]]) + k[:2, 2], z
 
 
-def _areas(corners: Tensor) -> Tensor:
-    """Twice the signed area of triangles [..., 3, 2]."""
-    a, b, c = corners.unbind(-2)
-    return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
-
-
-def _shares(corners: Tensor, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners [P, 3, 2] with z-depths [P, 3] and a place [P, 2] → shares in the picture, and in perspective, [P, 3] each."""
-    parts = torch.stack([_areas(torch.stack([at, corners[:, (i + 1) % 3], corners[:, (i + 2) % 3]], 1)) for i in range(3)], 1)
-    flat = parts / _areas(corners)[:, None]
-    deep = flat / z
-    return flat, deep / deep.sum(1, keepdim=True)
-
-
-@torch.no_grad()
-def _nearest(pixels: Tensor, z: Tensor, faces: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """The face and the z-depth at each pixel's centre, [H · W] each."""
-    best = torch.full((height * width,), torch.iinfo(torch.int64).max, device=pixels.device)
-    corners, depths = pixels[faces], z[faces]
-    drawn = ((depths > NEAR).all(1) & (_areas(corners).abs() > 1e-12)).nonzero()[:, 0]
-    size = torch.tensor([width, height], device=pixels.device)
-    low = (corners[drawn].amin(1) - 0.5).ceil().long().clamp_min(0)
-    high = torch.minimum((corners[drawn].amax(1) - 0.5).floor().long(), size - 1)
-    extent = (high - low + 1).clamp_min(0)
-    pairs = extent.prod(1)
-    drawn, low, extent, pairs = (t[pairs > 0] for t in (drawn, low, extent, pairs))
-    total = pairs.cumsum(0)
-    begin = 0
-    while begin < len(drawn):
-        done = total[begin - 1] if begin else 0
-        end = max(begin + 1, int(torch.searchsorted(total, done + MOST_PAIRS, right=True)))
-        count = pairs[begin:end]
-        row = torch.arange(begin, end, device=pixels.device).repeat_interleave(count)
-        within = torch.arange(len(row), device=pixels.device) - (count.cumsum(0) - count).repeat_interleave(count)
-        column = low[row, 0] + within % extent[row, 0]
-        line = low[row, 1] + within // extent[row, 0]
-        face = drawn[row]
-        at = torch.stack([column, line], 1) + 0.5
-        flat, _ = _shares(corners[face], depths[face], at.to(pixels.dtype))
-        hit = (flat >= 0).all(1)
-        depth = 1 / (flat[hit] / depths[face[hit]]).sum(1)
-        # Positive floats sort as their bits do: depth first, then the face, in one number.
-        key = (depth.float().view(torch.int32).long() << 32) | face[hit]
-        best.scatter_reduce_(0, line[hit] * width + column[hit], key, "amin")
-        begin = end
-    seen = best < torch.iinfo(torch.int64).max
-    face = torch.where(seen, best & 0xFFFFFFFF, -1)
-    depth = torch.where(seen, (best >> 32).int().view(torch.float32), torch.inf)
-    return face, depth
-
-
 def fragments(vertices: Tensor, faces: Tensor, cameras: Cameras, view: int) -> Fragments:
     """What view `view` sees of vertices [V, 3] and faces [F, 3]."""
     width, height = cameras.width, cameras.height
     pixels, z = _in_picture(vertices, cameras, view)
-    face, depth = _nearest(pixels.detach(), z.detach(), faces, width, height)
+    face, depth = nearest(pixels.detach(), z.detach(), faces, width, height)
     seen = (face >= 0).nonzero()[:, 0]
     rows = faces[face[seen]]
     at = torch.stack([seen % width, seen // width], 1) + 0.5
-    _, shares = _shares(pixels[rows], z[rows], at.to(pixels.dtype))
+    _, shares = shares_at(pixels[rows], z[rows], at.to(pixels.dtype))
+    shares = shares.clamp_min(0)  # a rasteriser that rounds corners may say that a centre just outside is inside
+    shares = shares / shares.sum(1, keepdim=True)
     corners = torch.zeros(height * width, 3, dtype=shares.dtype, device=shares.device).index_copy(0, seen, shares)
     return Fragments(face.view(height, width), corners.view(height, width, 3), depth.view(height, width), pixels, z)
 
@@ -153,7 +100,7 @@ def smooth_edges(picture: Tensor, seen: Fragments, faces: Tensor, edges: Edges) 
     Give it alpha as a channel to smooth that too.
     """
     height, width = seen.face.shape
-    facing = _areas(seen.pixels.detach()[faces]) < 0  # y goes down in a picture: what is anticlockwise in the world is negative here
+    facing = areas(seen.pixels.detach()[faces]) < 0  # y goes down in a picture: what is anticlockwise in the world is negative here
     first, second = edges.faces.unbind(1)
     towards = facing[first]
     outline = (second < 0) | (towards != facing[second.clamp_min(0)])
