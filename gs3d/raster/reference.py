@@ -92,13 +92,18 @@ def _project(splats: Splats, rotation: Tensor, translation: Tensor, intrinsics: 
     return means2d, torch.stack([xx, xy, yy], dim=1), z, radii
 
 
+def falloff(s: Tensor) -> Tensor:
+    """What is left of a splat's opacity at s, half the squared distance from its middle in standard deviations."""
+    return (-s).exp()
+
+
 def _composite(pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, features: Tensor) -> Tensor:
     """Σ w·features and Σ w at pixel centres [P, 2], for splats in order of depth: features [M, F] -> [P, F + 1]."""
     dx, dy = (pixels[:, None, :] - means2d[None]).unbind(dim=2)
     xx, xy, yy = cov.unbind(dim=1)
     det = xx * yy - xy * xy
     s = 0.5 * (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy) / det
-    alpha = opacities * (-s).exp()
+    alpha = opacities * falloff(s)
     alpha = torch.where(alpha < MIN_ALPHA, 0, alpha.clamp(max=MAX_ALPHA))  # [P, M]
     after = torch.cumprod(1 - alpha, dim=1)  # transmittance behind each splat
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)

@@ -13,6 +13,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.representations.base import Representation
+from gs3d.training.audience import Audience
 from gs3d.training.budget import Budget
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.training.export import write_stage
@@ -20,7 +21,7 @@ from gs3d.training.shapes import begin, follow, from_state
 from gs3d.training.sheet import SHEET, ProgressSheet
 from gs3d.training.stages import RunConfig
 from gs3d.training.step import StepLog, Task, TrainState, iterate
-from gs3d.training.stop import StopSignals, Wish, heed
+from gs3d.training.stop import StopSignals, heed
 
 MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
@@ -80,23 +81,14 @@ class RunLog:
         self.file = None
 
 
-def train(
-    state: TrainState,
-    task: Task,
-    budget: Budget,
-    folder: Path,
-    report: Callable[[StepLog, Budget], None],
-    say: Callable[[str], None],
-    stop: StopSignals,
-    watch: Callable[[TrainState], Wish] = lambda state: "go on",
-) -> Outcome:
+def train(state: TrainState, task: Task, budget: Budget, folder: Path, audience: Audience, stop: StopSignals) -> Outcome:
     """Run `state` to the end of `budget`; rows go to `folder`/log.jsonl, pictures to progress.png and checkpoints to checkpoint/.
-
-    `watch` sees the state after every iteration, changes nothing about it, and says how to go on; while it says "wait" it is asked again.
 
     Whatever ends the loop, `state` is whole afterwards: when memory runs out in the middle of a change, it is taken from the
     last checkpoint.
     """
+
+    say = audience.say
 
     def keep() -> None:
         try:
@@ -121,8 +113,8 @@ def train(
             entry = iterate(state, task, progress, budget.share(progress, state.progress))
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
-            report(entry, budget)
-            heed(watch, state, budget, stop)
+            audience.report(entry, budget)
+            heed(audience.watch, state, budget, stop)
             if skipped_in_a_row >= MAX_SKIPPED:
                 outcome = "diverged"
                 break

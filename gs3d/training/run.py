@@ -21,6 +21,7 @@ from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
 from gs3d.priors.resolve import default_prior, describe, load, resolve
 from gs3d.representations.draw import Made, pieces_of
+from gs3d.training.audience import Audience
 from gs3d.training.budget import Budget, process_age_s
 from gs3d.training.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.training.claim import claimed
@@ -108,7 +109,7 @@ def generate(
     with writable(folder), claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
-        return _run(request, folder, prior_name, config, splats, device, phases, report, say, watch)
+        return _run(request, folder, prior_name, config, splats, device, phases, Audience(report, say, watch))
 
 
 def _without_kind(prompt: str, prior: Prior) -> list[str]:
@@ -127,11 +128,10 @@ def _run(
     splats: Splats | None,
     device: str,
     phases: Phases,
-    report: Callable[[StepLog, Budget], None],
-    say: Callable[[str], None],
-    watch: Callable[[TrainState], Wish],
+    audience: Audience,
 ) -> Result:
     """The part of a run that has its folder for itself."""
+    say = audience.say
     with _enough_memory():
         prior = load(prior_name, device=device, attention=config.attention, checkpoint_encoder=config.checkpoint_encoder)
     prompts = ViewPrompts.of(prior, request.prompt, config.negative)
@@ -170,7 +170,7 @@ def _run(
         _trim_log(folder / "log.jsonl", state.step)
         trim(folder / SHEET, state.step)
         record.write(folder, phases.seconds, None)
-        outcome = train(state, task, budget, folder, report, say, stop, watch)
+        outcome = train(state, task, budget, folder, audience, stop)
         phases.end("optimise")
         written = write_results(folder, state.shape)
         _write_course(folder, state, task, budget, written)

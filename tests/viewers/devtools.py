@@ -52,11 +52,19 @@ class Page:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def click(self, label: str) -> None:
-        """The button or the option with this label, once it is there."""
+        """The button or the option with this label, once it is there and can be pressed."""
         texts = "[...document.querySelectorAll('button, label')]"
-        found = f"{texts}.find((e) => e.textContent.trim() === {json.dumps(label)})"
+        found = f"{texts}.find((e) => e.textContent.trim() === {json.dumps(label)} && !e.disabled)"
         self._until(lambda: self.value(f"!!{found}"), f"no button {label}")
         self.value(f"{found}.click()")
+
+    def type(self, label: str, text: str) -> None:
+        """Put `text` in the place of what the box beside this label holds."""
+        of = f"[...document.querySelectorAll('label')].find((e) => e.textContent.trim() === {json.dumps(label)})"
+        box = f"(() => {{ let e = {of}; while (e && !e.querySelector('input')) e = e.parentElement; return e?.querySelector('input'); }})()"
+        self._until(lambda: self.value(f"!!{box}"), f"no box {label}")
+        self.value(f"{box}.select()")
+        self.call("Input.insertText", text=text)
 
     def picture(self, like=lambda picture: True) -> np.ndarray:
         """[H, W, 3] in [0, 1]: the canvas once it stays as it is, shows more than one colour and is `like` what is waited for."""

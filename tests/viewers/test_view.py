@@ -129,7 +129,7 @@ def test_a_mesh_for_other_machines(tmp_path):
     assert np.nonzero(green)[1].mean() > middle + 50 and abs(np.nonzero(red)[1].mean() - middle) < 40
 
 
-def test_a_run_that_is_watched_paused_and_stopped(tmp_path):
+def test_a_run_that_is_watched_paused_and_stopped_and_the_next_one(tmp_path):
     command = ["generate", "a red mushroom", "--steps", "100000", "--prior", "builtin", "--device", "cpu", "--out", str(tmp_path / "run")]
     with ended_by_ctrl_c(*command, "--viewer", status=130) as process:
         address = address_after("watch it at", process)
@@ -145,4 +145,10 @@ def test_a_run_that_is_watched_paused_and_stopped(tmp_path):
             assert address_after("stays at", process) == address
             made = gs3d.load(tmp_path / "run").splats
             assert min(decibels(made, "front", picture) for picture in (paused, page.picture())) >= LEAST_DB
+            page.type("Prompt", "a blue chair")
+            page.click("Make it next")
+            page.click("Stop and export")
+            assert address_after("stays at", process) == address
+            chair = gs3d.load(tmp_path / "a-blue-chair-s0").splats
+            page.picture(like=lambda picture: decibels(chair, "front", picture) >= LEAST_DB)  # or it is waited for in vain
             assert complaints(page) == []

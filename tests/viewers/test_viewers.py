@@ -20,6 +20,7 @@ from gs3d.core.types import SH_C0, Splats
 from gs3d.evaluation.truth import true_splats
 from gs3d.export import load_splats, save_splats
 from gs3d.export.mesh import write_mesh
+from gs3d.raster import reference
 from gs3d.representations.draw import draw
 from gs3d.representations.mesh import mesh_of_splats
 from gs3d.world.sample import sample
@@ -72,12 +73,12 @@ def camera(azimuth_deg: float = 35.0, elevation_deg: float = 20.0) -> Cameras:
     return orbit(*angles, distance_for(fovy, 0.95), fovy, SIZE_PX, SIZE_PX)
 
 
-def decibels(made, viewer: str, file: Path) -> float:
+def decibels(made, viewer: str, file: Path, paint=draw) -> float:
     """Peak signal to noise over the object, of a viewer's picture against gs3d's of `made`."""
     from PIL import Image
 
     seen = camera()
-    ours = draw(made, seen, BACKGROUND)
+    ours = paint(made, seen, BACKGROUND)
     theirs = picture(viewer, file, seen.centres[0].double().numpy(), FOVY_DEG, SIZE_PX, BACKGROUND)
     if folder := os.environ.get("GS3D_VIEWER_PICTURES"):
         both = np.concatenate([ours.rgb[0].clamp(0, 1).numpy(), theirs], axis=1)
@@ -115,6 +116,18 @@ def test_splats_look_the_same_in_other_viewers(tmp_path, viewer, name, degree):
     save_splats(tmp_path / name, splats)
     splats = load_splats(tmp_path / name) if name == "a.splat" else splats  # which knows one colour for all views
     assert decibels(splats, viewer, tmp_path / name) >= THIN_DB.get(viewer, LEAST_DB)
+
+
+@pytest.mark.parametrize("degree", [0, 3])
+@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply"])
+def test_but_for_its_kernel_playcanvas_shows_what_gs3d_does(tmp_path, monkeypatch, name, degree):
+    """Its splats end at s = 4, and are thinned so that they are gone there."""
+    end = math.exp(-4)
+    monkeypatch.setattr(reference, "falloff", lambda s: (((-s).exp() - end) / (1 - end)).clamp(min=0))
+    splats = letter(degree)
+    save_splats(tmp_path / name, splats)
+    paint = lambda made, seen, background: reference.rasterize_reference(made, seen, torch.tensor(background))  # noqa: E731
+    assert decibels(splats, "playcanvas", tmp_path / name, paint) >= LEAST_DB
 
 
 @pytest.mark.parametrize("viewer, name", [("own", "a.html"), ("spark", "a.ply"), ("babylon", "a.glb")])
