@@ -1,5 +1,6 @@
 """Every script and benchmark starts: a name that moved in the package shows here and not on the day somebody needs it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,3 +25,22 @@ def test_the_iteration_benchmark_runs():
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert "prior, 8 images" in run.stdout and all(run.stdout.count(f"{loss} iteration,") == 2 for loss in GUIDANCE)
+
+
+def test_the_summary_of_a_gpu_check_says_what_failed(tmp_path):
+    (tmp_path / "parts.txt").write_text("doctor 1\ntests 0\nspeed 0\nquality 0\n")
+    (tmp_path / "doctor.txt").write_text(
+        "ok   Python           3.12\nFAIL gsplat           cannot be compiled: no nvcc\nok   disk             9 GB\n"
+    )
+    (tmp_path / "tests.txt").write_text("...\n===== 24 passed in 9.1s =====\n")
+    (tmp_path / "gpu.json").write_text('{"rows": {"iteration": {"ms": 155}}}')
+    (tmp_path / "gpu.md").write_text("| iteration | 155 |\n")
+    (tmp_path / "quality.txt").write_text("done\n\n| method | kind |\n| --- | --- |\n| sds | 98 |\n\n| split | method |\n\n  report.html\n")
+    run = subprocess.run([sys.executable, ROOT / "benchmarks" / "summary.py", tmp_path], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1 and "| doctor | failed | FAIL gsplat           cannot be compiled: no nvcc |" in run.stdout, run.stderr
+    assert "| tests | ok | 24 passed in 9.1s |" in run.stdout and "| iteration | 155 |" in run.stdout and "| sds | 98 |" in run.stdout
+    assert "| split" not in run.stdout and run.stdout.count("missing") == 2  # scaling and repeat
+    check = json.loads((tmp_path / "check.json").read_text())
+    assert check["ended"] == {"doctor": 1, "tests": 0, "speed": 0, "quality": 0} and check["gpu"]["rows"]["iteration"]["ms"] == 155
+    (tmp_path / "parts.txt").write_text("doctor 0\n")
+    assert subprocess.run([sys.executable, ROOT / "benchmarks" / "summary.py", tmp_path], capture_output=True, timeout=120).returncode == 0

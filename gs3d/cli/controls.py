@@ -35,7 +35,7 @@ class RunControls:
         self.pause, self.stop = gui.add_button("Pause"), gui.add_button("Stop and export")
         with gui.add_folder("Next run"):
             self.prompt = gui.add_text("Prompt", prompt)
-            self.seed = gui.add_number("Seed", seed, min=0, step=1)
+            self.seed = gui.add_number("Seed", seed, step=1)
             self.make = gui.add_button("Make it next")
             self.waiting = gui.add_markdown("")
         for button, pressed in ((self.pause, self._pressed_pause), (self.stop, self._pressed_stop), (self.make, self._pressed_make)):

@@ -132,7 +132,26 @@ def build() -> list[Finding]:
             found.append(Finding("gsplat", f"compiled in {time.monotonic() - start:.0f} s"))
         except UserError as error:
             found.append(_failed_build(error))
+        found += _nvdiffrast()
     return found
+
+
+def _nvdiffrast() -> list[Finding]:
+    """Surfaces are drawn with it where it is there; nobody has to have it."""
+    import time
+
+    from gs3d.representations.surface.visibility import NOT_WORKING, has_nvdiffrast, open_nvdiffrast
+
+    if not has_nvdiffrast():
+        return []
+    start = time.monotonic()
+    try:
+        open_nvdiffrast("cuda")
+    except NOT_WORKING as error:
+        return [
+            Finding("nvdiffrast", f"does not work: {' '.join(str(error).split())[:200]}", "surfaces are drawn without it, or reinstall it")
+        ]
+    return [Finding("nvdiffrast", f"ready in {time.monotonic() - start:.0f} s")]
 
 
 def _failed_build(error: UserError) -> Finding:

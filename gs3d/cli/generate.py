@@ -1,5 +1,6 @@
 """`gs3d generate PROMPT`: a folder of files from a text."""
 
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -74,6 +75,8 @@ def run(argv: list[str]) -> int:
         result = in_viewer(request, make, args.wait)
     else:
         result = make(request)
+    if result is None:
+        return EXIT["interrupted"]
     return EXIT[result.outcome] if result.made is not None else 1
 
 
@@ -89,7 +92,11 @@ def make(request: Request, watch_by: "Callable[[Say], Watch] | None" = None, fir
     if result.outcome == "out of memory":
         progress.say("stopped: the GPU's memory is full; what there was is exported. Use a smaller batch or resolution in --config.")
     if result.outcome in ("interrupted", "terminated"):
-        progress.say(f"{result.outcome}: exported what there was; add --resume to the same command to go on")
+        again = "add --resume to the same command"
+        if not first:
+            of_it = f"{shlex.quote(request.prompt)} --seed {request.seed} --out {shlex.quote(str(result.folder))}"
+            again = f"give the same command with {of_it} --resume"
+        progress.say(f"{result.outcome}: exported what there was; {again} to go on")
     what = " ".join(f"{count} {pieces}" for pieces, count in size_of(result.made).items()) or "nothing that can be exported"
     progress.say(f"{what} after {result.steps} steps in {result.seconds:.0f} s:")
     for path in result.files:

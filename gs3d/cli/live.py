@@ -33,27 +33,37 @@ class Run(Protocol):
     def __call__(self, request: Request, watch_by: Callable[[Say], Watch], first: bool) -> Result: ...
 
 
-def in_viewer(request: Request, make: Run, wait: bool) -> Result:
-    """Make `request`, then what is asked for in the viewer, one after the other; what became of the first.
+def in_viewer(request: Request, make: Run, wait: bool) -> Result | None:
+    """Make `request`, then what is asked for in the viewer, one after the other.
 
-    Ends with Ctrl-C, or, without `wait`, when nothing is asked for.
+    Ends with Ctrl-C or SIGTERM, or, without `wait`, when nothing is asked for. Gives what became of the first run, or of the one that a
+    signal ended; None if that one had not begun.
     """
     with _open_viewer(request) as (viewer, controls):
         result = first = _made(request, make, viewer, controls, True)
-        while _goes_on(result, controls):
+        while first.made is not None and not result.signalled:
             if wait:
                 say(f"stays at {viewer.address}; Ctrl-C ends it")
             if (asked := controls.next(wait)) is None:
                 break
-            request = _request_for(asked, request)
             say(f"next: {asked.prompt!r}, seed {asked.seed}")
+            about = viewer.about.content
+            viewer.about.content = f"next: {asked.prompt}"
             try:
+                request = _request_for(asked, request)
                 result = _made(request, make, viewer, controls, False)
+                refusal = None if result.made is not None else "it left nothing that can be shown"
             except UserError as error:
+                refusal = str(error)
                 fault(f"gs3d: {error}")
+            except KeyboardInterrupt:
+                fault(f"gs3d: interrupted before {asked.prompt!r} began")
+                return None
+            if refusal is not None:
                 controls.end()
-                viewer.notify("No run", str(error))
-        return first
+                viewer.about.content = about
+                viewer.notify("No run", refusal)
+        return result if result.signalled else first
 
 
 @contextlib.contextmanager
@@ -69,31 +79,26 @@ def _open_viewer(request: Request) -> Iterator[tuple[Viewer, RunControls]]:
 
 def _request_for(asked: Asked, before: Request) -> Request:
     """The same with another prompt and seed, in a folder beside the last run's; what that one resumed or began from is not this one's."""
-    out = before.out and next_folder(before.out.with_name(f"{slug(asked.prompt)}-s{asked.seed}"))
+    out = before.out
+    if out is not None:
+        parent = out.parent if out.name not in ("", "..") else out.resolve().parent
+        out = next_folder(parent / f"{slug(asked.prompt)}-s{asked.seed}")
     return replace(before, prompt=asked.prompt, seed=asked.seed, out=out, resume=False, start=None)
 
 
 def _made(request: Request, make: Run, viewer: Viewer, controls: RunControls, first: bool) -> Result:
     """The run, and its result in the viewer."""
-    viewer.name = slug(request.prompt)
+    name = slug(request.prompt)
     controls.begin()
-    if not first:
-        viewer.about.content = f"next: {request.prompt}"
-    result = make(request, lambda say: watching(viewer, controls, say if first else None), first)
+    result = make(request, lambda say: watching(viewer, controls, name, say if first else None), first)
     controls.end()
     if result.made is not None:
-        viewer.show(result.made, f"{line_about(result.made)} after {result.steps} steps: {result.folder}")
+        viewer.show(result.made, f"{line_about(result.made)} after {result.steps} steps: {result.folder}", name)
     return result
 
 
-def _goes_on(result: Result, controls: RunControls) -> bool:
-    """Not after Ctrl-C, which ends a run as "Stop and export" does, or when there is nothing to look at."""
-    stopped = result.outcome in ("interrupted", "terminated")
-    return result.made is not None and (not stopped or controls.wish() == "stop")
-
-
-def watching(viewer: Viewer, controls: RunControls, say: Say | None) -> Watch:
-    """What `training.run.generate` takes as `watch`. With `say`, a browser is opened once the run has begun.
+def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) -> Watch:
+    """What `training.run.generate` takes as `watch`; pictures are called `name`. With `say`, a browser is opened once the run has begun.
 
     Splats are shown at most every EVERY_S, and only when with another showing, as long as the last, SHARE of the time is not exceeded;
     and once more when the run waits, in time that is not its own. What is no splats is shown when it is done.
@@ -117,7 +122,7 @@ def watching(viewer: Viewer, controls: RunControls, say: Say | None) -> Watch:
         if isinstance(state.shape, Cloud) and (state.step != shown_step if waits else due):
             splats, _ = sound(state.shape.splats())
             if len(splats):
-                viewer.show(splats, f"{line_about(splats)} at step {state.step}")
+                viewer.show(splats, f"{line_about(splats)} at step {state.step}", name)
             shown_step, since_shown = state.step, 0.0
             cost = time.monotonic() - now
             spent += 0.0 if waits else cost

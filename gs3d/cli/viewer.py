@@ -67,9 +67,10 @@ class Viewer:
         self.picture.on_click(self._save_picture)
         self._paint_background()
 
-    def show(self, made: Made, about: str) -> None:
-        """`made` in the place of what is shown, and a line about it."""
+    def show(self, made: Made, about: str, name: str | None = None) -> None:
+        """`made` in the place of what is shown, a line about it, and, if it is another object, what its pictures are called."""
         with self._lock:
+            self.name = name or self.name
             splats = isinstance(made, Splats)
             if self._node is not None and splats != (self._gaussians is not None):
                 self._node.remove()

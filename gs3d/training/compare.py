@@ -60,7 +60,7 @@ def sides_of(folders: Sequence[Path]) -> list[Side]:
         records.append(record)
     return [
         Side(folder, record["prompt"], method, record["seed"], sum(record["timings_s"].values()), load_made(folder))
-        for folder, record, method in zip(folders, records, method_names(records, of_first=True), strict=True)
+        for folder, record, method in zip(folders, records, method_names(records, of_all=True), strict=True)
     ]
 
 

@@ -33,11 +33,11 @@ OF_ALL_STAGES = ("minutes", "steps", "prior", *OF_RUN)
 """Settings that a run has whatever its stages are."""
 
 
-def method_names(records: Sequence[dict], of_first: bool = False) -> list[str]:
+def method_names(records: Sequence[dict], of_all: bool = False) -> list[str]:
     """The loss of each run, with what is different about it from the first run of that loss.
 
     Of a run with stages of other shapes, their shapes, for nearly all settings would be different: the rest of them is told from the first
-    run with its loss and shapes. With `of_first`, such a first run too says what it has where others differ from it.
+    run with its loss and shapes. With `of_all`, each says what it has wherever any of them differs from the first.
     """
     stages = [stages_of(record["config"]) for record in records]
     losses = ["+".join(dict.fromkeys(stage["guidance"] for stage in some)) for some in stages]
@@ -47,19 +47,25 @@ def method_names(records: Sequence[dict], of_first: bool = False) -> list[str]:
     kinds = list(zip(losses, shapes, strict=True))
     alike = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
     changed = []
-    for i, settings in enumerate(flat):
-        whole, same = flat[first[losses[i]]], flat[alike[kinds[i]]]
+    for loss, kind, settings in zip(losses, kinds, flat, strict=True):
+        whole, same = flat[first[loss]], flat[alike[kind]]
         changed.append([key for key, value in settings.items() if (whole if key in OF_ALL_STAGES else same).get(key) != value])
-    if of_first:
-        for i, key in [(i, key) for i, keys in enumerate(changed) for key in keys]:
-            origin = first[losses[i]] if key in OF_ALL_STAGES else alike[kinds[i]]
-            if key in flat[origin] and key not in changed[origin]:
-                changed[origin].append(key)
+    if of_all:
+        # Of runs with one loss, what any of them has other than the first; of settings of a stage, only where the shapes are the same.
+        changed = [
+            list(dict.fromkeys(k for j, keys in enumerate(changed) for k in keys if k in flat[i] and _tells(k, kinds[i], kinds[j])))
+            for i in range(len(records))
+        ]
     names = []
     for (loss, shape), keys, settings in zip(kinds, changed, flat, strict=True):
         other = [] if shape == shapes[first[loss]] else [f"stages={shape}"]
         names.append(",".join((loss, *other, *(f"{key}={settings[key]}" for key in keys))))
     return names
+
+
+def _tells(key: str, one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether a setting is worth comparing between runs of these (loss, shapes)."""
+    return one[0] == other[0] if key in OF_ALL_STAGES else one == other
 
 
 def _decisive(record: dict) -> dict:
@@ -99,14 +105,14 @@ def shape_of(folder: Path, device: str = "cpu") -> Representation:
 
 def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
     """Those of so many iterations, at even distances over the run in `folder`, as its run.yaml and log.jsonl have them; none where one of
-    the two cannot be read."""
+    the two cannot be read. Where a run was given more time in the middle of a stage, they are about what they were."""
     record = read_record(folder)
     try:
         config = parse_config(record["config"], str(folder / "run.yaml"))
         rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
         spread = [rows[i] for i in sorted({round(k * (len(rows) - 1) / max(iterations - 1, 1)) for k in range(iterations)})]
         return [_cameras(record, config, int(row["step"]), float(row["progress"])) for row in spread]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, UserError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, UserError):
         return []
 
 
@@ -114,7 +120,7 @@ def _cameras(record: dict, config: RunConfig, step: int, progress: float) -> Cam
     number = config.stage_at(progress)
     begin, end = config.ends(number)
     of_stage = min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)
-    return cameras_at(config.stages[number], number, record["seed"], step, of_stage, record["prior"].get("views", 1))
+    return cameras_at(config.stages[number], number, record["seed"], step, of_stage, (record.get("prior") or {}).get("views", 1))
 
 
 def prior_of(record: dict) -> str:

@@ -110,8 +110,8 @@ def make_writable(folder: Path) -> None:
 def writable(folder: Path) -> Iterator[None]:
     """`make_writable`; a folder that was not there before and is empty does not outlive a `UserError`."""
     new = not folder.exists()
-    make_writable(folder)
     try:
+        make_writable(folder)
         yield
     except UserError:
         if new:

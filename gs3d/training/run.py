@@ -53,6 +53,8 @@ class Result:
     seconds: float
     files: list[Path]
     warnings: list[str] = field(default_factory=list)
+    signalled: bool = False
+    """Whether Ctrl-C or SIGTERM came, before its end or while the files were written."""
 
     @property
     def splats(self) -> Splats | None:
@@ -178,7 +180,7 @@ def _run(
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}
     record.write(folder, phases.seconds, ended)
     files = [*written.files, *sorted(folder.glob("stage-*.ply")), folder / "run.yaml", folder / "log.jsonl"]
-    return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings)
+    return Result(folder, outcome, written.made, state.step, budget.elapsed_s(), files, written.warnings, stop.signalled)
 
 
 def _write_course(folder: Path, state: TrainState, task: Task, budget: Budget, written: Written) -> None:

@@ -17,6 +17,8 @@ class StopSignals:
     """While open, Ctrl-C and SIGTERM set `name` instead of ending the process; a second Ctrl-C does what it always did."""
 
     name: Literal["interrupted", "terminated"] | None = None
+    signalled = False
+    """Whether a signal came; also after the last iteration, while results are written."""
 
     def __init__(self, say: Callable[[str], None] = lambda line: None):
         self.say = say
@@ -33,6 +35,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _) -> None:
+        self.signalled = True
         self.name = "interrupted" if number == signal.SIGINT else "terminated"
         signal.signal(number, self._old[number])
         self.say("stopping after this step, then exporting; press Ctrl-C again to leave without")

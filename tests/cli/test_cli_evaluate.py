@@ -71,8 +71,8 @@ def test_runs_made_before_are_methods_by_what_is_different_about_them():
     other = record(losses={"cds": {"cfg": {"start": 20.0}}})
     records = [record(), other, record(batch=8), record(guidance="sds", losses={"sds": {}}), record()]
     assert method_names(records) == ["cds", "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
-    first = "cds,losses.cds.cfg.start=11.0,batch=4"
-    assert method_names(records, of_first=True) == [first, "cds,losses.cds.cfg.start=20.0", "cds,batch=8", "sds", "cds"]
+    told = [f"cds,losses.cds.cfg.start={start},batch={batch}" for start, batch in ((11.0, 4), (20.0, 4), (11.0, 8), (11.0, 4))]
+    assert method_names(records, of_all=True) == [*told[:3], "sds", told[3]]
     one, other = ({"guidance": "cds", "batch": batch} for batch in (4, 8))
     several = [record() | {"config": {"stages": stages}} for stages in ([one, one], [one, other], [one, {"guidance": "sds", "batch": 4}])]
     assert method_names(several) == ["cds", "cds,stages.2.batch=8", "cds+sds"]

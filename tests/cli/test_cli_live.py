@@ -52,7 +52,7 @@ def test_the_splats_are_the_same_to_the_bit_as_without_it(capsys, command, tmp_p
     assert run(capsys, *command, "--out", str(tmp_path / "alone"))[0] == 0 and not shows
     status, said, err = run(capsys, *command, "--out", str(tmp_path / "watched"), "--viewer", "--no-wait")
     assert (status, err) == (0, "") and "watch it at http://127.0.0.1:" in said and "(viser)" not in said
-    assert len(shows) >= 10 and shows[0][1].endswith(" at step 1")
+    assert len(shows) >= 10 and shows[0][1].endswith(" at step 1") and shows[0][2] == "a-red-mushroom"
     assert (tmp_path / "alone" / "splats.ply").read_bytes() == (tmp_path / "watched" / "splats.ply").read_bytes()
 
 
@@ -128,15 +128,69 @@ def test_prompts_that_are_asked_for_while_a_run_goes_are_made_after_it(capsys, c
     assert said.index("next: 'a blue chair', seed 3") < said.index("next: 'a tree', seed 0") and said.count("watch it at") == 1
 
 
-def test_a_run_that_cannot_be_is_said_and_the_last_one_stays(capsys, command, tmp_path, monkeypatch, waits):
-    def refused(request):
-        raise UserError("no room")
+def made_of(outcome="finished", made="splats", signalled=False):
+    """What a run leaves, as far as the viewer looks at it."""
+    splats = Cloud.start(GaussianConfig(count=20), DensifyConfig(), 0, "cpu").splats() if made else None
+    return SimpleNamespace(made=splats, outcome=outcome, signalled=signalled, steps=1, folder=Path("run"))
 
-    waits.asked.append(Asked("a tree", 0))
+
+def in_viewer(*ends, wait=True):
+    """What becomes of runs that end as said, one after the other: the result, the prompts that were made, and the viewer's last words."""
+    prompts, left = [], list(ends)
+
+    def make(request, watch_by, first):
+        prompts.append(request.prompt)
+        assert first == (len(prompts) == 1)
+        if isinstance(end := left.pop(0), BaseException):
+            raise end
+        return end
+
+    viewers = []
+    real = live._open_viewer
+
+    @contextlib.contextmanager
+    def kept(request):
+        with real(request) as (viewer, controls):
+            yield viewer, controls
+            viewers.append((viewer.about.content, viewer.name))
+
+    live._open_viewer = kept
+    try:
+        return live.in_viewer(Request("a tree"), make, wait), prompts, viewers[0] if viewers else None
+    finally:
+        live._open_viewer = real
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_run_that_cannot_be_is_said_and_the_last_one_stays(stopped, capsys, monkeypatch, waits):
     notes = spied(monkeypatch, "notify")
-    monkeypatch.setattr(live, "_made", lambda request, make, viewer, controls, first: make(request) if first else refused(request))
-    status, said, err = run(capsys, *command, "--out", str(tmp_path / "run"), "--viewer")
-    assert (status, err, waits.waits) == (0, "gs3d: no room\n", [True, True]) and notes == [("No run", "no room")]
+    waits.asked += [Asked("a chair", 0), Asked("a car", 1), Asked("a mug", 0)]
+    first = made_of("interrupted" if stopped else "finished")
+    result, prompts, said = in_viewer(first, UserError("no room"), made_of("diverged", None), made_of())
+    assert result is first and prompts == ["a tree", "a chair", "a car", "a mug"] and waits.waits == [True] * 4
+    assert notes == [("No run", "no room"), ("No run", "it left nothing that can be shown")]
+    assert said == ("20 splats after 1 steps: run", "a-mug") and capsys.readouterr().err == "gs3d: no room\n"
+
+
+def test_what_is_said_of_a_refused_run_does_not_stay(waits):
+    waits.asked += [Asked("a chair", 0)]
+    assert in_viewer(made_of(), UserError("no room"))[2] == ("20 splats after 1 steps: run", "a-tree")
+
+
+@pytest.mark.parametrize(
+    "ends, last",
+    [
+        ([made_of("interrupted", signalled=True)], 0),
+        ([made_of("finished", signalled=True)], 0),  # it came while the files were written
+        ([made_of("diverged", None)], 0),
+        ([made_of(), made_of("interrupted", signalled=True)], 1),
+        ([made_of(), KeyboardInterrupt()], None),  # before its first iteration
+    ],
+)
+def test_a_signal_ends_the_runs(ends, last, waits):
+    waits.asked += [Asked("a chair", 0), Asked("a car", 1)]
+    result, prompts, _ = in_viewer(*ends)
+    assert result is (None if last is None else ends[last]) and len(prompts) == len(ends)
 
 
 def test_a_prompt_is_waited_for_until_there_is_one_or_ctrl_c(monkeypatch):
@@ -148,17 +202,23 @@ def test_a_prompt_is_waited_for_until_there_is_one_or_ctrl_c(monkeypatch):
         assert controls.next(wait=True) is None
 
 
-def test_a_run_that_ctrl_c_ended_does_not_stay():
-    controls = SimpleNamespace(wish=lambda: "go on")
-    for outcome in ("interrupted", "terminated"):
-        assert not live._goes_on(SimpleNamespace(made=object(), outcome=outcome), controls)
-    assert not live._goes_on(SimpleNamespace(made=None, outcome="finished"), controls)
-    assert live._goes_on(SimpleNamespace(made=object(), outcome="finished"), controls)
-
-
 def test_the_next_run_has_the_same_settings_but_not_where_the_last_began():
     before = Request("a tree", minutes=2.0, prior="builtin", mode="mesh", resume=True, start=Path("splats.ply"))
     assert live._request_for(Asked("a chair", 5), before) == Request("a chair", minutes=2.0, prior="builtin", mode="mesh", seed=5)
+
+
+@pytest.mark.parametrize("out, expected", [("runs/tree", "runs/a-chair-s5"), (".", "../a-chair-s5"), ("/", "/a-chair-s5")])
+def test_the_next_run_goes_beside_the_last(out, expected, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    made = live._request_for(Asked("a chair", 5), Request("a tree", out=Path(out))).out
+    assert made.resolve() == Path(expected).resolve()
+
+
+def test_any_seed_has_a_box():
+    with live._open_viewer(Request("a tree", seed=-1)) as (_, controls):
+        controls.make.value = True
+        assert controls.next(wait=False) == Asked("a tree", -1)
 
 
 def test_a_taken_port_is_no_reason_to_end_a_run(monkeypatch):
@@ -181,11 +241,11 @@ def test_showing_takes_a_twentieth_of_the_run_at_most(cost, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(live, "open_browser", lambda address: None)
 
-    def show(splats, about):
+    def show(splats, about, name):
         shown.append(now[0])
         now[0] += cost
 
-    watch = live.watching(SimpleNamespace(show=show, address=""), SimpleNamespace(wish=lambda: wish[0]), lambda line: None)
+    watch = live.watching(SimpleNamespace(show=show, address=""), SimpleNamespace(wish=lambda: wish[0]), "a-tree", lambda line: None)
     state = TrainState(Cloud.start(GaussianConfig(count=20), DensifyConfig(), 0, "cpu"))
     for _ in range(4000):
         now[0] += 0.05
@@ -211,7 +271,7 @@ def test_nothing_is_shown_of_what_is_no_splats_or_has_none(monkeypatch):
     monkeypatch.setattr(live, "open_browser", lambda address: None)
     shown = []
     viewer, controls = SimpleNamespace(show=lambda *args: shown.append(args), address=""), SimpleNamespace(wish=lambda: "go on")
-    watch = live.watching(viewer, controls, lambda line: None)
+    watch = live.watching(viewer, controls, "a-tree", lambda line: None)
     cloud = Cloud.start(GaussianConfig(count=20), DensifyConfig(), 0, "cpu")
     with torch.no_grad():
         cloud.gaussians.params["means"][:] = float("nan")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_representations_triangles import alpha_of, ball
 
-from gs3d.core.cameras import ring
+from gs3d.core.cameras import Cameras, distance_for, orbit, ring
 from gs3d.representations.surface import visibility
 from gs3d.representations.surface.triangles import fragments
 
@@ -50,17 +50,24 @@ def two_balls():
     return torch.cat([big, small]), torch.cat([faces, small_faces + len(big)])
 
 
+def wide() -> Cameras:
+    """Two views of 56 × 40."""
+    azimuth, elevation, fovy, fill = (torch.tensor([a, b]) for a, b in ((0.0, 2.1), (0.35, 0.2), (0.66, 0.7), (0.9, 0.9)))
+    return orbit(azimuth, elevation, distance_for(fovy, fill), fovy, 56, 40)
+
+
 @pytest.mark.parametrize("view", [0, 1])
 def test_it_sees_what_is_seen_without_it(view, request):
-    cameras, (points, faces) = ring(3, 48, elevation_deg=20.0), two_balls()
+    cameras, (points, faces) = wide(), two_balls()
     ours, alpha = fragments(points, faces, cameras, view), alpha_of(points, faces, cameras, view)
     request.getfixturevalue("library")
     theirs = fragments(points, faces, cameras, view)
     both = (ours.face >= 0) & (theirs.face >= 0)
     assert float((ours.face == theirs.face).float().mean()) > 0.97
     assert float(((ours.face >= 0) == (theirs.face >= 0)).float().mean()) > 0.99
-    # Shares are of the corners as they are, not as they were rounded.
-    assert torch.allclose(ours.depth[both], theirs.depth[both], atol=0.02) and torch.isinf(theirs.depth[theirs.face < 0]).all()
+    # Shares are of the corners as they are, not as they were rounded; where the small ball ends, rounding may show the big one.
+    assert float(((ours.depth - theirs.depth)[both].abs() < 0.02).float().mean()) > 0.98
+    assert torch.isinf(theirs.depth[theirs.face < 0]).all()
     assert theirs.corners.min() >= 0 and torch.allclose(theirs.corners.sum(-1)[theirs.face >= 0], torch.ones(()))
     assert (alpha_of(points, faces, cameras, view) - alpha).abs().mean() < 0.005
 
@@ -89,6 +96,7 @@ def test_a_gradient_reaches_the_corners(library):
 @pytest.mark.gpu
 def test_the_library_itself_sees_the_same_on_a_card(monkeypatch):
     pytest.importorskip("nvdiffrast")
+    assert visibility._nvdiffrast(torch.device("cuda")) is not None  # else it is compared with itself
     cameras, (points, faces) = ring(1, 256, elevation_deg=20.0).to("cuda"), two_balls()
     points, faces = points.cuda(), faces.cuda()
     theirs = fragments(points, faces, cameras, 0)

@@ -58,7 +58,7 @@ def write_splat(path: str | Path, splats: Splats) -> None:
             what = f"the file read back differs from the {len(table)} splats that were written"
             raise refusal(path, what, "Try again; if it stays so, check the disk.")
 
-    write_atomic(path, table.tofile, verify)
+    write_atomic(path, lambda temp: temp.write_bytes(table.view(np.uint8).data), verify)
 
 
 def _rows(path: Path) -> np.ndarray:

@@ -11,6 +11,8 @@ NEAR = 0.01
 """z-depth before which nothing is drawn; a triangle with a corner there is left out whole."""
 MOST_PAIRS = 4_000_000
 """Pairs of triangle and pixel that are tested at a time."""
+NOT_WORKING = (ImportError, AttributeError, OSError, RuntimeError)
+"""What a library raises that is of another version, was built for another torch, or finds no compiler."""
 
 
 def areas(corners: Tensor) -> Tensor:
@@ -95,16 +97,26 @@ def by_nvdiffrast(library, context, pixels: Tensor, z: Tensor, faces: Tensor, dr
     return face, torch.full(which.shape, torch.inf, device=z.device).index_copy(0, seen, depth.float())
 
 
+def has_nvdiffrast() -> bool:
+    """Whether it is installed."""
+    return find_spec("nvdiffrast") is not None
+
+
+def open_nvdiffrast(device: torch.device | str):
+    """The library and its context, which some versions compile the first time, for minutes. One of NOT_WORKING where that fails."""
+    import nvdiffrast.torch as library
+
+    return library, library.RasterizeCudaContext(device)
+
+
 @functools.cache
 def _nvdiffrast(device: torch.device):
     """The library and its context on a device; None where it is not installed or does not work, and off CUDA."""
-    if device.type != "cuda" or find_spec("nvdiffrast") is None:
+    if device.type != "cuda" or not has_nvdiffrast():
         return None
     try:
-        import nvdiffrast.torch as library
-
-        return library, library.RasterizeCudaContext(device)
-    except (ImportError, OSError, RuntimeError) as error:
+        return open_nvdiffrast(device)
+    except NOT_WORKING as error:
         why = " ".join(str(error).split())[:200]
         warnings.warn(f"nvdiffrast is installed but does not work ({why}); gs3d draws triangles without it", stacklevel=2)
         return None
