@@ -193,7 +193,15 @@ def test_a_signal_ends_the_runs(ends, last, waits):
     assert result is (None if last is None else ends[last]) and len(prompts) == len(ends)
 
 
-def test_a_prompt_is_waited_for_until_there_is_one_or_ctrl_c(monkeypatch):
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to SIGINT, which what runs in the background of a shell does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_prompt_is_waited_for_until_there_is_one_or_ctrl_c(ctrl_c):
     with live._open_viewer(Request("a tree")) as (_, controls):
         assert controls.next(wait=False) is None
         threading.Timer(0.3, lambda: setattr(controls.make, "value", True)).start()
