@@ -121,7 +121,7 @@ def test_bad_splats_are_refused_and_the_old_file_stays(tmp_path, change, message
 def test_written_bytes_that_change_on_disk_are_noticed(tmp_path, monkeypatch):
     path = type(tmp_path)
     whole = path.write_bytes
-    monkeypatch.setattr(path, "write_bytes", lambda self, data: whole(self, data[:-1] + b"\x00"))
+    monkeypatch.setattr(path, "write_bytes", lambda self, data: whole(self, bytes(data[:-1]) + b"\x00"))
     refused(tmp_path / "a.splat", "the file read back differs from the 5", lambda file: write_splat(file, random_splats(5)))
     assert not list(tmp_path.iterdir())
 

@@ -34,7 +34,9 @@ def ended_by_ctrl_c(*argv: str, status: int = 0) -> Iterator[subprocess.Popen]:
     """`gs3d` with these arguments, which must end by Ctrl-C, soon, and without a word of complaint."""
     # None of the machine's windows: what the command opens by itself is not what is tested.
     env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    process = subprocess.Popen([sys.executable, "-m", "gs3d", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+    heard = {"env": env, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen([sys.executable, "-m", "gs3d", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
     try:
         yield process
         process.send_signal(signal.SIGINT)
