@@ -68,9 +68,11 @@ class Viewer:
         self._paint_background()
 
     def show(self, made: Made, about: str, name: str | None = None) -> None:
-        """`made` in the place of what is shown, a line about it, and, if it is another object, what its pictures are called."""
+        """`made` in the place of what is shown, a line about it, and, if it is another object, what it and its pictures are called."""
         with self._lock:
-            self.name = name or self.name
+            if name not in (None, self.name):
+                self.name = name
+                self.server.gui.set_panel_label(name)
             splats = isinstance(made, Splats)
             if self._node is not None and splats != (self._gaussians is not None):
                 self._node.remove()

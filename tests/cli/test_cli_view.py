@@ -114,6 +114,14 @@ def test_a_mesh_takes_the_place_of_splats(viewer):
     assert len(viewer._node.centers) == 50 and viewer.opacity.visible
 
 
+def test_another_object_is_called_by_its_own_name(viewer, monkeypatch):
+    labels = []
+    monkeypatch.setattr(viewer.server.gui, "set_panel_label", labels.append)
+    for name in (None, "few", "more", "more"):
+        viewer.show(few(), "", name)
+    assert labels == ["more"] and viewer.name == "more"
+
+
 def test_presets_move_the_camera_of_whoever_asks(viewer):
     expected = {"front": (1, 0), "right": (0, -1), "back": (-1, 0), "left": (0, 1), "above": (0, 0)}
     assert np.allclose(viewer.server.initial_camera.position, gs3d.ring(1, 8).centres[0])
