@@ -1,5 +1,6 @@
 """What passes between the rooms: splats going into a rasteriser, pictures coming out, meshes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -30,6 +31,15 @@ class Splats:
 
     def to(self, device: torch.device | str) -> "Splats":
         return Splats(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def __getitem__(self, which: Tensor | slice) -> "Splats":
+        """Those of a mask [N], of indices or of a slice."""
+        return Splats(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    @staticmethod
+    def cat(parts: Sequence["Splats"]) -> "Splats":
+        """One after the other; all of one degree of harmonics."""
+        return Splats(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Splats)))
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gs3d.core.cameras import ring
+from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.core.views import view_words
 from gs3d.evaluation.augment import LIGHT_GREY
 from gs3d.evaluation.clean import SEEN, SOLID, clipped_of, floaters_of, haze_of
 from gs3d.evaluation.look import look_of
@@ -20,6 +19,9 @@ from gs3d.world.captions import Meaning
 from gs3d.world.kinds import KINDS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
+BEHIND_DEG = (150, 180, 210)
+"""Azimuths of the pictures that Janus is marked on: well within what is called "back". At 135° and 225°, where "side" begins, the
+recogniser gives neither "front" nor "back" any weight, and which of two nothings is the larger says nothing of a second face."""
 DRAWN_PX = 2 * SIZE_PX  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
 
 
@@ -40,8 +42,8 @@ class Grade:
     agreement: float | None
     """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing. Of one thing only."""
     janus: float | None
-    """Share of the three views from behind (azimuth 135°, 180°, 225°) that look more like the front than like the back; None for a
-    kind without a front. True objects have 0, objects with two fronts 0.6 to 1."""
+    """Share of three pictures from behind (`BEHIND_DEG`) that look more like the front than like the back; None for a kind without a
+    front. Of true objects and of the same with two fronts: weights/recogniser.json."""
     empty: float
     """Share of views without a solid pixel: what cannot be marked for haze, shape or look would else only be missing from their means."""
     haze: float | None
@@ -70,20 +72,22 @@ class Grade:
 @torch.no_grad()
 def views_of(made: Made, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
     """The views that are graded: pictures [8, H, W, 3] in [0, 1] over light grey, and alpha [8, H, W], on the CPU."""
-    out = draw(made, ring(VIEWS, size_px, ELEVATION_DEG), (LIGHT_GREY,) * 3)
-    return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
+    return _pictures(made, ring(VIEWS, size_px, ELEVATION_DEG))
 
 
-def janus_of(judgement: Judgement, kind: str) -> float | None:
-    """See `Grade.janus`; `judgement` is of the pictures of `ring(8, …)`.
-
-    Front is weighed against back alone: at 135° and 225° "side" is nearly as right as "back", so it says nothing about a second face.
-    """
+@torch.no_grad()
+def janus_of(made: Made, kind: str, judge: Recogniser) -> float | None:
+    """See `Grade.janus`. Front is weighed against back alone: a side that is seen by mistake is no second face."""
     if not KINDS[kind].has_front:
         return None
-    more_front = judgement.probability("view", "front") > judgement.probability("view", "back")
-    behind = [word == "back" for word in view_words(ring(VIEWS, SIZE_PX, ELEVATION_DEG))]
-    return more_front[torch.tensor(behind)].float().mean().item()
+    behind = ring(12, DRAWN_PX, ELEVATION_DEG)[[azimuth // 30 for azimuth in BEHIND_DEG]]
+    seen = judge.judge(resize(_pictures(made, behind)[0]))
+    return (seen.probability("view", "front") > seen.probability("view", "back")).float().mean().item()
+
+
+def _pictures(made: Made, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    out = draw(made, cameras, (LIGHT_GREY,) * 3)
+    return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
 
 
 def check_words(meaning: Meaning, judge: Recogniser) -> None:
@@ -106,6 +110,7 @@ def grade(made: Made, meaning: Meaning | None, judge: Recogniser, truth: Truth |
     apart = nearest(surface_of_made(made, around(DRAWN_PX)), truth.surfaces) if truth else None
     return Grade(
         **_recognised(judge.judge(resize(pictures)), meaning, judge),
+        janus=janus_of(made, meaning.thing.kind, judge) if meaning and meaning.other is None else None,
         empty=(alpha < SOLID).flatten(1).all(1).float().mean().item(),
         haze=haze_of(alpha) if (alpha > SEEN).any() else None,
         floaters=floaters_of(made, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)) if isinstance(made, Splats) else None,
@@ -120,7 +125,7 @@ def grade(made: Made, meaning: Meaning | None, judge: Recogniser, truth: Truth |
 
 def _recognised(judgement: Judgement, meaning: Meaning | None, judge: Recogniser) -> dict:
     """The marks that the recogniser gives."""
-    marks = dict.fromkeys(("kind_right", "colour_right", "pattern_right", "kind_probability", "colour_probability", "agreement", "janus"))
+    marks = dict.fromkeys(("kind_right", "colour_right", "pattern_right", "kind_probability", "colour_probability", "agreement"))
     if meaning is None:
         return marks | {"kinds": (), "colours": (), "views": ()}
     check_words(meaning, judge)
@@ -131,5 +136,4 @@ def _recognised(judgement: Judgement, meaning: Meaning | None, judge: Recogniser
             marks[f"{question}_right"] = named[question].count(word) / VIEWS
         for question, word in (("kind", thing.kind), ("colour", thing.colour)):
             marks[f"{question}_probability"] = judgement.probability(question, word).mean().item()
-        marks["janus"] = janus_of(judgement, thing.kind)
     return marks | {"kinds": tuple(named["kind"]), "colours": tuple(named["colour"]), "views": tuple(named["view"])}

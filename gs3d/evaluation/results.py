@@ -27,6 +27,8 @@ from gs3d.world.understand import understand
 from gs3d.world.version import source_digest
 
 NAME = "evaluation.json"
+DECIDE = ("clean.py", "clip.py", "grade.py", "look.py", "surface.py", "truth.py")
+"""The files beside this one that say what a mark means."""
 _truth = lru_cache(maxsize=64)(truth_of)  # the runs of one prompt come one after another
 
 
@@ -62,6 +64,7 @@ class Graders:
         clip = Clip.load(scorer) if scorer else None
         prompts = (*prompts, *(plain_others(prompts) if scorer == BUILTIN else ()))
         decides = [WEIGHTS.read_bytes().hex(), source_digest(), *(f.name for f in dataclasses.fields(Grade))]
+        decides += [(Path(__file__).parent / name).read_text() for name in DECIDE]
         decides += [clip.name, clip.weights, *prompts] if clip else []
         digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
         return Graders(Recogniser.load(), clip, prompts, clip.texts(list(prompts)) if clip else None, digest)

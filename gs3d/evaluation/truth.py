@@ -1,7 +1,7 @@
 """What is right by construction: objects of the world, their surfaces and colours, and splats that a perfect run would leave of one."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,3 +65,13 @@ def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
         opacities=torch.full((count,), 0.95),
         sh=((torch.from_numpy(seen.rgb)[hit] - 0.5) / SH_C0)[:, None],
     )
+
+
+def two_faced(splats: Splats) -> Splats:
+    """The half in front of x = 0, and once more where the back was: an object with two faces, to try a mark of Janus on.
+
+    `splats` are isotropic, of one colour from all sides, as `true_splats` makes them.
+    """
+    front = splats[splats.means[:, 0] > 0]
+    turn = torch.tensor([-1.0, -1.0, 1.0])
+    return Splats.cat([front, replace(front, means=front.means * turn)])

@@ -10,7 +10,6 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from gs3d.core.types import Splats
 from gs3d.export.extent import centre_of, reach_of
@@ -25,11 +24,6 @@ CELLS = 1 << 20
 """Of the grid of clusters, on either side of the middle: three such numbers fit into 63 bits."""
 
 
-def kept(splats: Splats, which: Tensor) -> Splats:
-    """The splats of a mask [N], or with these indices."""
-    return Splats(*(getattr(splats, f.name)[which] for f in fields(splats)))
-
-
 def lower_degree(splats: Splats, degree: int) -> Splats:
     """Without the harmonics above `degree`; as they are if they have none."""
     return replace(splats, sh=splats.sh[:, : (degree + 1) ** 2])
@@ -39,12 +33,12 @@ def crop(splats: Splats, low: tuple[float, float, float], high: tuple[float, flo
     """Those whose mean lies in the box of the world from `low` to `high`, the faces included."""
     ends = (torch.tensor(end, dtype=torch.float64, device=splats.means.device) for end in (low, high))
     above, below = next(ends), next(ends)
-    return kept(splats, ((splats.means >= above) & (splats.means <= below)).all(dim=1))
+    return splats[((splats.means >= above) & (splats.means <= below)).all(dim=1)]
 
 
 def drop_clear(splats: Splats, least: float) -> Splats:
     """Those with an opacity of `least` or more."""
-    return kept(splats, splats.opacities >= least)
+    return splats[splats.opacities >= least]
 
 
 def drop_large(splats: Splats, most: float) -> Splats:
@@ -53,7 +47,7 @@ def drop_large(splats: Splats, most: float) -> Splats:
     Splats in one point have no radius, and all stay.
     """
     radius = reach_of(splats.means, centre_of(splats.means)) if len(splats) else 0.0
-    return kept(splats, splats.scales.amax(dim=1) <= most * radius) if radius else splats
+    return splats[splats.scales.amax(dim=1) <= most * radius] if radius else splats
 
 
 def drop_floaters(splats: Splats) -> Splats:
@@ -84,7 +78,7 @@ def drop_floaters(splats: Splats) -> Splats:
     stays = np.ones(len(means), dtype=bool)
     stays[order[rows]] = distances[rows, -1] <= FACTOR * np.median(alone[neighbours[rows, 1:]], axis=1)
     left = np.flatnonzero(stays)
-    return kept(splats, torch.from_numpy(left[_in_large_cluster(means[left], limit)]).to(splats.means.device))
+    return splats[torch.from_numpy(left[_in_large_cluster(means[left], limit)]).to(splats.means.device)]
 
 
 def _limit_of(distances: np.ndarray) -> float:
@@ -116,7 +110,7 @@ def most_important(splats: Splats, count: int) -> Splats:
     s = splats.scales
     area = torch.stack([s[:, 0] * s[:, 1], s[:, 1] * s[:, 2], s[:, 0] * s[:, 2]]).amax(dim=0)
     order = torch.argsort(splats.opacities * area, descending=True, stable=True)
-    return kept(splats, order[: min(count, len(splats))].sort().values)
+    return splats[order[: min(count, len(splats))].sort().values]
 
 
 def centred(splats: Splats) -> Splats:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gs3d.core.rng import derive_seed, generator
 from gs3d.evaluation.augment import augment, backgrounds
-from gs3d.evaluation.grade import grade
+from gs3d.evaluation.grade import grade, janus_of
 from gs3d.evaluation.recogniser import PLAIN, WEIGHTS, Network, Recogniser, labels
-from gs3d.evaluation.truth import true_splats
+from gs3d.evaluation.truth import true_splats, two_faced
 from gs3d.fitting import resume
 from gs3d.fitting.judges import JudgeConfig, provenance, train
 from gs3d.fitting.precision import precision
@@ -137,6 +137,7 @@ def marks_of(judge: Recogniser, config: FitConfig) -> dict:
         "random_cameras_soft_and_noisy": accuracy(judge, soft, rows),
         "grading_cameras": accuracy(judge, *ring_pictures(config.test_seed, 512)),
         "grading_true_splats": true_splat_marks(judge, config.test_seed),
+        "janus": two_faced_marks(judge, config.test_seed),
     }
 
 
@@ -148,3 +149,15 @@ def true_splat_marks(judge: Recogniser, seed: int, each: int = 5) -> dict:
     marks = {name: [getattr(g, name) for g in grades] for name in ("kind_right", "colour_right", "janus", "haze")}
     known = {name: [v for v in values if v is not None] for name, values in marks.items()}
     return {"objects": len(made)} | {name: round(sum(values) / len(values), 4) for name, values in known.items()}
+
+
+def two_faced_marks(judge: Recogniser, seed: int, each: int = 8) -> dict:
+    """How much of a second face the mark of Janus sees: objects of anything that a caption can say, as they are and with two fronts."""
+    rng = np.random.default_rng(derive_seed(seed, "two faces"))
+    made = [sample(rng, kind.name) for kind in KINDS.values() if kind.has_front for _ in range(each)]
+    marks: dict[str, list] = {"one_front": [], "two_fronts": []}
+    for o in made:
+        kind, splats = o.meaning.thing.kind, true_splats(o.parts)
+        marks["one_front"].append(janus_of(splats, kind, judge))
+        marks["two_fronts"].append(janus_of(two_faced(splats), kind, judge))
+    return {"objects": len(made)} | {name: round(sum(values) / len(values), 4) for name, values in marks.items()}

@@ -29,7 +29,7 @@ def random_splats(count: int = 200, degree: int = 0) -> Splats:
 def by_size(splats: Splats) -> Splats:
     """In the order of the file."""
     order = torch.argsort(splats.scales.double().prod(1) * splats.opacities, descending=True, stable=True)
-    return Splats(*(part[order] for part in vars(splats).values()))
+    return splats[order]
 
 
 def rows_of(path) -> list[tuple]:

@@ -87,7 +87,7 @@ def test_a_floater_is_left_out_and_a_second_thing_is_not(chair):
     def with_ball(size):
         points = torch.nn.functional.normalize(torch.randn(400, 3, generator=torch.Generator().manual_seed(0)), dim=1) * size
         more = Splats(points + torch.tensor([0.0, 1.3, 0.0]), *(getattr(splats, n)[:400] for n in ("quats", "scales", "opacities", "sh")))
-        both = Splats(*(torch.cat([getattr(s, n) for s in (splats, more)]) for n in ("means", "quats", "scales", "opacities", "sh")))
+        both = Splats.cat([splats, more])
         return mesh_of_splats(both, faces=8000, cells=96).coloured().vertices[:, 1].max()
 
     assert with_ball(0.005) < 1.0 < 1.3 < with_ball(0.2)

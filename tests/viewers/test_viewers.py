@@ -61,7 +61,7 @@ def letter(degree: int = 0) -> Splats:
         bar([0.0, 0.0, -0.3], [0.0, 0.6, -0.3], [0.1, 0.7, 0.2]),
         bar([0.0, 0.05, -0.3], [0.0, 0.3, -0.05], [0.1, 0.3, 0.9]),
     ]
-    whole = Splats(*(torch.cat([getattr(p, name) for p in parts]) for name in ("means", "quats", "scales", "opacities", "sh")))
+    whole = Splats.cat(parts)
     sh = whole.sh[:, : (degree + 1) ** 2].clone()
     sh[:, 1:] = 0.12 * torch.randn(sh[:, 1:].shape, generator=torch.Generator().manual_seed(0))
     return Splats(whole.means, whole.quats, whole.scales, whole.opacities, sh)

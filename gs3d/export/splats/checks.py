@@ -102,4 +102,4 @@ def from_rows(path: Path, splats: Splats, rotation: Tensor) -> Splats:
         return world
     what = f"{int((~good).sum())} of {len(good)} rows hold NaN, infinity or a quaternion of no length and were left out"
     warnings.warn(f"{path}: {what}", stacklevel=3)
-    return Splats(*(part[good] for part in vars(world).values()))
+    return world[good]
