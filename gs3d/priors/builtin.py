@@ -16,7 +16,7 @@ DATA_STD = 0.5
 SIGMA_DATA = 0.1
 """Karras et al. 2022 take DATA_STD. Of the noise, s / √(σ² + s²) is in what the network must say, s being σ_data: most of it until σ is
 well above s. A patch of 192 numbers through 192 channels has no room for that; at 0.1 it says what the picture is at all but the lowest
-σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). docs/results.md has the comparison."""
+σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). docs/results-v1.md has the comparison."""
 IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
