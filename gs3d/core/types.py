@@ -32,13 +32,20 @@ class Splats:
     def to(self, device: torch.device | str) -> "Splats":
         return Splats(*(getattr(self, f.name).to(device) for f in fields(self)))
 
+    __iter__ = None
+    """A row of splats is no splat, so there is nothing to go through."""
+
     def __getitem__(self, which: Tensor | slice) -> "Splats":
-        """Those of a mask [N], of indices or of a slice."""
+        """Those of a mask [N], of indices [M], or of a slice, which shares their memory. `TypeError` for one number: it is no splats."""
+        if isinstance(which, int):
+            raise TypeError(f"splats: expected a mask, indices or a slice, got {which}; one splat is splats[{which}:{which + 1}]")
         return Splats(*(getattr(self, f.name)[which] for f in fields(self)))
 
     @staticmethod
     def cat(parts: Sequence["Splats"]) -> "Splats":
-        """One after the other; all of one degree of harmonics."""
+        """One after the other. `ValueError` for none, or for harmonics of different degrees."""
+        if len(shapes := {part.sh.shape[1] for part in parts}) != 1:
+            raise ValueError(f"cat: expected splats with equally many coefficients, got {sorted(shapes) or 'no splats'}")
         return Splats(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Splats)))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.evaluation.clip import BUILTIN, Clip, clip_marks
-from gs3d.evaluation.grade import Grade, grade
+from gs3d.evaluation.grade import grade
 from gs3d.evaluation.html import small_plot, write_report
 from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.recogniser import WEIGHTS, Recogniser
@@ -27,7 +27,8 @@ from gs3d.world.understand import understand
 from gs3d.world.version import source_digest
 
 NAME = "evaluation.json"
-DECIDE = ("clean.py", "clip.py", "grade.py", "look.py", "surface.py", "truth.py")
+HERE = Path(__file__).parent
+DECIDE = ("augment.py", "clean.py", "clip.py", "grade.py", "look.py", "recogniser.py", "surface.py", "truth.py")
 """The files beside this one that say what a mark means."""
 _truth = lru_cache(maxsize=64)(truth_of)  # the runs of one prompt come one after another
 
@@ -57,14 +58,13 @@ class Graders:
     texts: Tensor | None
     """Theirs as CLIP sees them, [P, E]."""
     digest: str
-    """Of all that decides the marks: marks given by other graders are no marks of these."""
+    """Of the weights, the world, the prompts and `DECIDE`: marks given by other graders are no marks of these."""
 
     @staticmethod
     def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
         clip = Clip.load(scorer) if scorer else None
         prompts = (*prompts, *(plain_others(prompts) if scorer == BUILTIN else ()))
-        decides = [WEIGHTS.read_bytes().hex(), source_digest(), *(f.name for f in dataclasses.fields(Grade))]
-        decides += [(Path(__file__).parent / name).read_text() for name in DECIDE]
+        decides = [WEIGHTS.read_bytes().hex(), source_digest(), *((HERE / name).read_bytes().hex() for name in DECIDE)]
         decides += [clip.name, clip.weights, *prompts] if clip else []
         digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
         return Graders(Recogniser.load(), clip, prompts, clip.texts(list(prompts)) if clip else None, digest)

@@ -73,5 +73,4 @@ def two_faced(splats: Splats) -> Splats:
     `splats` are isotropic, of one colour from all sides, as `true_splats` makes them.
     """
     front = splats[splats.means[:, 0] > 0]
-    turn = torch.tensor([-1.0, -1.0, 1.0])
-    return Splats.cat([front, replace(front, means=front.means * turn)])
+    return Splats.cat([front, replace(front, means=front.means * front.means.new_tensor([-1.0, -1.0, 1.0]))])

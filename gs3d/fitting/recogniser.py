@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from gs3d.fitting.renders import of_one_thing, rendered, ring_pictures
 from gs3d.world.kinds import KINDS
 from gs3d.world.pool import Stored
 from gs3d.world.sample import sample
+from gs3d.world.version import source_digest
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,12 @@ def accuracy(judge: Recogniser, images: Tensor, rows: list[dict]) -> dict:
     return marks
 
 
-def _share(oks: list[bool]) -> float | None:
+def _share(oks: Sequence[float]) -> float | None:
     return round(sum(oks) / len(oks), 4) if oks else None
 
 
 def marks_of(judge: Recogniser, config: FitConfig) -> dict:
-    """For recogniser.json: two shards from random cameras, and 512 objects from the cameras of grading."""
+    """For recogniser.json: two shards from random cameras, 512 objects from the cameras of grading, true splats, and two-faced ones."""
     pool = rendered(config.pool, config.test_seed, 2, config.device)
     alone = of_one_thing(pool)
     rgba, rows = torch.from_numpy(pool.rgba(alone)), [pool.labels[i] for i in alone]
@@ -131,13 +133,14 @@ def marks_of(judge: Recogniser, config: FitConfig) -> dict:
     soft = augment(rgba, behind, generator(config.test_seed, "augment")).permute(0, 2, 3, 1)
     return {
         "test_seed": config.test_seed,
+        "world": source_digest(),
         "parameters": sum(p.numel() for p in judge.network.parameters()),
         "random_cameras": accuracy(judge, images, rows),
         "random_cameras_below_60_deg": accuracy(judge, images[below], [rows[i] for i in below]),
         "random_cameras_soft_and_noisy": accuracy(judge, soft, rows),
         "grading_cameras": accuracy(judge, *ring_pictures(config.test_seed, 512)),
         "grading_true_splats": true_splat_marks(judge, config.test_seed),
-        "janus": two_faced_marks(judge, config.test_seed),
+        "two_faced": two_faced_marks(judge, config.test_seed),
     }
 
 
@@ -155,9 +158,9 @@ def two_faced_marks(judge: Recogniser, seed: int, each: int = 8) -> dict:
     """How much of a second face the mark of Janus sees: objects of anything that a caption can say, as they are and with two fronts."""
     rng = np.random.default_rng(derive_seed(seed, "two faces"))
     made = [sample(rng, kind.name) for kind in KINDS.values() if kind.has_front for _ in range(each)]
-    marks: dict[str, list] = {"one_front": [], "two_fronts": []}
-    for o in made:
-        kind, splats = o.meaning.thing.kind, true_splats(o.parts)
-        marks["one_front"].append(janus_of(splats, kind, judge))
-        marks["two_fronts"].append(janus_of(two_faced(splats), kind, judge))
-    return {"objects": len(made)} | {name: round(sum(values) / len(values), 4) for name, values in marks.items()}
+    marks: dict = {"objects": len(made)}
+    for name, change in (("one_front", lambda splats: splats), ("two_fronts", two_faced)):
+        given = [(o.meaning.thing.kind, janus_of(change(true_splats(o.parts)), o.meaning.thing.kind, judge)) for o in made]
+        marks[name] = _share([mark for _, mark in given])
+        marks[f"{name}_by_kind"] = {kind: _share([mark for k, mark in given if k == kind]) for kind in dict(given)}
+    return marks

@@ -15,6 +15,7 @@ from gs3d.evaluation.recogniser import Judgement, Recogniser, labels
 from gs3d.evaluation.truth import true_splats, truth_of, two_faced
 from gs3d.export.frames import rotate_splats
 from gs3d.raster import rasterize
+from gs3d.representations.draw import draw
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.mesh import mesh_of
 from gs3d.world.sample import realise, sample
@@ -54,8 +55,18 @@ def test_another_kind_or_colour_gets_bad_marks(judge):
 @pytest.mark.parametrize("kind", ["car", "duck", "snowman"])
 def test_an_object_with_two_fronts_is_caught(judge, kind):
     splats = truth(kind, "red")
-    assert grade(two_faced(splats), meant(kind, "red"), judge).janus >= 0.3
+    assert grade(two_faced(splats), meant(kind, "red"), judge).janus >= 0.6
     assert grade(splats, meant(kind, "red"), judge).janus == 0
+
+
+def test_a_two_faced_object_is_its_front_half_twice():
+    splats = truth("duck", "yellow")
+    both = two_faced(splats)
+    assert len(both) == 2 * (splats.means[:, 0] > 0).sum()
+    turned = rotate_splats(both, torch.tensor([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]]))
+    for part in ("means", "sh"):
+        a, b = (getattr(s, part).flatten(1) for s in (both, turned))
+        torch.testing.assert_close(a, torch.cat(b.chunk(2)[::-1]))
 
 
 def test_smoke_about_the_object_shows_as_haze(judge):
@@ -160,7 +171,13 @@ def test_janus_weighs_front_against_back_in_three_pictures_from_behind():
     assert janus_of(duck, "tree", Sides()) is None
 
 
-def test_janus_looks_from_behind(judge):
+def test_janus_looks_from_behind(judge, monkeypatch):
+    asked = []
+    monkeypatch.setattr("gs3d.evaluation.grade.draw", lambda made, cameras, behind: asked.append(cameras) or draw(made, cameras, behind))
+    janus_of(truth("duck", "yellow"), "duck", judge)
+    torch.testing.assert_close(asked[0].azimuth_rad.rad2deg() % 360, torch.tensor([150.0, 180.0, 210.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(asked[0].elevation_rad.rad2deg(), torch.full((3,), 15.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(asked[0].intrinsics, ring(3, 128).intrinsics)
     turned = rotate_splats(truth("duck", "yellow"), torch.tensor([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]]))
     assert janus_of(turned, "duck", judge) == 1
 

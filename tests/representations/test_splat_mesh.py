@@ -1,5 +1,7 @@
 """Meshes of splats, against the objects that the splats were made from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -86,7 +88,7 @@ def test_a_floater_is_left_out_and_a_second_thing_is_not(chair):
 
     def with_ball(size):
         points = torch.nn.functional.normalize(torch.randn(400, 3, generator=torch.Generator().manual_seed(0)), dim=1) * size
-        more = Splats(points + torch.tensor([0.0, 1.3, 0.0]), *(getattr(splats, n)[:400] for n in ("quats", "scales", "opacities", "sh")))
+        more = replace(splats[:400], means=points + torch.tensor([0.0, 1.3, 0.0]))
         both = Splats.cat([splats, more])
         return mesh_of_splats(both, faces=8000, cells=96).coloured().vertices[:, 1].max()
 

@@ -10,6 +10,7 @@ space is that of pictures, sRGB; glTF's own COLOR_0, which stands in where the e
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -126,9 +127,8 @@ def read_glb_splats(path: str | Path) -> Splats:
     most = max(part.sh.shape[1] for part in parts)
     whole = parts[0]
     if len(parts) > 1:
-        shs = [torch.nn.functional.pad(part.sh, (0, 0, 0, most - part.sh.shape[1])) for part in parts]
-        joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("means", "quats", "scales", "opacities"))
-        whole = Splats(*joined, torch.cat(shs))
+        pads = ((0, 0, 0, most - part.sh.shape[1]) for part in parts)
+        whole = Splats.cat([replace(part, sh=torch.nn.functional.pad(part.sh, pad)) for part, pad in zip(parts, pads, strict=True)])
     return from_rows(path, whole, torch.tensor(WORLD_TO_GLTF).T)
 
 

@@ -1,0 +1,16 @@
+"""Marks that were given by another definition of a mark are no marks of this one."""
+
+import shutil
+
+from gs3d.evaluation import results
+from gs3d.evaluation.results import DECIDE, HERE, Graders
+
+
+def test_a_changed_definition_of_a_mark_makes_other_graders(tmp_path, monkeypatch):
+    now = Graders.of(("a red duck",)).digest
+    for name in DECIDE:
+        shutil.copy(HERE / name, tmp_path)
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    assert Graders.of(("a red duck",)).digest == now
+    (tmp_path / "grade.py").write_text((tmp_path / "grade.py").read_text().replace("(150, 180, 210)", "(160, 180, 200)"))
+    assert Graders.of(("a red duck",)).digest != now
