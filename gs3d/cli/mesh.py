@@ -58,7 +58,8 @@ def run(argv: list[str]) -> int:
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
-        raise UserError(f"-o {out}: is the splat file itself; give another name")
+        load_splats(file)  # a mesh is said to be one
+        raise UserError(f"{out}: the mesh would take its place; give another name with -o")
     if args.out is not None:
         check_target(out)
     made, status = _painted(args, file)

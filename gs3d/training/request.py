@@ -63,12 +63,17 @@ def _used(folder: Path) -> list[str]:
     return [name for name in OUTPUTS if (folder / name).exists()]
 
 
+def default_folder(request: Request) -> Path:
+    """Where the first run of a prompt and seed goes that names no folder."""
+    return Path("outputs") / f"{slug(request.prompt)}-s{request.seed}"
+
+
 def pick_folder(request: Request) -> Path:
     """Where a run goes. Nothing that is there already is overwritten, unless it is the run that `resume` continues.
 
     Without `out`, runs of one prompt and seed are numbered -2, -3, …, and `resume` continues the newest.
     """
-    base = request.out or Path("outputs") / f"{slug(request.prompt)}-s{request.seed}"
+    base = request.out or default_folder(request)
     if base.exists() and not base.is_dir():
         raise UserError(f"--out {base}: is a file; expected a folder, choose another")
     if request.out:

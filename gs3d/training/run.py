@@ -30,7 +30,7 @@ from gs3d.training.earlier import read_record
 from gs3d.training.export import Written, write_results
 from gs3d.training.loop import Outcome, is_memory, restore, start, train
 from gs3d.training.record import RunRecord
-from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, pick_folder, writable
+from gs3d.training.request import DEFAULT_MINUTES, Mode, Request, check_budget, default_folder, pick_folder, writable
 from gs3d.training.reserve import export_seconds
 from gs3d.training.shapes import begin
 from gs3d.training.sheet import SHEET, add_row, trim
@@ -39,6 +39,9 @@ from gs3d.training.step import StepLog, Task, TrainState, rehearse
 from gs3d.training.stop import StopSignals, Wish
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 from gs3d.world.understand import kinds_in
+
+FEW_STEPS = 100
+"""Below, a run has hardly begun to have a shape: the presets for two CPU cores make some hundreds a minute."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def generate(
     source = resolve(prior_name)
     config = _config(request, pixel="vae" not in read_index(source.folder), views=views_of(source.folder))
     phases.end("start")
+    if request.out is None and not request.resume and folder != (first := default_folder(request)):
+        say(f"{first} holds a run already; this one goes to {folder}, and is what --resume would go on with")
     with writable(folder), claimed(folder):
         if pick_folder(request) != folder:
             raise UserError(f"--out {folder}: another run has just ended there; start again")
@@ -161,6 +166,8 @@ def _run(
             rehearse(TrainState(begin(config.stages[later], request.seed, device), stage=later), task)
     budget = Budget(request.steps, request.minutes and 60 * request.minutes, checkpoint.elapsed_s if checkpoint else 0.0, phases.started)
     budget.reserve_s = export_seconds(state.shape, config)
+    if checkpoint and (budget.over() or budget.steps is not None and state.step >= budget.steps):
+        say("there is nothing left to do but its files; give more --minutes or --steps to go on")
     phases.end("setup")
     if not checkpoint and budget.over():
         needs = phases.seconds | {"files at the end": budget.reserve_s}
@@ -175,6 +182,10 @@ def _run(
         outcome = train(state, task, budget, folder, audience, stop)
         phases.end("optimise")
         written = write_results(folder, state.shape)
+        if outcome == "finished" and request.minutes is not None and state.step < FEW_STEPS:
+            written.warnings.append(
+                f"only {state.step} iterations fitted into {request.minutes:g} min; a shape takes hundreds, so give more"
+            )
         _write_course(folder, state, task, budget, written)
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, **size_of(written.made), "peak_memory_mb": peak_memory_mb()}

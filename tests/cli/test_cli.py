@@ -477,7 +477,13 @@ def test_bad_requests_for_a_mesh(capsys, splats_file, arguments, expected):
 
 def test_a_mesh_never_takes_the_place_of_its_splats(capsys, splats_file, tmp_path):
     before = splats_file.read_bytes()
-    assert "is the splat file itself" in one_line_fault(capsys, "mesh", str(splats_file), "-o", str(splats_file))
+    assert "the mesh would take its place; give another name with -o" in one_line_fault(
+        capsys, "mesh", str(splats_file), "-o", str(splats_file)
+    )
     assert splats_file.read_bytes() == before
+    made = tmp_path / "true.glb"
+    assert main(["truth", "a red mug", "-o", str(made)]) == 0
+    capsys.readouterr()
+    assert "expected Gaussian splats" in one_line_fault(capsys, "mesh", str(made))
     assert "is no folder of a finished run; neither splats.ply nor mesh.glb" in one_line_fault(capsys, "mesh", str(tmp_path))
     assert "no such file or folder; expected a run's folder" in one_line_fault(capsys, "mesh", str(tmp_path / "nothing"))

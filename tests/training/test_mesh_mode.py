@@ -70,7 +70,10 @@ def test_broken_off_in_either_stage_it_ends_as_if_it_had_not_been(request_, last
             os.kill(os.getpid(), signal.SIGINT)
 
     assert generate(part, report=stop).outcome == "interrupted"
+    assert (part.out / "splats.ply").exists() == (last < 4)
     resumed = generate(dataclasses.replace(part, resume=True))
+    # Else its mesh and what is no longer its result would both be taken for the run's.
+    assert not (part.out / "splats.ply").exists()
     assert np.array_equal(whole.mesh.vertices, resumed.mesh.vertices) and np.array_equal(whole.mesh.texture, resumed.mesh.texture)
 
 

@@ -235,8 +235,18 @@ def test_resume_without_a_folder_takes_the_newest_run(request_, tmp_path, monkey
 def test_default_folder_is_never_overwritten(request_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = dataclasses.replace(request_, out=None, steps=1)
-    folders = [generate(request).folder.name for _ in range(3)]
+    said = []
+    folders = [generate(request, say=said.append).folder.name for _ in range(3)]
     assert folders == ["a-red-mushroom-s0", "a-red-mushroom-s0-2", "a-red-mushroom-s0-3"]
+    elsewhere = [line for line in said if "holds a run already" in line]
+    assert len(elsewhere) == 2 and elsewhere[0].endswith("a-red-mushroom-s0-2, and is what --resume would go on with")
+
+
+def test_a_run_with_nothing_left_to_do_says_so(request_):
+    generate(dataclasses.replace(request_, steps=2))
+    said = []
+    assert generate(dataclasses.replace(request_, steps=2, resume=True), say=said.append).steps == 2
+    assert any("nothing left to do but its files; give more --minutes or --steps" in line for line in said)
 
 
 def test_watching_a_run_changes_nothing_about_it(request_, tmp_path, monkeypatch):
@@ -344,6 +354,8 @@ def test_minutes_are_used_and_kept(request_):
     started = time.monotonic()
     result = generate(dataclasses.replace(request_, steps=None, minutes=0.3))
     assert result.outcome == "finished" and result.steps > 5
+    few = f"only {result.steps} iterations fitted into 0.3 min"
+    assert any(few in line for line in result.warnings) == (result.steps < 100)
     # Bounds that only a broken clock can miss: machines are shared, and benchmarks/ measure the real thing.
     assert 6 < time.monotonic() - started < 60
     assert (result.folder / "turntable.mp4").exists()
