@@ -1,12 +1,11 @@
 """Marks for splats that should be what a prompt of the world says: are they that, with one face, clean, of the right shape?"""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gs3d.core.cameras import Cameras, distance_for, orbit, ring
+from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GREY
@@ -19,10 +18,10 @@ from gs3d.representations.draw import Made, draw
 from gs3d.world.captions import Meaning
 from gs3d.world.kinds import KINDS
 
-VIEWS, ELEVATION_DEG, FOVY_DEG, FILL = 8, 15.0, 38.0, 0.95
-BEHIND_DEG = (150, 180, 210)
-"""Azimuths of the pictures that Janus is marked on: well within what is called "back". At 135° and 225°, where "side" begins, the
-recogniser gives neither "front" nor "back" any weight, and which of two nothings is the larger says nothing of a second face."""
+VIEWS, ELEVATION_DEG = 8, 15.0
+BEHIND = slice(5, 8)
+"""Of twelve pictures all round, those that Janus is marked on: 150°, 180° and 210°, well within what is called "back". At 135° and 225°,
+where "side" begins, the recogniser gives neither "front" nor "back" any weight, and which of two nothings is the larger says nothing."""
 DRAWN_PX = 2 * SIZE_PX  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
 
 
@@ -43,7 +42,7 @@ class Grade:
     agreement: float | None
     """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing. Of one thing only."""
     janus: float | None
-    """Share of three pictures from behind (`BEHIND_DEG`) that look more like the front than like the back; None for a kind without a
+    """Share of three pictures from behind (`BEHIND`) that look more like the front than like the back; None for a kind without a
     front. 0.02 of true objects, 0.9 of the same with two fronts (weights/recogniser.json, "two_faced")."""
     empty: float
     """Share of views without a solid pixel: what cannot be marked for haze, shape or look would else only be missing from their means."""
@@ -73,7 +72,7 @@ class Grade:
 @torch.no_grad()
 def views_of(made: Made, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
     """The views that are graded: pictures [8, H, W, 3] in [0, 1] over light grey, and alpha [8, H, W], on the CPU."""
-    return _pictures(made, ring(VIEWS, size_px, ELEVATION_DEG, FOVY_DEG, FILL))
+    return _pictures(made, ring(VIEWS, size_px, ELEVATION_DEG))
 
 
 @torch.no_grad()
@@ -81,10 +80,7 @@ def janus_of(made: Made, kind: str, judge: Recogniser) -> float | None:
     """See `Grade.janus`. Front is weighed against back alone: a side that is seen by mistake is no second face."""
     if not KINDS[kind].has_front:
         return None
-    azimuth = torch.tensor(BEHIND_DEG, dtype=torch.float32).deg2rad()
-    elevation, fovy = (torch.full_like(azimuth, math.radians(deg)) for deg in (ELEVATION_DEG, FOVY_DEG))
-    behind = orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, DRAWN_PX, DRAWN_PX)
-    seen = judge.judge(resize(_pictures(made, behind)[0]))
+    seen = judge.judge(resize(_pictures(made, ring(12, DRAWN_PX, ELEVATION_DEG)[BEHIND])[0]))
     return (seen.probability("view", "front") > seen.probability("view", "back")).float().mean().item()
 
 
@@ -117,7 +113,7 @@ def grade(made: Made, meaning: Meaning | None, judge: Recogniser, truth: Truth |
         janus=janus_of(made, meaning.thing.kind, judge) if meaning and meaning.other is None else None,
         empty=(alpha < SOLID).flatten(1).all(1).float().mean().item(),
         haze=haze_of(alpha) if (alpha > SEEN).any() else None,
-        floaters=floaters_of(made, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG, FOVY_DEG, FILL)) if isinstance(made, Splats) else None,
+        floaters=floaters_of(made, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG)) if isinstance(made, Splats) else None,
         coverage=alpha.mean().item(),
         clipped=clipped_of(alpha),
         saturation_drift=look.saturation - truth.look.saturation if truth and look else None,

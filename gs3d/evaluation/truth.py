@@ -1,7 +1,7 @@
 """What is right by construction: objects of the world, their surfaces and colours, and splats that a perfect run would leave of one."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from gs3d.core.cameras import Cameras, distance_for, orbit, ring
 from gs3d.core.types import SH_C0, Splats
 from gs3d.evaluation.look import Look, look_of
 from gs3d.evaluation.surface import Surface, surface_of, unprojected
+from gs3d.export.frames import rotate_splats
 from gs3d.world.captions import Meaning
 from gs3d.world.render import render
 from gs3d.world.sample import true_objects
@@ -68,9 +69,6 @@ def true_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
 
 
 def two_faced(splats: Splats) -> Splats:
-    """The half in front of x = 0, and once more where the back was: an object with two faces, to try a mark of Janus on.
-
-    `splats` are isotropic, of one colour from all sides, as `true_splats` makes them.
-    """
+    """The half in front of x = 0, and once more where the back was: an object with two faces, to try a mark of Janus on."""
     front = splats[splats.means[:, 0] > 0]
-    return Splats.cat([front, replace(front, means=front.means * front.means.new_tensor([-1.0, -1.0, 1.0]))])
+    return Splats.cat([front, rotate_splats(front, torch.diag(torch.tensor([-1.0, -1.0, 1.0])))])

@@ -158,9 +158,13 @@ def two_faced_marks(judge: Recogniser, seed: int, each: int = 8) -> dict:
     """How much of a second face the mark of Janus sees: objects of anything that a caption can say, as they are and with two fronts."""
     rng = np.random.default_rng(derive_seed(seed, "two faces"))
     made = [sample(rng, kind.name) for kind in KINDS.values() if kind.has_front for _ in range(each)]
+    given: dict[str, list] = {"one_front": [], "two_fronts": []}
+    for o in made:
+        kind, splats = o.meaning.thing.kind, true_splats(o.parts)
+        given["one_front"].append((kind, janus_of(splats, kind, judge)))
+        given["two_fronts"].append((kind, janus_of(two_faced(splats), kind, judge)))
     marks: dict = {"objects": len(made)}
-    for name, change in (("one_front", lambda splats: splats), ("two_fronts", two_faced)):
-        given = [(o.meaning.thing.kind, janus_of(change(true_splats(o.parts)), o.meaning.thing.kind, judge)) for o in made]
-        marks[name] = _share([mark for _, mark in given])
-        marks[f"{name}_by_kind"] = {kind: _share([mark for k, mark in given if k == kind]) for kind in dict(given)}
+    for name, pairs in given.items():
+        marks[name] = _share([mark for _, mark in pairs])
+        marks[f"{name}_by_kind"] = {kind: _share([mark for k, mark in pairs if k == kind]) for kind in dict(pairs)}
     return marks

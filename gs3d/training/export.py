@@ -95,7 +95,7 @@ def write_results(folder: Path, shape: Representation) -> Written:
         written.files.append(folder / SPLATS)
     else:
         _write_meshes(folder, shape, written)
-        if written.made is not None:  # what the run left when it was stopped while it made splats is no longer its result
+        if folder / MESH in written.files:  # what the run left when it was stopped while it made splats is no longer its result
             (folder / SPLATS).unlink(missing_ok=True)
     if written.made is not None:
         _write_pictures(folder, written.made, written)
