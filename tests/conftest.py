@@ -159,3 +159,12 @@ def tiny_builtin(tiny_builtin_folder):
     from gs3d.priors import load
 
     return load(tiny_builtin_folder, "cpu")
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A CUDA card that is none, for the length of a test (`tests/pretended_card.py`)."""
+    from tests import pretended_card
+
+    with pretended_card.install(monkeypatch):
+        yield

@@ -30,11 +30,12 @@ class Args:
     """Where to write: .glb has a texture, .obj and .ply a colour a vertex. mesh.glb in the folder of a run of splats, or the splat file's
     name with .glb, when not given; a refined mesh stays in the folder that it was made in."""
     faces: int = 20_000
-    """Triangles at most, or as few as keep the shape."""
+    """Triangles at most, or as few as keep the shape; 100 to 2,000,000."""
     cells: int = 128
-    """Of the grid along the largest extent: more keeps thinner parts, and costs their cube. For splats that are not refined."""
+    """Of the grid along the largest extent: more keeps thinner parts, and costs their cube; 16 to 512. For splats that are not
+    refined."""
     texture: int = 1024
-    """Side of the texture in pixels."""
+    """Side of the texture in pixels, 16 to 8192."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
     """Minutes, files included, in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Leaves a run
     of its own in the run's folder: refined/, then refined-2/ and so on."""

@@ -137,10 +137,10 @@ def _check_columns(path: Path, header: Header) -> int:
     vertex = header.element("vertex")
     present = vertex.properties if vertex else {}
     if missing := [name for name in REQUIRED if name not in present]:
-        mesh = header.element("face")
-        what = f"expected Gaussian splats, got {'a mesh' if mesh else 'a PLY of something else'}: missing {', '.join(missing)}"
-        step = "Meshes are read as .glb: a run writes both." if mesh else "Give a .ply that a splat trainer wrote."
-        raise UserError(f"cannot read {path}: {what}. {step}")
+        if header.element("face"):
+            raise UserError(f"cannot read {path}: expected Gaussian splats, got a mesh. Meshes are read as .glb: a run writes both.")
+        what = f"expected Gaussian splats, got a PLY of something else: missing {', '.join(missing)}"
+        raise UserError(f"cannot read {path}: {what}. Give a .ply that a splat trainer wrote.")
     rest = [name for name in present if name.startswith("f_rest_")]
     if len(rest) not in REST_COUNTS or any(f"f_rest_{i}" not in present for i in range(len(rest))):
         what = f"expected 0, 9, 24 or 45 properties f_rest_0, f_rest_1, … (SH degree 0 to 3), got {len(rest)}"
