@@ -25,12 +25,15 @@ from gs3d.core.schedules import Steps
 from gs3d.core.types import Splats
 from gs3d.priors.base import Condition, guided
 from gs3d.priors.latent import LatentPrior, vae_dtype
-from gs3d.priors.network import Network
+from gs3d.priors.network import Network, compile_networks
 from gs3d.priors.scalings import Epsilon, VpTable
 from gs3d.raster import rasterize
 from gs3d.training.config import load_config
 from gs3d.training.loop import start
 from gs3d.training.step import Task, iterate
+
+AUTOENCODER = "autoencoder and back"
+"""Name of its rows."""
 
 
 @dataclass(frozen=True)
@@ -139,25 +142,49 @@ def networks(prior: LatentPrior, batch: int, size: int) -> dict[str, Callable]:
     rgb = torch.rand(batch, size, size, 3, device=device, requires_grad=True)
     return {
         "network": lambda: prior.denoise(z, sigma, text),
-        "autoencoder and back": lambda: torch.autograd.grad(prior.encode(rgb).square().mean(), rgb),
+        AUTOENCODER: lambda: torch.autograd.grad(prior.encode(rgb).square().mean(), rgb),
     }
 
 
-def variants(prior: LatentPrior, batches: tuple[int, ...], size: int, clock: Clock, compiled: bool) -> dict[str, dict]:
-    """The same calls with the networks laid out channels last, and then compiled as well. Changes them for good."""
-    unet, encoder = prior.network.backbone, prior.vae.encoder  # encode() calls the encoder alone
-    calls = {f"{name}, batch {b}": (call, flops(call)) for b in batches for name, call in networks(prior, b, size).items()}
+def with_small_autoencoder(prior: LatentPrior, tiny: bool) -> LatentPrior:
+    """The same with an untrained autoencoder of the shape of taesd (`vae: taesd` in a config)."""
+    from diffusers import AutoencoderTiny
 
-    def timed(way: str) -> dict[str, dict]:
-        return {f"{name}, {way}": rated(clock(call), count) for name, (call, count) in calls.items()}
+    blocks = {f"{side}_block_out_channels": (8, 8) for side in ("encoder", "decoder")} | {"num_encoder_blocks": (1, 1)}
+    vae = AutoencoderTiny(**(blocks | {"num_decoder_blocks": (1, 1)} if tiny else {}))
+    vae = vae.to(device=prior.device, dtype=prior.vae.dtype).requires_grad_(False).eval()
+    return dataclasses.replace(prior, vae=vae, latent_scale=1.0)
 
-    unet.to(memory_format=torch.channels_last)
-    prior.vae.to(memory_format=torch.channels_last)
-    rows = timed("channels last")
-    if compiled:
-        unet.compile()
-        encoder.compile()
-        rows |= timed("channels last, compiled")
+
+def variants(prior: LatentPrior, args: Args, size: int, count: int, clock: Clock) -> dict[str, dict]:
+    """Calls of the networks and iterations with a tiny autoencoder, then with either laid out channels last, and then compiled as well.
+    Changes them for good."""
+    small = with_small_autoencoder(prior, args.tiny)
+
+    def counted(one: LatentPrior, names: tuple[str, ...]) -> list[tuple[str, Callable, int]]:
+        made = [(b, networks(one, b, size)) for b in args.batches]
+        return [(f"{name}{{}}, batch {b}", calls[name], flops(calls[name])) for b, calls in made for name in names]
+
+    # Counted before anything is changed: what is compiled cannot be looked into.
+    calls = {"": counted(prior, ("network", AUTOENCODER)), ", tiny autoencoder": counted(small, (AUTOENCODER,))}
+
+    def timed(which: str, way: str = "") -> dict[str, dict]:
+        one = small if which else prior
+        rows = {name.format(which + way): rated(clock(call), many) for name, call, many in calls[which]}
+        return rows | {
+            f"iteration, splats-15min{which + way}, batch {b}": whole(one, b, count, "splats-15min", clock) for b in args.batches
+        }
+
+    rows = timed(", tiny autoencoder")
+    for part in (prior.network.backbone, prior.vae, small.vae):
+        part.to(memory_format=torch.channels_last)
+    for which in calls:
+        rows |= timed(which, ", channels last")
+    if args.compile:
+        for one in (prior, small):
+            compile_networks(one.network.backbone, one.vae)
+        for which in calls:
+            rows |= timed(which, ", channels last, compiled")
     return rows
 
 
@@ -210,12 +237,12 @@ def main(args: Args) -> None:
         pieces = parts(prior, batch, splats, size, clock)
         rows |= {f"{name}, batch {batch}": row for name, row in pieces.items()}
         # Both of CDS's points are guided; "preview" is the same at half the width, so only the whole run's is set against its parts.
-        bare = 2 * pieces["guided"]["ms"] + pieces["autoencoder and back"]["ms"] + pieces["render and back"]["ms"]
+        bare = 2 * pieces["guided"]["ms"] + pieces[AUTOENCODER]["ms"] + pieces["render and back"]["ms"]
         for preset in ("preview", "splats-15min"):
             rows[f"iteration, {preset}, batch {batch}"] = whole(prior, batch, count, preset, clock)
         last = rows[f"iteration, splats-15min, batch {batch}"]
         last["over_parts"] = round(last["ms"] / bare, 3)
-    rows |= variants(prior, args.batches, size, clock, args.compile)
+    rows |= variants(prior, args, size, count, clock)
     columns = {
         "ms": "ms",
         "fastest_ms": "fastest",

@@ -163,8 +163,8 @@ def tiny_builtin(tiny_builtin_folder):
 
 @pytest.fixture
 def card(monkeypatch):
-    """A CUDA card that is none, for the length of a test (`tests/pretended_card.py`)."""
+    """A CUDA card that is none, for the length of a test; it counts what was done on it (`tests/pretended_card.py`)."""
     from tests import pretended_card
 
-    with pretended_card.install(monkeypatch):
-        yield
+    with pretended_card.install(monkeypatch) as watch:
+        yield watch

@@ -8,14 +8,18 @@ from tests.pretended_card import CARD
 
 
 def test_the_card_refuses_two_devices(card):
-    here, there = torch.ones(3, 4), torch.ones(3, 4, device="cuda")
-    for mix in (lambda: here + there, lambda: torch.cat([here, there]), lambda: there @ here.T, lambda: here[there[0] > 0]):
+    here, there, number = torch.ones(3, 4), torch.ones(3, 4, device="cuda"), torch.tensor(2.0)
+    for mix in (lambda: here + there, lambda: torch.cat([here, there]), lambda: there @ here.T, lambda: torch.stack([there.sum(), number])):
         with pytest.raises(RuntimeError, match="same device"):
             mix()
+    for write in (lambda: here[there[0] > 0], lambda: there.__setitem__(there > 0, torch.ones(12))):
+        with pytest.raises(RuntimeError, match="same device"):
+            write()
     with pytest.raises(RuntimeError, match="same device"):
         torch.nn.Linear(4, 2).to(CARD)(here)
-    with pytest.raises(RuntimeError, match="generator"):
-        torch.randn(2, device="cuda", generator=torch.Generator())
+    for draw in (lambda g: torch.randn(2, device="cuda", generator=g), lambda g: there.normal_(generator=g)):
+        with pytest.raises(RuntimeError, match="generator"):
+            draw(torch.Generator())
     with pytest.raises(TypeError, match="numpy"):
         np.asarray(there)
 
@@ -35,7 +39,8 @@ def test_the_card_takes_what_a_card_takes(card):
     assert there[torch.tensor([0, 2])].is_cuda and there.to("cuda") is there and here.cpu() is here
     assert not there.cpu().is_cuda and not here.to(torch.float64).is_cuda and there.cpu().numpy().sum() == 12
     there.copy_(here)
-    there[0] = here[0]
+    there[0], here[1] = here[0], there[1]
+    assert not there.is_cpu and there.get_device() == 0 and (there * torch.tensor(2.0)).is_cuda
     here.to("cuda").zero_()
     assert here.sum() == 12  # it was copied
 

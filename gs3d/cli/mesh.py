@@ -37,8 +37,8 @@ class Args:
     texture: int = 1024
     """Side of the texture in pixels, 16 to 8192."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
-    """Minutes, files included, in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Leaves a run
-    of its own in the run's folder: refined/, then refined-2/ and so on."""
+    """Minutes, files included, in which the run's prior goes on with its prompt on the surface: smoother, and sharper colours. Settings
+    are the preset's, whatever the run had. Leaves a run of its own in the run's folder: refined/, then refined-2/ and so on."""
 
 
 def run(argv: list[str]) -> int:

@@ -56,7 +56,8 @@ class Clip:
 
         `UserError` if it cannot be read.
         """
-        from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+        with quiet():  # transformers warns at this import that torchvision is missing, which nothing here asks for
+            from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.startswith("cuda") else torch.float32

@@ -33,7 +33,7 @@ NEEDED = ("text_encoder", "tokenizer", "scheduler")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a prior's weights lie."""
+    """Where the weights of a prior lie, or of a part of one."""
 
     name: str
     """As the user gave it."""
@@ -93,8 +93,14 @@ def backbone_part(names: Iterable[str]) -> str | None:
     return next((part for part in BACKBONES if part in names), None)
 
 
-def read(source: Source, device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype) -> Components:
-    """Load every part of the model in `source.folder`. Never touches the network."""
+def read(
+    source: Source,
+    device: torch.device,
+    dtype: torch.dtype,
+    vae_dtype: torch.dtype,
+    vae: "AutoencoderKL | AutoencoderTiny | None" = None,
+) -> Components:
+    """Load every part of the model in `source.folder`, but for an autoencoder that is given. Never touches the network."""
     import diffusers
     import transformers
 
@@ -106,7 +112,8 @@ def read(source: Source, device: torch.device, dtype: torch.dtype, vae_dtype: to
         text_encoder = _weights(folder, "text_encoder", getattr(transformers, index["text_encoder"][1]), device, dtype)
         part = backbone_part(index)
         backbone = _weights(folder, part, getattr(diffusers, index[part][1], None), device, dtype)
-        vae = _weights(folder, "vae", getattr(diffusers, index["vae"][1]), device, vae_dtype) if "vae" in index else None
+        if vae is None and "vae" in index:
+            vae = _weights(folder, "vae", getattr(diffusers, index["vae"][1]), device, vae_dtype)
     return Components(source, backbone, vae, TextEncoder(text_encoder, tokenizer), scaling_of(scheduler, str(folder)))
 
 
@@ -162,8 +169,13 @@ def _weights(folder: Path, part: str, cls: type, device: torch.device, dtype: to
     if not files:
         raise UserError(f"prior {folder}: no .safetensors weights in {part}/; download the model again with its safetensors files")
     model = _call(folder, part, cls, variant="fp16" if ".fp16" in files[0].name else None, use_safetensors=True)
+    return frozen(model, device, dtype, text=part == "text_encoder")
+
+
+def frozen(model: torch.nn.Module, device: torch.device, dtype: torch.dtype, text: bool = False) -> torch.nn.Module:
+    """`model` as a prior has it: on its device, in evaluation mode, asking for no gradient, laid out for pictures or for `text`."""
     model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    return model if part == "text_encoder" else model.to(memory_format=memory_format(device))
+    return model if text else model.to(memory_format=memory_format(device))
 
 
 def _call(folder: Path, part: str, cls: Any, **options: Any) -> Any:

@@ -39,12 +39,20 @@ class LatentPrior:
     latent_shape: tuple[int, int, int]
     latent_scale: float
     latent_shift: float
+    autoencoder: Source | None = None
+    """Where `vae` came from, if it is not the model's own."""
     views: ClassVar[int] = 1
 
     @staticmethod
-    def of(parts: Components, checkpoint_encoder: bool = False) -> "LatentPrior":
-        """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory."""
+    def of(parts: Components, checkpoint_encoder: bool = False, autoencoder: Source | None = None) -> "LatentPrior":
+        """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory. `autoencoder`
+        is where `parts.vae` is from, if not from the model itself."""
         net, vae = parts.backbone.config, parts.vae.config
+        if autoencoder is not None and vae.latent_channels != net.in_channels:
+            raise UserError(
+                f"vae {autoencoder.name}: gives latents of {vae.latent_channels} channels, and the prior {parts.source.name} "
+                f"takes {net.in_channels}; leave `vae` out of the config, or name one that was trained for this prior's latents"
+            )
         if net.in_channels != vae.latent_channels or net.out_channels != vae.latent_channels or not isinstance(net.sample_size, int):
             raise UserError(
                 f"prior {parts.source.name}: expected a network over the {vae.latent_channels} channels of its VAE at a square size, "
@@ -52,6 +60,8 @@ class LatentPrior:
                 "inpainting and depth models are not text-to-image"
             )
         if checkpoint_encoder:
+            if type(parts.vae).__name__ == "AutoencoderTiny":  # diffusers would leave out its first step, from [−1, 1] to [0, 1]
+                raise UserError("checkpoint_encoder: not with a tiny autoencoder, which needs little memory; leave it out of the config")
             parts.vae.enable_gradient_checkpointing()
         side = net.sample_size
         return LatentPrior(
@@ -64,6 +74,7 @@ class LatentPrior:
             latent_scale=float(vae.scaling_factor),
             # Stable Diffusion's configuration holds no shift, or null; later autoencoders' latents are not centred on zero.
             latent_shift=float(vae.get("shift_factor") or 0.0),
+            autoencoder=autoencoder,
         )
 
     @property
@@ -89,7 +100,9 @@ class LatentPrior:
         The mean of the encoder's Gaussian, not a draw from it: its spread is tiny, and a draw would put fresh noise on z0 every
         iteration, which is the very thing that CDS's fixed noise is there to avoid.
         """
-        encoded = self.vae.encode(to_network(rgb, self.image_size).to(self.vae.dtype))
+        x = to_network(rgb, self.image_size)
+        # Of one layout, resized or not: an encoder that is compiled would be compiled once more for another.
+        encoded = self.vae.encode(x.to(self.vae.dtype, memory_format=torch.contiguous_format))
         z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents  # AutoencoderTiny has no distribution
         return (z.float() - self.latent_shift) * self.latent_scale
 

@@ -10,7 +10,7 @@ from gs3d.core.errors import UserError
 from gs3d.priors.scalings import Scaling
 
 if TYPE_CHECKING:
-    from diffusers import SD3Transformer2DModel, UNet2DConditionModel
+    from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel, UNet2DConditionModel
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "xformers"]
@@ -105,3 +105,16 @@ def use_attention(backbone: "UNet2DConditionModel | SD3Transformer2DModel", atte
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from error
+
+
+def compile_networks(backbone: "UNet2DConditionModel | SD3Transformer2DModel", vae: "AutoencoderKL | AutoencoderTiny | None") -> None:
+    """Has torch compile what an iteration calls, the network and the encoder, at their first call, for the sizes that it has there.
+
+    `UserError` where this Python has no compiler of torch's; what else is in the way shows at the first call.
+    """
+    try:
+        backbone.compile(dynamic=False)
+        if vae is not None:
+            vae.encoder.compile(dynamic=False)
+    except RuntimeError as error:
+        raise UserError(f"compile: {' '.join(str(error).split())[:200]}; leave `compile` out of the config") from error

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.training.config import config_tree, parse_config
 from gs3d.training.request import Request
-from gs3d.training.stages import RunConfig
+from gs3d.training.stages import HOW, RunConfig
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,17 @@ class RunRecord:
             raise UserError(f"--resume {folder}: that run used the prior {used.get('name')}; pass it with --prior")
         if used.get("weights_sha256") != self.prior["weights_sha256"]:
             raise UserError(f"--resume {folder}: that run used other weights of the prior {used.get('name')}; choose another --out")
+        if used.get("vae_sha256") != self.prior.get("vae_sha256"):
+            raise UserError(f"--resume {folder}: that run used other weights of its autoencoder; choose another --out")
 
     def _same_settings(self, tree: object) -> bool:
-        """Whether a run.yaml's settings mean these: one of an earlier version lacks what has come since, and meant its default."""
+        """Whether a run.yaml's settings mean these: one of an earlier version lacks what has come since, and meant its default. What only
+        says how the networks are run may change, as when a run goes on with another card."""
         try:
-            return config_tree(parse_config(tree, "run.yaml")) == config_tree(self.config)
+            old = parse_config(tree, "run.yaml")
         except UserError:
             return False
+        return config_tree(replace(old, **{name: getattr(self.config, name) for name in HOW})) == config_tree(self.config)
 
 
 def _cpu_name() -> str:

@@ -16,6 +16,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.export import PLOT, SPLATS, load_splats, result_file
+from gs3d.priors.autoencoder import resolve_autoencoder
 from gs3d.priors.base import Prior
 from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
@@ -104,7 +105,9 @@ def generate(
         prior_name, why = default_prior(device)
         say(why)
     if request.config is not None:
-        load_config(request.config, request.loss)  # a misspelt key should not wait for a download
+        given = load_config(request.config, request.loss)  # a misspelt key should not wait for a download
+        if given.vae is not None:
+            resolve_autoencoder(given.vae)  # nor a misspelt name
     splats = _start(request)
     if (other := _other_prompt(request)) is not None:
         say(f"warning: --start {request.start}: was made for {other!r}; a surface changes little of what its splats are")
@@ -140,7 +143,14 @@ def _run(
     """The part of a run that has its folder for itself."""
     say = audience.say
     with _enough_memory():
-        prior = load(prior_name, device=device, attention=config.attention, checkpoint_encoder=config.checkpoint_encoder)
+        prior = load(
+            prior_name,
+            device=device,
+            attention=config.attention,
+            checkpoint_encoder=config.checkpoint_encoder,
+            vae=config.vae,
+            compiled=config.compile,
+        )
     prompts = ViewPrompts.of(prior, request.prompt, config.negative)
     for line in (*prompts.warnings, *_without_kind(request.prompt, prior)):
         say(f"warning: {line}")
@@ -160,7 +170,7 @@ def _run(
         say(f"resumed {folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s")
     elif request.resume:
         say(f"nothing to resume in {folder}: starting from the beginning")
-    with _enough_memory():
+    with _enough_memory(), _compilable(config.compile):
         rehearse(state, task)
         for later in range(state.stage + 1, len(config.stages)):  # what a stage lacks should not show in the middle of the run
             rehearse(TrainState(begin(config.stages[later], request.seed, device), stage=later), task)
@@ -172,7 +182,7 @@ def _run(
     if not checkpoint and budget.over():
         needs = phases.seconds | {"files at the end": budget.reserve_s}
         spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in needs.items())
-        advice = "give more, or run `gs3d doctor --build` first"
+        advice = "give more, or leave `compile` out" if config.compile else "give more, or run `gs3d doctor --build` first"
         raise UserError(f"--minutes {request.minutes:g}: nothing is left for the first iteration ({spent}); {advice}")
     # Only now: until here Ctrl-C and SIGTERM do what they always do, and there is nothing to export.
     with StopSignals(say) as stop:
@@ -219,6 +229,18 @@ def _enough_memory():
         raise UserError(
             "out of memory before the first iteration; use a smaller batch or resolution in --config, or --device cpu"
         ) from None
+
+
+@contextlib.contextmanager
+def _compilable(asked: bool):
+    """Turn what torch's compiler cannot do, which the first iteration finds out, into one line."""
+    try:
+        yield
+    except Exception as error:
+        if not asked or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"compile: torch cannot compile the networks here ({reason}); leave `compile` out of the config") from error
 
 
 def _checked(request: Request) -> Request:

@@ -61,6 +61,10 @@ class RunConfig:
     """Attention inside a diffusers prior."""
     checkpoint_encoder: bool = False
     """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
+    vae: str | None = None
+    """Another autoencoder of the same latents: taesd, a folder, or owner/name of a model hub. None takes the prior's own."""
+    compile: bool = False
+    """Let torch compile the prior's networks before the first iteration, within the minutes of the run."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_every_s", "progress_every_s"):
@@ -83,3 +87,7 @@ class RunConfig:
     def stage_at(self, progress: float) -> int:
         """The stage that runs at `progress`."""
         return next((i for i in range(len(self.stages)) if progress < self.ends(i)[1]), len(self.stages) - 1)
+
+
+HOW = ("attention", "checkpoint_encoder", "compile")
+"""Settings of a run that say how the networks are run, and not what they say."""

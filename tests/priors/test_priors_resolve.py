@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -15,13 +14,14 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from gs3d.core.errors import UserError
 from gs3d.priors import builtin, default_prior, describe, load
+from gs3d.priors import hub as hubs
 from gs3d.priors import resolve as resolving
 from gs3d.priors.latent import LatentPrior
 from gs3d.priors.pixel import PixelPrior
-from gs3d.priors.resolve import resolve
+from gs3d.priors.resolve import MIRRORS, resolve
+from tests.priors.cache import SHA, put_in_cache
 
-FIRST, SECOND = resolving.MIRRORS["sd21-base"]
-SHA = "0123456789abcdef0123456789abcdef01234567"
+FIRST, SECOND = MIRRORS["sd21-base"]
 FILES = [
     "README.md",
     "model_index.json",
@@ -42,15 +42,6 @@ FILES = [
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
 ]
-
-
-def put_in_cache(cache: Path, repo: str, model: Path) -> Path:
-    """`model` as huggingface_hub would have left it after a download of `repo`."""
-    root = cache / f"models--{repo.replace('/', '--')}"
-    shutil.copytree(model, root / "snapshots" / SHA)
-    (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(SHA)
-    return root / "snapshots" / SHA
 
 
 def not_found(repo):
@@ -135,8 +126,8 @@ def test_shards_are_fetched_with_their_index():
     stem = "unet/diffusion_pytorch_model"
     shards = [f"{stem}-00001-of-00002.safetensors", f"{stem}-00002-of-00002.safetensors", f"{stem}.safetensors.index.json"]
     half = [f"{stem}.fp16-00001-of-00001.safetensors", f"{stem}.safetensors.index.fp16.json"]
-    assert resolving.needed_files(shards) == sorted(shards)
-    assert resolving.needed_files(shards + half) == sorted(half)
+    assert hubs.needed_files(shards) == sorted(shards)
+    assert hubs.needed_files(shards + half) == sorted(half)
 
 
 def test_the_cache_comes_before_the_network(hub, hub_cache, tiny_sd_folder):
@@ -190,7 +181,7 @@ def test_no_network(hub_cache, no_network):
 
 
 def test_a_server_that_never_answers(hub, monkeypatch, hub_cache):
-    monkeypatch.setattr(resolving, "CONNECT_S", -0.9)
+    monkeypatch.setattr(hubs, "CONNECT_S", -0.9)
     monkeypatch.setattr(huggingface_hub, "model_info", lambda repo, timeout: time.sleep(5))
     started = time.monotonic()
     assert f"tried {FIRST} (TimeoutError: no answer within 0.1 s). " in message("sd21-base")

@@ -44,6 +44,7 @@ def test_a_run_on_the_card(mode, request_, card):
     result = generate(request_(mode, "cuda"))
     assert result.outcome == "finished" and not result.warnings and result.made is not None
     assert yaml.safe_load((result.folder / "run.yaml").read_text())["hardware"]["gpu"] == NAME
+    assert card.landed > 1000 and card.drawn >= (0 if mode == "two-stage" else 6)
 
 
 def test_it_makes_what_the_cpu_makes(request_, monkeypatch):
