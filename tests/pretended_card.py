@@ -1,7 +1,8 @@
 """A CUDA card that is none, so that a machine without one can tell whether the code would work on one.
 
 Tensors "on cuda" live on the CPU and say that they do not. What a card refuses is refused here: operations on tensors of two devices,
-turning one of its tensors into an array, drawing on it with a generator of the CPU. Left out: its kernels, its rounding, its speed.
+turning one of its tensors into an array, drawing on it with a generator of the CPU. Left out: its kernels, its rounding, its speed, and
+what happens inside backward passes that are written in Python.
 """
 
 import inspect

@@ -27,6 +27,21 @@ def test_the_iteration_benchmark_runs():
     assert "prior, 8 images" in run.stdout and all(run.stdout.count(f"{loss} iteration,") == 2 for loss in GUIDANCE)
 
 
+def test_the_gpu_benchmark_runs(tmp_path):
+    """On a small model, without a card."""
+    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--tiny", "--device", "cpu", "--runs", "1", "--batches", "4"]
+    run = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    ways = ("", ", tiny autoencoder", ", channels last", ", tiny autoencoder, channels last")
+    assert all(rows[f"iteration, splats-15min{way}, batch 4"]["ms"] > 0 for way in ways)
+
+
+def test_training_on_a_card_asks_for_a_size_it_knows(tmp_path):
+    run = subprocess.run([ROOT / "scripts" / "train_on_gpu.sh", tmp_path / "out", "96"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2 and run.stdout == "train_on_gpu: 96: expected 64 or 128\n" and not (tmp_path / "out").exists()
+
+
 def test_the_summary_of_a_gpu_check_says_what_failed(tmp_path):
     (tmp_path / "parts.txt").write_text("doctor 1\ntests 0\nspeed 0\nquality 0\n")
     (tmp_path / "doctor.txt").write_text(

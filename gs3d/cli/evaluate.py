@@ -146,10 +146,10 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _prior(name: str) -> tuple[str, bool, str]:
-    """(name, whether it works on pixels, sizes and dates of its weights' files: to hash gigabytes would take minutes)."""
+    """(name, whether it works on pixels, sizes and dates of its weights' files)."""
     import torch
 
-    from gs3d.priors.components import backbone_part, read_index, weight_files
+    from gs3d.priors.components import backbone_part, facts_of, read_index, weight_files
     from gs3d.priors.resolve import default_prior, resolve
 
     if name == "auto":
@@ -157,8 +157,7 @@ def _prior(name: str) -> tuple[str, bool, str]:
         say(why)
     folder = resolve(name).folder
     index = read_index(folder)
-    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in weight_files(folder / backbone_part(index), half=True)]
-    return name, "vae" not in index, repr(facts)
+    return name, "vae" not in index, repr(facts_of(weight_files(folder / backbone_part(index), half=True)))
 
 
 def _grade_existing(args: Args) -> int:

@@ -21,18 +21,25 @@ SMALL = {"taesd": ("madebyollin/taesd",)}
 def resolve_autoencoder(name: str, offline: bool = False) -> Source:
     """Where the autoencoder called `name` lies on this disk, downloaded if need be: one of SMALL, `owner/name`, or a folder that holds one
     or a whole model. `UserError` for none of these."""
+    place = named(name)
+    if isinstance(place, Path):
+        return Source(name, place)
+    what, else_do = f"vae {name}", "Leave `vae` out of the config for the prior's own, or give a folder with a copy"
+    found = hub.cached(what, name, place, "config.json", hub.is_whole_part)
+    return found or hub.download(what, name, place, offline, else_do, hub.fetch_part)
+
+
+def named(name: str) -> Path | tuple[str, ...]:
+    """The folder that `name` is, or hub ids, tried in order; nothing is opened or asked. `UserError` for neither."""
     folder = os.path.expanduser(name)
     if name in SMALL:
-        repos = SMALL[name]
-    elif name and os.path.isdir(folder):
-        return Source(name, Path(os.path.join(folder, "vae") if os.path.isdir(os.path.join(folder, "vae")) else folder))
-    elif re.fullmatch(hub.ID, name):
-        repos = (name,)
-    else:
-        raise UserError(f"vae {name}: expected {', '.join(SMALL)}, a hub id owner/name, or a folder")
-    else_do = "Leave `vae` out of the config for the prior's own, or give a folder with a copy"
-    found = hub.cached(name, repos, "config.json", hub.is_whole_part)
-    return found or hub.download(f"vae {name}", name, repos, offline, else_do, hub.fetch_part)
+        return SMALL[name]
+    if name and os.path.isdir(folder):
+        inside = os.path.join(folder, "vae")
+        return Path(inside if os.path.isdir(inside) else folder)
+    if re.fullmatch(hub.ID, name):
+        return (name,)
+    raise UserError(f"vae {name}: expected {', '.join(SMALL)}, a hub id owner/name, or a folder")
 
 
 def read_autoencoder(source: Source, device: torch.device, dtype: torch.dtype) -> "AutoencoderKL | AutoencoderTiny":

@@ -162,6 +162,11 @@ def weight_files(folder: Path, half: bool) -> list[Path]:
     return [folder / n for n in chosen_weights((p.name for p in folder.glob("*")), half)]
 
 
+def facts_of(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and dates, to tell weights apart by: to hash gigabytes would take minutes."""
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+
+
 def _weights(folder: Path, part: str, cls: type, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
     """One model, frozen. Cast after loading, by `.to`: the argument that would cast while loading is `torch_dtype` in some of the
     library versions gs3d allows and `dtype` in others, and the weights are read by memory map either way."""

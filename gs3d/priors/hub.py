@@ -50,8 +50,11 @@ def is_whole_part(folder: Path) -> bool:
     return (folder / "config.json").is_file() and bool(components.weight_files(folder, half=True))
 
 
-def cached(name: str, repos: Iterable[str], file: str = "model_index.json", whole: Callable[[Path], bool] = is_whole) -> Source | None:
-    """The first of `repos` that the Hugging Face cache holds, `whole` as it says of the folder that `file` is in."""
+def cached(
+    what: str, name: str, repos: Iterable[str], file: str = "model_index.json", whole: Callable[[Path], bool] = is_whole
+) -> Source | None:
+    """The first of `repos` that the Hugging Face cache holds, `whole` as it says of the folder that `file` is in. `what` as `download`
+    takes it; `UserError` for what can be no id."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
@@ -59,7 +62,7 @@ def cached(name: str, repos: Iterable[str], file: str = "model_index.json", whol
         try:
             path = huggingface_hub.try_to_load_from_cache(repo, file)
         except HFValidationError as error:
-            raise UserError(f"{name}: the hub has no such ids ({' '.join(str(error).split())[:160]}); expected owner/name") from None
+            raise UserError(f"{what}: can be no id of the hub ({' '.join(str(error).split())[:160]})") from None
         if isinstance(path, str) and whole(Path(path).parent):
             return Source(name, Path(path).parent, repo)
     return None
@@ -84,6 +87,8 @@ def fetch_part(name: str, repo: str) -> Path | str:
 
     files = _files(repo)
     weights = components.chosen_weights(files, half=True)
+    if "model_index.json" in files:
+        return "holds a whole model; give a folder with a copy of its vae/"
     if "config.json" not in files or not weights:
         return "holds no network of diffusers as safetensors"
     config = huggingface_hub.hf_hub_download(repo, "config.json", etag_timeout=CONNECT_S)

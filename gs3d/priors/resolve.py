@@ -60,7 +60,7 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
     else:
         raise UserError(_unknown(text, folder))
     else_do = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
-    return hub.cached(text, cached) or hub.download(f"prior {text}", text, online, offline, else_do)
+    return hub.cached(f"prior {text}", text, cached) or hub.download(f"prior {text}", text, online, offline, else_do)
 
 
 def load(
@@ -79,9 +79,10 @@ def load(
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    source, other = resolve(name, offline), None if vae is None else resolve_autoencoder(vae, offline)
-    if other is not None and "vae" not in components.read_index(source.folder):
+    source = resolve(name, offline)
+    if vae is not None and "vae" not in components.read_index(source.folder):
         raise UserError(f"vae {vae}: the prior {source.name} works on pixels and has no autoencoder; leave `vae` out of the config")
+    other = None if vae is None else resolve_autoencoder(vae, offline)
     autoencoder = other and read_autoencoder(other, device, vae_dtype(device))
     parts = components.read(source, device, dtype, vae_dtype(device), autoencoder)
     use_attention(parts.backbone, attention)
@@ -102,7 +103,7 @@ def default_prior(device: str | torch.device) -> tuple[str, str]:
     """
     if torch.device(device).type != "cuda":
         return "builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)"
-    if found := hub.cached("sd21-base", (*MIRRORS["sd21-base"], RETIRED["sd21-base"])):
+    if found := hub.cached("prior sd21-base", "sd21-base", (*MIRRORS["sd21-base"], RETIRED["sd21-base"])):
         return "sd21-base", f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)"
     return "builtin", "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, about 2.6 GB)"
 

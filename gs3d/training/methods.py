@@ -10,7 +10,13 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE, common
+from gs3d.priors.autoencoder import resolve_autoencoder
+from gs3d.priors.components import facts_of, weight_files
 from gs3d.training.config import config_tree, load_config, parse_config, stages_of
+from gs3d.training.stages import RunConfig
+
+LATER = ("vae", "compile")
+"""Settings of a run that have come since evaluations were first made."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,14 @@ class Method:
         return _branch(stage, parents, key) if branch is None else branch
 
     def fingerprint(self, base: str, *more: str) -> str:
-        """Of all that decides a run, with `more`: the settings, the source of the loss and of what losses share."""
+        """Of all that decides a run, with `more`: the settings, another autoencoder's weights, the source of the loss and of what losses
+        share. Runs that were made before a setting came are those with its default."""
+        settings = self.settings(base)
+        if (vae := settings.get("vae")) is not None:
+            more += (repr(facts_of(weight_files(resolve_autoencoder(vae).folder, half=False))),)
+        settings = {name: value for name, value in settings.items() if name not in LATER or value != getattr(RunConfig, name)}
         sources = [inspect.getsource(module) for module in (inspect.getmodule(GUIDANCE[self.loss]), common)]
-        text = "\n".join([yaml.safe_dump(self.settings(base), sort_keys=True), *sources, *more])
+        text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
