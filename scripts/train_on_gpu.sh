@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains the built-in prior further, on a CUDA card, from the weights that ship: draws its pictures, trains, and marks both with the recogniser.
-# Usage: scripts/train_on_gpu.sh FOLDER [64|128], the side of its pictures in pixels. The same command goes on for as long again.
+# Usage: scripts/train_on_gpu.sh FOLDER [64|128], the side of its pictures in pixels; FOLDER is taken from the project's root. The same
+# command goes on for as long again.
 # By environment: PYTHON, DEVICE, TRAIN_S (seconds of training, compiling included), IMAGES (in the pool), PICTURES (to mark), SEED (of the pool).
 # Drawing on the card needs numba-cuda. FOLDER/model is the prior (`--prior FOLDER/model`), FOLDER/marks.txt what it is worth.
 set -euo pipefail

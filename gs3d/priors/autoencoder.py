@@ -21,7 +21,7 @@ SMALL = {"taesd": ("madebyollin/taesd",)}
 def resolve_autoencoder(name: str, offline: bool = False) -> Source:
     """Where the autoencoder called `name` lies on this disk, downloaded if need be: one of SMALL, `owner/name`, or a folder that holds one
     or a whole model. `UserError` for none of these."""
-    place = named(name)
+    place = autoencoder_place(name)
     if isinstance(place, Path):
         return Source(name, place)
     what, else_do = f"vae {name}", "Leave `vae` out of the config for the prior's own, or give a folder with a copy"
@@ -29,7 +29,7 @@ def resolve_autoencoder(name: str, offline: bool = False) -> Source:
     return found or hub.download(what, name, place, offline, else_do, hub.fetch_part)
 
 
-def named(name: str) -> Path | tuple[str, ...]:
+def autoencoder_place(name: str) -> Path | tuple[str, ...]:
     """The folder that `name` is, or hub ids, tried in order; nothing is opened or asked. `UserError` for neither."""
     folder = os.path.expanduser(name)
     if name in SMALL:

@@ -60,8 +60,11 @@ class LatentPrior:
                 "inpainting and depth models are not text-to-image"
             )
         if checkpoint_encoder:
-            if type(parts.vae).__name__ == "AutoencoderTiny":  # diffusers would leave out its first step, from [−1, 1] to [0, 1]
-                raise UserError("checkpoint_encoder: not with a tiny autoencoder, which needs little memory; leave it out of the config")
+            if type(parts.vae).__name__ == "AutoencoderTiny":
+                raise UserError(
+                    "checkpoint_encoder: not with a tiny autoencoder, for which diffusers then leaves out the step from [-1, 1] to [0, 1]; "
+                    "leave it out of the config"
+                )
             parts.vae.enable_gradient_checkpointing()
         side = net.sample_size
         return LatentPrior(

@@ -16,7 +16,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.export import PLOT, SPLATS, load_splats, result_file
-from gs3d.priors.autoencoder import named
+from gs3d.priors.autoencoder import autoencoder_place
 from gs3d.priors.base import Prior
 from gs3d.priors.components import read_index, views_of
 from gs3d.priors.prompts import ViewPrompts, check_prompt, is_closed, vocab_command, vocabulary
@@ -107,7 +107,7 @@ def generate(
     if request.config is not None:
         given = load_config(request.config, request.loss)  # a misspelt key should not wait for a download
         if given.vae is not None:
-            named(given.vae)  # nor a misspelt name
+            autoencoder_place(given.vae)  # nor a misspelt name
     splats = _start(request)
     if (other := _other_prompt(request)) is not None:
         say(f"warning: --start {request.start}: was made for {other!r}; a surface changes little of what its splats are")
