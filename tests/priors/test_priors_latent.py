@@ -14,6 +14,11 @@ from gs3d.priors.latent import LatentPrior
 from gs3d.priors.scalings import Epsilon, Velocity
 
 
+def share_reached(gradient: torch.Tensor) -> float:
+    """Share of the elements that a gradient reaches. A single one may be exactly 0 by rounding, on one processor and not on another."""
+    return float((gradient != 0).float().mean())
+
+
 def test_shapes(tiny_sd):
     assert isinstance(tiny_sd, LatentPrior)
     assert (tiny_sd.image_size, tiny_sd.latent_shape) == (16, (4, 8, 8))
@@ -31,7 +36,7 @@ def test_encode_is_the_scaled_mean_and_keeps_the_gradient(tiny_sd, size):
         by_hand = tiny_sd.vae.encode(2 * rgb.permute(0, 3, 1, 2) - 1).latent_dist.mean * 0.18215
         torch.testing.assert_close(z, by_hand)
     z.square().sum().backward()
-    assert rgb.grad.shape == rgb.shape and bool((rgb.grad != 0).all())
+    assert rgb.grad.shape == rgb.shape and share_reached(rgb.grad) > 0.99
 
 
 def test_checkpointing_the_encoder_changes_no_gradient(tiny_sd, tiny_sd_folder):
@@ -94,10 +99,13 @@ def test_half_precision_inside_is_float32_outside(tiny_sd, tiny_sd_folder):
     prior = LatentPrior.of(components.read(source, torch.device("cpu"), torch.float16, torch.bfloat16))
     assert prior.network.backbone.dtype == torch.float16 and prior.vae.dtype == torch.bfloat16
     rgb = torch.rand(2, 16, 16, 3, generator=rng.generator(0, "pictures"), requires_grad=True)
-    z, exact = prior.encode(rgb), tiny_sd.encode(rgb).detach()
-    assert z.dtype == torch.float32 and float((z.detach() - exact).norm() / exact.norm()) < 2e-2
-    (z * 1e-5).mean().backward()  # as small as the gradient of a mean over latents is: float16 would lose it
-    assert bool((rgb.grad != 0).all())
+    z, exact = prior.encode(rgb), tiny_sd.encode(rgb)
+    # As small as the gradient of a mean over latents is: float16 would lose it. In bfloat16 single values may cancel to zero.
+    gradient, wanted = (torch.autograd.grad((latents * 1e-5).mean(), rgb)[0] for latents in (z, exact))
+    assert share_reached(gradient) > 0.95
+    assert float(torch.cosine_similarity(gradient.flatten(), wanted.flatten(), dim=0)) > 0.95
+    z, exact = z.detach(), exact.detach()
+    assert z.dtype == torch.float32 and float((z - exact).norm() / exact.norm()) < 2e-2
     sigma, text = torch.tensor([0.1, 10.0]), prior.embed(["a car", "a dog"])
     noisy = exact + sigma[:, None, None, None] * rng.normal((2, 4, 8, 8), 0, "noise")
     got, exact = prior.denoise(noisy, sigma, text), tiny_sd.denoise(noisy, sigma, tiny_sd.embed(["a car", "a dog"]))
