@@ -21,7 +21,7 @@ import tyro
 from raster import scene
 from record import append, machine
 
-from gs3d.export import READERS, WRITERS, load_splats, save_splats
+from gs3d.io import READERS, WRITERS, load_splats, save_splats
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def measured(call: Callable, runs: int) -> dict:
     """Medians of `runs` calls; the memory, where Linux tells it, is that of the first, after which the process keeps some."""
     seconds, cpu_seconds, peak = [], [], None
     if linux := Path("/proc/self/clear_refs").exists():
-        ctypes.CDLL(None).malloc_trim(0)  # else what was freed before would be held still, and used again
+        ctypes.CDLL(None).malloc_trim(
+            0
+        )  # else what was freed before would be held still, and used again
         Path("/proc/self/clear_refs").write_text("5")
         before = held("VmRSS")
     for _ in range(runs):
@@ -52,7 +54,11 @@ def measured(call: Callable, runs: int) -> dict:
         cpu_seconds.append(time.process_time() - cpu_start)
         if linux and peak is None:
             peak = held("VmHWM") - before
-    return {"s": round(statistics.median(seconds), 2), "cpu_s": round(statistics.median(cpu_seconds), 2), "peak_bytes": peak}
+    return {
+        "s": round(statistics.median(seconds), 2),
+        "cpu_s": round(statistics.median(cpu_seconds), 2),
+        "peak_bytes": peak,
+    }
 
 
 def writing(path: Path, degree: int, count: int, runs: int) -> dict:
@@ -61,7 +67,10 @@ def writing(path: Path, degree: int, count: int, runs: int) -> dict:
     splats = dataclasses.replace(scene(count), sh=sh)
     save_splats(path, scene(100))  # so that all is imported
     row = measured(lambda: save_splats(path, splats), runs)
-    return row | {"data_bytes": sum(part.nbytes for part in vars(splats).values()), "file_bytes": path.stat().st_size}
+    return row | {
+        "data_bytes": sum(part.nbytes for part in vars(splats).values()),
+        "file_bytes": path.stat().st_size,
+    }
 
 
 def reading(path: Path, few: Path, runs: int) -> dict:
@@ -76,7 +85,7 @@ def alone(function: Callable, *args: object) -> dict:
         return process.submit(function, *args).result()
 
 
-def cells(row: dict | None, data_bytes: int) -> str:
+def resolution(row: dict | None, data_bytes: int) -> str:
     if row is None:
         return " " * 25
     memory = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / data_bytes:.2f}"
@@ -85,8 +94,12 @@ def cells(row: dict | None, data_bytes: int) -> str:
 
 def main(args: Args) -> None:
     shared, rows = machine(), {}
-    print(f"{args.count} splats, {shared['cpu']}, {shared['threads']} threads, load {shared['load_before']}")
-    print(f"{'':20} {'write s':>8} {'CPU s':>7} {'× data':>8} {'read s':>8} {'CPU s':>7} {'× data':>8} {'MB':>7}")
+    print(
+        f"{args.count} splats, {shared['cpu']}, {shared['threads']} threads, load {shared['load_before']}"
+    )
+    print(
+        f"{'':20} {'write s':>8} {'CPU s':>7} {'× data':>8} {'read s':>8} {'CPU s':>7} {'× data':>8} {'MB':>7}"
+    )
     for suffix in args.formats:
         for degree in args.degrees:
             with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +107,10 @@ def main(args: Args) -> None:
                 write = alone(writing, path, degree, args.count, args.runs)
                 read = alone(reading, path, few, args.runs) if suffix in READERS else None
             rows[f"{suffix} SH{degree}"] = {"write": write, "read": read}
-            both = " ".join(cells(row, write["data_bytes"]) for row in (write, read))
-            print(f"{f'{suffix} SH{degree}':20} {both} {write['file_bytes'] / 1e6:>7.1f}", flush=True)
+            both = " ".join(resolution(row, write["data_bytes"]) for row in (write, read))
+            print(
+                f"{f'{suffix} SH{degree}':20} {both} {write['file_bytes'] / 1e6:>7.1f}", flush=True
+            )
     if args.record:
         append("export", {"count": args.count, "runs": args.runs, "rows": rows}, shared)
 

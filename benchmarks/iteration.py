@@ -15,12 +15,12 @@ import tyro
 from record import append, machine
 
 from gs3d.core.cameras import ring
-from gs3d.core.memory import keep_freed_blocks
+from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.distill.config import load_config
+from gs3d.distill.step import Task, iterate
 from gs3d.guidance import GUIDANCE
 from gs3d.priors import ViewPrompts, load
-from gs3d.training.config import load_config
-from gs3d.training.loop import start
-from gs3d.training.step import Task, iterate
+from gs3d.runs.loop import start
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,19 @@ def main(args: Args) -> None:
         densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0)
         for count in (stage.gaussians.count, stage.densify.max_count):
             gaussians = dataclasses.replace(stage.gaussians, count=count)
-            many = dataclasses.replace(config, stages=(dataclasses.replace(stage, densify=densify, gaussians=gaussians),))
+            many = dataclasses.replace(
+                config, stages=(dataclasses.replace(stage, densify=densify, gaussians=gaussians),)
+            )
             state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
-            row[f"{loss} iteration, {count} splats"] = median_ms(lambda: iterate(state, task, 0.3, 0.001), args.runs)  # noqa: B023
+            row[f"{loss} iteration, {count} splats"] = median_ms(
+                lambda: iterate(state, task, 0.3, 0.001), args.runs
+            )  # noqa: B023
     for name, value in row.items():
         print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
     if args.record:
-        append("iteration", {"ms": row, "prior": Path(args.prior).name, "batch": stage.batch}, shared)
+        append(
+            "iteration", {"ms": row, "prior": Path(args.prior).name, "batch": stage.batch}, shared
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import tyro
 from raster import scene
 from record import append, machine
 
-from gs3d.export import save_splats
+from gs3d.io import save_splats
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tests.viewers.devtools import Page, opened  # noqa: E402 - not part of the package
@@ -57,22 +57,33 @@ def loaded(page: Page, path: Path) -> tuple[float, float]:
         if times := page.value("window.shown"):
             return times[0] / 1000, times[1] / 1000
         time.sleep(0.2)
-    raise SystemExit(f"{path.name}: nothing is shown after two minutes; the page said {page.errors}")
+    raise SystemExit(
+        f"{path.name}: nothing is shown after two minutes; the page said {page.errors}"
+    )
 
 
 def main(args: Args) -> None:
     shared, rows = machine(), {}
-    with tempfile.TemporaryDirectory() as folder, opened("about:blank", WIDTH, HEIGHT, Path(folder)) as page:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened("about:blank", WIDTH, HEIGHT, Path(folder)) as page,
+    ):
         page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
         for count in args.counts:
             for degree in args.degrees:
                 path = Path(folder) / f"{count}-{degree}.html"
-                sh = 0.2 * torch.randn(count, (degree + 1) ** 2, 3, generator=torch.Generator().manual_seed(0))
+                sh = 0.2 * torch.randn(
+                    count, (degree + 1) ** 2, 3, generator=torch.Generator().manual_seed(0)
+                )
                 save_splats(path, replace(scene(count), sh=sh))
                 loaded(page, path)  # so that the browser has compiled what it will
                 times = [loaded(page, path) for _ in range(args.runs)]
                 ordered, shown = (round(statistics.median(t), 3) for t in zip(*times, strict=True))
-                rows[f"{count} splats, degree {degree}"] = {"ordered_s": ordered, "shown_s": shown, "file_bytes": path.stat().st_size}
+                rows[f"{count} splats, degree {degree}"] = {
+                    "ordered_s": ordered,
+                    "shown_s": shown,
+                    "file_bytes": path.stat().st_size,
+                }
                 print(
                     f"{count:>8} splats, degree {degree}: {path.stat().st_size / 1e6:5.1f} MB, ordered {ordered:.2f} s, shown {shown:.2f} s"
                 )

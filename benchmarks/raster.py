@@ -1,11 +1,11 @@
-"""How fast the CPU rasteriser is: forward + backward per view, and the most memory the process held.
+"""How fast the CPU rasterizer is: forward + backward per view, and the most memory the process held.
 
     python benchmarks/raster.py                 the four sizes, 4 views each; appends a row a size to benchmarks/results.jsonl
     python benchmarks/raster.py --dry-run       prints only
     python benchmarks/raster.py --oracle        also times the plain PyTorch oracle at the smallest size
 
-The scene is a ball of splats as a run has them half-way: centres even in a ball of radius 0.8, standard deviations about half the distance
-between neighbours and uneven by axis, opacities from clear to solid, one colour each. The loss uses rgb and alpha. Every size runs
+The scene is a ball of splats as a run has them half-way: centers even in a ball of radius 0.8, standard deviations about half the distance
+between neighbors and uneven by axis, opacities from clear to solid, one color each. The loss uses rgb and alpha. Every size runs
 in its own process, so that its peak memory is its own.
 """
 
@@ -23,10 +23,15 @@ import torch
 from record import append, machine
 
 from gs3d.core.cameras import ring
-from gs3d.core.openmp import spin_briefly
+from gs3d.core.runtime.openmp import spin_briefly
 from gs3d.core.types import Splats
 
-SIZES = {"5k splats 64²": (5_000, 64), "10k splats 128²": (10_000, 128), "20k splats 256²": (20_000, 256), "50k splats 512²": (50_000, 512)}
+SIZES = {
+    "5k splats 64²": (5_000, 64),
+    "10k splats 128²": (10_000, 128),
+    "20k splats 256²": (20_000, 256),
+    "50k splats 512²": (50_000, 512),
+}
 VIEWS = 4
 
 
@@ -44,7 +49,9 @@ def scene(count: int, seed: int = 0) -> Splats:
     )
 
 
-def time_one(draw: Callable, count: int, size: int, seconds: float, warm_up: int, least: int) -> dict:
+def time_one(
+    draw: Callable, count: int, size: int, seconds: float, warm_up: int, least: int
+) -> dict:
     """Medians in ms per view after `warm_up` runs, over as many runs as `seconds` allow, `least` or more."""
     splats, cameras, background = scene(count), ring(VIEWS, size), torch.ones(3)
     for name in ("means", "quats", "scales", "opacities", "sh"):
@@ -57,13 +64,17 @@ def time_one(draw: Callable, count: int, size: int, seconds: float, warm_up: int
         out = draw(splats, cameras, background)
         middle = time.perf_counter()
         loss = (out.rgb * weights[..., :3]).sum() + (out.alpha * weights[..., 3:]).sum()
-        torch.autograd.grad(loss, [splats.means, splats.quats, splats.scales, splats.opacities, splats.sh])
+        torch.autograd.grad(
+            loss, [splats.means, splats.quats, splats.scales, splats.opacities, splats.sh]
+        )
         end = time.perf_counter()
         if runs >= warm_up:
             forward_ms.append(1e3 * (middle - start) / VIEWS)
             total_ms.append(1e3 * (end - start) / VIEWS)
         runs += 1
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 * 1024 if sys.platform == "darwin" else 1024
+    )
     return {
         "forward_ms_per_view": round(statistics.median(forward_ms), 3),
         "forward_backward_ms_per_view": round(statistics.median(total_ms), 3),
@@ -74,33 +85,57 @@ def time_one(draw: Callable, count: int, size: int, seconds: float, warm_up: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry-run", action="store_true", help="print, but leave results.jsonl as it is")
-    parser.add_argument("--oracle", action="store_true", help="also time the oracle at the smallest size (minutes)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print, but leave results.jsonl as it is"
+    )
+    parser.add_argument(
+        "--oracle", action="store_true", help="also time the oracle at the smallest size (minutes)"
+    )
     parser.add_argument("--seconds", type=float, default=8.0, help="time given to each size")
     parser.add_argument("--only", choices=list(SIZES), help="one size")
-    parser.add_argument("--worker", nargs=3, metavar=("METHOD", "COUNT", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--worker", nargs=3, metavar=("METHOD", "COUNT", "SIZE"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if args.worker:
         from gs3d.raster.cpu import rasterize_cpu
         from gs3d.raster.reference import rasterize_reference
 
         # The oracle takes seconds a view, so it gets two timed runs.
-        draw, warm_up, least = (rasterize_cpu, 3, 5) if args.worker[0] == "cpu" else (rasterize_reference, 1, 2)
-        print(json.dumps(time_one(draw, int(args.worker[1]), int(args.worker[2]), args.seconds, warm_up, least)))
+        draw, warm_up, least = (
+            (rasterize_cpu, 3, 5) if args.worker[0] == "cpu" else (rasterize_reference, 1, 2)
+        )
+        print(
+            json.dumps(
+                time_one(
+                    draw, int(args.worker[1]), int(args.worker[2]), args.seconds, warm_up, least
+                )
+            )
+        )
         return
 
     import numba
 
     spin_briefly()  # as a run does; the workers inherit it
     common = machine() | {"numba": numba.__version__, "views": VIEWS}
-    jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + ([("oracle", next(iter(SIZES)))] if args.oracle else [])
-    print(f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call")
+    jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + (
+        [("oracle", next(iter(SIZES)))] if args.oracle else []
+    )
+    print(
+        f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call"
+    )
     print(f"{'':24} {'forward':>9} {'fwd+bwd':>9} {'fastest':>9} {'runs':>6} {'peak MB':>8}")
     for method, name in jobs:
         worker = [method, *(str(v) for v in SIZES[name])]
         command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", *worker]
-        row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        row = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[
+                -1
+            ]
+        )
         label = name if method == "cpu" else f"{name} {method}"
         times = f"{row['forward_ms_per_view']:9.2f} {row['forward_backward_ms_per_view']:9.2f} {row['fastest_ms_per_view']:9.2f}"
         print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)

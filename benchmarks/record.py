@@ -23,7 +23,13 @@ def cpu_model() -> str:
 def commit() -> str:
     """Short hash of the checkout, with a + when it has changes that are not committed; "none" outside one."""
     here = Path(__file__).parent
-    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=here, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"],
+        capture_output=True,
+        text=True,
+        cwd=here,
+        check=False,
+    )
     return done.stdout.strip() if done.returncode == 0 else "none"
 
 

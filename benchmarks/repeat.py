@@ -34,8 +34,21 @@ class Args:
 
 
 def started(args: Args, folder: Path) -> subprocess.Popen:
-    what = ["--steps", str(args.steps), "--prior", args.prior, "--config", args.config, "--device", args.device, "--out", str(folder)]
-    return subprocess.Popen([sys.executable, "-m", "gs3d", "generate", args.prompt, *what], stdout=subprocess.DEVNULL)
+    what = [
+        "--steps",
+        str(args.steps),
+        "--prior",
+        args.prior,
+        "--config",
+        args.config,
+        "--device",
+        args.device,
+        "--out",
+        str(folder),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "gs3d", "generate", args.prompt, *what], stdout=subprocess.DEVNULL
+    )
 
 
 def ended(*processes: subprocess.Popen) -> None:
@@ -57,11 +70,21 @@ def main(args: Args) -> None:
         ended(*[started(args, folder) for folder in folders[2:]])
         made = [gs3d.load(folder) for folder in folders]
     views = [scene.render(gs3d.ring(8, 128)).rgb for scene in made]
-    pairs = {f"{a}, {b}": decibels(x, y) for (a, x), (b, y) in itertools.combinations(zip(runs, views, strict=True), 2)}
-    row = {"device": args.device, "steps": args.steps, "decibels": {k: None if math.isinf(v) else v for k, v in pairs.items()}}
+    pairs = {
+        f"{a}, {b}": decibels(x, y)
+        for (a, x), (b, y) in itertools.combinations(zip(runs, views, strict=True), 2)
+    }
+    row = {
+        "device": args.device,
+        "steps": args.steps,
+        "decibels": {k: None if math.isinf(v) else v for k, v in pairs.items()},
+    }
     row |= {"splats": dict(zip(runs, map(len, made), strict=True))}
     lines = ["| of the four runs | dB |", "|---|---|"]
-    lines += [f"| {name} | {'the same to the bit' if math.isinf(value) else value} |" for name, value in pairs.items()]
+    lines += [
+        f"| {name} | {'the same to the bit' if math.isinf(value) else value} |"
+        for name, value in pairs.items()
+    ]
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "repeat.json").write_text(json.dumps(shared | row, indent=2) + "\n")
     (args.out / "repeat.md").write_text("\n".join(lines) + "\n")

@@ -20,9 +20,13 @@ from matplotlib.figure import Figure
 from record import append, machine
 
 from gs3d.priors.latent import LatentPrior
-from gs3d.training.loop import is_memory
+from gs3d.runs.loop import is_memory
 
-FULL = {"batch": (1, 2, 4, 8, 16, 32), "splats": (10_000, 30_000, 100_000, 300_000, 1_000_000), "resolution": (64, 128, 256, 512, 1024)}
+FULL = {
+    "batch": (1, 2, 4, 8, 16, 32),
+    "splats": (10_000, 30_000, 100_000, 300_000, 1_000_000),
+    "resolution": (64, 128, 256, 512, 1024),
+}
 TINY = {"batch": (1, 2, 4), "splats": (100, 1000), "resolution": (16, 32)}
 PRESET = "splats-15min"
 
@@ -66,24 +70,43 @@ def plotted(axes: dict[str, tuple[int, ...]], rows: dict[str, list[dict]], path:
         known = [(value, row["ms"]) for value, row in zip(values, rows[name], strict=True) if row]
         panel.loglog(*zip(*known, strict=True), marker="o", color="#1f5fae")
         panel.set_xticks(values, [f"{value:,}" for value in values], fontsize=7)
-        panel.set(title=f"an iteration by {name}", ylabel="ms", ylim=(0.5 * min(ms for _, ms in known), 2 * max(ms for _, ms in known)))
+        panel.set(
+            title=f"an iteration by {name}",
+            ylabel="ms",
+            ylim=(0.5 * min(ms for _, ms in known), 2 * max(ms for _, ms in known)),
+        )
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     figure.savefig(path)
 
 
 def main(args: Args) -> None:
-    shared, clock, prior = machine(), Clock(args.device, args.runs), random_prior(args.tiny, args.device)
+    shared, clock, prior = (
+        machine(),
+        Clock(args.device, args.runs),
+        random_prior(args.tiny, args.device),
+    )
     axes = TINY if args.tiny else FULL
-    usual = {"batch": 4, "splats": 500, "resolution": 32} if args.tiny else {"batch": 4, "splats": 200_000, "resolution": 512}
-    rows = {name: [measured(prior, usual | {name: value}, clock) for value in values] for name, values in axes.items()}
+    usual = (
+        {"batch": 4, "splats": 500, "resolution": 32}
+        if args.tiny
+        else {"batch": 4, "splats": 200_000, "resolution": 512}
+    )
+    rows = {
+        name: [measured(prior, usual | {name: value}, clock) for value in values]
+        for name, values in axes.items()
+    }
     lines = ["| | | ms | peak GB |", "|---|---|---|---|"]
     for name, values in axes.items():
         for value, row in zip(values, rows[name], strict=True):
-            lines.append(f"| {name} | {value:,} | {row.get('ms', 'out of memory')} | {row.get('peak_gb', '')} |")
+            lines.append(
+                f"| {name} | {value:,} | {row.get('ms', 'out of memory')} | {row.get('peak_gb', '')} |"
+            )
         lines.append(f"| {name} | slope | {slope(values, rows[name])} | |")
     args.out.mkdir(parents=True, exist_ok=True)
-    made = {name: dict(zip(map(str, values), rows[name], strict=True)) for name, values in axes.items()}
+    made = {
+        name: dict(zip(map(str, values), rows[name], strict=True)) for name, values in axes.items()
+    }
     (args.out / "scaling.json").write_text(json.dumps(shared | {"rows": made}, indent=2) + "\n")
     (args.out / "scaling.md").write_text("\n".join(lines) + "\n")
     plotted(axes, rows, args.out / "scaling.png")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import tyro
 from record import append, machine
 
-from gs3d.core.memory import keep_freed_blocks
+from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.distill.config import load_config
+from gs3d.distill.step import Task, iterate
 from gs3d.priors import ViewPrompts, load
-from gs3d.training.config import load_config
-from gs3d.training.loop import go_on, start
-from gs3d.training.step import Task, iterate
+from gs3d.runs.loop import go_on, start
 
 STEP = 1e-4
 """Progress of an iteration: small, so that the stage stays as it is."""
@@ -42,7 +42,9 @@ def main(args: Args) -> None:
             before = time.perf_counter()
             iterate(state, task, at + STEP * i, STEP)
             times.append(time.perf_counter() - before)
-        row[f"progress {at}, {config.stages[state.stage].shape}"] = round(statistics.median(times[3:]), 3)
+        row[f"progress {at}, {config.stages[state.stage].representation}"] = round(
+            statistics.median(times[3:]), 3
+        )
     for name, value in row.items():
         print(f"{name:<24} {value:6.3f} s   {1 / value:6.2f} a second")
     if args.record:

@@ -14,7 +14,11 @@ from record import append
 
 CASES = {
     "import torch": [sys.executable, "-c", "import torch"],
-    "import torch, gs3d.generate": [sys.executable, "-c", "import torch, gs3d; gs3d.generate, gs3d.load"],
+    "import torch, gs3d.generate": [
+        sys.executable,
+        "-c",
+        "import torch, gs3d; gs3d.generate, gs3d.load",
+    ],
     "gs3d --help": [sys.executable, "-m", "gs3d", "--help"],
     "gs3d generate --help": [sys.executable, "-m", "gs3d", "generate", "--help"],
 }
@@ -36,7 +40,9 @@ def main(args: Args) -> None:
     medians = {name: round(statistics.median(t[1:]), 3) for name, t in times.items()}
     for name, seconds in medians.items():
         print(f"{name:<30} {seconds:.2f} s")
-    print(f"gs3d beyond torch: {medians['import torch, gs3d.generate'] - medians['import torch']:.2f} s")
+    print(
+        f"gs3d beyond torch: {medians['import torch, gs3d.generate'] - medians['import torch']:.2f} s"
+    )
     if args.record:
         append("startup", {"seconds": medians, "runs": args.runs})
 

@@ -12,10 +12,10 @@ import torch
 import tyro
 from record import append, machine
 
-from gs3d.core.memory import keep_freed_blocks
-from gs3d.fitting.attention import plain_attention
-from gs3d.fitting.denoiser import Denoiser, loss_of
-from gs3d.fitting.optimizers import optimizers_of
+from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.pretraining.attention import plain_attention
+from gs3d.pretraining.denoiser import Denoiser, loss_of
+from gs3d.pretraining.optimizers import optimizers_of
 from gs3d.priors import builtin
 from gs3d.world.captions import vocabulary_texts
 
@@ -36,8 +36,16 @@ def step_ms(args: Args, attention: contextlib.AbstractContextManager) -> dict[st
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
     optimizers = optimizers_of(model, 1e-4, 1e-3)
     forward = torch.compile(model) if args.compile else model
-    z0, noise, sigma = torch.rand(args.batch, 3, 64, 64), torch.randn(args.batch, 3, 64, 64), torch.rand(args.batch) + 0.5
-    tokens = tokenizer(["a red mushroom with white spots, front view"] * args.batch, padding="max_length", return_tensors="pt").input_ids
+    z0, noise, sigma = (
+        torch.rand(args.batch, 3, 64, 64),
+        torch.randn(args.batch, 3, 64, 64),
+        torch.rand(args.batch) + 0.5,
+    )
+    tokens = tokenizer(
+        ["a red mushroom with white spots, front view"] * args.batch,
+        padding="max_length",
+        return_tensors="pt",
+    ).input_ids
     rows = []
     with attention:
         for _ in range(args.runs + 3):
@@ -53,13 +61,18 @@ def step_ms(args: Args, attention: contextlib.AbstractContextManager) -> dict[st
             times.append(time.perf_counter())
             rows.append([1e3 * (b - a) for a, b in zip(times[:-1], times[1:], strict=True)])
     parts = [round(statistics.median(column), 1) for column in zip(*rows[3:], strict=True)]
-    return dict(zip(("forward", "backward", "optimisers"), parts, strict=True)) | {"step": round(sum(parts), 1)}
+    return dict(zip(("forward", "backward", "optimisers"), parts, strict=True)) | {
+        "step": round(sum(parts), 1)
+    }
 
 
 def main(args: Args) -> None:
     shared = machine()
     keep_freed_blocks()
-    row = {"fused attention": step_ms(args, contextlib.nullcontext()), "plain attention": step_ms(args, plain_attention())}
+    row = {
+        "fused attention": step_ms(args, contextlib.nullcontext()),
+        "plain attention": step_ms(args, plain_attention()),
+    }
     for name, ms in row.items():
         said = ", ".join(f"{part} {value:.0f}" for part, value in ms.items())
         print(f"{name}: {said} ms; {1e3 * args.batch / ms['step']:.0f} pictures a second")

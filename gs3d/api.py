@@ -16,7 +16,7 @@ from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 class Scene:
     """What a run has made, or a file holds: splats or a mesh, which can be drawn and saved."""
 
-    made: Splats | Mesh | TexturedMesh
+    asset: Splats | Mesh | TexturedMesh
     folder: Path | None = None
     """Where the run that made it left its files."""
     outcome: str | None = None
@@ -25,50 +25,55 @@ class Scene:
     @property
     def splats(self) -> Splats | None:
         """None if it is a mesh."""
-        return self.made if isinstance(self.made, Splats) else None
+        return self.asset if isinstance(self.asset, Splats) else None
 
     @property
     def mesh(self) -> Mesh | TexturedMesh | None:
         """None if it is splats."""
-        return None if isinstance(self.made, Splats) else self.made
+        return None if isinstance(self.asset, Splats) else self.asset
 
     def __len__(self) -> int:
         """Splats, or triangles."""
-        from gs3d.representations.draw import pieces_of
+        from gs3d.representations.asset import primitive_count
 
-        return pieces_of(self.made)
+        return primitive_count(self.asset)
 
     def save(self, path: str | Path) -> Path:
         """Write to `path`; its suffix picks the format. Raises `UserError` when that cannot be done."""
-        if isinstance(self.made, Splats):
-            from gs3d.export import save_splats
+        if isinstance(self.asset, Splats):
+            from gs3d.io import save_splats
 
-            save_splats(Path(path), self.made)
+            save_splats(Path(path), self.asset)
         else:
-            from gs3d.export.mesh import write_mesh
+            from gs3d.io.mesh import write_mesh
 
-            write_mesh(path, self.made)
+            write_mesh(path, self.asset)
         return Path(path)
 
     @torch.no_grad()
-    def render(self, cameras: Cameras, background: tuple[float, float, float] = (1.0, 1.0, 1.0), normals: bool = False) -> Render:
+    def render(
+        self,
+        cameras: Cameras,
+        background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        normals: bool = False,
+    ) -> Render:
         """Pictures [B, H, W, 3] with alpha [B, H, W, 1] and depth; `gs3d.ring(8, 256)` makes cameras all round."""
-        from gs3d.representations.draw import draw
+        from gs3d.representations.asset import draw
 
-        return draw(self.made, cameras, background, normals)
+        return draw(self.asset, cameras, background, normals)
 
     def to(self, device: str) -> "Scene":
         """Splats on another device; a mesh is arrays, and stays."""
-        if not isinstance(self.made, Splats):
+        if not isinstance(self.asset, Splats):
             return self
-        return dataclasses.replace(self, made=self.made.to(device))
+        return dataclasses.replace(self, asset=self.asset.to(device))
 
 
 def load(path: str | Path) -> Scene:
     """Read a splat file or a .glb, ours or another program's, or what a run's folder holds. Raises `UserError` for one that is none."""
-    from gs3d.export import load_made
+    from gs3d.io import load_asset
 
-    return Scene(load_made(Path(path)))
+    return Scene(load_asset(Path(path)))
 
 
 def generate(
@@ -92,8 +97,8 @@ def generate(
     `guidance` is "cds" or "sds", `prior` a name or a folder, `start` a run's folder or a splat file whose splats the surface of `mode`
     "mesh" begins as. Raises `UserError` for anything the caller can mend.
     """
-    from gs3d.training.request import Request
-    from gs3d.training.run import generate as run
+    from gs3d.runs.generate import generate as run
+    from gs3d.runs.request import Request
 
     def say(line: str) -> None:
         if line.startswith("warning: "):
@@ -118,6 +123,8 @@ def generate(
     )
     for line in result.warnings:
         warnings.warn(line, stacklevel=2)
-    if result.made is None:
-        raise UserError(f"{result.folder}: nothing could be made of what was optimised ({'; '.join(result.warnings)})")
-    return Scene(result.made, result.folder, result.outcome)
+    if result.asset is None:
+        raise UserError(
+            f"{result.folder}: nothing could be made of what was optimized ({'; '.join(result.warnings)})"
+        )
+    return Scene(result.asset, result.folder, result.outcome)

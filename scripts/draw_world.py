@@ -9,7 +9,7 @@ import torch
 import tyro
 
 from gs3d.core.cameras import distance_for, orbit
-from gs3d.export.png import write_sheet
+from gs3d.io.image.png import write_sheet
 from gs3d.world.kinds import KINDS
 from gs3d.world.render import render
 from gs3d.world.sample import sample
@@ -37,8 +37,17 @@ def main(args: Args) -> None:
         print(made.caption)
     azimuth = torch.tensor([side for _, side in shown]).deg2rad()
     fovy = torch.full_like(azimuth, math.radians(38))
-    cameras = orbit(azimuth, torch.full_like(azimuth, math.radians(15)), distance_for(fovy, 0.93), fovy, args.size_px, args.size_px)
-    pictures = render([made.parts for made, _ in shown], cameras, supersample=3).over(np.full(3, BACKGROUND))
+    cameras = orbit(
+        azimuth,
+        torch.full_like(azimuth, math.radians(15)),
+        distance_for(fovy, 0.93),
+        fovy,
+        args.size_px,
+        args.size_px,
+    )
+    pictures = render([made.parts for made, _ in shown], cameras, supersample=3).over(
+        np.full(3, BACKGROUND)
+    )
     write_sheet(args.out, pictures, args.columns)
     print(f"{len(shown)} pictures -> {args.out}")
 

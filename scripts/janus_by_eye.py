@@ -17,11 +17,11 @@ import tyro
 from PIL import Image, ImageDraw
 
 from gs3d.core.types import Splats
+from gs3d.evaluation.classifier import Classifier
 from gs3d.evaluation.grade import janus_of, views_of
-from gs3d.evaluation.recogniser import Recogniser
-from gs3d.evaluation.truth import two_faced
-from gs3d.export import load_made
-from gs3d.world.understand import understand
+from gs3d.evaluation.reference import two_faced
+from gs3d.io import load_asset
+from gs3d.world.prompt_parser import parse_prompt
 
 CELL_PX, ROWS, MARGIN_PX = 96, 12, 30
 HIDDEN = "(two-faced)"
@@ -48,17 +48,26 @@ def shown_rows(args: Args) -> list[tuple[dict, bool]]:
     """(result as in evaluation.json, whether it is shown with two fronts), in the order of the pages."""
     results = json.loads((args.evaluation / "evaluation.json").read_text())["results"]
     fronts = [r for r in results if r["grade"]["janus"] is not None]
-    runs = [r for r in fronts if (not args.methods or r["method"] in args.methods) and (not args.seeds or r["seed"] in args.seeds)]
+    runs = [
+        r
+        for r in fronts
+        if (not args.methods or r["method"] in args.methods)
+        and (not args.seeds or r["seed"] in args.seeds)
+    ]
     if not runs:
-        raise SystemExit(f"{args.evaluation}: no run of these methods and seeds whose prompt has a front")
+        raise SystemExit(
+            f"{args.evaluation}: no run of these methods and seeds whose prompt has a front"
+        )
     rng = random.Random(args.order)
-    rows = [(r, False) for r in runs] + [(r, True) for r in rng.sample(fronts, min(args.hidden, len(fronts)))]
+    rows = [(r, False) for r in runs] + [
+        (r, True) for r in rng.sample(fronts, min(args.hidden, len(fronts)))
+    ]
     rng.shuffle(rows)
     return rows
 
 
 def splats_of(args: Args, result: dict, twice: bool) -> Splats:
-    made = load_made(args.evaluation / result["folder"])
+    made = load_asset(args.evaluation / result["folder"])
     if not isinstance(made, Splats):
         raise SystemExit(f"{result['folder']}: expected splats, got a mesh")
     return two_faced(made) if twice else made
@@ -70,8 +79,12 @@ def draw_pages(args: Args, rows: list[tuple[dict, bool]]) -> None:
         part = rows[first : first + ROWS]
         page = Image.new("RGB", (MARGIN_PX + 8 * CELL_PX, len(part) * CELL_PX), "white")
         for i, (result, twice) in enumerate(part):
-            strip = np.concatenate(list(views_of(splats_of(args, result, twice))[0].numpy()), axis=1)
-            picture = Image.fromarray((255 * strip).astype(np.uint8)).resize((8 * CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
+            strip = np.concatenate(
+                list(views_of(splats_of(args, result, twice))[0].numpy()), axis=1
+            )
+            picture = Image.fromarray((255 * strip).astype(np.uint8)).resize(
+                (8 * CELL_PX, CELL_PX), Image.Resampling.LANCZOS
+            )
             page.paste(picture, (MARGIN_PX, i * CELL_PX))
             ImageDraw.Draw(page).text((4, i * CELL_PX + CELL_PX // 2), str(first + i), fill="black")
         page.save(args.out / f"page-{first // ROWS}.png")
@@ -79,11 +92,15 @@ def draw_pages(args: Args, rows: list[tuple[dict, bool]]) -> None:
 
 
 def compare(args: Args, rows: list[tuple[dict, bool]], said: set[int]) -> None:
-    judge, seen = Recogniser.load(), {}
+    classifier, seen = Classifier.load(), {}
     for row, (result, twice) in enumerate(rows):
-        mark = janus_of(splats_of(args, result, twice), understand(result["prompt"]).thing.kind, judge)
+        mark = janus_of(
+            splats_of(args, result, twice), parse_prompt(result["prompt"]).thing.kind, classifier
+        )
         seen.setdefault(HIDDEN if twice else result["method"], []).append((row in said, mark))
-    print("| method | n | second face by eye | Janus % by the mark | of those with none by eye |\n|---|---|---|---|---|")
+    print(
+        "| method | n | second face by eye | Janus % by the mark | of those with none by eye |\n|---|---|---|---|---|"
+    )
     for method, given in sorted(seen.items()):
         none = [mark for by_eye, mark in given if not by_eye]
         share = f"{100 * np.mean(none):.0f} %" if none else "–"

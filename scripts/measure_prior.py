@@ -20,7 +20,7 @@ from gs3d.priors import load
 from gs3d.priors.builtin import DATA_STD
 from gs3d.priors.prompts import unknown_words
 from gs3d.world.captions import with_view
-from gs3d.world.pool import CAMERAS, SHARD, Pool, write_shard
+from gs3d.world.dataset import CAMERAS, SHARD, Dataset, write_shard
 from gs3d.world.splits import Split
 
 SIGMAS = (0.05, 0.2, 0.6, 2.0, 5.0, 12.0)
@@ -48,8 +48,13 @@ def captions(labels: list[dict]) -> dict[str, list[str]]:
         "exact view": [with_view(row["caption"], row["exact_view"]) for row in labels],
         "rough view": [with_view(row["caption"], row["view"]) for row in labels],
         "no view": [row["caption"] for row in labels],
-        "wrong view": [with_view(row["caption"], quarter_turn(row["exact_view"])) for row in labels],
-        "wrong caption": [with_view(wrong["caption"], row["exact_view"]) for row, wrong in zip(labels, other, strict=True)],
+        "wrong view": [
+            with_view(row["caption"], quarter_turn(row["exact_view"])) for row in labels
+        ],
+        "wrong caption": [
+            with_view(wrong["caption"], row["exact_view"])
+            for row, wrong in zip(labels, other, strict=True)
+        ],
         "no caption": [""] * len(labels),
     }
 
@@ -65,17 +70,25 @@ def main(args: Args) -> None:
         raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
     prior = load(args.prior, "cpu")
     if prior.views > 1:
-        raise SystemExit(f"--prior {args.prior}: looks at {prior.views} views of one object; this measures pictures of many")
+        raise SystemExit(
+            f"--prior {args.prior}: looks at {prior.views} views of one object; this measures pictures of many"
+        )
     with tempfile.TemporaryDirectory() as folder:
         cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
         write_shard(Path(folder), args.seed, 0, cameras, args.spread, args.split)
-        pool = Pool.open(Path(folder))
+        dataset = Dataset.open(Path(folder))
         # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
-        shuffled = np.random.default_rng(args.seed).permutation(len(pool))
+        shuffled = np.random.default_rng(args.seed).permutation(len(dataset))
         # The world may have grown since the prior was trained: a word that it never heard says nothing about what it heard.
-        chosen = [i for i in shuffled if not unknown_words(prior.text.tokenizer, pool.labels[i]["caption"])][: args.pictures]
-        rgba, labels = torch.from_numpy(pool.rgba(chosen)), [pool.labels[i] for i in chosen]
-    behind = random_backgrounds(torch.rand(len(chosen), RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure")))
+        chosen = [
+            i
+            for i in shuffled
+            if not unknown_words(prior.text.tokenizer, dataset.labels[i]["caption"])
+        ][: args.pictures]
+        rgba, labels = torch.from_numpy(dataset.rgba(chosen)), [dataset.labels[i] for i in chosen]
+    behind = random_backgrounds(
+        torch.rand(len(chosen), RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure"))
+    )
     z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :])
     noise = rng.normal(tuple(z0.shape), args.seed, "measure noise")
     print(f"{len(chosen)} pictures")
@@ -90,7 +103,9 @@ def loss(prior, z0, sigma: float, noise, text) -> float:
     """EDM's weighted error (Karras et al. 2022, Eq. 2, with the spread of the data as σ_data): 1 for a network that has learnt nothing."""
     errors = []
     for part in torch.arange(len(z0)).split(BATCH):
-        denoised = prior.denoise(z0[part] + sigma * noise[part], torch.full((len(part),), sigma), text[part])
+        denoised = prior.denoise(
+            z0[part] + sigma * noise[part], torch.full((len(part),), sigma), text[part]
+        )
         errors.append((denoised - z0[part]).square().mean(dim=(1, 2, 3)))
     return float(torch.cat(errors).mean()) * (sigma**2 + DATA_STD**2) / (sigma * DATA_STD) ** 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from gs3d.core.schedules import Steps
-from gs3d.world.pool import CAMERAS, SHARD, write_shards
+from gs3d.world.dataset import CAMERAS, SHARD, write_shards
 from gs3d.world.render import Device
 from gs3d.world.splits import Split
 from gs3d.world.version import source_digest
@@ -22,7 +22,7 @@ class Args:
     images: int = 65536
     """Pictures in all, rounded up to whole shards."""
     seed: int = 1
-    """Seed of the pool. The recogniser is trained on another one than the prior."""
+    """Seed of the pool. The classifier is trained on another one than the prior."""
     spread: float = 1.0
     """Share of the range that the proportions of a kind are drawn from, about its middle."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
@@ -45,7 +45,12 @@ class Args:
 
 def main(args: Args) -> None:
     count = -(-args.images // SHARD)
-    cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill, resolution_px=Steps((0.0,), (args.size_px,)))
+    cameras = dataclasses.replace(
+        CAMERAS,
+        fovy_deg=args.fovy_deg,
+        fill=args.fill,
+        resolution_px=Steps((0.0,), (args.size_px,)),
+    )
     settings = {
         k: list(v) if isinstance(v, tuple) else v
         for k, v in dataclasses.asdict(args).items()
@@ -54,13 +59,24 @@ def main(args: Args) -> None:
     settings["world"] = source_digest()
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
-        raise SystemExit(f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out")
+        raise SystemExit(
+            f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings) + "\n")
     start, before = time.monotonic(), len(list(args.out.glob("shard_*.npy")))
-    made = {"config": cameras, "spread": args.spread, "split": args.split, "normals": args.normals, "together": args.together}
+    made = {
+        "config": cameras,
+        "spread": args.spread,
+        "split": args.split,
+        "normals": args.normals,
+        "together": args.together,
+    }
     for done in write_shards(args.out, args.seed, count, args.workers, device=args.device, **made):
-        print(f"shard {done}/{count}  {(done - before) * SHARD / (time.monotonic() - start):.0f} images/s", flush=True)
+        print(
+            f"shard {done}/{count}  {(done - before) * SHARD / (time.monotonic() - start):.0f} images/s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import tyro
 
 from gs3d.core import rng
 from gs3d.core.views import VIEW_WORDS
-from gs3d.export.png import write_sheet
+from gs3d.io.image.png import write_sheet
 from gs3d.priors import Condition, load
 from gs3d.priors.prompts import unknown_words
 from gs3d.priors.sampler import sample
 from gs3d.world.captions import with_view
-from gs3d.world.colours import NAMED
+from gs3d.world.colors import NAMED
 from gs3d.world.kinds import KINDS
 
 
@@ -23,7 +23,7 @@ class Args:
     out: Path = Path("samples.png")
     prior: str = "builtin"
     prompts: tuple[str, ...] = ()
-    """What to draw; one prompt a kind that the prior knows, in changing colours, when not given."""
+    """What to draw; one prompt a kind that the prior knows, in changing colors, when not given."""
     views: tuple[str, ...] = ()
     """What each picture's caption ends in: front, side, back and overhead when not given; the built-in prior also knows those of
     `gs3d.core.views.EXACT_VIEWS`. A prior of four views takes them in fours, each a quarter further left than the one before."""
@@ -41,20 +41,32 @@ QUARTERS = ("front 15 up", "90 degrees left 15 up", "back 15 up", "90 degrees ri
 
 def main(args: Args) -> None:
     prior = load(args.prior)
-    colours = [colour for colour in NAMED if not unknown_words(prior.text.tokenizer, colour)]
+    colors = [color for color in NAMED if not unknown_words(prior.text.tokenizer, color)]
     kinds = [kind for kind in KINDS if not unknown_words(prior.text.tokenizer, kind)]
-    prompts = args.prompts or tuple(f"a {colours[i % len(colours)]} {kind}" for i, kind in enumerate(kinds))
+    prompts = args.prompts or tuple(
+        f"a {colors[i % len(colors)]} {kind}" for i, kind in enumerate(kinds)
+    )
     views = args.views or (QUARTERS if prior.views > 1 else VIEW_WORDS)
     if len(views) % prior.views:
-        raise SystemExit(f"--views: expected whole groups of {prior.views} for this prior, got {len(views)}")
+        raise SystemExit(
+            f"--views: expected whole groups of {prior.views} for this prior, got {len(views)}"
+        )
     texts = [with_view(p, view) for p in prompts for _ in range(args.each) for view in views]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)
     images = []
     for at in range(0, len(texts), 16):
         part = slice(at, at + 16)
-        images.append(prior.decode(sample(prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps)).cpu())
-    write_sheet(args.out, np.asarray(torch.cat(images)), columns=args.across * args.each * len(views))
+        images.append(
+            prior.decode(
+                sample(
+                    prior, Condition(text[part], negative[part]), noise[part], args.cfg, args.steps
+                )
+            ).cpu()
+        )
+    write_sheet(
+        args.out, np.asarray(torch.cat(images)), columns=args.across * args.each * len(views)
+    )
     print(f"{len(texts)} pictures -> {args.out}")
 
 

@@ -1,7 +1,7 @@
-"""What a prior of the world draws, marked by the recogniser: `python scripts/score_prior.py --pictures 2000`.
+"""What a prior of the world draws, marked by the classifier: `python scripts/score_prior.py --pictures 2000`.
 
-Kind, colour and pattern on combinations that training has seen and has not, whether the side is the one asked for, and KID between what
-is drawn and fresh renders, in the recogniser's features.
+Kind, color and pattern on combinations that training has seen and has not, whether the side is the one asked for, and KID between what
+is drawn and fresh renders, in the classifier's features.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.views import exact_views, view_words
-from gs3d.evaluation.kid import kid, standardised
-from gs3d.evaluation.recogniser import PLAIN, Recogniser
+from gs3d.evaluation.classifier import PLAIN, Classifier
+from gs3d.evaluation.metrics.kid import kid, standardized
 from gs3d.priors import Condition, load
 from gs3d.priors.prompts import unknown_words
 from gs3d.priors.sampler import sample as draw
 from gs3d.world.captions import with_view
+from gs3d.world.dataset import CAMERAS
 from gs3d.world.kinds import KINDS
-from gs3d.world.pool import CAMERAS
 from gs3d.world.render import render
 from gs3d.world.sample import Sample, sample
 
@@ -44,13 +44,16 @@ class Args:
     seed: int = 21
 
 
-def fresh(args: Args, judge: Recogniser, tokenizer) -> list[tuple[str, Sample]]:
-    """(split, sample) that both the prior and the recogniser have words for."""
+def fresh(args: Args, classifier: Classifier, tokenizer) -> list[tuple[str, Sample]]:
+    """(split, sample) that both the prior and the classifier have words for."""
     gen, found = np.random.default_rng(args.seed), []
     while len(found) < args.pictures:
         split = "seen" if len(found) % 2 == 0 else "unseen"
         one = sample(gen, spread=args.spread, split=split, pairs=False)
-        known = all((getattr(one, question) or PLAIN) in judge.answers[question] for question in ("kind", "colour", "pattern"))
+        known = all(
+            (getattr(one, question) or PLAIN) in classifier.answers[question]
+            for question in ("kind", "color", "pattern")
+        )
         if known and not unknown_words(tokenizer, one.caption):
             found.append((split, one))
     return found
@@ -58,8 +61,12 @@ def fresh(args: Args, judge: Recogniser, tokenizer) -> list[tuple[str, Sample]]:
 
 def renders(made: list[tuple[str, Sample]], cameras: Cameras, seed: int) -> torch.Tensor:
     """[n, 64, 64, 3]"""
-    behind = random_backgrounds(torch.rand(len(made), RANDOM_NUMBERS, generator=rng.generator(seed, "score behind")))
-    return torch.from_numpy(render([one.parts for _, one in made], cameras).over(behind.numpy())).clamp(0, 1)
+    behind = random_backgrounds(
+        torch.rand(len(made), RANDOM_NUMBERS, generator=rng.generator(seed, "score behind"))
+    )
+    return torch.from_numpy(
+        render([one.parts for _, one in made], cameras).over(behind.numpy())
+    ).clamp(0, 1)
 
 
 def share(right: list[bool]) -> str:
@@ -67,17 +74,32 @@ def share(right: list[bool]) -> str:
 
 
 def main(args: Args) -> None:
-    prior, judge = load(args.prior), Recogniser.load()
-    objects = fresh(dataclasses.replace(args, pictures=args.pictures // prior.views), judge, prior.text.tokenizer)
+    prior, classifier = load(args.prior), Classifier.load()
+    objects = fresh(
+        dataclasses.replace(args, pictures=args.pictures // prior.views),
+        classifier,
+        prior.text.tokenizer,
+    )
     made = [one for one in objects for _ in range(prior.views)]
-    cameras = sample_cameras(CAMERAS, len(made), 0.0, rng.generator(args.seed, "score cameras"), prior.views)
-    texts = [with_view(one.caption, view) for (_, one), view in zip(made, exact_views(cameras), strict=True)]
+    cameras = sample_cameras(
+        CAMERAS, len(made), 0.0, rng.generator(args.seed, "score cameras"), prior.views
+    )
+    texts = [
+        with_view(one.caption, view)
+        for (_, one), view in zip(made, exact_views(cameras), strict=True)
+    ]
     noise = rng.normal((len(made), *prior.latent_shape), args.seed, "score")
     drawn = []
     for at in range(0, len(made), BATCH):
         part = texts[at : at + BATCH]
         text, negative = prior.embed(part), prior.embed([""]).expand(len(part), -1, -1)
-        z = draw(prior, Condition(text, negative), noise[at : at + BATCH].to(text.device), args.cfg, args.steps)
+        z = draw(
+            prior,
+            Condition(text, negative),
+            noise[at : at + BATCH].to(text.device),
+            args.cfg,
+            args.steps,
+        )
         drawn.append(prior.decode(z).clamp(0, 1).cpu())
         print(f"\r{at + len(part)}/{len(made)}", end="", flush=True)
     pictures = torch.cat(drawn)
@@ -87,22 +109,35 @@ def main(args: Args) -> None:
     words = view_words(cameras)
     print("\r" + " " * 20)
     for name, images in (("drawn", pictures), ("renders", real)):
-        judgement = judge.judge(images)
+        classification = classifier.classify(images)
         for split in ("seen", "unseen"):
             rows = [i for i, (s, _) in enumerate(made) if s == split]
-            for question in ("kind", "colour", "pattern"):
-                said = judgement.words(question)
-                print(f"{name:<8} {split:<7} {question:<8} {share([said[i] == (getattr(made[i][1], question) or PLAIN) for i in rows])}")
-        said = judgement.words("view")
-        rows = [i for i, (_, one) in enumerate(made) if KINDS[one.kind].has_front and border_deg[i] > MARGIN_DEG and words[i] != "overhead"]
+            for question in ("kind", "color", "pattern"):
+                said = classification.words(question)
+                print(
+                    f"{name:<8} {split:<7} {question:<8} {share([said[i] == (getattr(made[i][1], question) or PLAIN) for i in rows])}"
+                )
+        said = classification.words("view")
+        rows = [
+            i
+            for i, (_, one) in enumerate(made)
+            if KINDS[one.kind].has_front and border_deg[i] > MARGIN_DEG and words[i] != "overhead"
+        ]
         print(f"{name:<8}         side     {share([said[i] == words[i] for i in rows])}")
     # Of other captions: a picture and the render of its own caption would be no independent draws.
     apart = dataclasses.replace(args, seed=args.seed + 1)
-    elsewhere = sample_cameras(CAMERAS, args.pictures, 0.0, rng.generator(apart.seed, "score cameras"))
-    other = renders(fresh(apart, judge, prior.text.tokenizer), elsewhere, apart.seed)
-    like = judge.features(other)
-    drawn, rendered, others = (standardised(f, like) for f in (judge.features(pictures), judge.features(real), like))
-    print(f"KID, drawn and renders: {kid(drawn, others):.4f}; renders and other renders: {kid(rendered, others):.4f}")
+    elsewhere = sample_cameras(
+        CAMERAS, args.pictures, 0.0, rng.generator(apart.seed, "score cameras")
+    )
+    other = renders(fresh(apart, classifier, prior.text.tokenizer), elsewhere, apart.seed)
+    like = classifier.features(other)
+    drawn, rendered, others = (
+        standardized(f, like)
+        for f in (classifier.features(pictures), classifier.features(real), like)
+    )
+    print(
+        f"KID, drawn and renders: {kid(drawn, others):.4f}; renders and other renders: {kid(rendered, others):.4f}"
+    )
 
 
 if __name__ == "__main__":

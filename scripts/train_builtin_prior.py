@@ -2,8 +2,8 @@
 
 import tyro
 
-from gs3d.core.memory import keep_freed_blocks
-from gs3d.fitting.prior import FitConfig, fit
+from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.pretraining.prior import FitConfig, fit
 
 if __name__ == "__main__":
     keep_freed_blocks()

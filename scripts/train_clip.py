@@ -4,8 +4,8 @@ import json
 
 import tyro
 
-from gs3d.core.memory import keep_freed_blocks
-from gs3d.fitting.clip import FitConfig, fit
+from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.pretraining.clip import FitConfig, fit
 
 if __name__ == "__main__":
     keep_freed_blocks()

@@ -9,25 +9,48 @@ import torch
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-SD_BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+SD_BETAS = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "num_train_timesteps": 1000,
+}
 
 
 def write_clip_tokenizer(folder: Path, max_length: int = 16) -> int:
     """A CLIP tokenizer of single letters and a few merges, as the files a model repository holds. Returns the size of its vocabulary."""
     letters = "!abcdefghijklmnopqrstuvwxyz0123456789,.'-"
     merges = ["r e", "re d</w>", "v i", "vi e", "vie w</w>", "c a"]
-    tokens = [*letters, *(c + "</w>" for c in letters), *(m.replace(" ", "") for m in merges), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [
+        *letters,
+        *(c + "</w>" for c in letters),
+        *(m.replace(" ", "") for m in merges),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
-    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "!"}
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "!",
+    }
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
-    config = {**special, "model_max_length": max_length, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"}
+    config = {
+        **special,
+        "model_max_length": max_length,
+        "do_lower_case": True,
+        "tokenizer_class": "CLIPTokenizer",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return len(tokens)
 
 
-def write_tiny_sd(folder: Path, prediction_type: str = "epsilon", variant: str | None = None) -> Path:
+def write_tiny_sd(
+    folder: Path, prediction_type: str = "epsilon", variant: str | None = None
+) -> Path:
     """Stable Diffusion's parts, 16² pixels, 8² latents, a few thousand weights."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -69,7 +92,9 @@ def write_tiny_sd(folder: Path, prediction_type: str = "epsilon", variant: str |
         )
     for part, model in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
         model.save_pretrained(folder / part, variant=variant)
-    DDIMScheduler(**SD_BETAS, prediction_type=prediction_type, clip_sample=False).save_pretrained(folder / "scheduler")
+    DDIMScheduler(**SD_BETAS, prediction_type=prediction_type, clip_sample=False).save_pretrained(
+        folder / "scheduler"
+    )
     index = {
         "_class_name": "StableDiffusionPipeline",
         "feature_extractor": [None, None],
@@ -81,7 +106,9 @@ def write_tiny_sd(folder: Path, prediction_type: str = "epsilon", variant: str |
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index))
-    (folder / "README.md").write_text("---\nlicense: openrail++\ntags:\n- tiny\n---\n# A tiny model\n")
+    (folder / "README.md").write_text(
+        "---\nlicense: openrail++\ntags:\n- tiny\n---\n# A tiny model\n"
+    )
     return folder
 
 
@@ -112,7 +139,12 @@ def tiny_clip_folder(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny_clip") / "model"
     size = write_clip_tokenizer(folder)
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     text = {
         **small,
         "vocab_size": size,
@@ -121,7 +153,11 @@ def tiny_clip_folder(tmp_path_factory) -> Path:
         "eos_token_id": size - 1,
         "pad_token_id": 0,
     }
-    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=12)
+    config = CLIPConfig(
+        text_config=text,
+        vision_config={**small, "image_size": 32, "patch_size": 8},
+        projection_dim=12,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         CLIPModel(config).save_pretrained(folder)
@@ -138,7 +174,9 @@ def write_tiny_prior(folder: Path, views: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
-        torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)  # it begins at zero, and a prior that says nothing tests nothing
+        torch.nn.init.normal_(
+            backbone.proj_out.weight, std=0.1
+        )  # it begins at zero, and a prior that says nothing tests nothing
         builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer, views)
     return folder
 
@@ -163,8 +201,8 @@ def tiny_builtin(tiny_builtin_folder):
 
 @pytest.fixture
 def card(monkeypatch):
-    """A CUDA card that is none, for the length of a test; it counts what was done on it (`tests/pretended_card.py`)."""
-    from tests import pretended_card
+    """A CUDA card that is none, for the length of a test; it counts what was done on it (`tests/fake_cuda.py`)."""
+    from tests import fake_cuda
 
-    with pretended_card.install(monkeypatch) as watch:
+    with fake_cuda.install(monkeypatch) as watch:
         yield watch

@@ -1,1 +1,1 @@
-"""The command line: one file a command. The only place with tyro and rich."""
+"""The command line, one file a command. Only this package imports tyro and rich."""

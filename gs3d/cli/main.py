@@ -6,22 +6,29 @@ from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
 
 COMMANDS = {
-    "generate": "make splats from a prompt",
-    "evaluate": "make and grade a list of prompts, and compare methods",
-    "view": "look at splats or a mesh in the browser",
-    "render": "draw a splat file as a picture or a turntable",
-    "compare": "runs side by side, and what is different about them",
-    "mesh": "a closed, textured mesh from any splats",
-    "convert": "splats from one file format to another",
-    "info": "what a splat file or a mesh is like, and whether it is sound",
-    "clean": "remove stray splats, crop, thin out, centre, rescale and turn",
-    "truth": "an object that a prompt is true of, as a mesh or a picture",
-    "vocab": "words that the built-in prior knows",
-    "doctor": "check this machine, and say what to do",
+    "generate": ("runs", "make splats or a mesh from a prompt"),
+    "evaluate": ("runs", "make and grade a list of prompts, and compare methods"),
+    "compare": ("runs", "show runs side by side, and how their settings differ"),
+    "mesh": ("runs", "make a closed, textured mesh from splats"),
+    "view": ("assets", "show splats or a mesh in the browser"),
+    "render": ("assets", "render splats or a mesh as an image or a turntable"),
+    "convert": ("assets", "convert splats from one file format to another"),
+    "info": ("assets", "print statistics of a splat file or a mesh, and its faults"),
+    "clean": ("assets", "crop, filter, decimate, center, rescale and rotate splats"),
+    "reference": ("tools", "export a reference object for a prompt, as a mesh or an image"),
+    "vocab": ("tools", "list the words that the built-in prior knows"),
+    "doctor": ("tools", "check this machine and say what to fix"),
 }
-ON = {"generate": "; add --resume to the same command to go on", "evaluate": "; the same command goes on"}
+"""Command -> its package below `gs3d.cli`, and what it does."""
+OLD_NAMES = {"truth": "reference"}
+ON = {
+    "generate": "; add --resume to the same command to go on",
+    "evaluate": "; the same command goes on",
+}
 """What Ctrl-C is answered with."""
-HELP = "usage: gs3d COMMAND ...\n\n" + "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
+HELP = "usage: gs3d COMMAND ...\n\n" + "\n".join(
+    f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()
+)
 HELP += "\n\n  gs3d COMMAND --help    every option of a command\n  gs3d --version\n"
 
 
@@ -36,23 +43,26 @@ def main(argv: list[str] | None = None) -> int:
 
         say(f"gs3d {version('gs3d')}")
         return 0
-    if argv[0] not in COMMANDS:
+    command = OLD_NAMES.get(argv[0], argv[0])
+    if command not in COMMANDS:
         import difflib
 
         near = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.4)
-        fault(f"gs3d: unknown command {argv[0]!r}; {f'did you mean {near[0]}?' if near else 'see gs3d --help'}")
+        fault(
+            f"gs3d: unknown command {argv[0]!r}; {f'did you mean {near[0]}?' if near else 'see gs3d --help'}"
+        )
         return 2
-    return _run(argv[0], argv[1:])
+    return _run(command, argv[1:])
 
 
 def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
-    from gs3d.core.openmp import spin_briefly
+    from gs3d.core.runtime.openmp import spin_briefly
 
     spin_briefly()
     try:
-        return import_module(f"gs3d.cli.{command}").run(argv)
+        return import_module(f"gs3d.cli.{COMMANDS[command][0]}.{command}").run(argv)
     except UserError as error:
         fault(f"gs3d: {error}")
         return 2

@@ -34,7 +34,11 @@ def silence() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-    except (OSError, ValueError, AttributeError):  # no descriptor: a test or a notebook put something else in its place
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+    ):  # no descriptor: a test or a notebook put something else in its place
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
 
 
@@ -53,4 +57,6 @@ def shown() -> Iterator[None]:
     except OSError as error:
         silence()
         if not isinstance(error, BrokenPipeError):
-            raise UserError(f"standard output cannot be written ({error.strerror}); free some space or choose another file") from None
+            raise UserError(
+                f"standard output cannot be written ({error.strerror}); free some space or choose another file"
+            ) from None

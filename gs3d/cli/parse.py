@@ -60,7 +60,9 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
         kind, count = _values_of(kind)
         values = [value] if equals else []
         following = argv[at + 1 : None if count is None else at + 1 + count]
-        while not equals and len(values) < len(following) and not _is_option(following[len(values)]):
+        while (
+            not equals and len(values) < len(following) and not _is_option(following[len(values)])
+        ):
             values.append(next(rest)[1])
         if not values:
             yield f"{flag}: expected {_wanted(kind)}, got nothing"
@@ -77,10 +79,18 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
 
 
 def condense(text: str, prog: str) -> str:
-    """tyro's framed message as one line: without colours, frames and its own pointers to --help."""
+    """tyro's framed message as one line: without colors, frames and its own pointers to --help."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [re.sub(r"[\u2500-\u257f]+", " ", line).strip() for line in text.splitlines() if "╭" not in line]
-    kept = [line for line in lines if line and not line.startswith("For full helptext") and line != f"{prog} --help"]
+    lines = [
+        re.sub(r"[\u2500-\u257f]+", " ", line).strip()
+        for line in text.splitlines()
+        if "╭" not in line
+    ]
+    kept = [
+        line
+        for line in lines
+        if line and not line.startswith("For full helptext") and line != f"{prog} --help"
+    ]
     return " ".join(kept) or "expected other arguments, got these"
 
 
@@ -90,13 +100,17 @@ def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], float]:
     options: dict[str, Any] = {"--help": bool, "-h": bool}
     required, most = {}, 0
     for f in fields(args):
-        kind, *notes = get_args(hints[f.name]) if hasattr(hints[f.name], "__metadata__") else (hints[f.name],)
+        kind, *notes = (
+            get_args(hints[f.name]) if hasattr(hints[f.name], "__metadata__") else (hints[f.name],)
+        )
         if tyro.conf.Positional in notes:
             kind, count = _values_of(kind)
             most = math.inf if count is None else most + count
             required |= {f.name.upper(): kind} if f.default is MISSING else {}
             continue
-        name = next((note.name for note in notes if getattr(note, "name", None)), f.name).replace("_", "-")
+        name = next((note.name for note in notes if getattr(note, "name", None)), f.name).replace(
+            "_", "-"
+        )
         aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
         options |= dict.fromkeys([f"--{name}", *aliases], kind)
         if kind is bool:
@@ -120,7 +134,12 @@ def _is_option(token: str) -> bool:
 def _choices(kind: Any) -> list[Any]:
     """The members of `X | None` without None, and of a Literal its values."""
     if get_origin(kind) in (Union, types.UnionType):
-        return [choice for member in get_args(kind) if member is not type(None) for choice in _choices(member)]
+        return [
+            choice
+            for member in get_args(kind)
+            if member is not type(None)
+            for choice in _choices(member)
+        ]
     return list(get_args(kind)) if get_origin(kind) is Literal else [kind]
 
 
@@ -138,4 +157,6 @@ def _fits(kind: Any, value: str) -> bool:
             return False
         return True
 
-    return any(fits(choice) for choice in _choices(kind)) or (value == "None" and type(None) in get_args(kind))
+    return any(fits(choice) for choice in _choices(kind)) or (
+        value == "None" and type(None) in get_args(kind)
+    )

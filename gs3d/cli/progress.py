@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from gs3d.cli.output import say, silence
-from gs3d.training.budget import Budget
-from gs3d.training.step import StepLog
+from gs3d.distill.budget import Budget
+from gs3d.distill.step import StepLog
 
 PLAIN_EVERY_S = 10.0
 
@@ -37,7 +37,11 @@ class Progress:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Rich
 
-            columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f}%"),
+                TextColumn("{task.description}"),
+            )
             # Drawn by `update` alone: in rich's own thread, a terminal that has gone would be an error that nobody can catch.
             self._live = Rich(*columns, transient=True, auto_refresh=False)
             self._task = self._live.add_task("starting", total=1.0)
@@ -56,13 +60,17 @@ class Progress:
         except OSError:
             silence()
             live, self._live = self._live, None
-            with contextlib.suppress(OSError):  # rich took standard error too, and gives it back here
+            with contextlib.suppress(
+                OSError
+            ):  # rich took standard error too, and gives it back here
                 live.stop()
 
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._live:
-            self._draw(self._live.console.print, line, markup=False, highlight=False, soft_wrap=True)
+            self._draw(
+                self._live.console.print, line, markup=False, highlight=False, soft_wrap=True
+            )
         else:
             say(line)
 
@@ -84,7 +92,13 @@ class Progress:
             f"loss {float(entry.loss):.3g}  gradient {float(entry.grad_norm):.3g}  {memory_gb():.1f} GB"
         )
         if self._live:
-            self._draw(self._live.update, self._task, completed=entry.progress, description=text, refresh=True)
+            self._draw(
+                self._live.update,
+                self._task,
+                completed=entry.progress,
+                description=text,
+                refresh=True,
+            )
         else:
             say(f"{100 * entry.progress:3.0f}%  {text}")
 

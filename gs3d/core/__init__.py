@@ -1,1 +1,1 @@
-"""The ground floor: types, cameras, schedules, randomness and checks. torch and numpy only."""
+"""Types, cameras, schedules, random numbers and checks. Needs torch and numpy only."""

@@ -1,4 +1,4 @@
-"""What stands behind an object where nothing else does: one solid colour a picture."""
+"""What stands behind an object where nothing else does: one solid color a picture."""
 
 from torch import Tensor
 
@@ -7,8 +7,8 @@ RANDOM_NUMBERS = 5
 
 
 def random_backgrounds(u: Tensor) -> Tensor:
-    """Uniform numbers [B, 5] in [0, 1) → colours [B, 3]; half of them grey, since that is what a render is mostly set against.
+    """Uniform numbers [B, 5] in [0, 1) → colors [B, 3]; half of them gray, since that is what a render is mostly set against.
 
-    The priors and recognisers that gs3d trains have seen these, and a run puts its splats on the same.
+    The priors and classifiers that gs3d trains have seen these, and a run puts its splats on the same.
     """
     return u[:, 2:5].where(u[:, :1] >= 0.5, u[:, 1:2])

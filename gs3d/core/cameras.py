@@ -23,7 +23,7 @@ class Cameras:
     world_to_camera: Tensor
     """[B, 4, 4] float32."""
     intrinsics: Tensor
-    """[B, 3, 3] float32, in pixels; the centre of pixel (0, 0) lies at (0.5, 0.5)."""
+    """[B, 3, 3] float32, in pixels; the center of pixel (0, 0) lies at (0.5, 0.5)."""
     width: int
     height: int
 
@@ -34,10 +34,12 @@ class Cameras:
         return Cameras(self.world_to_camera[index], self.intrinsics[index], self.width, self.height)
 
     def to(self, device: torch.device | str) -> "Cameras":
-        return Cameras(self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height)
+        return Cameras(
+            self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height
+        )
 
     @property
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """Camera positions in the world, [B, 3]."""
         rotation, translation = self.world_to_camera[:, :3, :3], self.world_to_camera[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
@@ -45,21 +47,23 @@ class Cameras:
     @property
     def azimuth_rad(self) -> Tensor:
         """[B], in (−π, π]."""
-        c = self.centres
+        c = self.centers
         return torch.atan2(c[:, 1], c[:, 0])
 
     @property
     def elevation_rad(self) -> Tensor:
         """[B], in [−π/2, π/2]."""
-        c = self.centres
+        c = self.centers
         return torch.asin((c[:, 2] / c.norm(dim=1)).clamp(-1, 1))
 
 
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Directions of unit length through the pixels' centres, [B, H, W, 3], and the z-depth that a unit of way gains on each, [B, H, W]."""
+    """Directions of unit length through the pixels' centers, [B, H, W, 3], and the z-depth that a unit of way gains on each, [B, H, W]."""
     k, device = cameras.intrinsics, cameras.intrinsics.device
     rows, columns = torch.meshgrid(
-        torch.arange(cameras.height, device=device) + 0.5, torch.arange(cameras.width, device=device) + 0.5, indexing="ij"
+        torch.arange(cameras.height, device=device) + 0.5,
+        torch.arange(cameras.width, device=device) + 0.5,
+        indexing="ij",
     )
     x = (columns - k[:, 0, 2, None, None]) / k[:, 0, 0, None, None]
     y = (rows - k[:, 1, 2, None, None]) / k[:, 1, 1, None, None]
@@ -67,11 +71,20 @@ def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     return torch.einsum("bhwi,bij->bhwj", local, cameras.world_to_camera[:, :3, :3]), local[..., 2]
 
 
-def orbit(azimuth_rad: Tensor, elevation_rad: Tensor, distance: Tensor, fovy_rad: Tensor, width: int, height: int) -> Cameras:
+def orbit(
+    azimuth_rad: Tensor,
+    elevation_rad: Tensor,
+    distance: Tensor,
+    fovy_rad: Tensor,
+    width: int,
+    height: int,
+) -> Cameras:
     """Cameras on spheres around the origin, looking at it, upright. All arguments are [B]."""
     ca, sa, ce, se = azimuth_rad.cos(), azimuth_rad.sin(), elevation_rad.cos(), elevation_rad.sin()
     outward = torch.stack([ce * ca, ce * sa, se], dim=1)
-    right = torch.stack([-sa, ca, torch.zeros_like(sa)], dim=1)  # from the azimuth alone: well defined at the poles too
+    right = torch.stack(
+        [-sa, ca, torch.zeros_like(sa)], dim=1
+    )  # from the azimuth alone: well defined at the poles too
     down = torch.linalg.cross(-outward, right)
     rotation = torch.stack([right, down, -outward], dim=1)
     world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
@@ -90,14 +103,23 @@ def distance_for(fovy_rad: Tensor, fill: Tensor | float) -> Tensor:
     return 1 / (fill * torch.sin(0.5 * fovy_rad))
 
 
-def ring(count: int, size: int, elevation_deg: float = 15.0, fovy_deg: float = 38.0, fill: float = 0.95) -> Cameras:
+def ring(
+    count: int, size: int, elevation_deg: float = 15.0, fovy_deg: float = 38.0, fill: float = 0.95
+) -> Cameras:
     """`count` cameras at even azimuths from the front on: contact sheets, turntables, grading."""
     for name, value in (("count", count), ("size", size)):
         if not isinstance(value, numbers.Integral) or value < 1:
             raise UserError(f"ring: {name}: expected a whole number, 1 or more, got {value!r}")
     azimuth = torch.arange(count) * (2 * math.pi / count)
     fovy = torch.full((count,), math.radians(fovy_deg))
-    return orbit(azimuth, torch.full((count,), math.radians(elevation_deg)), distance_for(fovy, fill), fovy, size, size)
+    return orbit(
+        azimuth,
+        torch.full((count,), math.radians(elevation_deg)),
+        distance_for(fovy, fill),
+        fovy,
+        size,
+        size,
+    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,7 @@ class CameraConfig:
     """Side of the square renders over the run."""
     draws: int | None = None
     """How often a stage draws new cameras; each draw serves the iterations of an equal share of the stage. None draws every iteration.
-    A prior that is told a direction only roughly pulls neighbouring views towards different objects, and the mean of very many
+    A prior that is told a direction only roughly pulls neighboring views towards different objects, and the mean of very many
     draws is round; a long run that holds its cameras keeps more of the shape than one that moves them every time."""
 
     def __post_init__(self) -> None:
@@ -130,14 +152,18 @@ class CameraConfig:
 
     def draw(self, step: int, progress: float) -> int:
         """The number of the draw that serves this iteration."""
-        return step if self.draws is None else int(progress * self.draws + 1e-9)  # 0.29 · 100 is below 29
+        return (
+            step if self.draws is None else int(progress * self.draws + 1e-9)
+        )  # 0.29 · 100 is below 29
 
 
 GROUP = 4
 """Views of a group: one in each quarter of the circle."""
 
 
-def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch.Generator, together: int = 1) -> Cameras:
+def sample_cameras(
+    config: CameraConfig, batch: int, progress: float, gen: torch.Generator, together: int = 1
+) -> Cameras:
     """`batch` random cameras, their azimuths stratified inside the prompt sectors.
 
     The circle is cut in four: front, left, back and right, as the view words are (`core.views`). View i belongs to sector
@@ -147,12 +173,16 @@ def sample_cameras(config: CameraConfig, batch: int, progress: float, gen: torch
     is within 45° of the front and each next a quarter further to the object's left.
     """
     if together not in (1, GROUP) or batch % together:
-        raise ValueError(f"sample_cameras: expected single cameras or a batch of whole groups of {GROUP}, got {batch} by {together}")
+        raise ValueError(
+            f"sample_cameras: expected single cameras or a batch of whole groups of {GROUP}, got {batch} by {together}"
+        )
     u = torch.rand(5, batch, generator=gen)
     u = u[:, ::together].repeat_interleave(together, dim=1)
     first = int(torch.randint(4, (1,), generator=gen)) if batch % 4 else 0
     sector = (torch.arange(batch) + first) % 4
-    per_sector = torch.bincount(sector, minlength=4)[sector]  # a batch that four does not divide gives some sectors fewer views
+    per_sector = torch.bincount(sector, minlength=4)[
+        sector
+    ]  # a batch that four does not divide gives some sectors fewer views
     within = (torch.arange(batch) // 4 + u[0]) / per_sector
     azimuth = (sector - 0.5 + within) * (math.pi / 2)
     overhead = u[1] < config.overhead_fraction

@@ -16,8 +16,16 @@ def within(name: str, value: float | tuple[float, ...], interval: str) -> None:
     """
     low, high = (float(end) for end in interval[1:-1].split(","))
     values = value if isinstance(value, (tuple, list)) else (value,)
-    ok = all(low <= v <= high and (v > low or interval[0] == "[") and (v < high or interval[-1] == "]") for v in values)
-    require(name, value, ok, f"{'numbers' if isinstance(value, (tuple, list)) else 'a number'} in {interval}")
+    ok = all(
+        low <= v <= high and (v > low or interval[0] == "[") and (v < high or interval[-1] == "]")
+        for v in values
+    )
+    require(
+        name,
+        value,
+        ok,
+        f"{'numbers' if isinstance(value, (tuple, list)) else 'a number'} in {interval}",
+    )
 
 
 def ordered(name: str, pair: tuple[float, float], interval: str) -> None:

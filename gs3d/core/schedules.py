@@ -15,13 +15,18 @@ class Ramp:
     """Value at progress 0."""
     end: float
     """Value at progress 1."""
-    shape: Literal["linear", "sqrt", "exp"] = "linear"
+    curve: Literal["linear", "sqrt", "exp"] = "linear"
     """linear: even; sqrt: fast at first (Consistent3D Eq. 12); exp: an even ratio a step, for learning rates."""
 
     def __post_init__(self) -> None:
         within("start, end", self.ends, "(-inf, inf)")
         # A ratio of values needs both above 0; even 0 to 0 would divide by zero.
-        require("start, end", self.ends, self.shape != "exp" or min(self.ends) > 0, "numbers above 0 for shape 'exp'")
+        require(
+            "start, end",
+            self.ends,
+            self.curve != "exp" or min(self.ends) > 0,
+            "numbers above 0 for shape 'exp'",
+        )
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -30,9 +35,9 @@ class Ramp:
 
     def __call__(self, progress: float) -> float:
         p = min(max(progress, 0.0), 1.0)
-        if self.shape == "sqrt":
+        if self.curve == "sqrt":
             p = math.sqrt(p)
-        if self.shape == "exp":
+        if self.curve == "exp":
             return self.start * (self.end / self.start) ** p
         return self.start + (self.end - self.start) * p
 
@@ -46,8 +51,15 @@ class Steps:
 
     def __post_init__(self) -> None:
         within("at", self.at, "[0, 1]")
-        if len(self.at) != len(self.values) or not self.at or self.at[0] != 0 or list(self.at) != sorted(self.at):
-            raise ValueError(f"Steps: `at` must rise from 0 and match `values` in length, got at={self.at}, values={self.values}")
+        if (
+            len(self.at) != len(self.values)
+            or not self.at
+            or self.at[0] != 0
+            or list(self.at) != sorted(self.at)
+        ):
+            raise ValueError(
+                f"Steps: `at` must rise from 0 and match `values` in length, got at={self.at}, values={self.values}"
+            )
 
     def __call__(self, progress: float) -> int:
         return [v for a, v in zip(self.at, self.values, strict=True) if a <= progress or a == 0][-1]

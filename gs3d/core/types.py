@@ -1,4 +1,4 @@
-"""What passes between the rooms: splats going into a rasteriser, pictures coming out, meshes."""
+"""What passes between the rooms: splats going into a rasterizer, pictures coming out, meshes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 SH_C0 = 0.28209479177387814
-"""The harmonic of degree 0, ½ π^−½: colour = 0.5 + SH_C0 · coefficient."""
+"""The harmonic of degree 0, ½ π^−½: color = 0.5 + SH_C0 · coefficient."""
 
 
 @dataclass(frozen=True)
 class Splats:
-    """N Gaussians as a rasteriser takes them: linear scales, opacities in [0, 1]."""
+    """N Gaussians as a rasterizer takes them: linear scales, opacities in [0, 1]."""
 
     means: Tensor
     """[N, 3] positions in the world."""
@@ -24,7 +24,7 @@ class Splats:
     opacities: Tensor
     """[N] in [0, 1]."""
     sh: Tensor
-    """[N, K, 3] spherical-harmonic colour coefficients, K = (degree + 1)², degree 0 to 3."""
+    """[N, K, 3] spherical-harmonic color coefficients, K = (degree + 1)², degree 0 to 3."""
 
     def __len__(self) -> int:
         return self.means.shape[0]
@@ -38,15 +38,21 @@ class Splats:
     def __getitem__(self, which: Tensor | slice) -> "Splats":
         """Those of a mask [N], of indices [M], or of a slice, which shares their memory. `TypeError` for one number: it is no splats."""
         if isinstance(which, int):
-            raise TypeError(f"splats: expected a mask, indices or a slice, got {which}; one splat is splats[{which}:{which + 1}]")
+            raise TypeError(
+                f"splats: expected a mask, indices or a slice, got {which}; one splat is splats[{which}:{which + 1}]"
+            )
         return Splats(*(getattr(self, f.name)[which] for f in fields(self)))
 
     @staticmethod
     def cat(parts: Sequence["Splats"]) -> "Splats":
         """One after the other. `ValueError` for none, or for harmonics of different degrees."""
         if len(shapes := {part.sh.shape[1] for part in parts}) != 1:
-            raise ValueError(f"cat: expected splats with equally many coefficients, got {sorted(shapes) or 'no splats'}")
-        return Splats(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Splats)))
+            raise ValueError(
+                f"cat: expected splats with equally many coefficients, got {sorted(shapes) or 'no splats'}"
+            )
+        return Splats(
+            *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Splats))
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Mesh:
     """[F, 3] int32, rows of `vertices`."""
     normals: np.ndarray
     """[V, 3] float32, outwards, of unit length."""
-    colours: np.ndarray
+    colors: np.ndarray
     """[V, 3] float32 in [0, 1], sRGB, without light."""
 
 

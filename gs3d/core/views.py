@@ -1,7 +1,7 @@
 """How a caption says where a picture was taken from: four rough words, or the direction in steps of 15° and the height.
 
 A prior that was trained on photographs knows the four words. One that knows no more paints every camera of a quarter the same
-picture, and what it asks of neighbouring cameras has no common object; the built-in prior is therefore told the angle.
+picture, and what it asks of neighboring cameras has no common object; the built-in prior is therefore told the angle.
 """
 
 import math
@@ -23,7 +23,11 @@ def _direction(steps: int) -> str:
     return f"{abs(steps) * STEP_DEG} degrees {'left' if steps > 0 else 'right'}"
 
 
-EXACT_VIEWS = tuple(f"{_direction(steps)} {height}" for height in HEIGHTS for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1))
+EXACT_VIEWS = tuple(
+    f"{_direction(steps)} {height}"
+    for height in HEIGHTS
+    for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1)
+)
 """E.g. "45 degrees left 15 up", "front level": 24 directions at 5 heights. None is a rough word, which stands for many of them."""
 
 
@@ -55,4 +59,10 @@ def exact_views(cameras: Cameras) -> list[str]:
 
 
 def _degrees(cameras: Cameras) -> list[tuple[float, float]]:
-    return list(zip(cameras.azimuth_rad.rad2deg().tolist(), cameras.elevation_rad.rad2deg().tolist(), strict=True))
+    return list(
+        zip(
+            cameras.azimuth_rad.rad2deg().tolist(),
+            cameras.elevation_rad.rad2deg().tolist(),
+            strict=True,
+        )
+    )

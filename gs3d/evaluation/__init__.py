@@ -1,1 +1,1 @@
-"""Marks for what was made: does it look like the prompt from every side, and how clean is it? Knows the procedural world alone."""
+"""Metrics of generated objects: does it match the prompt from every side, and how clean is it?"""

@@ -1,6 +1,6 @@
-"""World renders made to look a little like splats that are not quite right: soft, noisy, grainy, off centre, in thin smoke.
+"""World renders made to look a little like splats that are not quite right: soft, noisy, grainy, off center, in thin smoke.
 
-A judge that has only seen clean pictures fails a good object for its blur, so the recogniser is trained on these.
+A judge that has only seen clean pictures fails a good object for its blur, so the classifier is trained on these.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from torch.nn import functional
 
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 
-LIGHT_GREY = 0.92  # the background of previews and of grading
+LIGHT_GRAY = 0.92  # the background of previews and of grading
 
 
 def backgrounds(rng: np.random.Generator, count: int) -> Tensor:
-    """[count, 3] solid colours; a third are the light grey that grading uses, the others random."""
+    """[count, 3] solid colors; a third are the light gray that grading uses, the others random."""
     u = torch.from_numpy(rng.random((count, RANDOM_NUMBERS + 1), dtype=np.float32))
-    return random_backgrounds(u).where(u[:, -1:] >= 1 / 3, torch.tensor(LIGHT_GREY))
+    return random_backgrounds(u).where(u[:, -1:] >= 1 / 3, torch.tensor(LIGHT_GRAY))
 
 
 def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
@@ -26,7 +26,11 @@ def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
     affine = torch.zeros(count, 2, 3, device=gen.device)
     affine[:, 0, 0] = affine[:, 1, 1] = 1 / (0.85 + 0.25 * u[0])
     affine[:, :, 2] = (u[1:].T - 0.5) / 4
-    return functional.grid_sample(rgba, functional.affine_grid(affine, list(rgba.shape), align_corners=False), align_corners=False)
+    return functional.grid_sample(
+        rgba,
+        functional.affine_grid(affine, list(rgba.shape), align_corners=False),
+        align_corners=False,
+    )
 
 
 def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
@@ -37,20 +41,24 @@ def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
     kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = images.reshape(1, count * channels, *images.shape[2:])
-    flat = functional.conv2d(flat, kernel[:, None, None, :], padding=(0, 4), groups=count * channels)
-    return functional.conv2d(flat, kernel[:, None, :, None], padding=(4, 0), groups=count * channels).reshape(images.shape)
+    flat = functional.conv2d(
+        flat, kernel[:, None, None, :], padding=(0, 4), groups=count * channels
+    )
+    return functional.conv2d(
+        flat, kernel[:, None, :, None], padding=(4, 0), groups=count * channels
+    ).reshape(images.shape)
 
 
 def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
-    """Thin, smooth patches of a random colour over a third of the pictures, at most 0.35 dense."""
+    """Thin, smooth patches of a random color over a third of the pictures, at most 0.35 dense."""
     count, size = len(images), images.shape[-1]
     field = torch.rand(count, 1, 4, 4, generator=gen, device=gen.device)
     field = functional.interpolate(field, size=(size, size), mode="bicubic", align_corners=False)
     u = torch.rand(2, count, generator=gen, device=gen.device)
     strength = 0.7 * u[0] * (u[1] < 1 / 3)
     density = (field - 0.5).clamp_min(0) * strength[:, None, None, None]
-    colour = torch.rand(count, 3, 1, 1, generator=gen, device=gen.device)
-    return images + density * (colour - images)
+    color = torch.rand(count, 3, 1, 1, generator=gen, device=gen.device)
+    return images + density * (color - images)
 
 
 def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
@@ -59,8 +67,14 @@ def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
     A surface of splats that face here and there looks so. A judge that has not seen it takes the grain for a pattern.
     """
     count, size = len(rgba), rgba.shape[-1]
-    blobs = (torch.randn(count, 1, cells, cells, generator=gen, device=gen.device) for cells in (size // 6, size // 3))
-    coarse, fine = (functional.interpolate(b, size=(size, size), mode="bicubic", align_corners=False) for b in blobs)
+    blobs = (
+        torch.randn(count, 1, cells, cells, generator=gen, device=gen.device)
+        for cells in (size // 6, size // 3)
+    )
+    coarse, fine = (
+        functional.interpolate(b, size=(size, size), mode="bicubic", align_corners=False)
+        for b in blobs
+    )
     u = torch.rand(3, count, 1, 1, 1, generator=gen, device=gen.device)
     strength = 0.16 * u[0] * (u[1] < 0.5)
     shade = (1 + strength * (u[2] * coarse + (1 - u[2]) * fine)).clamp(2 / 3, 4 / 3)
@@ -73,7 +87,7 @@ def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
     images = _smoke(images, gen)
     u = torch.rand(3, len(images), 1, 1, 1, generator=gen, device=gen.device)
-    grey = images.mean(1, keepdim=True)
-    images = (grey + (0.85 + 0.4 * u[0]) * (images - grey)) * (0.85 + 0.25 * u[1])
+    gray = images.mean(1, keepdim=True)
+    images = (gray + (0.85 + 0.4 * u[0]) * (images - gray)) * (0.85 + 0.25 * u[1])
     noise = 0.06 * u[2] ** 2 * torch.randn(images.shape, generator=gen, device=gen.device)
     return (images + noise).clamp(0, 1)

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
-from gs3d.evaluation.augment import LIGHT_GREY
-from gs3d.priors.components import quiet
-from gs3d.representations.draw import Made, draw
+from gs3d.evaluation.augment import LIGHT_GRAY
+from gs3d.priors.loading.components import quiet
+from gs3d.representations.asset import Asset, draw
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerBase
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "weights" / "clip"
 
 
 @dataclass(frozen=True)
-class ClipMarks:
+class ClipMetrics:
     """What CLIP says of the views of an object."""
 
     r_precision: float | None
@@ -63,22 +63,43 @@ class Clip:
         dtype = torch.float16 if device.startswith("cuda") else torch.float32
         folder = str(FOLDER) if name == BUILTIN else os.path.expanduser(name)
         if name == BUILTIN and not FOLDER.is_dir():
-            raise UserError(f"--scorer {name}: no weights in {FOLDER}; train them with scripts/train_clip.py")
+            raise UserError(
+                f"--scorer {name}: no weights in {FOLDER}; train them with scripts/train_clip.py"
+            )
         source = folder if os.path.isdir(folder) else name
         try:
             with quiet():
-                model, loaded = CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True)
-                tokenizer, pictures = AutoTokenizer.from_pretrained(source), CLIPImageProcessor.from_pretrained(source)
-            if missing := loaded["missing_keys"]:  # transformers would go on with random numbers in their place
+                model, loaded = CLIPModel.from_pretrained(
+                    source, torch_dtype=dtype, output_loading_info=True
+                )
+                tokenizer, pictures = (
+                    AutoTokenizer.from_pretrained(source),
+                    CLIPImageProcessor.from_pretrained(source),
+                )
+            if missing := loaded[
+                "missing_keys"
+            ]:  # transformers would go on with random numbers in their place
                 raise ValueError(f"{len(missing)} of its weights are missing")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise UserError(f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder") from None
+            raise UserError(
+                f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder"
+            ) from None
         model = model.to(device).eval().requires_grad_(False)
         files = sorted(Path(source).glob("*.safetensors")) if os.path.isdir(source) else []
-        weights = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest() if files else str(model.config._commit_hash)
+        weights = (
+            hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+            if files
+            else str(model.config._commit_hash)
+        )
         return Clip(
-            name, weights, model, tokenizer, model.config.vision_config.image_size, tuple(pictures.image_mean), tuple(pictures.image_std)
+            name,
+            weights,
+            model,
+            tokenizer,
+            model.config.vision_config.image_size,
+            tuple(pictures.image_mean),
+            tuple(pictures.image_std),
         )
 
     @torch.no_grad()
@@ -87,7 +108,13 @@ class Clip:
         longest = self.model.config.text_config.max_position_embeddings
         parts = []
         for at in range(0, len(prompts), 64):
-            words = self.tokenizer(prompts[at : at + 64], padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            words = self.tokenizer(
+                prompts[at : at + 64],
+                padding=True,
+                truncation=True,
+                max_length=longest,
+                return_tensors="pt",
+            )
             words = words.to(self.model.device)
             parts.append(embed_texts(self.model, words.input_ids, words.attention_mask).cpu())
         return torch.cat(parts)
@@ -96,7 +123,13 @@ class Clip:
     def pictures(self, images: Tensor) -> Tensor:
         """[B, H, W, 3] in [0, 1] → [B, E] of unit length, on the CPU in float32."""
         x = images.permute(0, 3, 1, 2).float().to(self.model.device)
-        x = functional.interpolate(x, size=(self.size_px, self.size_px), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        x = functional.interpolate(
+            x,
+            size=(self.size_px, self.size_px),
+            mode="bicubic",
+            antialias=True,
+            align_corners=False,
+        ).clamp(0, 1)
         mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (self.mean, self.std))
         return embed_pictures(self.model, ((x - mean) / std).to(self.model.dtype)).cpu()
 
@@ -113,13 +146,13 @@ def embed_texts(model: "CLIPModel", tokens: Tensor, attention_mask: Tensor) -> T
 
 
 def embed_pictures(model: "CLIPModel", pictures: Tensor) -> Tensor:
-    """[B, 3, S, S], normalised as the model wants them → [B, E] of unit length, float32."""
+    """[B, 3, S, S], normalized as the model wants them → [B, E] of unit length, float32."""
     hidden = model.vision_model(pictures).pooler_output
     return functional.normalize(model.visual_projection(hidden).float(), dim=1)
 
 
 @torch.no_grad()
-def clip_marks(made: Made, clip: Clip, texts: Tensor, right: int) -> ClipMarks:
+def clip_metrics(asset: Asset, clip: Clip, texts: Tensor, right: int) -> ClipMetrics:
     """Of 120 views at even azimuths, as Consistent3D measures.
 
     `texts` [P, E] are those of all prompts, `right` is the row of the object's own.
@@ -127,12 +160,15 @@ def clip_marks(made: Made, clip: Clip, texts: Tensor, right: int) -> ClipMarks:
     cameras = ring(VIEWS, clip.size_px, ELEVATION_DEG)
     similarity = []
     for at in range(0, VIEWS, CHUNK):
-        out = draw(made, cameras[at : at + CHUNK], (LIGHT_GREY,) * 3)
+        out = draw(asset, cameras[at : at + CHUNK], (LIGHT_GRAY,) * 3)
         similarity.append(clip.pictures(out.rgb.clamp(0, 1)) @ texts.T)
-    return marks_of(torch.cat(similarity), right)
+    return metrics_of(torch.cat(similarity), right)
 
 
-def marks_of(similarity: Tensor, right: int) -> ClipMarks:
+def metrics_of(similarity: Tensor, right: int) -> ClipMetrics:
     """From cosines of views and texts, [V, P]."""
     alone = similarity.shape[1] < 2
-    return ClipMarks(None if alone else (similarity.argmax(1) == right).float().mean().item(), similarity[:, right].mean().item())
+    return ClipMetrics(
+        None if alone else (similarity.argmax(1) == right).float().mean().item(),
+        similarity[:, right].mean().item(),
+    )

@@ -8,9 +8,9 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.priors.prompts import check_prompt
 from gs3d.world.captions import Meaning, Thing
-from gs3d.world.colours import NAMED
+from gs3d.world.colors import NAMED
 from gs3d.world.kinds import KINDS
-from gs3d.world.understand import understand
+from gs3d.world.prompt_parser import parse_prompt
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,11 @@ class Prompts:
 
 def shipped() -> list[str]:
     """Names of the lists that come with gs3d."""
-    return sorted(p.name[:-4] for p in files("gs3d.configs").joinpath("prompts").iterdir() if p.name.endswith(".txt"))
+    return sorted(
+        p.name[:-4]
+        for p in files("gs3d.configs").joinpath("prompts").iterdir()
+        if p.name.endswith(".txt")
+    )
 
 
 def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
@@ -42,24 +46,43 @@ def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
         prompt = check_prompt(line, f"{source} line {number}")
         if prompt in meanings:
             repeated += 1
-        elif (meaning := understand(prompt)) or open_prompts:
+        elif (meaning := parse_prompt(prompt)) or open_prompts:
             meanings[prompt] = meaning
         else:
             strange.append(f"line {number} {prompt[:60]!r}")
     if strange:
-        listed = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
-        advice = "`gs3d vocab` shows what can be said, and --scorer takes a CLIP model for other prompts"
-        raise UserError(f"{source}: cannot be graded, since the world has no picture of it: {listed}; {advice}")
+        listed = ", ".join(strange[:3]) + (
+            f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        )
+        advice = (
+            "`gs3d vocab` shows what can be said, and --scorer takes a CLIP model for other prompts"
+        )
+        raise UserError(
+            f"{source}: cannot be graded, since the world has no picture of it: {listed}; {advice}"
+        )
     if not meanings:
-        raise UserError(f'{source}: holds no prompt; expected one a line, such as "a red mushroom with white spots"')
+        raise UserError(
+            f'{source}: holds no prompt; expected one a line, such as "a red mushroom with white spots"'
+        )
     return Prompts(meanings, repeated)
 
 
 def plain_others(prompts: Sequence[str]) -> list[str]:
-    """Every kind of the world in every colour, but for those that an object of one of `prompts` may be called with as much right."""
-    things = [thing for meaning in map(understand, prompts) if meaning for thing in (meaning.thing, meaning.other) if thing]
-    said = {(thing.kind, thing.colour) for thing in things}
-    return [Thing(kind, colour).phrase() for kind in KINDS for colour in NAMED if (kind, colour) not in said]
+    """Every kind of the world in every color, but for those that an object of one of `prompts` may be called with as much right."""
+    things = [
+        thing
+        for meaning in map(parse_prompt, prompts)
+        if meaning
+        for thing in (meaning.thing, meaning.other)
+        if thing
+    ]
+    said = {(thing.kind, thing.color) for thing in things}
+    return [
+        Thing(kind, color).phrase()
+        for kind in KINDS
+        for color in NAMED
+        if (kind, color) not in said
+    ]
 
 
 def _text(source: str) -> str:
@@ -72,9 +95,13 @@ def _text(source: str) -> str:
                 f"prompts {source!r}: is a folder; expected a text file or a list that comes with gs3d ({', '.join(shipped())})"
             )
         if not path.exists():
-            raise UserError(f"prompts {source!r}: no such file; lists that come with gs3d are {', '.join(shipped())}")
+            raise UserError(
+                f"prompts {source!r}: no such file; lists that come with gs3d are {', '.join(shipped())}"
+            )
         return path.read_text("utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise UserError(f"prompts {source!r}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"prompts {source!r}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise UserError(
+            f"prompts {source!r}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None

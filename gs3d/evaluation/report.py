@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, views_of
-from gs3d.export.atomic import write_atomic
-from gs3d.export.rows import broken
-from gs3d.representations.draw import Made
+from gs3d.io.atomic import write_atomic
+from gs3d.io.image.captions import broken
+from gs3d.representations.asset import Asset
 
 OPEN = "open"
 
@@ -61,19 +61,19 @@ class Column:
 
 COLUMNS: dict[str, Column] = {
     "kind_right": Column("kind right %"),
-    "colour_right": Column("colour right %"),
+    "color_right": Column("color right %"),
     "pattern_right": Column("pattern right %"),
     "r_precision": Column("R-precision %"),
     "clip_similarity": Column("CLIP ×100", digits=1),
     "janus": Column("Janus %", better=-1),
     "agreement": Column("views agree %"),
     "empty": Column("nothing solid %", better=-1),
-    "haze": Column("haze %", better=-1),
+    "residue": Column("residue %", better=-1),
     "floaters": Column("floaters %", better=-1),
     "chamfer": Column("Chamfer ×100", digits=1, better=-1),
     "normal_deg": Column("normals °", scale=1.0, better=-1),
-    "saturation_drift": Column("saturation drift %", better=0),
-    "brightness_drift": Column("brightness drift %", better=0),
+    "saturation_bias": Column("saturation bias %", better=0),
+    "brightness_bias": Column("brightness bias %", better=0),
 }
 
 
@@ -101,9 +101,16 @@ def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
             by_prompt[prompt].append(value)
     if not by_prompt:
         return None
-    mean, low, high = (round(v, 4) for v in bootstrap([statistics.fmean(v) for v in by_prompt.values()]))
+    mean, low, high = (
+        round(v, 4) for v in bootstrap([statistics.fmean(v) for v in by_prompt.values()])
+    )
     few = len(by_prompt) < FEWEST
-    return {"mean": mean, "low": None if few else low, "high": None if few else high, "prompts": len(by_prompt)}
+    return {
+        "mean": mean,
+        "low": None if few else low,
+        "high": None if few else high,
+        "prompts": len(by_prompt),
+    }
 
 
 def summary(results: Sequence[Result]) -> dict:
@@ -120,7 +127,11 @@ def summary(results: Sequence[Result]) -> dict:
 def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result, Result]]:
     """The runs of method `one`, each with that of `other` for the same prompt with the same seed, where there is one."""
     runs = {(r.method, r.prompt, r.seed): r for r in results}
-    return [(a, runs[other, prompt, seed]) for (m, prompt, seed), a in runs.items() if m == one and (other, prompt, seed) in runs]
+    return [
+        (a, runs[other, prompt, seed])
+        for (m, prompt, seed), a in runs.items()
+        if m == one and (other, prompt, seed) in runs
+    ]
 
 
 def difference(results: Sequence[Result], one: str, other: str) -> dict:
@@ -129,7 +140,9 @@ def difference(results: Sequence[Result], one: str, other: str) -> dict:
     out: dict = {"n": len(pairs)}
     for mark in COLUMNS:
         values = [(a.prompt, getattr(a.grade, mark), getattr(b.grade, mark)) for a, b in pairs]
-        out[mark] = interval((prompt, None if x is None or y is None else x - y) for prompt, x, y in values)
+        out[mark] = interval(
+            (prompt, None if x is None or y is None else x - y) for prompt, x, y in values
+        )
     return out
 
 
@@ -156,7 +169,13 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     """Title → rows of a table, the first its head: methods, their differences from the first, both splits, and kinds."""
     methods = list(dict.fromkeys(r.method for r in results))
     marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
-    head = [*(COLUMNS[mark].title for mark in marks), "median s", "median MB", "median splats or triangles", "n"]
+    head = [
+        *(COLUMNS[mark].title for mark in marks),
+        "median s",
+        "median MB",
+        "median splats or triangles",
+        "n",
+    ]
 
     def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
@@ -167,16 +186,29 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     def by(of: Callable[[Result], str], name: str) -> list[list[str]]:
         rows = [[name, "method", *head]]
         for value in dict.fromkeys(map(of, results)):
-            chosen = [(m, [r for r in results if of(r) == value and r.method == m]) for m in methods]
+            chosen = [
+                (m, [r for r in results if of(r) == value and r.method == m]) for m in methods
+            ]
             rows += [[value, m, *cells(some)] for m, some in chosen if some]
         return rows
 
-    out = {"Methods": [["method", *head], *([m, *cells([r for r in results if r.method == m])] for m in methods)]}
+    out = {
+        "Methods": [
+            ["method", *head],
+            *([m, *cells([r for r in results if r.method == m])] for m in methods),
+        ]
+    }
     if len(methods) > 1:
         rows = [["paired difference", *head[: len(marks)], "n"]]
         for other in methods[1:]:
             apart = difference(results, methods[0], other)
-            rows.append([f"{methods[0]} minus {other}", *(shown(mark, apart[mark], "+") for mark in marks), str(apart["n"])])
+            rows.append(
+                [
+                    f"{methods[0]} minus {other}",
+                    *(shown(mark, apart[mark], "+") for mark in marks),
+                    str(apart["n"]),
+                ]
+            )
         out["Differences"] = rows
     if len({r.split for r in results}) > 1:
         out["Seen and unseen in training"] = by(lambda r: r.split, "split")
@@ -186,7 +218,10 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
 
 def markdown(results: Sequence[Result]) -> str:
     """`tables` as Markdown; means over prompts, 95 % bootstrap intervals in brackets."""
-    parts = [[_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])] for rows in tables(results).values()]
+    parts = [
+        [_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])]
+        for rows in tables(results).values()
+    ]
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
@@ -198,7 +233,9 @@ MOST = 400
 """Rows of a sheet; a taller picture is one that many programs will not open."""
 
 
-def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Result], Made], cell_px: int = DRAWN_PX) -> None:
+def write_result_sheet(
+    path: Path, results: Sequence[Result], load: Callable[[Result], Asset], cell_px: int = DRAWN_PX
+) -> None:
     """A PNG with a row for each of the first MOST results: prompt, marks, and eight views, their bars green where the kind is right."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -212,14 +249,22 @@ def write_result_sheet(path: Path, results: Sequence[Result], load: Callable[[Re
             left = TEXT_PX + j * cell_px
             sheet.paste(Image.fromarray(picture), (left, top))
             if marks.kind_right is not None:
-                colour = GOOD if marks.kinds[j] == result.kind else BAD
-                pen.rectangle((left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=colour)
-        shares = {"kind": marks.kind_right, "colour": marks.colour_right, "Janus": marks.janus}
+                color = GOOD if marks.kinds[j] == result.kind else BAD
+                pen.rectangle(
+                    (left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=color
+                )
+        shares = {"kind": marks.kind_right, "color": marks.color_right, "Janus": marks.janus}
         lines = [
             *broken(result.prompt, 34),
             *broken(f"{result.method}, seed {result.seed}", 34),
-            "   ".join(f"{name} {share:.0%}" for name, share in shares.items() if share is not None),
-            "   ".join(f"{name} {value:.3f}" for name, value in (("haze", marks.haze), ("Chamfer", marks.chamfer)) if value is not None),
+            "   ".join(
+                f"{name} {share:.0%}" for name, share in shares.items() if share is not None
+            ),
+            "   ".join(
+                f"{name} {value:.3f}"
+                for name, value in (("residue", marks.residue), ("Chamfer", marks.chamfer))
+                if value is not None
+            ),
             f"{result.pieces} pieces   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)

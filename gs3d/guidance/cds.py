@@ -39,9 +39,16 @@ class Cds:
     """Draw t2 uniformly from the range of `t` instead of following it, the paper's ablation (a)."""
 
     def __post_init__(self) -> None:
-        within("t", self.t.ends, f"(0, {T1_MAX})")  # t1 is held at its maximum and must stay above t2
+        within(
+            "t", self.t.ends, f"(0, {T1_MAX})"
+        )  # t1 is held at its maximum and must stay above t2
         ordered("delta", self.delta, "[0, 1]")
-        require("delta", self.delta, self.delta[1] > 0, "an upper end above 0, since t1 = t2 gives no gradient")
+        require(
+            "delta",
+            self.delta,
+            self.delta[1] > 0,
+            "an upper end above 0, since t1 = t2 gives no gradient",
+        )
         check_common(self.cfg, self.clamp)
 
     def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
@@ -52,7 +59,9 @@ class Cds:
         t1 = t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u[1]
         return t2, min(t1, T1_MAX)
 
-    def __call__(self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int) -> GuidanceOut:
+    def __call__(
+        self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
+    ) -> GuidanceOut:
         """z0 [B, C, h, w] → gradient on it."""
         t2, t1 = self.times(progress, seed, step)
         sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)

@@ -44,10 +44,16 @@ def noise_for(z0: Tensor, fixed: bool, views: int, seed: int, step: int) -> Tens
     has ever seen.
     """
     if len(z0) % views:
-        raise ValueError(f"z0: expected whole groups of {views} pictures for this prior, got {len(z0)}")
+        raise ValueError(
+            f"z0: expected whole groups of {views} pictures for this prior, got {len(z0)}"
+        )
     if not fixed:
         return rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
-    return rng.normal((views, *z0.shape[1:]), seed, "fixed noise").to(z0.device).repeat(len(z0) // views, 1, 1, 1)
+    return (
+        rng.normal((views, *z0.shape[1:]), seed, "fixed noise")
+        .to(z0.device)
+        .repeat(len(z0) // views, 1, 1, 1)
+    )
 
 
 def clamped(grad: Tensor, bound: Ramp | None, progress: float) -> Tensor:

@@ -38,14 +38,20 @@ class Sds:
         if not self.random_t:
             return self.t(progress)
         low, high = sorted((self.t.start, self.t.end))
-        return low + (high - low) * float(torch.rand((), generator=rng.generator(seed, "sds time", step)))
+        return low + (high - low) * float(
+            torch.rand((), generator=rng.generator(seed, "sds time", step))
+        )
 
-    def __call__(self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int) -> GuidanceOut:
+    def __call__(
+        self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
+    ) -> GuidanceOut:
         """z0 [B, C, h, w] → gradient on it."""
         t = self.time(progress, seed, step)
         sigma, scale = prior.sigma(t), self.cfg(progress)
         noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)
         x = z0.detach() + sigma * noise
         d = guided(prior, x, sigma, condition, scale)
-        grad = clamped(weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise), self.clamp, progress)
+        grad = clamped(
+            weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise), self.clamp, progress
+        )
         return GuidanceOut(grad, d, {"t": t, "cfg": scale})

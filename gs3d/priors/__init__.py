@@ -4,7 +4,17 @@ A new kind of prior is one file that gives what `base.Prior` lists, and one line
 """
 
 from gs3d.priors.base import Condition, Prior, epsilon, guided
+from gs3d.priors.loading.resolve import default_prior, describe, load
 from gs3d.priors.prompts import ViewPrompts, check_prompt
-from gs3d.priors.resolve import default_prior, describe, load
 
-__all__ = ["Condition", "Prior", "ViewPrompts", "check_prompt", "default_prior", "describe", "epsilon", "guided", "load"]
+__all__ = [
+    "Condition",
+    "Prior",
+    "ViewPrompts",
+    "check_prompt",
+    "default_prior",
+    "describe",
+    "epsilon",
+    "guided",
+    "load",
+]

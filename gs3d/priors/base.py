@@ -50,7 +50,9 @@ class Prior(Protocol):
 
 
 @torch.no_grad()
-def guided(prior: Prior, z: Tensor, sigma: float | Tensor, condition: Condition, scale: float) -> Tensor:
+def guided(
+    prior: Prior, z: Tensor, sigma: float | Tensor, condition: Condition, scale: float
+) -> Tensor:
     """Classifier-free guidance, the only one in gs3d: D_neg + scale · (D_text − D_neg), [B, C, h, w].
 
     `scale` 1 is the plain conditional model, which then costs one evaluation instead of two (Ho & Salimans 2022; papers that write
@@ -59,7 +61,9 @@ def guided(prior: Prior, z: Tensor, sigma: float | Tensor, condition: Condition,
     sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
     if scale == 1.0:
         return prior.denoise(z, sigmas, condition.text)
-    both = prior.denoise(z.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([condition.negative, condition.text]))
+    both = prior.denoise(
+        z.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([condition.negative, condition.text])
+    )
     negative, text = both.chunk(2)
     return negative + scale * (text - negative)
 

@@ -1,6 +1,6 @@
 """The prior shipped in the package: a small transformer over 64² pixels, in the layout of any diffusers model folder.
 
-`new_backbone` and its neighbours make an untrained one for `fitting.prior`; a trained one is read by `priors.load` like any other folder.
+`new_backbone` and its neighbors make an untrained one for `fitting.prior`; a trained one is read by `priors.load` like any other folder.
 """
 
 from pathlib import Path
@@ -29,10 +29,16 @@ def known_words(folder: Path = FOLDER) -> set[str] | None:
 
     path = folder / "tokenizer" / "tokenizer.json"
     model = json.loads(path.read_text("utf-8"))["model"] if path.is_file() else {}
-    return {word for word in model["vocab"] if not word.startswith("[")} if model.get("type") == "WordLevel" else None
+    return (
+        {word for word in model["vocab"] if not word.startswith("[")}
+        if model.get("type") == "WordLevel"
+        else None
+    )
 
 
-def new_backbone(image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48) -> "SD3Transformer2DModel":
+def new_backbone(
+    image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48
+) -> "SD3Transformer2DModel":
     """An untrained transformer, by default of 6.5 M parameters: patches of 8×8 pixels and the caption's words attend to each other.
 
     On two cores it sees four times as many pictures a second as a U-Net of that size, and learns shapes from fewer of them: a
@@ -75,8 +81,16 @@ def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
             normalizers.Replace(Regex(r"(?<=[0-9]) (?=up\b)"), ""),
         ]
     )
-    splitter = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(behavior="removed")])
-    words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))})
+    splitter = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation(behavior="removed")]
+    )
+    words = sorted(
+        {
+            word
+            for text in texts
+            for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        }
+    )
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[BOS]", "[EOS]", *words])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     core.normalizer, core.pre_tokenizer = normalizer, splitter
@@ -136,7 +150,9 @@ def save(folder: Path, backbone, text_encoder, tokenizer, views: int = 1) -> Non
     copy.deepcopy(backbone).to(torch.float16).save_pretrained(folder / "transformer")
     copy.deepcopy(text_encoder).to(torch.float16).save_pretrained(folder / "text_encoder")
     tokenizer.save_pretrained(folder / "tokenizer")
-    diffusers.EDMEulerScheduler(sigma_data=SIGMA_DATA, sigma_min=0.01, sigma_max=20.0).save_pretrained(folder / "scheduler")
+    diffusers.EDMEulerScheduler(
+        sigma_data=SIGMA_DATA, sigma_min=0.01, sigma_max=20.0
+    ).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "DiffusionPipeline",
         "_diffusers_version": diffusers.__version__,

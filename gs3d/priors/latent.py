@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.priors.components import Components, Source
+from gs3d.priors.images import from_network, to_network
+from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
-from gs3d.priors.pictures import from_network, to_network
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny
@@ -44,7 +44,9 @@ class LatentPrior:
     views: ClassVar[int] = 1
 
     @staticmethod
-    def of(parts: Components, checkpoint_encoder: bool = False, autoencoder: Source | None = None) -> "LatentPrior":
+    def of(
+        parts: Components, checkpoint_encoder: bool = False, autoencoder: Source | None = None
+    ) -> "LatentPrior":
         """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory. `autoencoder`
         is where `parts.vae` is from, if not from the model itself."""
         net, vae = parts.backbone.config, parts.vae.config
@@ -53,7 +55,11 @@ class LatentPrior:
                 f"vae {autoencoder.name}: gives latents of {vae.latent_channels} channels, and the prior {parts.source.name} "
                 f"takes {net.in_channels}; leave `vae` out of the config, or name one that was trained for this prior's latents"
             )
-        if net.in_channels != vae.latent_channels or net.out_channels != vae.latent_channels or not isinstance(net.sample_size, int):
+        if (
+            net.in_channels != vae.latent_channels
+            or net.out_channels != vae.latent_channels
+            or not isinstance(net.sample_size, int)
+        ):
             raise UserError(
                 f"prior {parts.source.name}: expected a network over the {vae.latent_channels} channels of its VAE at a square size, "
                 f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}; "
@@ -75,7 +81,7 @@ class LatentPrior:
             image_size=side * _downsampling(parts.vae),
             latent_shape=(vae.latent_channels, side, side),
             latent_scale=float(vae.scaling_factor),
-            # Stable Diffusion's configuration holds no shift, or null; later autoencoders' latents are not centred on zero.
+            # Stable Diffusion's configuration holds no shift, or null; later autoencoders' latents are not centered on zero.
             latent_shift=float(vae.get("shift_factor") or 0.0),
             autoencoder=autoencoder,
         )
@@ -106,7 +112,9 @@ class LatentPrior:
         x = to_network(rgb, self.image_size)
         # Of one layout, resized or not: an encoder that is compiled would be compiled once more for another.
         encoded = self.vae.encode(x.to(self.vae.dtype, memory_format=torch.contiguous_format))
-        z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents  # AutoencoderTiny has no distribution
+        z = (
+            encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+        )  # AutoencoderTiny has no distribution
         return (z.float() - self.latent_shift) * self.latent_scale
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
-from gs3d.priors.components import Components
+from gs3d.priors.loading.components import Components
 from gs3d.priors.network import Network
 from gs3d.priors.pixel import PixelPrior
 
@@ -23,13 +23,21 @@ def to_grid(views: Tensor) -> Tensor:
     if len(views) % VIEWS:
         raise ValueError(f"to_grid: expected whole groups of {VIEWS} views, got {len(views)}")
     count, c, h, w = views.shape
-    return views.reshape(count // VIEWS, 2, 2, c, h, w).permute(0, 3, 1, 4, 2, 5).reshape(count // VIEWS, c, 2 * h, 2 * w)
+    return (
+        views.reshape(count // VIEWS, 2, 2, c, h, w)
+        .permute(0, 3, 1, 4, 2, 5)
+        .reshape(count // VIEWS, c, 2 * h, 2 * w)
+    )
 
 
 def from_grid(grids: Tensor) -> Tensor:
     """The inverse of `to_grid`."""
     count, c, h, w = grids.shape
-    return grids.reshape(count, c, 2, h // 2, 2, w // 2).permute(0, 2, 4, 1, 3, 5).reshape(VIEWS * count, c, h // 2, w // 2)
+    return (
+        grids.reshape(count, c, 2, h // 2, 2, w // 2)
+        .permute(0, 2, 4, 1, 3, 5)
+        .reshape(VIEWS * count, c, h // 2, w // 2)
+    )
 
 
 class MultiViewPrior(PixelPrior):
@@ -41,8 +49,12 @@ class MultiViewPrior(PixelPrior):
     def of(parts: Components) -> "MultiViewPrior":
         single = PixelPrior.of(parts)
         if single.image_size % 2:
-            raise UserError(f"prior {parts.source.name}: four views make a picture of an even size, got {single.image_size}")
-        return MultiViewPrior(parts.source, Network(parts.backbone, parts.scaling), parts.text, single.image_size // 2)
+            raise UserError(
+                f"prior {parts.source.name}: four views make a picture of an even size, got {single.image_size}"
+            )
+        return MultiViewPrior(
+            parts.source, Network(parts.backbone, parts.scaling), parts.text, single.image_size // 2
+        )
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         return from_grid(self.network.denoise(to_grid(z), sigma[::VIEWS], text[::VIEWS]))

@@ -10,19 +10,32 @@ from gs3d.core.errors import UserError
 from gs3d.priors.scalings import Scaling
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        AutoencoderTiny,
+        SD3Transformer2DModel,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 Attention = Literal["sdpa", "xformers"]
 
 
-def predict(backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor) -> Tensor:
+def predict(
+    backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor
+) -> Tensor:
     """Either network called its own way: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
 
     The transformer also wants one vector for the whole text, which is the last state (`encode`).
     """
     if "pooled_projection_dim" in backbone.config:
-        return backbone(x, encoder_hidden_states=text, pooled_projections=text[:, -1], timestep=time, return_dict=False)[0]
+        return backbone(
+            x,
+            encoder_hidden_states=text,
+            pooled_projections=text[:, -1],
+            timestep=time,
+            return_dict=False,
+        )[0]
     return backbone(x, time, text, return_dict=False)[0]
 
 
@@ -39,7 +52,9 @@ def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
     true = (tokens != encoder.config.pad_token_id)[..., None]
     whole = (hidden * true).sum(dim=1, keepdim=True) / true.sum(dim=1, keepdim=True).sqrt()
     kept = true.clone()
-    kept[:, -1] = False  # the transformer reads the whole text there, even when there was no padding
+    kept[:, -1] = (
+        False  # the transformer reads the whole text there, even when there was no padding
+    )
     return hidden.where(kept, whole)
 
 
@@ -78,8 +93,16 @@ class TextEncoder:
     def embed(self, prompts: list[str]) -> Tensor:
         """[P, L, E] float32. No attention mask: Stable Diffusion and the built-in prior were both trained without one."""
         if self.model is None:
-            raise RuntimeError("embed: the text encoder was freed by free_text_encoder(); embed all prompts first, or load the prior again")
-        tokens = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
+            raise RuntimeError(
+                "embed: the text encoder was freed by free_text_encoder(); embed all prompts first, or load the prior again"
+            )
+        tokens = self.tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
         return encode(self.model, tokens.input_ids.to(self.model.device)).float()
 
     def free(self) -> None:
@@ -89,7 +112,9 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
 
-def use_attention(backbone: "UNet2DConditionModel | SD3Transformer2DModel", attention: Attention) -> None:
+def use_attention(
+    backbone: "UNet2DConditionModel | SD3Transformer2DModel", attention: Attention
+) -> None:
     """sdpa is what diffusers does by itself; xformers replaces the attention processors of the network."""
     if attention == "sdpa":
         return
@@ -104,10 +129,15 @@ def use_attention(backbone: "UNet2DConditionModel | SD3Transformer2DModel", atte
         backbone.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config") from error
+        raise UserError(
+            f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config"
+        ) from error
 
 
-def compile_networks(backbone: "UNet2DConditionModel | SD3Transformer2DModel", vae: "AutoencoderKL | AutoencoderTiny | None") -> None:
+def compile_networks(
+    backbone: "UNet2DConditionModel | SD3Transformer2DModel",
+    vae: "AutoencoderKL | AutoencoderTiny | None",
+) -> None:
     """Has torch compile what an iteration calls, the network and the encoder, at their first call, for the sizes that it has there.
 
     `UserError` where this Python has no compiler of torch's; what else is in the way shows at the first call.
@@ -117,4 +147,6 @@ def compile_networks(backbone: "UNet2DConditionModel | SD3Transformer2DModel", v
         if vae is not None:
             vae.encoder.compile(dynamic=False)
     except RuntimeError as error:
-        raise UserError(f"compile: {' '.join(str(error).split())[:200]}; leave `compile` out of the config") from error
+        raise UserError(
+            f"compile: {' '.join(str(error).split())[:200]}; leave `compile` out of the config"
+        ) from error

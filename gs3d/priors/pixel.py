@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.priors.components import Components, Source
+from gs3d.priors.images import from_network, to_network
+from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
-from gs3d.priors.pictures import from_network, to_network
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class PixelPrior:
                 f"prior {parts.source.name}: a model without a VAE must take and give 3 channels at a square size, "
                 f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}"
             )
-        return PixelPrior(parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size)
+        return PixelPrior(
+            parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size
+        )
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -6,7 +6,9 @@ from torch import Tensor
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 
-def karras_sigmas(steps: int, sigma_max: float, sigma_min: float = 0.02, rho: float = 7.0) -> list[float]:
+def karras_sigmas(
+    steps: int, sigma_max: float, sigma_min: float = 0.02, rho: float = 7.0
+) -> list[float]:
     """Noise levels from `sigma_max` to `sigma_min`, then 0 (Karras et al. 2022, Eq. 5); steps + 1 values."""
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
@@ -14,7 +16,9 @@ def karras_sigmas(steps: int, sigma_max: float, sigma_min: float = 0.02, rho: fl
 
 
 @torch.no_grad()
-def sample(prior: Prior, condition: Condition, noise: Tensor, scale: float, steps: int = 20) -> Tensor:
+def sample(
+    prior: Prior, condition: Condition, noise: Tensor, scale: float, steps: int = 20
+) -> Tensor:
     """One picture a row of `noise` [B, C, h, w] by Heun's method along the ODE: z0 [B, C, h, w] (Karras et al. 2022, Alg. 1).
 
     `condition` is for B views, `scale` the guidance scale; 2·steps − 1 evaluations of the prior, twice that with guidance.

@@ -19,7 +19,9 @@ class VpTable:
     """[T] float64, rising."""
 
     @staticmethod
-    def scaled_linear(beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000) -> "VpTable":
+    def scaled_linear(
+        beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
+    ) -> "VpTable":
         """Stable Diffusion's table: √β linear between its ends."""
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
         return VpTable.from_alphas_cumprod((1 - betas).cumprod(0))

@@ -1,4 +1,4 @@
-"""Splats to pixels. `rasterize` picks the CPU or the CUDA rasteriser by where the splats are; `reference.py` is the oracle of both.
+"""Splats to pixels. `rasterize` picks the CPU or the CUDA rasterizer by where the splats are; `reference.py` is the oracle of both.
 
 Nothing heavy is imported here: numba and gsplat are imported by the first picture that needs them.
 """
@@ -11,7 +11,9 @@ from gs3d.core.types import Render, Splats
 __all__ = ["rasterize"]
 
 
-def rasterize(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+def rasterize(
+    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+) -> Render:
     """Draws `splats` from every camera (3D Gaussian Splatting, Kerbl et al., 2023; EWA projection, Zwicker et al., 2001).
 
     Args:

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from gs3d.core.cache import import_numba
+from gs3d.core.runtime.cache import import_numba
 
 numba = import_numba()
 njit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -22,17 +22,21 @@ maths = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 
 # Columns of a projected splat: one cache line of float32. Its opacity falls to 1/255 at s = REACH; TURN is the dy of the rightmost point of
 # the ellipse where it does. numba's cache watches only the file that a kernel stands in: after a change here, touch _tiles.py as well.
-X, Y, SHEAR, AU, AV, OPACITY, RED, GREEN, BLUE, DEPTH, NORMAL_X, NORMAL_Y, NORMAL_Z, REACH, TURN = range(15)
+X, Y, SHEAR, AU, AV, OPACITY, RED, GREEN, BLUE, DEPTH, NORMAL_X, NORMAL_Y, NORMAL_Z, REACH, TURN = (
+    range(15)
+)
 COLUMNS = 16
 
-# Columns of a camera, float64: rotation by rows 0-8, translation 9-11, centre 12-14, then these.
+# Columns of a camera, float64: rotation by rows 0-8, translation 9-11, center 12-14, then these.
 FX, FY, CX, CY, LEFT, RIGHT, TOP, BOTTOM = range(15, 23)
 CAMERA_COLUMNS = 23
 
 NEAR, FAR = 0.01, 1e10
 BLUR_PX2 = 0.3
 MIN_ALPHA = 1.0 / 255.0
-MIN_QUAT2 = 1e-24  # below this squared length a quaternion has no direction and stands for no rotation
+MIN_QUAT2 = (
+    1e-24  # below this squared length a quaternion has no direction and stands for no rotation
+)
 MAX_PX2 = 1e24  # variance in pixels beyond which float32 would overflow; such a splat is not seen
 MAX_RADIUS_PX = 1e9
 
@@ -60,7 +64,12 @@ def _row(m, i):
 @maths
 def _unit_quat(quats, i):
     """Unit quaternion w, x, y, z and one over the length it had; (1, 0, 0, 0) and 0 if it had none."""
-    w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
+    w, x, y, z = (
+        np.float64(quats[i, 0]),
+        np.float64(quats[i, 1]),
+        np.float64(quats[i, 2]),
+        np.float64(quats[i, 3]),
+    )
     n2 = w * w + x * x + y * y + z * z
     if not n2 > MIN_QUAT2:
         return 1.0, 0.0, 0.0, 0.0, 0.0
@@ -143,26 +152,49 @@ def _sh_slope(count, d, g):
         gz += 1.0925484305920792 * (-y * g[5] - x * g[7]) + 1.8923493915151202 * z * g[6]
     if count > 9:
         five = 5 * z * z - 1
-        gx += -3.540261539559861 * x * y * g[9] + 2.890611442640554 * (y * z * g[10] + x * z * g[14])
+        gx += -3.540261539559861 * x * y * g[9] + 2.890611442640554 * (
+            y * z * g[10] + x * z * g[14]
+        )
         gx += -0.4570457994644658 * five * g[13] - 1.7701307697799304 * (x * x - y * y) * g[15]
-        gy += -1.7701307697799304 * (x * x - y * y) * g[9] + 2.890611442640554 * (x * z * g[10] - y * z * g[14])
+        gy += -1.7701307697799304 * (x * x - y * y) * g[9] + 2.890611442640554 * (
+            x * z * g[10] - y * z * g[14]
+        )
         gy += -0.4570457994644658 * five * g[11] + 3.540261539559861 * x * y * g[15]
         gz += 2.890611442640554 * x * y * g[10] - 4.570457994644658 * z * (y * g[11] + x * g[13])
-        gz += 0.3731763325901154 * (15 * z * z - 3) * g[12] + 1.445305721320277 * (x * x - y * y) * g[14]
+        gz += (
+            0.3731763325901154 * (15 * z * z - 3) * g[12]
+            + 1.445305721320277 * (x * x - y * y) * g[14]
+        )
     return gx, gy, gz
 
 
 @njit
-def _first_and_last(centre, reach, size):
-    """First pixel, and one past the last, whose centres lie within `reach` of `centre`; a little too many rather than one too few."""
-    slack = 1e-3 + 1e-5 * (reach + abs(centre))
-    low = min(max(math.ceil(centre - reach - slack - 0.5), 0.0), float(size))
-    high = min(max(math.floor(centre + reach + slack - 0.5) + 1.0, 0.0), float(size))
+def _first_and_last(center, reach, size):
+    """First pixel, and one past the last, whose centers lie within `reach` of `center`; a little too many rather than one too few."""
+    slack = 1e-3 + 1e-5 * (reach + abs(center))
+    low = min(max(math.ceil(center - reach - slack - 0.5), 0.0), float(size))
+    high = min(max(math.floor(center + reach + slack - 0.5) + 1.0, 0.0), float(size))
     return int(low), int(high)
 
 
 @njit
-def project(piece, pieces, means, quats, scales, opacities, sh, cameras, width, height, normals, splats, means2d, radii, rows):
+def project(
+    piece,
+    pieces,
+    means,
+    quats,
+    scales,
+    opacities,
+    sh,
+    cameras,
+    width,
+    height,
+    normals,
+    splats,
+    means2d,
+    radii,
+    rows,
+):
     """Projects all splats into all views; the tasks are blocks of 256 splats.
 
     Reads means [N, 3], quats [N, 4], scales [N, 3], opacities [N], sh [N, K, 3] float32 and cameras [B, CAMERA_COLUMNS] float64.
@@ -175,7 +207,11 @@ def project(piece, pieces, means, quats, scales, opacities, sh, cameras, width, 
         for i in range(256 * block, min(256 * block + 256, means.shape[0])):
             w, x, y, z, _ = _unit_quat(quats, i)
             r0, r1, r2 = _axes(w, x, y, z)
-            m0, m1, m2 = _scaled(r0, scales[i, 0]), _scaled(r1, scales[i, 1]), _scaled(r2, scales[i, 2])
+            m0, m1, m2 = (
+                _scaled(r0, scales[i, 0]),
+                _scaled(r1, scales[i, 1]),
+                _scaled(r2, scales[i, 2]),
+            )
             mean = _row(means, i)
             opacity = np.float64(opacities[i])
             # Exact bounds: beyond s = ln(255 o) the opacity falls under 1/255 and is skipped (StopThePop, App. B.2).
@@ -205,7 +241,12 @@ def project(piece, pieces, means, quats, scales, opacities, sh, cameras, width, 
                 radius_x, radius_y = math.ceil(ex), math.ceil(ey)
                 if not (q > 0 and cxx < MAX_PX2 and cyy < MAX_PX2 and ex > 0):
                     continue
-                if not (px + radius_x > 0 and px - radius_x < width and py + radius_y > 0 and py - radius_y < height):
+                if not (
+                    px + radius_x > 0
+                    and px - radius_x < width
+                    and py + radius_y > 0
+                    and py - radius_y < height
+                ):
                     continue
                 radii[view, i, 0] = int(min(radius_x, MAX_RADIUS_PX))
                 radii[view, i, 1] = int(min(radius_y, MAX_RADIUS_PX))
@@ -215,8 +256,16 @@ def project(piece, pieces, means, quats, scales, opacities, sh, cameras, width, 
                     rows[view, i, 0], rows[view, i, 1] = y0, y1
                 means2d[view, i, 0], means2d[view, i, 1] = px, py
                 splats[view, i, X], splats[view, i, Y] = px, py
-                splats[view, i, SHEAR], splats[view, i, AU], splats[view, i, AV] = -cxy / cyy, 0.5 / q, 0.5 / cyy
-                splats[view, i, OPACITY], splats[view, i, REACH], splats[view, i, DEPTH] = opacity, reach, tz
+                splats[view, i, SHEAR], splats[view, i, AU], splats[view, i, AV] = (
+                    -cxy / cyy,
+                    0.5 / q,
+                    0.5 / cyy,
+                )
+                splats[view, i, OPACITY], splats[view, i, REACH], splats[view, i, DEPTH] = (
+                    opacity,
+                    reach,
+                    tz,
+                )
                 splats[view, i, TURN] = cxy / cxx * ex
                 if count > 1:
                     d = (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])
@@ -225,16 +274,23 @@ def project(piece, pieces, means, quats, scales, opacities, sh, cameras, width, 
                 else:
                     basis[0] = 0.28209479177387814
                 for c in range(3):
-                    colour = 0.5
+                    color = 0.5
                     for k in range(count):
-                        colour += basis[k] * sh[i, k, c]
-                    splats[view, i, RED + c] = max(colour, 0.0)
+                        color += basis[k] * sh[i, k, c]
+                    splats[view, i, RED + c] = max(color, 0.0)
                 if normals:
                     axis = _shortest(scales, i)
                     n = r0 if axis == 0 else (r1 if axis == 1 else r2)
-                    away = _dot(n, (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])) > 0
+                    away = (
+                        _dot(n, (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14]))
+                        > 0
+                    )
                     n = _scaled(n, -1.0 if away else 1.0)
-                    splats[view, i, NORMAL_X], splats[view, i, NORMAL_Y], splats[view, i, NORMAL_Z] = n
+                    (
+                        splats[view, i, NORMAL_X],
+                        splats[view, i, NORMAL_Y],
+                        splats[view, i, NORMAL_Z],
+                    ) = n
 
 
 @njit
@@ -268,7 +324,11 @@ def project_backward(
         for i in range(256 * block, min(256 * block + 256, means.shape[0])):
             w, x, y, z, inverse_length = _unit_quat(quats, i)
             r0, r1, r2 = _axes(w, x, y, z)
-            s0, s1, s2 = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+            s0, s1, s2 = (
+                np.float64(scales[i, 0]),
+                np.float64(scales[i, 1]),
+                np.float64(scales[i, 2]),
+            )
             m0, m1, m2 = _scaled(r0, s0), _scaled(r1, s1), _scaled(r2, s2)
             mean = _row(means, i)
             axis = _shortest(scales, i)
@@ -284,7 +344,11 @@ def project_backward(
                 camera = cameras[view]
                 g_px, g_py = np.float64(g_means2d[view, i, 0]), np.float64(g_means2d[view, i, 1])
                 w0, w1, w2 = _camera_row(camera, 0), _camera_row(camera, 1), _camera_row(camera, 2)
-                tx, ty, tz = _dot(w0, mean) + camera[9], _dot(w1, mean) + camera[10], _dot(w2, mean) + camera[11]
+                tx, ty, tz = (
+                    _dot(w0, mean) + camera[9],
+                    _dot(w1, mean) + camera[10],
+                    _dot(w2, mean) + camera[11],
+                )
                 a0, a1, slope_x, slope_y = _plane(camera, tx, ty, tz)
                 p00, p01, p02 = _dot(a0, m0), _dot(a0, m1), _dot(a0, m2)
                 p10, p11, p12 = _dot(a1, m0), _dot(a1, m1), _dot(a1, m2)
@@ -296,7 +360,11 @@ def project_backward(
                 g_q = -0.5 * g_splats[view, i, AU] / (q * q)
                 g_cxx = g_q
                 g_cxy = 2 * shear * g_q - g_splats[view, i, SHEAR] / cyy
-                g_cyy = shear * shear * g_q - shear * g_splats[view, i, SHEAR] / cyy - 0.5 * g_splats[view, i, AV] / (cyy * cyy)
+                g_cyy = (
+                    shear * shear * g_q
+                    - shear * g_splats[view, i, SHEAR] / cyy
+                    - 0.5 * g_splats[view, i, AV] / (cyy * cyy)
+                )
                 # Σ' = P·Pᵀ, and then P = (J·W)·M.
                 g_p00, g_p10 = 2 * g_cxx * p00 + g_cxy * p10, 2 * g_cyy * p10 + g_cxy * p00
                 g_p01, g_p11 = 2 * g_cxx * p01 + g_cxy * p11, 2 * g_cyy * p11 + g_cxy * p01
@@ -317,9 +385,11 @@ def project_backward(
                 g_x = kx * g_px + g_slope_x / tz
                 g_y = ky * g_py + g_slope_y / tz
                 g_z -= (g_x * tx + g_y * ty) / tz
-                g_mean = _add(g_mean, _add(_add(_scaled(w0, g_x), _scaled(w1, g_y)), _scaled(w2, g_z)))
+                g_mean = _add(
+                    g_mean, _add(_add(_scaled(w0, g_x), _scaled(w1, g_y)), _scaled(w2, g_z))
+                )
                 g_opacity += g_splats[view, i, OPACITY]
-                # Colour. A channel that was clamped at 0 passes nothing on.
+                # Color. A channel that was clamped at 0 passes nothing on.
                 c0 = np.float64(g_splats[view, i, RED]) if splats[view, i, RED] > 0 else 0.0
                 c1 = np.float64(g_splats[view, i, GREEN]) if splats[view, i, GREEN] > 0 else 0.0
                 c2 = np.float64(g_splats[view, i, BLUE]) if splats[view, i, BLUE] > 0 else 0.0
@@ -342,7 +412,12 @@ def project_backward(
                     n = r0 if axis == 0 else (r1 if axis == 1 else r2)
                     sign = -1.0 if _dot(n, sight) > 0 else 1.0
                     g_n = _add(
-                        g_n, (sign * g_splats[view, i, NORMAL_X], sign * g_splats[view, i, NORMAL_Y], sign * g_splats[view, i, NORMAL_Z])
+                        g_n,
+                        (
+                            sign * g_splats[view, i, NORMAL_X],
+                            sign * g_splats[view, i, NORMAL_Y],
+                            sign * g_splats[view, i, NORMAL_Z],
+                        ),
                     )
             if not seen:  # its numbers may be broken, and 0 times infinity is not 0
                 g_means[i, :] = 0
@@ -357,14 +432,39 @@ def project_backward(
                 g_r1 = _add(g_r1, _scaled(g_n, 1.0 if axis == 1 else 0.0))
                 g_r2 = _add(g_r2, _scaled(g_n, 1.0 if axis == 2 else 0.0))
             g_w = 2 * (z * (g_r0[1] - g_r1[0]) + y * (g_r2[0] - g_r0[2]) + x * (g_r1[2] - g_r2[1]))
-            g_x = 2 * (y * (g_r0[1] + g_r1[0]) + z * (g_r0[2] + g_r2[0]) + w * (g_r1[2] - g_r2[1]) - 2 * x * (g_r1[1] + g_r2[2]))
-            g_y = 2 * (x * (g_r0[1] + g_r1[0]) + z * (g_r1[2] + g_r2[1]) + w * (g_r2[0] - g_r0[2]) - 2 * y * (g_r0[0] + g_r2[2]))
-            g_z = 2 * (x * (g_r0[2] + g_r2[0]) + y * (g_r1[2] + g_r2[1]) + w * (g_r0[1] - g_r1[0]) - 2 * z * (g_r0[0] + g_r1[1]))
+            g_x = 2 * (
+                y * (g_r0[1] + g_r1[0])
+                + z * (g_r0[2] + g_r2[0])
+                + w * (g_r1[2] - g_r2[1])
+                - 2 * x * (g_r1[1] + g_r2[2])
+            )
+            g_y = 2 * (
+                x * (g_r0[1] + g_r1[0])
+                + z * (g_r1[2] + g_r2[1])
+                + w * (g_r2[0] - g_r0[2])
+                - 2 * y * (g_r0[0] + g_r2[2])
+            )
+            g_z = 2 * (
+                x * (g_r0[2] + g_r2[0])
+                + y * (g_r1[2] + g_r2[1])
+                + w * (g_r0[1] - g_r1[0])
+                - 2 * z * (g_r0[0] + g_r1[1])
+            )
             along = g_w * w + g_x * x + g_y * y + g_z * z
             g_means[i, 0], g_means[i, 1], g_means[i, 2] = g_mean
-            g_quats[i, 0], g_quats[i, 1] = (g_w - along * w) * inverse_length, (g_x - along * x) * inverse_length
-            g_quats[i, 2], g_quats[i, 3] = (g_y - along * y) * inverse_length, (g_z - along * z) * inverse_length
-            g_scales[i, 0], g_scales[i, 1], g_scales[i, 2] = _dot(g_m0, r0), _dot(g_m1, r1), _dot(g_m2, r2)
+            g_quats[i, 0], g_quats[i, 1] = (
+                (g_w - along * w) * inverse_length,
+                (g_x - along * x) * inverse_length,
+            )
+            g_quats[i, 2], g_quats[i, 3] = (
+                (g_y - along * y) * inverse_length,
+                (g_z - along * z) * inverse_length,
+            )
+            g_scales[i, 0], g_scales[i, 1], g_scales[i, 2] = (
+                _dot(g_m0, r0),
+                _dot(g_m1, r1),
+                _dot(g_m2, r2),
+            )
             g_opacities[i] = g_opacity
             for k in range(count):
                 for c in range(3):

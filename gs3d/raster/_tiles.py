@@ -2,7 +2,7 @@
 
 A picture is cut in bands of 16 pixel rows, a band in tiles 8 pixels wide: one vector of AVX2, and for splats a few pixels wide a third less
 work than 16. One task draws one band of one view: it takes the band's splats in depth order, deals them to the tiles, and composites each
-tile front to back (Kerbl et al., 2023, Sec. 6) with transmittance and colour in a scratch buffer that stays in the first-level cache. The
+tile front to back (Kerbl et al., 2023, Sec. 6) with transmittance and color in a scratch buffer that stays in the first-level cache. The
 loops over a tile's pixels carry no branches, so that LLVM makes vector code of them. Nothing is kept per (pixel, splat) or per
 (tile, splat) pair: the gradient walks the same list, front to back once more.
 
@@ -19,13 +19,32 @@ import math
 
 import numpy as np
 
-from gs3d.core.cache import import_numba
-from gs3d.raster._project import AU, AV, BLUE, COLUMNS, DEPTH, GREEN, NORMAL_X, NORMAL_Y, NORMAL_Z, OPACITY, REACH, RED, SHEAR, TURN, X, Y
+from gs3d.core.runtime.cache import import_numba
+from gs3d.raster._project import (
+    AU,
+    AV,
+    BLUE,
+    COLUMNS,
+    DEPTH,
+    GREEN,
+    NORMAL_X,
+    NORMAL_Y,
+    NORMAL_Z,
+    OPACITY,
+    REACH,
+    RED,
+    SHEAR,
+    TURN,
+    X,
+    Y,
+)
 
 numba = import_numba()
 njit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # Sums may be reordered and multiply-adds fused; `nnan` and `ninf` stay off, so that comparisons mean what they say.
-vector = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+vector = numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
+)
 
 BAND, TILE = 16, 8  # rows of a band, columns of a tile
 PIXELS = BAND * TILE
@@ -33,7 +52,10 @@ PIXELS = BAND * TILE
 ZERO, ONE, TWO, EIGHTH = np.float32(0), np.float32(1), np.float32(2), np.float32(0.125)
 HALF = np.float32(0.5)
 TILES_PX = np.float32(1 / TILE)
-SLACK, SLACK_SHARE = np.float32(1e-2), np.float32(1e-5)  # px, and of the coordinate: room for float32 rounding
+SLACK, SLACK_SHARE = (
+    np.float32(1e-2),
+    np.float32(1e-5),
+)  # px, and of the coordinate: room for float32 rounding
 MAX_ALPHA = np.float32(0.999)
 MIN_T = np.float32(1e-4)
 MAX_REACH = np.float32(5.6)  # ln 255 and a little: where exp(−s) is still asked for
@@ -41,14 +63,16 @@ MAX_REACH = np.float32(5.6)  # ln 255 and a little: where exp(−s) is still ask
 E0, E1, E2 = np.float32(0.99999994), np.float32(-0.99999255), np.float32(0.49988258)
 E3, E4, E5 = np.float32(-0.16597396), np.float32(0.03977255), np.float32(-0.0058467537)
 
-# Parts of a tile's scratch buffer, each PIXELS long: pixel centres, transmittance (negative once a pixel is done; its size still is what is
+# Parts of a tile's scratch buffer, each PIXELS long: pixel centers, transmittance (negative once a pixel is done; its size still is what is
 # left), sums going forward or gradients going back, S of what lies behind, g·b − ∂L/∂(Σw), and expected depth. The numbers are unsigned,
 # because numba checks a signed index for being negative, and no loop with that check in it becomes vector code.
-PX, PY, T, R, G, B, Z, W, NX, NY, NZ, BEHIND, CLEAR, MEAN_Z = (np.uint64(k * PIXELS) for k in range(14))
+PX, PY, T, R, G, B, Z, W, NX, NY, NZ, BEHIND, CLEAR, MEAN_Z = (
+    np.uint64(k * PIXELS) for k in range(14)
+)
 SCRATCH = 14 * PIXELS
 ROW = np.uint64(TILE)
 
-# Columns of a row of gradient sums, v = ∂L/∂ln α: Σv, Σvu, Σv·dy, Σvu², Σvu·dy, Σv·dy², then colour, depth and normal.
+# Columns of a row of gradient sums, v = ∂L/∂ln α: Σv, Σvu, Σv·dy, Σvu², Σvu·dy, Σv·dy², then color, depth and normal.
 V, VU, VY, VUU, VUY, VYY, V_RED, V_GREEN, V_BLUE, V_DEPTH, V_NX, V_NY, V_NZ = range(13)
 
 
@@ -160,7 +184,7 @@ def _opacity(u, dy, au8, av8, reach8):
 
 @vector
 def _start_tile(scratch, x0, y0, width, height):
-    """Pixel centres of the tile whose corner is (x0, y0), T = 1 inside the picture, −1 (done) outside."""
+    """Pixel centers of the tile whose corner is (x0, y0), T = 1 inside the picture, −1 (done) outside."""
     for pixel in range(PIXELS):
         k = np.uint64(pixel)
         x, y = x0 + pixel % TILE, y0 + pixel // TILE
@@ -209,7 +233,9 @@ def _alive(scratch):
 
 
 @njit
-def forward(piece, pieces, splats, order, order_rows, counts, background, rgb, alpha, depth, normal, drawn):
+def forward(
+    piece, pieces, splats, order, order_rows, counts, background, rgb, alpha, depth, normal, drawn
+):
     """Draws all views; the tasks are (view, band).
 
     Reads splats [B, N, COLUMNS], what `sort` wrote, and background [B, 3]. Writes rgb [B, H, W, 3], alpha and depth [B, H, W, 1], normal
@@ -220,7 +246,9 @@ def forward(piece, pieces, splats, order, order_rows, counts, background, rgb, a
     scratch = np.empty(SCRATCH, np.float32)
     for task in range(piece, splats.shape[0] * bands, pieces):
         view, band = task // bands, task % bands
-        _, local, rows, starts, items = _band(view, band, splats, order, order_rows, counts[view], height, tiles)
+        _, local, rows, starts, items = _band(
+            view, band, splats, order, order_rows, counts[view], height, tiles
+        )
         y0 = band * BAND
         for tile in range(tiles):
             x0 = tile * TILE
@@ -239,7 +267,9 @@ def forward(piece, pieces, splats, order, order_rows, counts, background, rgb, a
                 for x in range(x0, min(x0 + TILE, width)):
                     k = np.uint64((y - y0) * TILE + x - x0)
                     t = abs(scratch[T + k])
-                    opaque = scratch[W + k]  # not 1 − t, which has lost its digits where little is drawn
+                    opaque = scratch[
+                        W + k
+                    ]  # not 1 − t, which has lost its digits where little is drawn
                     rgb[view, y, x, 0] = scratch[R + k] + t * background[view, 0]
                     rgb[view, y, x, 1] = scratch[G + k] + t * background[view, 1]
                     rgb[view, y, x, 2] = scratch[B + k] + t * background[view, 2]
@@ -272,7 +302,12 @@ def _decompose(scratch, local, j, rows, sums, row, g_depth, g_normal):
         drawn = inside and left > MIN_T
         w = w if drawn else ZERO
         ended = -abs(t) if inside else t
-        worth = red * scratch[R + k] + green * scratch[G + k] + blue * scratch[B + k] - scratch[CLEAR + k]
+        worth = (
+            red * scratch[R + k]
+            + green * scratch[G + k]
+            + blue * scratch[B + k]
+            - scratch[CLEAR + k]
+        )
         if g_depth is not None:
             worth += (depth - scratch[MEAN_Z + k]) * scratch[Z + k]
         if g_normal is not None:
@@ -349,7 +384,9 @@ def backward(
     scratch = np.empty(SCRATCH, np.float32)
     for task in range(piece, tasks.shape[0], pieces):
         view, band = tasks[task, 0], tasks[task, 1]
-        band_ids, local, rows, starts, items = _band(view, band, splats, order, order_rows, counts[view], height, tiles)
+        band_ids, local, rows, starts, items = _band(
+            view, band, splats, order, order_rows, counts[view], height, tiles
+        )
         start = offsets[task]
         red, green, blue = background[view, 0], background[view, 1], background[view, 2]
         for j in range(band_ids.shape[0]):
@@ -366,22 +403,41 @@ def backward(
             for y in range(y0, min(y0 + BAND, height)):
                 for x in range(x0, min(x0 + TILE, width)):
                     k = np.uint64((y - y0) * TILE + x - x0)
-                    g_r, g_g, g_b, g_a = g_rgb[view, y, x, 0], g_rgb[view, y, x, 1], g_rgb[view, y, x, 2], g_alpha[view, y, x, 0]
+                    g_r, g_g, g_b, g_a = (
+                        g_rgb[view, y, x, 0],
+                        g_rgb[view, y, x, 1],
+                        g_rgb[view, y, x, 2],
+                        g_alpha[view, y, x, 0],
+                    )
                     scratch[R + k], scratch[G + k], scratch[B + k] = g_r, g_g, g_b
                     scratch[CLEAR + k] = g_r * red + g_g * green + g_b * blue - g_a
                     opaque = alpha[view, y, x, 0]
-                    behind = g_r * (rgb[view, y, x, 0] - red) + g_g * (rgb[view, y, x, 1] - green) + g_b * (rgb[view, y, x, 2] - blue)
+                    behind = (
+                        g_r * (rgb[view, y, x, 0] - red)
+                        + g_g * (rgb[view, y, x, 1] - green)
+                        + g_b * (rgb[view, y, x, 2] - blue)
+                    )
                     behind += g_a * opaque
                     if g_depth is not None:
                         scratch[Z + k] = g_depth[view, y, x, 0] / opaque if opaque > ZERO else ZERO
                         scratch[MEAN_Z + k] = depth[view, y, x, 0]
                     if g_normal is not None:
-                        n_x, n_y, n_z = g_normal[view, y, x, 0], g_normal[view, y, x, 1], g_normal[view, y, x, 2]
+                        n_x, n_y, n_z = (
+                            g_normal[view, y, x, 0],
+                            g_normal[view, y, x, 1],
+                            g_normal[view, y, x, 2],
+                        )
                         scratch[NX + k], scratch[NY + k], scratch[NZ + k] = n_x, n_y, n_z
-                        behind += n_x * normal[view, y, x, 0] + n_y * normal[view, y, x, 1] + n_z * normal[view, y, x, 2]
+                        behind += (
+                            n_x * normal[view, y, x, 0]
+                            + n_y * normal[view, y, x, 1]
+                            + n_z * normal[view, y, x, 2]
+                        )
                     scratch[BEHIND + k] = behind
             for j in range(starts[tile], starts[tile] + drawn[view, band, tile]):
-                _decompose(scratch, local, items[j], rows, sums, start + items[j], g_depth, g_normal)
+                _decompose(
+                    scratch, local, items[j], rows, sums, start + items[j], g_depth, g_normal
+                )
 
 
 @njit
@@ -406,17 +462,28 @@ def finish(piece, pieces, splats, totals, g_means2d):
     for block in range(piece, (n + 255) // 256, pieces):
         for view in range(splats.shape[0]):
             for i in range(256 * block, min(256 * block + 256, n)):
-                shear, au, av, opacity = splats[view, i, SHEAR], splats[view, i, AU], splats[view, i, AV], splats[view, i, OPACITY]
+                shear, au, av, opacity = (
+                    splats[view, i, SHEAR],
+                    splats[view, i, AU],
+                    splats[view, i, AV],
+                    splats[view, i, OPACITY],
+                )
                 v, vu, vy = totals[view, i, V], totals[view, i, VU], totals[view, i, VY]
                 vuu, vuy, vyy = totals[view, i, VUU], totals[view, i, VUY], totals[view, i, VYY]
                 g_x = TWO * au * vu
                 g_means2d[view, i, 0], g_means2d[view, i, 1] = g_x, shear * g_x + TWO * av * vy
-                colour = totals[view, i, V_RED], totals[view, i, V_GREEN], totals[view, i, V_BLUE]
+                color = totals[view, i, V_RED], totals[view, i, V_GREEN], totals[view, i, V_BLUE]
                 depth = totals[view, i, V_DEPTH]
                 normal = totals[view, i, V_NX], totals[view, i, V_NY], totals[view, i, V_NZ]
                 totals[view, i, X], totals[view, i, Y] = ZERO, ZERO
-                totals[view, i, SHEAR], totals[view, i, AU], totals[view, i, AV] = -TWO * au * vuy, -vuu, -vyy
+                totals[view, i, SHEAR], totals[view, i, AU], totals[view, i, AV] = (
+                    -TWO * au * vuy,
+                    -vuu,
+                    -vyy,
+                )
                 totals[view, i, OPACITY] = v / opacity if opacity > ZERO else ZERO
-                totals[view, i, RED], totals[view, i, GREEN], totals[view, i, BLUE] = colour
+                totals[view, i, RED], totals[view, i, GREEN], totals[view, i, BLUE] = color
                 totals[view, i, DEPTH] = depth
-                totals[view, i, NORMAL_X], totals[view, i, NORMAL_Y], totals[view, i, NORMAL_Z] = normal
+                totals[view, i, NORMAL_X], totals[view, i, NORMAL_Y], totals[view, i, NORMAL_Z] = (
+                    normal
+                )

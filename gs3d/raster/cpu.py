@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
-from gs3d.core.threads import run
+from gs3d.core.runtime.threads import run
 from gs3d.core.types import Render, Splats
 from gs3d.raster._check import check
 
@@ -41,9 +41,17 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _camera_table(cameras: Cameras) -> np.ndarray:
     """[B, CAMERA_COLUMNS] float64, as `_project.py` lays cameras out."""
-    matrix, intrinsics = _array(cameras.world_to_camera).astype(np.float64), _array(cameras.intrinsics).astype(np.float64)
+    matrix, intrinsics = (
+        _array(cameras.world_to_camera).astype(np.float64),
+        _array(cameras.intrinsics).astype(np.float64),
+    )
     rotation, translation = matrix[:, :3, :3], matrix[:, :3, 3]
-    fx, fy, cx, cy = intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]
+    fx, fy, cx, cy = (
+        intrinsics[:, 0, 0],
+        intrinsics[:, 1, 1],
+        intrinsics[:, 0, 2],
+        intrinsics[:, 1, 2],
+    )
     # The slope of J is held within the picture and 15 % of its size more on each side.
     margin_x, margin_y = 0.15 * cameras.width / fx, 0.15 * cameras.height / fy
     table = np.empty((len(matrix), _project().CAMERA_COLUMNS))
@@ -69,7 +77,16 @@ class _Project(torch.autograd.Function):
         rows = means.new_empty(len(table), n, 2, dtype=torch.int32)
         inputs = [_array(t) for t in (means, quats, scales, opacities, sh)]
         outputs = [t.numpy() for t in (splats2d, means2d, radii, rows)]
-        run(p.project, -(-n // 256), *inputs, table, cameras.width, cameras.height, normals, *outputs)
+        run(
+            p.project,
+            -(-n // 256),
+            *inputs,
+            table,
+            cameras.width,
+            cameras.height,
+            normals,
+            *outputs,
+        )
         ctx.save_for_backward(means, quats, scales, sh, splats2d, radii)
         ctx.table, ctx.normals = table, normals
         ctx.mark_non_differentiable(radii, rows)
@@ -85,7 +102,15 @@ class _Project(torch.autograd.Function):
         outputs = [means.new_empty(t.shape) for t in (means, quats, scales, means[:, 0], sh)]
         inputs = [_array(t) for t in (means, quats, scales, sh)]
         grads = [_array(t) for t in (splats2d, radii, g_splats2d, g_means2d)]
-        run(_project().project_backward, -(-len(means) // 256), *inputs, ctx.table, ctx.normals, *grads, *(t.numpy() for t in outputs))
+        run(
+            _project().project_backward,
+            -(-len(means) // 256),
+            *inputs,
+            ctx.table,
+            ctx.normals,
+            *grads,
+            *(t.numpy() for t in outputs),
+        )
         return *outputs, None, None
 
 
@@ -105,7 +130,17 @@ class _Draw(torch.autograd.Function):
         splats = _array(splats2d)
         run(k.sort, views, splats, _array(rows), order, order_rows, counts, band_counts)
         pictures = [rgb.numpy(), alpha.numpy(), depth.numpy(), normal.numpy() if normals else None]
-        run(k.forward, views * bands, splats, order, order_rows, counts, _array(background), *pictures, drawn)
+        run(
+            k.forward,
+            views * bands,
+            splats,
+            order,
+            order_rows,
+            counts,
+            _array(background),
+            *pictures,
+            drawn,
+        )
         ctx.save_for_backward(splats2d, rgb, alpha, depth, normal)
         ctx.plan = order, order_rows, counts, band_counts, drawn, _array(background).copy()
         ctx.set_materialize_grads(False)
@@ -121,18 +156,35 @@ class _Draw(torch.autograd.Function):
         with_depth, with_normals = g_depth is not None, g_normal is not None
         g_rgb = torch.zeros_like(rgb) if g_rgb is None else g_rgb
         g_alpha = torch.zeros_like(alpha) if g_alpha is None else g_alpha
-        pictures = [_array(rgb), _array(alpha), _array(depth), _array(normal) if with_normals else None]
-        grads = [_array(g_rgb), _array(g_alpha), _array(g_depth) if with_depth else None, _array(g_normal) if with_normals else None]
+        pictures = [
+            _array(rgb),
+            _array(alpha),
+            _array(depth),
+            _array(normal) if with_normals else None,
+        ]
+        grads = [
+            _array(g_rgb),
+            _array(g_alpha),
+            _array(g_depth) if with_depth else None,
+            _array(g_normal) if with_normals else None,
+        ]
         splats, totals = _array(splats2d), torch.zeros_like(splats2d)
         columns = k.V_NZ + 1 if with_normals else k.V_DEPTH + 1
-        tasks = np.stack(np.meshgrid(np.arange(views), np.arange(bands), indexing="ij"), axis=-1).reshape(-1, 2)
+        tasks = np.stack(
+            np.meshgrid(np.arange(views), np.arange(bands), indexing="ij"), axis=-1
+        ).reshape(-1, 2)
         ends = np.cumsum(band_counts[:, :bands].reshape(-1), dtype=np.int64)
         first = 0
         while first < len(tasks):
             done = ends[first - 1] if first else 0
-            last = max(first + 1, int(np.searchsorted(ends, done + MAX_SUMS // columns, side="right")))
+            last = max(
+                first + 1, int(np.searchsorted(ends, done + MAX_SUMS // columns, side="right"))
+            )
             offsets = np.concatenate([[0], ends[first:last] - done])
-            sums, ids = np.empty((offsets[-1], columns), np.float32), np.empty(offsets[-1], np.int32)
+            sums, ids = (
+                np.empty((offsets[-1], columns), np.float32),
+                np.empty(offsets[-1], np.int32),
+            )
             plan = tasks[first:last], offsets, splats, order, order_rows, counts, drawn, background
             run(k.backward, last - first, *plan, *pictures, *grads, sums, ids)
             run(k.gather, views, tasks[first:last], offsets, sums, ids, totals.numpy())
@@ -143,7 +195,9 @@ class _Draw(torch.autograd.Function):
         return g_means2d, totals, None, g_background, None, None, None
 
 
-def rasterize_cpu(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+def rasterize_cpu(
+    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+) -> Render:
     """Draws `splats` from every camera: float32 on the CPU, differentiable in all five tensors of `splats` and in `background`.
 
     Args:
@@ -175,7 +229,9 @@ def rasterize_cpu(splats: Splats, cameras: Cameras, background: Tensor | None = 
     )
     if means2d.requires_grad:
         means2d.retain_grad()
-    rgb, alpha, depth, normal = _Draw.apply(means2d, splats2d, rows, background, cameras.width, cameras.height, normals)
+    rgb, alpha, depth, normal = _Draw.apply(
+        means2d, splats2d, rows, background, cameras.width, cameras.height, normals
+    )
     aux = {
         "means2d": means2d,
         "radii": radii,

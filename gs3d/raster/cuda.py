@@ -26,7 +26,11 @@ def _without_broken(splats: Splats) -> Splats:
     """Quaternions of no length become no rotation, and what is not finite becomes invisible, as on the CPU: gsplat makes NaN of both."""
     n2 = (splats.quats * splats.quats).sum(dim=1, keepdim=True)
     none = splats.quats.new_tensor([1.0, 0, 0, 0])
-    whole = torch.isfinite(splats.means).all(dim=1) & torch.isfinite(splats.scales).all(dim=1) & torch.isfinite(splats.opacities)
+    whole = (
+        torch.isfinite(splats.means).all(dim=1)
+        & torch.isfinite(splats.scales).all(dim=1)
+        & torch.isfinite(splats.opacities)
+    )
     return Splats(
         torch.where(whole[:, None], splats.means, 0),
         torch.where(n2 > MIN_QUAT2, splats.quats, none),
@@ -40,21 +44,37 @@ def _empty(splats: Splats, cameras: Cameras, background: Tensor, normals: bool) 
     """The background, for N = 0, which gsplat's kernels are not asked to draw. It hangs on the splats so that backward runs."""
     views = len(cameras)
     means2d = splats.means[None, :, :2].expand(views, -1, -1) + 0
-    nothing = sum(t.sum() for t in (means2d, splats.quats, splats.scales, splats.opacities, splats.sh))
+    nothing = sum(
+        t.sum() for t in (means2d, splats.quats, splats.scales, splats.opacities, splats.sh)
+    )
     blank = splats.means.new_zeros(views, cameras.height, cameras.width, 1) + nothing
     radii = splats.means.new_zeros(views, 0, 2, dtype=torch.int32)
     rgb = blank + background[:, None, None]
-    return Render(rgb, blank, blank.clone(), blank.expand(-1, -1, -1, 3) if normals else None, _aux(means2d, radii, cameras))
+    return Render(
+        rgb,
+        blank,
+        blank.clone(),
+        blank.expand(-1, -1, -1, 3) if normals else None,
+        _aux(means2d, radii, cameras),
+    )
 
 
 def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict:
     if means2d.requires_grad:
         means2d.retain_grad()
     size = {"width": cameras.width, "height": cameras.height}
-    return {"means2d": means2d, "radii": radii, **size, "n_cameras": len(cameras), "gaussian_ids": None}
+    return {
+        "means2d": means2d,
+        "radii": radii,
+        **size,
+        "n_cameras": len(cameras),
+        "gaussian_ids": None,
+    }
 
 
-def rasterize_cuda(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+def rasterize_cuda(
+    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+) -> Render:
     """As `gs3d.raster.rasterize`, for splats on a CUDA device. The first call compiles gsplat's kernels if `build` has not.
 
     Raises:
@@ -74,20 +94,22 @@ def rasterize_cuda(splats: Splats, cameras: Cameras, background: Tensor | None =
     matrix = cameras.world_to_camera.float()
     splats = _without_broken(splats)
     if normals:
-        # gsplat evaluates harmonics only when colour is all there is, so with normals as further channels they are evaluated here.
-        sight = splats.means - cameras.centres.float()[:, None]  # [B, N, 3]
+        # gsplat evaluates harmonics only when color is all there is, so with normals as further channels they are evaluated here.
+        sight = splats.means - cameras.centers.float()[:, None]  # [B, N, 3]
         basis = sh_basis(torch.nn.functional.normalize(sight, dim=-1), count)
-        colours = (torch.einsum("bnk,nkc->bnc", basis, splats.sh) + 0.5).clamp(min=0)
-        colours = torch.cat([colours, facing_normals(splats.quats, splats.scales, sight)], dim=-1)  # [B, N, 6]
+        colors = (torch.einsum("bnk,nkc->bnc", basis, splats.sh) + 0.5).clamp(min=0)
+        colors = torch.cat(
+            [colors, facing_normals(splats.quats, splats.scales, sight)], dim=-1
+        )  # [B, N, 6]
         backgrounds, sh_degree = torch.cat([background, torch.zeros_like(background)], dim=1), None
     else:
-        colours, backgrounds, sh_degree = splats.sh, background, math.isqrt(count) - 1
+        colors, backgrounds, sh_degree = splats.sh, background, math.isqrt(count) - 1
     picture, alpha, info = rasterization(
         splats.means,
         splats.quats,
         splats.scales,
         splats.opacities,
-        colours,
+        colors,
         matrix,
         cameras.intrinsics.float(),
         cameras.width,
@@ -103,7 +125,13 @@ def rasterize_cuda(splats: Splats, cameras: Cameras, background: Tensor | None =
         rasterize_mode="classic",
     )
     normal = picture[..., 3:6] if normals else None
-    return Render(picture[..., :3], alpha, picture[..., -1:], normal, _aux(info["means2d"], info["radii"], cameras))
+    return Render(
+        picture[..., :3],
+        alpha,
+        picture[..., -1:],
+        normal,
+        _aux(info["means2d"], info["radii"], cameras),
+    )
 
 
 @functools.cache
@@ -114,9 +142,13 @@ def build() -> None:
         UserError: It cannot be done. The message says why, with the last lines of the compiler's own words.
     """
     if importlib.util.find_spec("gsplat") is None:
-        raise UserError("gsplat is not installed, and CUDA rasterising needs it: pip install gsplat==1.5.3")
+        raise UserError(
+            "gsplat is not installed, and CUDA rasterizing needs it: pip install gsplat==1.5.3"
+        )
     if torch.version.cuda is None:
-        raise UserError(f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch, or run with --device cpu")
+        raise UserError(
+            f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch, or run with --device cpu"
+        )
     try:
         from gsplat.cuda._backend import _C
     except Exception as error:

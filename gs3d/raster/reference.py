@@ -46,12 +46,22 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
     if count > 1:
         values += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
     if count > 4:
-        values += [1.0925484305920792 * x * y, -1.0925484305920792 * y * z, 0.31539156525252005 * (3 * z * z - 1)]
+        values += [
+            1.0925484305920792 * x * y,
+            -1.0925484305920792 * y * z,
+            0.31539156525252005 * (3 * z * z - 1),
+        ]
         values += [-1.0925484305920792 * x * z, 0.5462742152960396 * (x * x - y * y)]
     if count > 9:
         values += [-0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z]
-        values += [-0.4570457994644658 * y * (5 * z * z - 1), 0.3731763325901154 * z * (5 * z * z - 3)]
-        values += [-0.4570457994644658 * x * (5 * z * z - 1), 1.445305721320277 * z * (x * x - y * y)]
+        values += [
+            -0.4570457994644658 * y * (5 * z * z - 1),
+            0.3731763325901154 * z * (5 * z * z - 3),
+        ]
+        values += [
+            -0.4570457994644658 * x * (5 * z * z - 1),
+            1.445305721320277 * z * (x * x - y * y),
+        ]
         values += [-0.5900435899266435 * x * (x * x - 3 * y * y)]
     return torch.stack(values, dim=-1)
 
@@ -64,7 +74,14 @@ def facing_normals(quats: Tensor, scales: Tensor, sight: Tensor) -> Tensor:
     return torch.where(away, -axis, axis)
 
 
-def _project(splats: Splats, rotation: Tensor, translation: Tensor, intrinsics: Tensor, width: int, height: int):
+def _project(
+    splats: Splats,
+    rotation: Tensor,
+    translation: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+):
     """One view: means2d [N, 2], covariance in pixels xx, xy, yy [N, 3], depth [N], radii [N, 2] int32 (0 = not seen)."""
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     x, y, z = (splats.means @ rotation.T + translation).unbind(dim=1)
@@ -73,9 +90,17 @@ def _project(splats: Splats, rotation: Tensor, translation: Tensor, intrinsics: 
     x, y, z = torch.where(seen, x, 0), torch.where(seen, y, 0), torch.where(seen, z, 1)
     margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
     slope_x = torch.minimum(torch.maximum(x / z, -cx / fx - margin_x), (width - cx) / fx + margin_x)
-    slope_y = torch.minimum(torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y)
+    slope_y = torch.minimum(
+        torch.maximum(y / z, -cy / fy - margin_y), (height - cy) / fy + margin_y
+    )
     o = torch.zeros_like(z)
-    jacobian = torch.stack([torch.stack([fx / z, o, -fx * slope_x / z], -1), torch.stack([o, fy / z, -fy * slope_y / z], -1)], -2)
+    jacobian = torch.stack(
+        [
+            torch.stack([fx / z, o, -fx * slope_x / z], -1),
+            torch.stack([o, fy / z, -fy * slope_y / z], -1),
+        ],
+        -2,
+    )
     p = jacobian @ rotation @ (rotations(splats.quats) * splats.scales[:, None, :])  # [N, 2, 3]
     xx = (p[:, 0] * p[:, 0]).sum(dim=1) + BLUR_PX2
     xy = (p[:, 0] * p[:, 1]).sum(dim=1)
@@ -97,8 +122,10 @@ def falloff(s: Tensor) -> Tensor:
     return (-s).exp()
 
 
-def _composite(pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, features: Tensor) -> Tensor:
-    """Σ w·features and Σ w at pixel centres [P, 2], for splats in order of depth: features [M, F] -> [P, F + 1]."""
+def _composite(
+    pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, features: Tensor
+) -> Tensor:
+    """Σ w·features and Σ w at pixel centers [P, 2], for splats in order of depth: features [M, F] -> [P, F + 1]."""
     dx, dy = (pixels[:, None, :] - means2d[None]).unbind(dim=2)
     xx, xy, yy = cov.unbind(dim=1)
     det = xx * yy - xy * xy
@@ -112,7 +139,9 @@ def _composite(pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, 
     return w @ torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
 
 
-def rasterize_reference(splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False) -> Render:
+def rasterize_reference(
+    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+) -> Render:
     """As `gs3d.raster.rasterize`, but the sum over splats is written out for every pixel. Shapes and `aux` are the same.
 
     `background` is [3], [B, 3] or None for black; cameras are taken in the dtype of `splats`. Time and work grow with pixels × splats.
@@ -121,20 +150,28 @@ def rasterize_reference(splats: Splats, cameras: Cameras, background: Tensor | N
     views, width, height = len(cameras), cameras.width, cameras.height
     background = splats.means.new_zeros(3) if background is None else background
     background = background.to(device, dtype).expand(views, 3)
-    matrix, intrinsics = cameras.world_to_camera.to(device, dtype), cameras.intrinsics.to(device, dtype)
-    centres = -(matrix[:, :3, :3].transpose(1, 2) @ matrix[:, :3, 3, None])[:, :, 0]
-    projected = [_project(splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height) for b in range(views)]
+    matrix, intrinsics = (
+        cameras.world_to_camera.to(device, dtype),
+        cameras.intrinsics.to(device, dtype),
+    )
+    centers = -(matrix[:, :3, :3].transpose(1, 2) @ matrix[:, :3, 3, None])[:, :, 0]
+    projected = [
+        _project(splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height)
+        for b in range(views)
+    ]
     means2d, cov, depth, radii = (torch.stack(parts) for parts in zip(*projected, strict=True))
     if means2d.requires_grad:
         means2d.retain_grad()
-    sight = splats.means - centres[:, None]  # [B, N, 3]
+    sight = splats.means - centers[:, None]  # [B, N, 3]
     basis = sh_basis(torch.nn.functional.normalize(sight, dim=-1), splats.sh.shape[1])
-    colours = ((basis[..., None] * splats.sh).sum(dim=2) + 0.5).clamp(min=0)
-    features = torch.cat([colours, depth[..., None]], dim=-1)
+    colors = ((basis[..., None] * splats.sh).sum(dim=2) + 0.5).clamp(min=0)
+    features = torch.cat([colors, depth[..., None]], dim=-1)
     if normals:
         features = torch.cat([features, facing_normals(splats.quats, splats.scales, sight)], dim=-1)
 
-    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+    )
     pixels = torch.stack([x, y], dim=-1).reshape(-1, 2).to(dtype) + 0.5
     pictures = []
     for b in range(views):
@@ -142,12 +179,22 @@ def rasterize_reference(splats: Splats, cameras: Cameras, background: Tensor | N
         seen = seen[torch.sort(depth[b, seen].detach(), stable=True).indices]
         parts = means2d[b, seen], cov[b, seen], splats.opacities[seen], features[b, seen]
         rows = max(1, CHUNK // max(1, len(seen)))
-        pieces = [checkpoint(_composite, chunk, *parts, use_reentrant=False) for chunk in pixels.split(rows)]
+        pieces = [
+            checkpoint(_composite, chunk, *parts, use_reentrant=False)
+            for chunk in pixels.split(rows)
+        ]
         pictures.append(torch.cat(pieces).reshape(height, width, -1))
     out = torch.stack(pictures)
     alpha = out[..., -1:]
     rgb = out[..., :3] + (1 - alpha) * background[:, None, None]
     hit = alpha > 0
     expected = torch.where(hit, out[..., 3:4] / torch.where(hit, alpha, 1), 0)
-    aux = {"means2d": means2d, "radii": radii, "width": width, "height": height, "n_cameras": views, "gaussian_ids": None}
+    aux = {
+        "means2d": means2d,
+        "radii": radii,
+        "width": width,
+        "height": height,
+        "n_cameras": views,
+        "gaussian_ids": None,
+    }
     return Render(rgb, alpha, expected, out[..., 4:7] if normals else None, aux)

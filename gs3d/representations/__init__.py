@@ -1,1 +1,1 @@
-"""What is optimised: splats. A radiance field and a surface of tetrahedra are here too, and not yet modes of `gs3d generate`."""
+"""What a run optimizes: Gaussians, a radiance field (NeRF), or a surface (DMTet)."""

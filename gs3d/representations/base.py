@@ -1,4 +1,4 @@
-"""What a run optimises, as the loop sees it: splats, a radiance field, a surface."""
+"""What a run optimizes, as the loop sees it: splats, a radiance field, a surface."""
 
 from typing import ClassVar, Protocol
 
@@ -10,7 +10,7 @@ from gs3d.core.types import Render
 
 
 class Representation(Protocol):
-    """Can be drawn, kept tidy, optimised, tended and saved."""
+    """Can be drawn, kept tidy, optimized, tended and saved."""
 
     counts: ClassVar[str]
     """What `len` counts, for the log."""
@@ -36,27 +36,27 @@ class Representation(Protocol):
         """
         ...
 
-    def regulariser(self, out: Render, progress: float) -> Tensor:
-        """The weighted sum of all regularisers, a scalar."""
+    def regularizer(self, out: Render, progress: float) -> Tensor:
+        """The weighted sum of all regularizers, a scalar."""
         ...
 
     def gradients(self) -> list[Tensor]:
         """Those at hand."""
         ...
 
-    def optimise(self, progress: float, share: float) -> None:
+    def optimize(self, progress: float, share: float) -> None:
         """One step on the gradients at hand, which are cleared; `share` is how much of the run the step is."""
         ...
 
-    def tend(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
-        """What is due between progress `before` and `now`: splats grow and go, a field looks where it is empty. After `optimise`."""
+    def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
+        """What is due between progress `before` and `now`: splats grow and go, a field looks where it is empty. After `optimize`."""
         ...
 
     def discard_gradients(self) -> None:
         """Forget the gradients at hand, for a step that is skipped."""
         ...
 
-    def whole(self) -> bool:
+    def is_consistent(self) -> bool:
         """False when a change was cut short and the last checkpoint is the better state."""
         ...
 

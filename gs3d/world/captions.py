@@ -1,7 +1,7 @@
 """What a sample is called: the grammar of prompts that the built-in prior understands.
 
-[PREFIX] a [SIZE] [MATERIAL] COLOUR KIND [with COLOUR PATTERN] [and|with a COLOUR PART][, VIEW view]
-[PREFIX] a COLOUR KIND on|next to a COLOUR KIND[, VIEW view]
+[PREFIX] a [SIZE] [MATERIAL] COLOR KIND [with COLOR PATTERN] [and|with a COLOR PART][, VIEW view]
+[PREFIX] a COLOR KIND on|next to a COLOR KIND[, VIEW view]
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
-from gs3d.world.colours import COLOUR_SYNONYMS, NAMED
+from gs3d.world.colors import COLOR_SYNONYMS, NAMED
 from gs3d.world.kinds import KINDS
 from gs3d.world.parts import CHECKER, GLOSSY, MATTE, METAL, PLAIN, SPOTS, STRIPES
 
@@ -18,12 +18,18 @@ PATTERN_WORDS = {PLAIN: None, SPOTS: "spots", STRIPES: "stripes", CHECKER: "chec
 MATERIAL_WORDS = {MATTE: None, GLOSSY: "glossy", METAL: "metal"}
 SIZE_WORDS = ("small", "tall", "wide")
 RELATION_WORDS = ("on", "next to")
-PREFIXES = ("a photo of", "a DSLR photo of", "a 3D render of", "a 3D model of", "a zoomed out photo of")
+PREFIXES = (
+    "a photo of",
+    "a DSLR photo of",
+    "a 3D render of",
+    "a 3D model of",
+    "a zoomed out photo of",
+)
 NORMALS_PREFIX = "a normal map of"
-"""Begins the caption of a picture that shows which way each surface faces instead of its colour."""
+"""Begins the caption of a picture that shows which way each surface faces instead of its color."""
 SYNONYMS: dict[str, tuple[str, ...]] = {
     **{kind.name: kind.synonyms for kind in KINDS.values() if kind.synonyms},
-    **COLOUR_SYNONYMS,
+    **COLOR_SYNONYMS,
     "spots": ("polka dots", "dots"),
     "glossy": ("shiny",),
     "metal": ("metallic",),
@@ -37,11 +43,11 @@ class Thing:
     """All that a caption can say of one object."""
 
     kind: str
-    colour: str
+    color: str
     pattern: str | None = None
-    pattern_colour: str | None = None
+    pattern_color: str | None = None
     part: str | None = None
-    part_colour: str | None = None
+    part_color: str | None = None
     material: str | None = None
     size: str | None = None
 
@@ -50,15 +56,21 @@ class Thing:
 
         def say(word: str | None) -> str:
             others = SYNONYMS.get(word or "", ())
-            return str(rng.choice(others)) if rng is not None and others and rng.random() < 0.5 else word or ""
+            return (
+                str(rng.choice(others))
+                if rng is not None and others and rng.random() < 0.5
+                else word or ""
+            )
 
-        text = with_article(" ".join(filter(None, map(say, (self.size, self.material, self.colour, self.kind)))))
+        text = with_article(
+            " ".join(filter(None, map(say, (self.size, self.material, self.color, self.kind))))
+        )
         extras = []
         if self.pattern:
-            extras.append(f"{say(self.pattern_colour)} {say(self.pattern)}")
+            extras.append(f"{say(self.pattern_color)} {say(self.pattern)}")
         if self.part:
-            coloured = f"{say(self.part_colour)} {self.part}"
-            extras.append(coloured if _takes_no_article(self.part) else with_article(coloured))
+            colored = f"{say(self.part_color)} {self.part}"
+            extras.append(colored if _takes_no_article(self.part) else with_article(colored))
         return f"{text} with {' and '.join(extras)}" if extras else text
 
 
@@ -72,7 +84,9 @@ class Meaning:
 
     def phrase(self, rng: np.random.Generator | None = None) -> str:
         """E.g. "a red ball on a green table"; `rng` as for `Thing.phrase`."""
-        return self.thing.phrase(rng) + (f" {self.relation} {self.other.phrase(rng)}" if self.other else "")
+        return self.thing.phrase(rng) + (
+            f" {self.relation} {self.other.phrase(rng)}" if self.other else ""
+        )
 
 
 def with_article(text: str) -> str:
@@ -98,7 +112,7 @@ def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
     """Every entry of the grammar by what it is for; with `known`, those that can be said in these single words."""
     entries = {
         "kinds": list(KINDS),
-        "colours": list(NAMED),
+        "colors": list(NAMED),
         "patterns": [word for word in PATTERN_WORDS.values() if word],
         "parts": sorted({part for kind in KINDS.values() for part in kind.named}),
         "materials": [word for word in MATERIAL_WORDS.values() if word],
@@ -111,7 +125,10 @@ def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
     }
     if known is None:
         return entries
-    return {name: [entry for entry in listed if set(words(entry)) <= known] for name, listed in entries.items()}
+    return {
+        name: [entry for entry in listed if set(words(entry)) <= known]
+        for name, listed in entries.items()
+    }
 
 
 def vocabulary_texts() -> list[str]:

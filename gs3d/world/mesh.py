@@ -21,7 +21,15 @@ def thickness(parts: np.ndarray) -> np.ndarray:
     a, b, c = parts[:, 13:16].T
     ring, pipe = parts[:, 0] == TORUS, parts[:, 0] == TUBE
     cones = parts[:, 0] == CONE
-    least = np.where(ring, b, np.where(pipe, np.minimum(b, c), np.where(cones, np.minimum(np.maximum(a, b), c), parts[:, 13:16].min(1))))
+    least = np.where(
+        ring,
+        b,
+        np.where(
+            pipe,
+            np.minimum(b, c),
+            np.where(cones, np.minimum(np.maximum(a, b), c), parts[:, 13:16].min(1)),
+        ),
+    )
     return 2 * least
 
 
@@ -30,7 +38,7 @@ def parts_at(parts: np.ndarray, points: np.ndarray) -> np.ndarray:
     return _surface(checked(parts), np.asarray(points, np.float64))[3]
 
 
-def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
+def mesh_of(parts: np.ndarray, resolution: int = 128) -> Mesh:
     """The surface of the object `parts` [P, ROW] as in `world.sample.Sample`, by marching cubes (Lorensen and Cline, 1987).
 
     Args:
@@ -40,21 +48,24 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
     Raises:
         ValueError: No part is thick enough to hold a point of the grid.
     """
-    within("cells", cells, "[16, 512]")
+    within("resolution", resolution, "[16, 512]")
     from skimage.measure import marching_cubes
 
-    from gs3d.world._tracer import field
+    from gs3d.world.tracer.kernels import field
 
     parts = checked(parts)
     # The grid is no larger than the object needs, and one cell larger than that all round, so that the surface closes.
     reach = parts[:, 24:25]
     low, high = (parts[:, 1:4] - reach).min(0), (parts[:, 1:4] + reach).max(0)
-    step = 2 / cells
-    axes = [np.arange(int(a // step) - 1, int(b // step) + 3) * step for a, b in zip(low, high, strict=True)]
+    step = 2 / resolution
+    axes = [
+        np.arange(int(a // step) - 1, int(b // step) + 3) * step
+        for a, b in zip(low, high, strict=True)
+    ]
     grid = np.empty([len(axis) for axis in axes], np.float32)
     field(parts, *axes, grid)
     if grid.min() >= 0:
-        raise ValueError(f"cells: expected a grid finer than the parts, got {cells}")
+        raise ValueError(f"resolution: expected a grid finer than the parts, got {resolution}")
     # "descent" means that the values inside are the lower ones.
     vertices, faces, _, _ = marching_cubes(grid, 0.0, gradient_direction="descent")
     vertices = vertices * step + [axis[0] for axis in axes]
@@ -62,15 +73,22 @@ def mesh_of(parts: np.ndarray, cells: int = 128) -> Mesh:
         distance, normals, _, _ = _surface(parts, vertices)
         # At an edge between two parts the nearest one changes from step to step: no farther than a vertex may be from where it began.
         vertices = vertices - np.clip(distance, -step, step)[:, None] * normals
-    _, normals, colours, _ = _surface(parts, vertices)
-    return Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals, colours)
+    _, normals, colors, _ = _surface(parts, vertices)
+    return Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals, colors)
 
 
-def _surface(parts: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distance [n], normal [n, 3], colour [n, 3] and part [n] at `points`."""
-    from gs3d.world._tracer import surface
+def _surface(
+    parts: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distance [n], normal [n, 3], color [n, 3] and part [n] at `points`."""
+    from gs3d.world.tracer.kernels import surface
 
     n = len(points)
-    out = np.empty(n, np.float32), np.empty((n, 3), np.float32), np.empty((n, 3), np.float32), np.empty(n, np.int32)
+    out = (
+        np.empty(n, np.float32),
+        np.empty((n, 3), np.float32),
+        np.empty((n, 3), np.float32),
+        np.empty(n, np.int32),
+    )
     surface(parts, points, *out)
     return out

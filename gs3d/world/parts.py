@@ -1,6 +1,6 @@
 """The solids that objects are made of, and their row layout for the renderer.
 
-A part lives in its own frame: centre at the origin, axis along z; it is turned by `rotation`, then moved to `centre`.
+A part lives in its own frame: center at the origin, axis along z; it is turned by `rotation`, then moved to `center`.
 """
 
 from dataclasses import dataclass, replace
@@ -25,27 +25,34 @@ class Part:
     size: tuple[float, float, float]
     """ellipsoid and box: half-extents; cone: bottom radius, top radius, half-height; torus: ring radius, tube radius, the same again;
     tube: mean radius, half-thickness, half-height; gable: half-depth (x), half-width (y), half-height (z)."""
-    centre: Vec
+    center: Vec
     paint: str
-    """A colour word, or "main" / "accent" for the colours of the caption."""
+    """A color word, or "main" / "accent" for the colors of the caption."""
     rotation: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
     rounding: float = 0.0
     patterned: bool = False
     """Whether the caption's spots, stripes or checks appear on it."""
     name: str = ""
-    """What a caption calls it when it has a colour of its own, such as "legs"; "" for a part that is never named."""
+    """What a caption calls it when it has a color of its own, such as "legs"; "" for a part that is never named."""
 
     def moved(self, offset: np.ndarray, scale: float) -> "Part":
         """The part after x → (x + offset) · scale."""
-        centre = tuple(float(v) for v in (np.asarray(self.centre) + offset) * scale)
-        return replace(self, centre=centre, size=tuple(s * scale for s in self.size), rounding=self.rounding * scale)
+        center = tuple(float(v) for v in (np.asarray(self.center) + offset) * scale)
+        return replace(
+            self,
+            center=center,
+            size=tuple(s * scale for s in self.size),
+            rounding=self.rounding * scale,
+        )
 
     def stretched(self, factor: float) -> "Part":
         """The part of an object made `factor` times as tall. One that does not stand upright keeps its shape: a wheel stays round."""
-        x, y, z = self.centre
+        x, y, z = self.center
         a, b, c = self.size
         upright = self.rotation[2][2] == 1 and self.shape != TORUS
-        return replace(self, centre=(x, y, z * factor), size=(a, b, c * factor) if upright else self.size)
+        return replace(
+            self, center=(x, y, z * factor), size=(a, b, c * factor) if upright else self.size
+        )
 
 
 def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
@@ -76,33 +83,35 @@ def pointing(azimuth: float, down: float) -> tuple[tuple[float, float, float], .
     return rotation(turn("z", azimuth), turn("y", down))
 
 
-def ball(centre: Vec, radius: float | Vec, paint: str, **more) -> Part:
+def ball(center: Vec, radius: float | Vec, paint: str, **more) -> Part:
     """A sphere, or an ellipsoid with three half-axes."""
     size = radius if isinstance(radius, tuple) else (radius, radius, radius)
-    return Part(ELLIPSOID, size, centre, paint, **more)
+    return Part(ELLIPSOID, size, center, paint, **more)
 
 
-def box(centre: Vec, half: Vec, paint: str, **more) -> Part:
-    return Part(BOX, half, centre, paint, **more)
+def box(center: Vec, half: Vec, paint: str, **more) -> Part:
+    return Part(BOX, half, center, paint, **more)
 
 
-def cone(centre: Vec, bottom: float, top: float, half_height: float, paint: str, **more) -> Part:
+def cone(center: Vec, bottom: float, top: float, half_height: float, paint: str, **more) -> Part:
     """A capped cone along z; a cylinder where both radii agree."""
-    return Part(CONE, (bottom, top, half_height), centre, paint, **more)
+    return Part(CONE, (bottom, top, half_height), center, paint, **more)
 
 
-def torus(centre: Vec, ring: float, tube_radius: float, paint: str, **more) -> Part:
-    return Part(TORUS, (ring, tube_radius, tube_radius), centre, paint, **more)
+def torus(center: Vec, ring: float, tube_radius: float, paint: str, **more) -> Part:
+    return Part(TORUS, (ring, tube_radius, tube_radius), center, paint, **more)
 
 
-def tube(centre: Vec, radius: float, half_thickness: float, half_height: float, paint: str, **more) -> Part:
+def tube(
+    center: Vec, radius: float, half_thickness: float, half_height: float, paint: str, **more
+) -> Part:
     """A pipe wall along z, open at both ends."""
-    return Part(TUBE, (radius, half_thickness, half_height), centre, paint, **more)
+    return Part(TUBE, (radius, half_thickness, half_height), center, paint, **more)
 
 
-def gable(centre: Vec, half: Vec, paint: str, **more) -> Part:
+def gable(center: Vec, half: Vec, paint: str, **more) -> Part:
     """A roof: a triangle in (y, z) with its ridge up, drawn out along x."""
-    return Part(GABLE, half, centre, paint, **more)
+    return Part(GABLE, half, center, paint, **more)
 
 
 _CIRCLE = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], 1)
@@ -121,9 +130,13 @@ def _outline(part: Part) -> np.ndarray:
             corners[corners[:, 2] > 0, 1] = 0
         local = corners * (a, b, c)
     else:
-        low, high, z = {CONE: (a, b, c), TORUS: (a + b, a + b, b), TUBE: (a + b, a + b, c)}[part.shape]
-        local = np.concatenate([np.c_[_CIRCLE * low, np.full(16, -z)], np.c_[_CIRCLE * high, np.full(16, z)]])
-    return local @ np.asarray(part.rotation).T + part.centre
+        low, high, z = {CONE: (a, b, c), TORUS: (a + b, a + b, b), TUBE: (a + b, a + b, c)}[
+            part.shape
+        ]
+        local = np.concatenate(
+            [np.c_[_CIRCLE * low, np.full(16, -z)], np.c_[_CIRCLE * high, np.full(16, z)]]
+        )
+    return local @ np.asarray(part.rotation).T + part.center
 
 
 def bounds(parts: list[Part]) -> np.ndarray:
@@ -133,32 +146,36 @@ def bounds(parts: list[Part]) -> np.ndarray:
 
 
 def fit_unit_sphere(parts: list[Part], radius: float = 0.97) -> list[Part]:
-    """The same object centred on its bounding box and scaled to touch the sphere of `radius` around the origin."""
+    """The same object centered on its bounding box and scaled to touch the sphere of `radius` around the origin."""
     points = np.concatenate([_outline(p) for p in parts])
-    centre = (points.min(0) + points.max(0)) / 2
-    scale = radius / np.linalg.norm(points - centre, axis=1).max()
-    return [p.moved(-centre, float(scale)) for p in parts]
+    center = (points.min(0) + points.max(0)) / 2
+    scale = radius / np.linalg.norm(points - center, axis=1).max()
+    return [p.moved(-center, float(scale)) for p in parts]
 
 
 def table(
-    parts: list[Part], colours: dict[str, Vec], pattern: int = PLAIN, pattern_rgb: Vec = (0.0, 0.0, 0.0), material: int = MATTE
+    parts: list[Part],
+    colors: dict[str, Vec],
+    pattern: int = PLAIN,
+    pattern_rgb: Vec = (0.0, 0.0, 0.0),
+    material: int = MATTE,
 ) -> np.ndarray:
     """Parts as the renderer reads them, [P, ROW] float32.
 
-    Columns: 0 shape, 1:4 centre, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 colour, 20 pattern, 21:24 pattern colour,
-    24 bounding radius around the centre, 25 material.
+    Columns: 0 shape, 1:4 center, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 color, 20 pattern, 21:24 pattern color,
+    24 bounding radius around the center, 25 material.
     """
     rows = np.zeros((len(parts), ROW), np.float32)
     for row, part in zip(rows, parts, strict=True):
         row[0] = part.shape
-        row[1:4] = part.centre
+        row[1:4] = part.center
         row[4:13] = np.asarray(part.rotation).ravel()
         row[13:16] = part.size
         row[16] = part.rounding
-        row[17:20] = colours[part.paint]
+        row[17:20] = colors[part.paint]
         row[20] = pattern if part.patterned else PLAIN
         row[21:24] = pattern_rgb
-        row[24] = np.linalg.norm(_outline(part) - part.centre, axis=1).max() * 1.03
+        row[24] = np.linalg.norm(_outline(part) - part.center, axis=1).max() * 1.03
         row[25] = material
     return rows
 
@@ -167,5 +184,7 @@ def checked(parts: np.ndarray) -> np.ndarray:
     """A table as the tracer reads it, [P, ROW] float32 in one piece. ValueError unless it can be one."""
     parts = np.ascontiguousarray(parts, np.float32)
     if parts.ndim != 2 or parts.shape[1] != ROW or not 1 <= len(parts) <= MOST_PARTS:
-        raise ValueError(f"parts: expected [P, {ROW}] with 1 to {MOST_PARTS} parts, got {list(parts.shape)}")
+        raise ValueError(
+            f"parts: expected [P, {ROW}] with 1 to {MOST_PARTS} parts, got {list(parts.shape)}"
+        )
     return parts

@@ -1,4 +1,4 @@
-"""A sphere tracer for the world, in numba: colour, alpha, depth and normals of many objects at once."""
+"""A sphere tracer for the world, in numba: color, alpha, depth and normals of many objects at once."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,10 +7,10 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from gs3d.core.cache import import_numba
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
-from gs3d.core.facing import facing
+from gs3d.core.normals import facing
+from gs3d.core.runtime.cache import import_numba
 from gs3d.world.parts import checked
 
 
@@ -28,19 +28,23 @@ class Pictures:
     """[M, H, W, 3] world-space, premultiplied by alpha."""
 
     def over(self, background: np.ndarray) -> np.ndarray:
-        """[M, H, W, 3] in [0, 1] over one colour [3] or one a picture [M, 3]."""
+        """[M, H, W, 3] in [0, 1] over one color [3] or one a picture [M, 3]."""
         background = np.broadcast_to(np.asarray(background, np.float32), (len(self.rgb), 3))
         return self.rgb + (1 - self.alpha[..., None]) * background[:, None, None, :]
 
     def facing(self, cameras: Cameras) -> np.ndarray:
         """`core.facing` of the normals, [M, H, W, 3]."""
-        return facing(torch.from_numpy(self.normal), torch.from_numpy(self.alpha)[..., None], cameras).numpy()
+        return facing(
+            torch.from_numpy(self.normal), torch.from_numpy(self.alpha)[..., None], cameras
+        ).numpy()
 
 
 Device = Literal["cpu", "cuda"]
 
 
-def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, device: Device = "cpu") -> Pictures:
+def render(
+    tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, device: Device = "cpu"
+) -> Pictures:
     """Render object `tables[i]` ([P, ROW] each) with camera i; `supersample`² rays a pixel.
 
     On "cuda" a ray that only just hits may miss, and the other way round; all else is equal but for rounding.
@@ -50,15 +54,17 @@ def render(tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, dev
         UserError: "cuda", and numba finds no card.
     """
     if len(tables) != len(cameras):
-        raise ValueError(f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras")
+        raise ValueError(
+            f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras"
+        )
     tables = [checked(table) for table in tables]
     starts = np.cumsum([0] + [len(t) for t in tables]).astype(np.int64)
     matrices = cameras.world_to_camera.numpy()
-    centres = cameras.centres.numpy().astype(np.float32)
+    centers = cameras.centers.numpy().astype(np.float32)
     focal = cameras.intrinsics[:, 0, 0].numpy().astype(np.float32)
     rotation = np.ascontiguousarray(matrices[:, :3, :3], np.float32)
     out = np.zeros((len(tables), cameras.height, cameras.width, 8), np.float32)
-    _kernel(device)(np.concatenate(tables), starts, centres, rotation, focal, supersample, out)
+    _kernel(device)(np.concatenate(tables), starts, centers, rotation, focal, supersample, out)
     return Pictures(out[..., :3], out[..., 3], out[..., 4], out[..., 5:8])
 
 
@@ -85,7 +91,7 @@ def _kernel(device: Device):
     if device == "cuda" and (why := _why_no_card()):
         raise UserError(f"drawing the world on cuda: {why}, or draw on the CPU")
     if device == "cpu":
-        from gs3d.world._tracer import trace
+        from gs3d.world.tracer.kernels import trace
     else:
-        from gs3d.world._tracer_cuda import trace
+        from gs3d.world.tracer.cuda import trace
     return trace

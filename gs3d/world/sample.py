@@ -8,13 +8,13 @@ import numpy as np
 from gs3d.core.checks import within
 from gs3d.core.rng import derive_seed
 from gs3d.world.captions import MATERIAL_WORDS, PATTERN_WORDS, SIZE_WORDS, Meaning, Thing
-from gs3d.world.colours import FIXED, NAMED, near
+from gs3d.world.colors import FIXED, NAMED, near
 from gs3d.world.kinds import KINDS
 from gs3d.world.parts import Part, bounds, fit_unit_sphere, table
 from gs3d.world.splits import Split, split_of
 
 PATTERN_SHARE, PART_SHARE, MATERIAL_SHARE, SIZE_SHARE, PAIR_SHARE = 0.45, 0.3, 0.3, 0.2, 0.1
-"""How often a thing that may have it has a pattern, a part of another colour, a material, a size, and another thing beside it."""
+"""How often a thing that may have it has a pattern, a part of another color, a material, a size, and another thing beside it."""
 SMALL = 0.6
 """Radius of a small thing, of a usual one's."""
 HEIGHT = {"tall": 1.45, "wide": 0.65}
@@ -49,8 +49,8 @@ class Sample:
         return self.thing.kind
 
     @property
-    def colour(self) -> str:
-        return self.thing.colour
+    def color(self) -> str:
+        return self.thing.color
 
     @property
     def pattern(self) -> str | None:
@@ -70,31 +70,34 @@ class _Middle:
 def sample(
     rng: np.random.Generator,
     kind: str | None = None,
-    colour: str | None = None,
+    color: str | None = None,
     plain: bool = False,
     spread: float = 1.0,
     split: Split | None = None,
     pairs: bool = True,
 ) -> Sample:
-    """A random object; `kind` and `colour` are drawn when not given, and so is all else that a caption can say unless it is `plain`.
+    """A random object; `kind` and `color` are drawn when not given, and so is all else that a caption can say unless it is `plain`.
 
     `spread` in [0, 1] narrows the proportions to the middle of their ranges; how many parts there are stays as random. Two things come only
     with `pairs` and where the kind is left open. `split` is that of the thing (`splits.split_of`); "seen" holds for a second one too.
     """
     within("spread", spread, "[0, 1]")
     if pairs and kind is None and not plain and rng.random() < PAIR_SHARE:
-        return realise(rng, _pair(rng, colour, split), spread)
-    return realise(rng, Meaning(_thing(rng, kind, colour, plain, split)), spread)
+        return realize(rng, _pair(rng, color, split), spread)
+    return realize(rng, Meaning(_thing(rng, kind, color, plain, split)), spread)
 
 
-def realise(rng: np.random.Generator, meaning: Meaning, spread: float = 1.0) -> Sample:
+def realize(rng: np.random.Generator, meaning: Meaning, spread: float = 1.0) -> Sample:
     """A random object that a caption of this meaning is true of."""
     thing, other = meaning.thing, meaning.other
     if other is None:
         radius = RADIUS * (SMALL if thing.size == "small" else 1.0)
         parts = fit_unit_sphere(build(rng, thing, spread), radius)
         return Sample(meaning, thing.phrase(rng), _painted(rng, thing, parts))
-    upper, lower = fit_unit_sphere(build(rng, thing, spread), 0.6), fit_unit_sphere(build(rng, other, spread), 1.0)
+    upper, lower = (
+        fit_unit_sphere(build(rng, thing, spread), 0.6),
+        fit_unit_sphere(build(rng, other, spread), 1.0),
+    )
     a_low, (b_low, b_high) = bounds(upper)[0], bounds(lower)
     offset = np.array([0.0, 0.0, b_high[2] - a_low[2]])
     if meaning.relation == "next to":
@@ -104,50 +107,70 @@ def realise(rng: np.random.Generator, meaning: Meaning, spread: float = 1.0) -> 
     return Sample(meaning, meaning.phrase(rng), np.concatenate(rows))
 
 
-def true_objects(meaning: Meaning, count: int) -> list[Sample]:
+def reference_objects(meaning: Meaning, count: int) -> list[Sample]:
     """The first `count` of a row of random objects of full variety that the meaning is true of, always the same for the same meaning."""
     rng = np.random.default_rng(derive_seed(0, "truth", repr(meaning)))
-    return [realise(rng, meaning) for _ in range(count)]
+    return [realize(rng, meaning) for _ in range(count)]
 
 
-def _pair(rng: np.random.Generator, colour: str | None, split: Split | None) -> Meaning:
+def _pair(rng: np.random.Generator, color: str | None, split: Split | None) -> Meaning:
     """Two things: one on top of the other, or at its left."""
     relation = "on" if rng.random() < 0.5 else "next to"
-    first = _thing(rng, str(rng.choice(_small(colour, split))), colour, True, split)
-    below = [k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)]
-    return Meaning(first, relation, _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None))
+    first = _thing(rng, str(rng.choice(_small(color, split))), color, True, split)
+    below = [
+        k.name for k in KINDS.values() if (k.carries if relation == "on" else k.name != first.kind)
+    ]
+    return Meaning(
+        first,
+        relation,
+        _thing(rng, str(rng.choice(below)), None, True, split if split == "seen" else None),
+    )
 
 
 @cache
-def _small(colour: str | None, split: Split | None) -> list[str]:
-    """Kinds that look right on top of something; of some no plain thing is of the split, nor may be of the colour."""
-    small, colours = [kind.name for kind in KINDS.values() if kind.small], [colour] if colour else list(NAMED)
-    fitting = [kind for kind in small if split is None or any(split_of(Thing(kind, c)) == split for c in colours)]
+def _small(color: str | None, split: Split | None) -> list[str]:
+    """Kinds that look right on top of something; of some no plain thing is of the split, nor may be of the color."""
+    small, colors = (
+        [kind.name for kind in KINDS.values() if kind.small],
+        [color] if color else list(NAMED),
+    )
+    fitting = [
+        kind
+        for kind in small
+        if split is None or any(split_of(Thing(kind, c)) == split for c in colors)
+    ]
     if not fitting:
-        raise ValueError(f"sample: nothing plain, small and {colour} is {split}")
+        raise ValueError(f"sample: nothing plain, small and {color} is {split}")
     return fitting
 
 
-def _thing(rng: np.random.Generator, kind: str | None, colour: str | None, plain: bool, split: Split | None) -> Thing:
+def _thing(
+    rng: np.random.Generator, kind: str | None, color: str | None, plain: bool, split: Split | None
+) -> Thing:
     """What a caption will say, drawn again until it is of the split."""
     for _ in range(1000):
-        thing = Thing(kind or str(rng.choice(list(KINDS))), colour or str(rng.choice(list(NAMED))))
+        thing = Thing(kind or str(rng.choice(list(KINDS))), color or str(rng.choice(list(NAMED))))
         if not plain:
             thing = _adorned(rng, thing)
         if split in (None, split_of(thing)):
             return thing
-    raise ValueError(f"sample: no {'plain ' if plain else ''}{colour or ''} {kind or 'thing'} is {split}")
+    raise ValueError(
+        f"sample: no {'plain ' if plain else ''}{color or ''} {kind or 'thing'} is {split}"
+    )
 
 
 def _adorned(rng: np.random.Generator, thing: Thing) -> Thing:
     spec, extra = KINDS[thing.kind], {}
-    others = [c for c in NAMED if c != thing.colour]
+    others = [c for c in NAMED if c != thing.color]
     if spec.patterns and rng.random() < PATTERN_SHARE:
         # White is what people ask for most.
-        white = thing.colour != "white" and rng.random() < 0.4
-        extra |= {"pattern": PATTERN_WORDS[int(rng.choice(spec.patterns))], "pattern_colour": "white" if white else str(rng.choice(others))}
+        white = thing.color != "white" and rng.random() < 0.4
+        extra |= {
+            "pattern": PATTERN_WORDS[int(rng.choice(spec.patterns))],
+            "pattern_color": "white" if white else str(rng.choice(others)),
+        }
     if spec.named and rng.random() < PART_SHARE:
-        extra |= {"part": str(rng.choice(spec.named)), "part_colour": str(rng.choice(others))}
+        extra |= {"part": str(rng.choice(spec.named)), "part_color": str(rng.choice(others))}
     if rng.random() < MATERIAL_SHARE:
         extra["material"] = str(rng.choice([word for word in MATERIAL_WORDS.values() if word]))
     if rng.random() < SIZE_SHARE:
@@ -164,12 +187,12 @@ def build(rng: np.random.Generator, thing: Thing, spread: float) -> list[Part]:
 
 
 def _painted(rng: np.random.Generator, thing: Thing, parts: list[Part]) -> np.ndarray:
-    colours = {**FIXED, "main": near(thing.colour, rng)}
-    if thing.part_colour:
-        colours["accent"] = near(thing.part_colour, rng)
+    colors = {**FIXED, "main": near(thing.color, rng)}
+    if thing.part_color:
+        colors["accent"] = near(thing.part_color, rng)
     pattern, material = _code(PATTERN_WORDS, thing.pattern), _code(MATERIAL_WORDS, thing.material)
-    pattern_rgb = near(thing.pattern_colour, rng) if thing.pattern_colour else (0.0, 0.0, 0.0)
-    return table(parts, colours, pattern, pattern_rgb, material)
+    pattern_rgb = near(thing.pattern_color, rng) if thing.pattern_color else (0.0, 0.0, 0.0)
+    return table(parts, colors, pattern, pattern_rgb, material)
 
 
 def _code(words: dict[int, str | None], word: str | None) -> int:

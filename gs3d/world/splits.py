@@ -12,11 +12,16 @@ UNSEEN_SHARE, PAIR_SHARE = 0.2, 0.1
 def split_of(thing: Thing) -> Split:
     """Whether training may show this thing.
 
-    A tenth of all pairs of kind and colour is never shown, whatever else is said; and of what is left, as many combinations of kind,
-    colour, pattern and part colour as make a fifth unseen in all.
+    A tenth of all pairs of kind and color is never shown, whatever else is said; and of what is left, as many combinations of kind,
+    color, pattern and part color as make a fifth unseen in all.
     """
-    pair, whole = (thing.kind, thing.colour), (thing.kind, thing.colour, thing.pattern or "", thing.part_colour or "")
-    unseen = _number("pair", *pair) < PAIR_SHARE or _number("whole", *whole) < (UNSEEN_SHARE - PAIR_SHARE) / (1 - PAIR_SHARE)
+    pair, whole = (
+        (thing.kind, thing.color),
+        (thing.kind, thing.color, thing.pattern or "", thing.part_color or ""),
+    )
+    unseen = _number("pair", *pair) < PAIR_SHARE or _number("whole", *whole) < (
+        UNSEEN_SHARE - PAIR_SHARE
+    ) / (1 - PAIR_SHARE)
     return "unseen" if unseen else "seen"
 
 

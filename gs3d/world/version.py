@@ -4,7 +4,16 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-DECIDE = ("_tracer.py", "_tracer_cuda.py", "colours.py", "parts.py", "render.py", "sample.py", "kinds/*.py", "../core/facing.py")
+DECIDE = (
+    "tracer/kernels.py",
+    "tracer/cuda.py",
+    "colors.py",
+    "parts.py",
+    "render.py",
+    "sample.py",
+    "kinds/*.py",
+    "../core/normals.py",
+)
 
 
 @cache

@@ -23,9 +23,9 @@ def one(azimuth_deg, elevation_deg, size=64):
 
 def test_front_camera_sits_on_plus_x_and_sees_up_as_up_and_plus_y_on_the_right():
     camera = one(0, 0)
-    torch.testing.assert_close(camera.centres, torch.tensor([[3.0, 0.0, 0.0]]), atol=1e-6, rtol=0)
-    centre, depth = project(camera, [0.0, 0.0, 0.0])
-    torch.testing.assert_close(centre, torch.tensor([[32.0, 32.0]]))
+    torch.testing.assert_close(camera.centers, torch.tensor([[3.0, 0.0, 0.0]]), atol=1e-6, rtol=0)
+    center, depth = project(camera, [0.0, 0.0, 0.0])
+    torch.testing.assert_close(center, torch.tensor([[32.0, 32.0]]))
     assert depth.item() == pytest.approx(3)
     assert project(camera, [0.0, 0.0, 0.5])[0][0, 1] < 32  # image y points down
     assert project(camera, [0.0, 0.5, 0.0])[0][0, 0] > 32
@@ -52,7 +52,9 @@ def test_fill_one_makes_the_unit_sphere_touch_the_border():
 @pytest.mark.parametrize("batch", [4, 8, 12])
 def test_every_batch_has_each_sector_equally_often(batch):
     for step in range(20):
-        cameras = sample_cameras(CameraConfig(overhead_fraction=0.0), batch, 0.0, generator(0, "c", step))
+        cameras = sample_cameras(
+            CameraConfig(overhead_fraction=0.0), batch, 0.0, generator(0, "c", step)
+        )
         sectors = torch.floor((cameras.azimuth_rad / (math.pi / 2)) + 0.5).long() % 4
         assert torch.bincount(sectors, minlength=4).tolist() == [batch // 4] * 4
 
@@ -60,13 +62,17 @@ def test_every_batch_has_each_sector_equally_often(batch):
 def test_small_batches_visit_every_sector_over_time():
     seen = set()
     for step in range(60):
-        cameras = sample_cameras(CameraConfig(overhead_fraction=0.0), 1, 0.0, generator(0, "c", step))
+        cameras = sample_cameras(
+            CameraConfig(overhead_fraction=0.0), 1, 0.0, generator(0, "c", step)
+        )
         seen.add(int(torch.floor((cameras.azimuth_rad / (math.pi / 2)) + 0.5).item()) % 4)
     assert seen == {0, 1, 2, 3}
 
 
 def test_azimuths_are_uniform_inside_a_sector():
-    azimuth = torch.cat([sample_cameras(CameraConfig(), 64, 0.0, generator(1, s)).azimuth_rad for s in range(100)])
+    azimuth = torch.cat(
+        [sample_cameras(CameraConfig(), 64, 0.0, generator(1, s)).azimuth_rad for s in range(100)]
+    )
     counts = torch.histc(azimuth, 24, -math.pi, math.pi)
     assert counts.min() > 0.75 * counts.mean() and counts.max() < 1.25 * counts.mean()
 
@@ -83,7 +89,9 @@ def test_each_sector_is_stratified_over_its_own_views(batch):
             views = len(inside)
             assert views in (batch // 4, -(-batch // 4))
             strata = torch.arange(views)
-            assert (inside >= strata / views - 1e-4).all() and (inside <= (strata + 1) / views + 1e-4).all()
+            assert (inside >= strata / views - 1e-4).all() and (
+                inside <= (strata + 1) / views + 1e-4
+            ).all()
             lonely += inside.tolist() if views == batch // 4 else []
     counts = torch.histc(torch.tensor(lonely), 8, 0, 1)
     assert counts.min() > 0.7 * counts.mean() and counts.max() < 1.3 * counts.mean()
@@ -101,7 +109,9 @@ def test_an_even_batch_draws_what_it_always_drew():
 def test_cameras_are_a_function_of_seed_and_step():
     a, b = (sample_cameras(CameraConfig(), 4, 0.5, generator(7, "cameras", 3)) for _ in range(2))
     c = sample_cameras(CameraConfig(), 4, 0.5, generator(7, "cameras", 4))
-    assert torch.equal(a.world_to_camera, b.world_to_camera) and not torch.equal(a.world_to_camera, c.world_to_camera)
+    assert torch.equal(a.world_to_camera, b.world_to_camera) and not torch.equal(
+        a.world_to_camera, c.world_to_camera
+    )
 
 
 def test_resolution_follows_progress():
@@ -112,8 +122,10 @@ def test_resolution_follows_progress():
 
 def test_ring_starts_at_the_front_and_goes_towards_plus_y():
     cameras = ring(4, 32)
-    torch.testing.assert_close(cameras.azimuth_rad.cos(), torch.tensor([1.0, 0.0, -1.0, 0.0]), atol=1e-6, rtol=0)
-    assert cameras.centres[1, 1] > 0
+    torch.testing.assert_close(
+        cameras.azimuth_rad.cos(), torch.tensor([1.0, 0.0, -1.0, 0.0]), atol=1e-6, rtol=0
+    )
+    assert cameras.centers[1, 1] > 0
 
 
 def test_ramps():
@@ -125,7 +137,9 @@ def test_ramps():
 
 @pytest.mark.parametrize("ends", [(0.0, 0.0), (1.0, 0.0), (-1.0, -2.0)])
 def test_an_even_ratio_needs_ends_above_0(ends):
-    with pytest.raises(ValueError, match="start, end: expected numbers above 0 for shape 'exp', got"):
+    with pytest.raises(
+        ValueError, match="start, end: expected numbers above 0 for shape 'exp', got"
+    ):
         Ramp(*ends, "exp")
     assert Ramp(*ends)(0.5) == sum(ends) / 2
 
@@ -136,7 +150,9 @@ def test_ramps_are_finite(end):
         Ramp(1.0, end)
 
 
-@pytest.mark.parametrize("at,values", [((0.1,), (1,)), ((0.0, 0.5), (1,)), ((0.0, 0.5, 0.4), (1, 2, 3)), ((), ())])
+@pytest.mark.parametrize(
+    "at,values", [((0.1,), (1,)), ((0.0, 0.5), (1,)), ((0.0, 0.5, 0.4), (1, 2, 3)), ((), ())]
+)
 def test_bad_steps_are_refused(at, values):
     with pytest.raises(ValueError, match="Steps"):
         Steps(at, values)
@@ -144,7 +160,9 @@ def test_bad_steps_are_refused(at, values):
 
 def test_seeds_are_stable_across_versions():
     # A change of these numbers would silently change every run with a given seed.
-    assert derive_seed(0, "cameras", 0) == derive_seed(0, "cameras", 0) != derive_seed(0, "cameras", 1)
+    assert (
+        derive_seed(0, "cameras", 0) == derive_seed(0, "cameras", 0) != derive_seed(0, "cameras", 1)
+    )
     assert derive_seed(3, "fixed noise") == 3000729379734954527
     assert torch.equal(normal((4, 4), 1, "fixed noise"), normal((4, 4), 1, "fixed noise"))
     assert not torch.equal(normal((4, 4), 1, "fixed noise"), normal((4, 4), 2, "fixed noise"))
@@ -155,7 +173,9 @@ def test_cameras_that_are_drawn_a_number_of_times_a_run_are_held_equally_long_on
     assert [every.draw(step, step / 8) for step in range(8)] == list(range(8))
     held = CameraConfig(draws=4)
     assert [held.draw(step, step / 8) for step in range(8)] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [CameraConfig(draws=100).draw(step, step / 100) for step in range(100)] == list(range(100))
+    assert [CameraConfig(draws=100).draw(step, step / 100) for step in range(100)] == list(
+        range(100)
+    )
 
 
 @pytest.mark.parametrize("count, size", [(0, 64), (-1, 64), (8.5, 64), (8, 0), ("a", 64)])
@@ -170,10 +190,23 @@ def test_cameras_of_a_group_stand_at_right_angles_and_share_the_rest():
         cameras = sample_cameras(config, 8, 0.0, generator(0, "g", step), together=4)
         azimuth = cameras.azimuth_rad.rad2deg().view(2, 4)
         assert (azimuth[:, 0].abs() <= 45 + 1e-3).all()
-        if cameras.elevation_rad.max() < math.radians(84):  # nearly above, an azimuth read back from the place is rounded
-            torch.testing.assert_close((azimuth[:, 1:] - azimuth[:, :-1]) % 360, torch.full((2, 3), 90.0), atol=0.05, rtol=0)
-        for value in (cameras.elevation_rad, cameras.centres.norm(dim=1), cameras.intrinsics[:, 0, 0]):
-            torch.testing.assert_close(value.view(2, 4), value.view(2, 4)[:, :1].expand(2, 4), atol=1e-4, rtol=1e-4)
+        if cameras.elevation_rad.max() < math.radians(
+            84
+        ):  # nearly above, an azimuth read back from the place is rounded
+            torch.testing.assert_close(
+                (azimuth[:, 1:] - azimuth[:, :-1]) % 360,
+                torch.full((2, 3), 90.0),
+                atol=0.05,
+                rtol=0,
+            )
+        for value in (
+            cameras.elevation_rad,
+            cameras.centers.norm(dim=1),
+            cameras.intrinsics[:, 0, 0],
+        ):
+            torch.testing.assert_close(
+                value.view(2, 4), value.view(2, 4)[:, :1].expand(2, 4), atol=1e-4, rtol=1e-4
+            )
     for batch, together in ((6, 4), (6, 3)):
         with pytest.raises(ValueError, match=f"whole groups of 4, got {batch} by {together}"):
             sample_cameras(config, batch, 0.0, generator(0), together)

@@ -8,13 +8,23 @@ from gs3d.core.types import Splats
 
 def some(count, degree=0):
     gen = torch.Generator().manual_seed(count)
-    return Splats(*(torch.randn(count, *shape, generator=gen) for shape in ((3,), (4,), (3,), (), ((degree + 1) ** 2, 3))))
+    return Splats(
+        *(
+            torch.randn(count, *shape, generator=gen)
+            for shape in ((3,), (4,), (3,), (), ((degree + 1) ** 2, 3))
+        )
+    )
 
 
 def test_a_mask_indices_and_a_slice_pick_whole_splats():
     splats = some(6)
     mask = torch.tensor([True, False, False, True, False, True])
-    for which, kept in ((mask, [0, 3, 5]), (torch.tensor([5, 0]), [5, 0]), (slice(2, 4), [2, 3]), (slice(0, 0), [])):
+    for which, kept in (
+        (mask, [0, 3, 5]),
+        (torch.tensor([5, 0]), [5, 0]),
+        (slice(2, 4), [2, 3]),
+        (slice(0, 0), []),
+    ):
         picked = splats[which]
         assert len(picked) == len(kept)
         for name, part in vars(picked).items():
@@ -22,7 +32,9 @@ def test_a_mask_indices_and_a_slice_pick_whole_splats():
 
 
 def test_one_splat_is_no_splats():
-    with pytest.raises(TypeError, match=r"expected a mask, indices or a slice, got 2; one splat is splats\[2:3\]"):
+    with pytest.raises(
+        TypeError, match=r"expected a mask, indices or a slice, got 2; one splat is splats\[2:3\]"
+    ):
         some(6)[2]
     with pytest.raises(TypeError, match="not iterable"):
         list(some(6))

@@ -7,14 +7,26 @@ from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
 
 
 def cameras(azimuths_deg, elevations_deg):
-    azimuths, elevations = (torch.as_tensor(a).float() * math.pi / 180 for a in (azimuths_deg, elevations_deg))
+    azimuths, elevations = (
+        torch.as_tensor(a).float() * math.pi / 180 for a in (azimuths_deg, elevations_deg)
+    )
     n = len(azimuths)
     return orbit(azimuths, elevations, torch.full((n,), 3.0), torch.full((n,), 0.7), 8, 8)
 
 
 def test_rough_words():
     seen = cameras([0, 44, 46, 90, 136, 180, -136, -46, 0], [0, 0, 0, 0, 0, 0, 0, 0, 61])
-    assert view_words(seen) == ["front", "front", "side", "side", "back", "back", "back", "side", "overhead"]
+    assert view_words(seen) == [
+        "front",
+        "front",
+        "side",
+        "side",
+        "back",
+        "back",
+        "back",
+        "side",
+        "overhead",
+    ]
 
 
 def test_exact_views():
@@ -25,16 +37,34 @@ def test_exact_views():
     ]
     assert exact_views(seen) == [f"{direction} level" for direction in directions]
     heights = cameras([0] * 8, [-40, 7, 8, 22, 23, 38, 59, 61])
-    ups = ["front level", "front level", "front 15 up", "front 15 up", "front 30 up", "front 45 up", "front 45 up", "front overhead"]
+    ups = [
+        "front level",
+        "front level",
+        "front 15 up",
+        "front 15 up",
+        "front 30 up",
+        "front 45 up",
+        "front 45 up",
+        "front overhead",
+    ]
     assert exact_views(heights) == ups
 
 
 def test_left_is_the_side_of_plus_y():
-    assert exact_views(cameras([90], [0])) == ["90 degrees left level"] and cameras([90], [0]).centres[0, 1] > 0
+    assert (
+        exact_views(cameras([90], [0])) == ["90 degrees left level"]
+        and cameras([90], [0]).centers[0, 1] > 0
+    )
 
 
 def test_every_camera_has_one_name_and_every_name_a_camera():
     azimuth = torch.arange(-180, 180, 5).float()
-    names = {view for elevation in (0, 20, 30, 45, 80) for view in exact_views(cameras(azimuth, torch.full_like(azimuth, elevation)))}
+    names = {
+        view
+        for elevation in (0, 20, 30, 45, 80)
+        for view in exact_views(cameras(azimuth, torch.full_like(azimuth, elevation)))
+    }
     assert names == set(EXACT_VIEWS) and len(EXACT_VIEWS) == 120
-    assert set(VIEW_WORDS).isdisjoint(EXACT_VIEWS)  # a caption must not mean a quarter of the circle and one direction at once
+    assert set(VIEW_WORDS).isdisjoint(
+        EXACT_VIEWS
+    )  # a caption must not mean a quarter of the circle and one direction at once

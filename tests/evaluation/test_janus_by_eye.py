@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gs3d.evaluation.truth import true_splats
-from gs3d.export.splats.ply import write_ply
+from gs3d.evaluation.reference import reference_splats
+from gs3d.io.splats.ply import write_ply
 from gs3d.world.sample import sample
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "janus_by_eye.py"))
@@ -21,8 +21,21 @@ def evaluation(tmp_path_factory):
     for i, (kind, janus) in enumerate((("duck", 0.0), ("car", 0.0), ("mug", None))):
         folder = out / "runs" / f"a-red-{kind}"
         folder.mkdir(parents=True)
-        write_ply(folder / "splats.ply", true_splats(sample(np.random.default_rng(i), kind, "red", plain=True).parts, size_px=64))
-        results.append({"prompt": f"a red {kind}", "method": "sds", "seed": i, "folder": f"runs/a-red-{kind}", "grade": {"janus": janus}})
+        write_ply(
+            folder / "splats.ply",
+            reference_splats(
+                sample(np.random.default_rng(i), kind, "red", plain=True).parts, size_px=64
+            ),
+        )
+        results.append(
+            {
+                "prompt": f"a red {kind}",
+                "method": "sds",
+                "seed": i,
+                "folder": f"runs/a-red-{kind}",
+                "grade": {"janus": janus},
+            }
+        )
     (out / "evaluation.json").write_text(json.dumps({"results": results}))
     return out
 
@@ -41,7 +54,11 @@ def test_what_was_said_is_counted_for_runs_and_for_the_hidden(evaluation, capsys
     args = SCRIPT["Args"](evaluation, hidden=2)
     hidden = tuple(row for row, (_, twice) in enumerate(SCRIPT["shown_rows"](args)) if twice)
     run(evaluation, hidden=2, said=hidden)
-    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith(("| sds", "| (two"))]
+    rows = [
+        line.split("|")[1:-1]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(("| sds", "| (two"))
+    ]
     assert [[cell.strip() for cell in row] for row in rows] == [
         ["(two-faced)", "2", "2", "100 %", "–"],
         ["sds", "2", "0", "0 %", "0 %"],

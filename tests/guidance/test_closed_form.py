@@ -74,7 +74,10 @@ def test_cds_at_a_constant_time_settles_on_the_mode_less_the_noise():
 
 def test_views_that_share_the_noise_stay_together_and_with_noise_of_their_own_they_part():
     # The paper's reason for one ε*: one trajectory for all views, and so one target.
-    ends = {fixed: descend(modes(), Cds(cfg=PLAIN, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3) for fixed in (True, False)}
+    ends = {
+        fixed: descend(modes(), Cds(cfg=PLAIN, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3)
+        for fixed in (True, False)
+    }
     spread = {fixed: (end - end.mean(0)).abs().mean() for fixed, end in ends.items()}
     assert spread[True] < 1e-6 and spread[False] > 0.1
 
@@ -86,7 +89,7 @@ def test_sds_fixed_point_on_a_gaussian_is_its_mean():
 
 
 @pytest.mark.parametrize("s, t", [(0.1, 0.3), (0.1, 0.7), (3.0, 0.1), (1.0, 0.05)])
-def test_with_fresh_noise_a_narrow_prior_favours_sds_and_a_wide_one_cds(s, t):
+def test_with_fresh_noise_a_narrow_prior_favors_sds_and_a_wide_one_cds(s, t):
     # On N(m, s²) the gradient of SDS has signal |x − m| σ / s² over noise 1, that of CDS |x − m| / σ1: SDS aims better where σ·σ1 > s².
     prior, pictures = gaussian(s), 4000
     z0 = torch.full((pictures, *SHAPE), 1.3)
@@ -98,7 +101,9 @@ def test_with_fresh_noise_a_narrow_prior_favours_sds_and_a_wide_one_cds(s, t):
         grad = loss(prior, condition(pictures), z0, 0.5, 0, 0).grad
         ratio[type(loss)] = float(grad.mean() / grad.std())
     sigma, sigma1 = prior.sigma(t), prior.sigma(t + 0.1)
-    assert ratio[Sds] == pytest.approx(sigma / s**2, rel=0.1) and ratio[Cds] == pytest.approx(1 / sigma1, rel=0.1)
+    assert ratio[Sds] == pytest.approx(sigma / s**2, rel=0.1) and ratio[Cds] == pytest.approx(
+        1 / sigma1, rel=0.1
+    )
     assert (ratio[Sds] > ratio[Cds]) == (sigma * sigma1 > s**2)
 
 
@@ -130,7 +135,9 @@ def test_cds_times_follow_the_paper():
 
 def ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
     """The end of the probability-flow ODE from σ_max·ε*, by fine Euler steps; a sample of the data."""
-    sigmas = torch.logspace(torch.tensor(sigma_max).log10(), torch.tensor(sigma_min).log10(), steps).tolist()
+    sigmas = torch.logspace(
+        torch.tensor(sigma_max).log10(), torch.tensor(sigma_min).log10(), steps
+    ).tolist()
     x = sigma_max * noise
     for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
         d = guided(prior, x, high, condition(1), 1.0)
@@ -146,7 +153,9 @@ def walk(prior, noise, steps, sigma_max, sigma_min=1e-3):
     sigmas = torch.logspace(math.log10(sigma_max), math.log10(sigma_min), steps).tolist()
     x = sigma_max * noise
     for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
-        cds = Cds(cfg=PLAIN, t=Ramp(low / NOISIEST, low / NOISIEST), delta=((high - low) / NOISIEST,) * 2)
+        cds = Cds(
+            cfg=PLAIN, t=Ramp(low / NOISIEST, low / NOISIEST), delta=((high - low) / NOISIEST,) * 2
+        )
         out = cds(prior, condition(1), x - high * rng.normal(SHAPE, 0, "fixed noise"), 0.0, 0, 0)
         eps1 = epsilon(x, guided(prior, x, high, condition(1), 1.0), high)
         x = out.target + low * (eps1 - out.grad)
@@ -173,7 +182,9 @@ def test_theorem_1_descent_by_cds_ends_in_proportion_to_its_step_from_the_mode(m
     start = means[-1] + 0.2 * torch.randn(4, *SHAPE, generator=rng.generator(1, "pictures"))
     errors = []
     for spacing in (0.4, 0.2, 0.1):
-        cds = Cds(cfg=PLAIN, t=Ramp(0.5 / NOISIEST, spacing / NOISIEST), delta=(spacing / NOISIEST,) * 2)
+        cds = Cds(
+            cfg=PLAIN, t=Ramp(0.5 / NOISIEST, spacing / NOISIEST), delta=(spacing / NOISIEST,) * 2
+        )
         end = descend(prior, cds, start, 1500, 1.0)
         assert (end - end[0]).abs().max() < 1e-3  # one end, wherever it began
         errors.append((end - means[-1]).norm().item())
@@ -181,7 +192,9 @@ def test_theorem_1_descent_by_cds_ends_in_proportion_to_its_step_from_the_mode(m
     assert all(0.9 < s < 1.1 for s in slopes), (errors, slopes)
 
 
-@pytest.mark.parametrize("kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)])
+@pytest.mark.parametrize(
+    "kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)]
+)
 def test_weights(kind, sigma, expected):
     assert weight_of(kind, sigma) == pytest.approx(expected)
 

@@ -50,12 +50,19 @@ def test_its_settings_are_fixed_and_checked(loss):
 def test_one_noise_for_all_is_one_for_each_place_in_a_group():
     z = torch.zeros(8, 3, 2, 2)
     alone = noise_for(z, True, 1, seed=0, step=5)
-    assert torch.equal(alone, alone[:1].expand(8, -1, -1, -1)) and torch.equal(alone, noise_for(z, True, 1, seed=0, step=6))
+    assert torch.equal(alone, alone[:1].expand(8, -1, -1, -1)) and torch.equal(
+        alone, noise_for(z, True, 1, seed=0, step=6)
+    )
     torch.testing.assert_close(alone[0], rng.normal((3, 2, 2), 0, "fixed noise"))
     four = noise_for(z, True, 4, seed=0, step=5)
-    assert torch.equal(four[:4], four[4:]) and len({tuple(n.flatten().tolist()) for n in four[:4]}) == 4
+    assert (
+        torch.equal(four[:4], four[4:])
+        and len({tuple(n.flatten().tolist()) for n in four[:4]}) == 4
+    )
     fresh = noise_for(z, False, 4, seed=0, step=5)
-    assert not torch.equal(fresh[:4], fresh[4:]) and not torch.equal(fresh, noise_for(z, False, 4, seed=0, step=6))
+    assert not torch.equal(fresh[:4], fresh[4:]) and not torch.equal(
+        fresh, noise_for(z, False, 4, seed=0, step=6)
+    )
 
 
 def test_a_loss_asks_for_the_noise_that_its_prior_wants(loss):
@@ -68,7 +75,12 @@ def test_a_loss_asks_for_the_noise_that_its_prior_wants(loss):
             asked.append(z.clone())
             return super().denoise(z, sigma, text)
 
-    loss, z = dataclasses.replace(loss, fixed_noise=True, cfg=dataclasses.replace(loss.cfg, start=1.0, end=1.0)), torch.zeros(8, 3, 2, 2)
+    loss, z = (
+        dataclasses.replace(
+            loss, fixed_noise=True, cfg=dataclasses.replace(loss.cfg, start=1.0, end=1.0)
+        ),
+        torch.zeros(8, 3, 2, 2),
+    )
     loss(Four(PRIOR.means, PRIOR.s, views=4), condition(8), z, 0.5, seed=0, step=0)
     first = asked[0]
     torch.testing.assert_close(first[:4], first[4:])

@@ -1,4 +1,4 @@
-"""Seeded scenes, among them the nasty ones, and the comparison of two rasterisers on them."""
+"""Seeded scenes, among them the nasty ones, and the comparison of two rasterizers on them."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,17 @@ FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
 
 def cameras(views: int = 2, width: int = 37, height: int = 29, seed: int = 0) -> Cameras:
-    """Cameras round the origin; the size is no multiple of a tile and the optical centre is off the middle."""
+    """Cameras round the origin; the size is no multiple of a tile and the optical center is off the middle."""
     g = torch.Generator().manual_seed(seed)
     azimuth, elevation = 6.3 * torch.rand(views, generator=g), torch.rand(views, generator=g) - 0.3
-    out = orbit(azimuth, elevation, 3 + torch.rand(views, generator=g), 0.7 + 0.2 * torch.rand(views, generator=g), width, height)
+    out = orbit(
+        azimuth,
+        elevation,
+        3 + torch.rand(views, generator=g),
+        0.7 + 0.2 * torch.rand(views, generator=g),
+        width,
+        height,
+    )
     out.intrinsics[:, 0, 2] += 1.7
     out.intrinsics[:, 1, 2] -= 2.3
     return out
@@ -47,21 +54,55 @@ def changed(scene: Splats, **fields: Tensor) -> Splats:
 
 
 def nasty_scenes() -> dict[str, tuple[Splats, Cameras]]:
-    """Each breaks something that a rasteriser takes for granted. All are seen by a camera at the origin that looks along +Z."""
-    base = changed(random_scene(40, 1, 3), means=random_scene(40, 1, 3).means + torch.tensor([0.0, 0.0, 3.0]))
-    z = torch.tensor([[0.1, 0.0, -1.0], [0.0, 0.1, 0.0], [0.001, 0.0, 0.0099], [0.001, 0.002, 0.0101], [0.05, 0.05, 0.05], [0, 0, 1e6]])
-    aside = torch.tensor([[1.6, 0.0, 2.0], [0.0, -1.4, 2.0], [9.0, 9.0, 1.0], [-2.0, 1.0, 1.2], [1.0, 0.0, 0.5]])
+    """Each breaks something that a rasterizer takes for granted. All are seen by a camera at the origin that looks along +Z."""
+    base = changed(
+        random_scene(40, 1, 3), means=random_scene(40, 1, 3).means + torch.tensor([0.0, 0.0, 3.0])
+    )
+    z = torch.tensor(
+        [
+            [0.1, 0.0, -1.0],
+            [0.0, 0.1, 0.0],
+            [0.001, 0.0, 0.0099],
+            [0.001, 0.002, 0.0101],
+            [0.05, 0.05, 0.05],
+            [0, 0, 1e6],
+        ]
+    )
+    aside = torch.tensor(
+        [[1.6, 0.0, 2.0], [0.0, -1.4, 2.0], [9.0, 9.0, 1.0], [-2.0, 1.0, 1.2], [1.0, 0.0, 0.5]]
+    )
     quats = torch.tensor([[0.0, 0, 0, 0], [1e-20, 0, 0, 0], [1e-3, 2e-3, 0, 0], [0, 0, 5e3, 1e3]])
     camera = straight()
     return {
         "near plane": (changed(base, means=z, scales=torch.full((6, 3), 1e-3)), camera),
         "near and large": (changed(base, means=z, scales=torch.full((6, 3), 0.3)), camera),
         "off screen": (changed(base, means=aside, scales=torch.full((5, 3), 0.4)), camera),
-        "huge": (changed(base, scales=torch.tensor([[1e2, 1e2, 1e2], [3e3, 1.0, 1.0], [10.0, 0.1, 10.0]])), camera),
-        "beyond float32": (changed(base, scales=torch.tensor([[1e30, 1e30, 1e30], [1e15, 1e-3, 1e-3]])), camera),
-        "needles": (changed(base, scales=torch.tensor([[1.0, 1e-4, 1e-4], [2.0, 1e-6, 1e-6], [1e-4, 0.7, 1e-3]])), camera),
-        "points": (changed(base, scales=torch.tensor([[0.0, 0.0, 0.0], [1e-12, 1e-12, 1e-12], [0.1, 0.0, 0.1]])), camera),
-        "transparent": (changed(base, opacities=torch.tensor([0.0, 1e-9, 1 / 256, 1 / 254.9, 0.004])), camera),
+        "huge": (
+            changed(
+                base, scales=torch.tensor([[1e2, 1e2, 1e2], [3e3, 1.0, 1.0], [10.0, 0.1, 10.0]])
+            ),
+            camera,
+        ),
+        "beyond float32": (
+            changed(base, scales=torch.tensor([[1e30, 1e30, 1e30], [1e15, 1e-3, 1e-3]])),
+            camera,
+        ),
+        "needles": (
+            changed(
+                base, scales=torch.tensor([[1.0, 1e-4, 1e-4], [2.0, 1e-6, 1e-6], [1e-4, 0.7, 1e-3]])
+            ),
+            camera,
+        ),
+        "points": (
+            changed(
+                base, scales=torch.tensor([[0.0, 0.0, 0.0], [1e-12, 1e-12, 1e-12], [0.1, 0.0, 0.1]])
+            ),
+            camera,
+        ),
+        "transparent": (
+            changed(base, opacities=torch.tensor([0.0, 1e-9, 1 / 256, 1 / 254.9, 0.004])),
+            camera,
+        ),
         "all transparent": (changed(base, opacities=torch.zeros(40)), camera),
         "solid": (changed(base, opacities=torch.ones(40)), camera),
         "no rotation": (changed(base, quats=quats), camera),
@@ -84,11 +125,17 @@ def draw(
     parts: str = "rgb alpha depth normal",
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Render]:
     """Pictures, gradients of a fixed random weighting of the pictures named in `parts`, and the render itself."""
-    leaves = Splats(*(getattr(scene, name).detach().to(dtype, copy=True).requires_grad_() for name in FIELDS))
+    leaves = Splats(
+        *(getattr(scene, name).detach().to(dtype, copy=True).requires_grad_() for name in FIELDS)
+    )
     g = torch.Generator().manual_seed(7)
     background = torch.rand(len(views), 3, generator=g).to(dtype)
     out = rasterizer(leaves, views, background, normals)
-    pictures = {name: getattr(out, name) for name in ("rgb", "alpha", "depth", "normal") if getattr(out, name) is not None}
+    pictures = {
+        name: getattr(out, name)
+        for name in ("rgb", "alpha", "depth", "normal")
+        if getattr(out, name) is not None
+    }
     loss = torch.zeros((), dtype=dtype)
     for name in ("rgb", "alpha", "depth", "normal"):
         if name in pictures:
@@ -96,7 +143,9 @@ def draw(
             if name in parts.split():
                 loss = loss + (pictures[name] * weights).sum()
     loss.backward()
-    gradients = {name: getattr(leaves, name).grad for name in FIELDS} | {"means2d": out.aux["means2d"].grad}
+    gradients = {name: getattr(leaves, name).grad for name in FIELDS} | {
+        "means2d": out.aux["means2d"].grad
+    }
     return {name: p.detach() for name, p in pictures.items()}, gradients, out
 
 

@@ -17,7 +17,14 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).parent
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -39,17 +46,27 @@ class ViewerError(Exception):
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Files of this folder, the one to be shown under /shown/, and a place to send results to."""
 
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}
+    extensions_map = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
 
     def __init__(self, *args, shown: Path, results: queue.Queue, **options):
         self.shown, self.results = shown, results
         super().__init__(*args, directory=str(HERE), **options)
 
     def translate_path(self, path: str) -> str:
-        return str(self.shown) if urlsplit(path).path == f"/shown/{self.shown.name}" else super().translate_path(path)
+        return (
+            str(self.shown)
+            if urlsplit(path).path == f"/shown/{self.shown.name}"
+            else super().translate_path(path)
+        )
 
     def do_POST(self) -> None:
-        self.results.put((urlsplit(self.path).query, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.results.put(
+            (urlsplit(self.path).query, self.rfile.read(int(self.headers["Content-Length"])))
+        )
         self.send_response(204)
         self.end_headers()
 
@@ -60,7 +77,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def _served(file: Path) -> Iterator[tuple[str, queue.Queue]]:
     results: queue.Queue = queue.Queue()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, shown=file, results=results))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Handler, shown=file, results=results)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", results
@@ -69,7 +88,14 @@ def _served(file: Path) -> Iterator[tuple[str, queue.Queue]]:
         server.server_close()
 
 
-def picture(viewer: str, file: Path, eye: np.ndarray, fovy_deg: float, size_px: int, background: tuple[float, float, float]) -> np.ndarray:
+def picture(
+    viewer: str,
+    file: Path,
+    eye: np.ndarray,
+    fovy_deg: float,
+    size_px: int,
+    background: tuple[float, float, float],
+) -> np.ndarray:
     """[S, S, 3] in [0, 1]: `file` in a page of `pages/`, seen from `eye` [3] of gs3d's world towards the origin.
 
     `ViewerError` with the page's words if it cannot show it.
@@ -82,10 +108,21 @@ def picture(viewer: str, file: Path, eye: np.ndarray, fovy_deg: float, size_px: 
         "eye": ",".join(f"{x:.9g}" for x in WORLD_TO_VIEW @ eye),
         "background": ",".join(str(x) for x in background),
     }
-    with _served(file.resolve()) as (address, results), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={size_px},{size_px}", "--remote-debugging-port=0"]
+    with (
+        _served(file.resolve()) as (address, results),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+    ):
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"--window-size={size_px},{size_px}",
+            "--remote-debugging-port=0",
+        ]
         browser = subprocess.Popen(
-            [*command, f"{address}/pages/index.html?{urlencode(query)}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, f"{address}/pages/index.html?{urlencode(query)}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             kind, body = results.get(timeout=WAIT_S)

@@ -41,15 +41,21 @@ class Page:
 
     def _note(self, event: str | None, params: dict) -> None:
         if event == "Runtime.exceptionThrown":
-            self.errors.append(params["exceptionDetails"].get("exception", {}).get("description", "an exception"))
+            self.errors.append(
+                params["exceptionDetails"].get("exception", {}).get("description", "an exception")
+            )
         elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
-            self.errors.append(" ".join(str(a.get("value", a.get("description"))) for a in params["args"]))
+            self.errors.append(
+                " ".join(str(a.get("value", a.get("description"))) for a in params["args"])
+            )
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
     def value(self, expression: str):
         """Of JavaScript, as JSON has it."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
+            "result"
+        ].get("value")
 
     def click(self, label: str) -> None:
         """The button or the option with this label, once it is there and can be pressed."""
@@ -67,7 +73,7 @@ class Page:
         self.call("Input.insertText", text=text)
 
     def picture(self, like=lambda picture: True) -> np.ndarray:
-        """[H, W, 3] in [0, 1]: the canvas once it stays as it is, shows more than one colour and is `like` what is waited for."""
+        """[H, W, 3] in [0, 1]: the canvas once it stays as it is, shows more than one color and is `like` what is waited for."""
         before: list[str] = []
 
         def still() -> np.ndarray | None:
@@ -75,7 +81,13 @@ class Page:
             before.append(data)
             if data is None or before[-3:] != [data] * 3:
                 return None
-            seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"), np.float32) / 255
+            seen = (
+                np.asarray(
+                    Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"),
+                    np.float32,
+                )
+                / 255
+            )
             return seen if np.ptp(seen, axis=(0, 1)).max() > 0.1 and like(seen) else None
 
         return self._until(still, "no picture that stays")
@@ -95,14 +107,24 @@ def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[P
     from websockets.sync.client import connect  # which viser brings
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "--remote-debugging-port=0"]
-        browser = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+            "--remote-debugging-port=0",
+        ]
+        browser = subprocess.Popen(
+            [*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             with connect(_tab(Path(profile) / "DevToolsActivePort"), max_size=None) as socket:
                 page = Page(socket)
                 for domain in ("Page", "Runtime", "Log"):
                     page.call(f"{domain}.enable")
-                page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+                page.call(
+                    "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads)
+                )
                 page.call("Page.navigate", url=address)
                 yield page
         finally:
@@ -117,6 +139,10 @@ def _tab(port_file: Path) -> str:
         with contextlib.suppress(OSError, IndexError):
             port = port_file.read_text().splitlines()[0]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=WAIT_S) as answer:
-                return next(target["webSocketDebuggerUrl"] for target in json.load(answer) if target["type"] == "page")
+                return next(
+                    target["webSocketDebuggerUrl"]
+                    for target in json.load(answer)
+                    if target["type"] == "page"
+                )
         time.sleep(0.1)
     raise ViewerError(f"no browser in {WAIT_S:.0f} s")

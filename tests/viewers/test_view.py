@@ -16,15 +16,18 @@ import pytest
 from PIL import Image
 
 import gs3d
-from gs3d.export import save_splats
-from gs3d.representations.draw import draw
-from gs3d.representations.mesh import mesh_of_splats
+from gs3d.io import save_splats
+from gs3d.representations.asset import draw
+from gs3d.representations.meshing.fusion import mesh_of_splats
 from tests.viewers.browser import CHROMIUM
 from tests.viewers.devtools import Page, opened
 from tests.viewers.test_viewers import BACKGROUND, LEAST_DB, letter
 
 READY = CHROMIUM is not None and find_spec("viser") is not None
-pytestmark = pytest.mark.skipif(not READY and not os.environ.get("GS3D_TEST_VIEWERS"), reason="needs Chromium and viser: make test-viewers")
+pytestmark = pytest.mark.skipif(
+    not READY and not os.environ.get("GS3D_TEST_VIEWERS"),
+    reason="needs Chromium and viser: make test-viewers",
+)
 
 WIDTH, HEIGHT = 900, 600
 
@@ -33,10 +36,20 @@ WIDTH, HEIGHT = 900, 600
 def ended_by_ctrl_c(*argv: str, status: int = 0) -> Iterator[subprocess.Popen]:
     """`gs3d` with these arguments, which must end by Ctrl-C, soon, and without a word of complaint."""
     # None of the machine's windows: what the command opens by itself is not what is tested.
-    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY")
+    }
     # What runs in the background of a shell ignores Ctrl-C, and so would its children.
     heard = {"env": env, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = subprocess.Popen([sys.executable, "-m", "gs3d", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gs3d", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **heard,
+    )
     try:
         yield process
         process.send_signal(signal.SIGINT)
@@ -78,7 +91,7 @@ def keep(name: str, *pictures: np.ndarray) -> None:
 
 def ours(made, preset: str, like: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """gs3d's own picture [H, W, 3] of a preset, of the size of another, and where the object is in it [H, W]."""
-    from gs3d.cli.view_data import PRESETS, camera
+    from gs3d.viewer.scene import PRESETS, camera
 
     height, width, _ = like.shape
     out = draw(made, camera(*PRESETS[preset], width, height), BACKGROUND)
@@ -95,7 +108,10 @@ def decibels(made, preset: str, theirs: np.ndarray) -> float:
 def test_splats_from_the_front_and_from_the_left_and_a_saved_picture(tmp_path):
     splats = letter()
     save_splats(tmp_path / "letter.ply", splats)
-    with viewing(str(tmp_path / "letter.ply")) as address, opened(address, WIDTH, HEIGHT, tmp_path) as page:
+    with (
+        viewing(str(tmp_path / "letter.ply")) as address,
+        opened(address, WIDTH, HEIGHT, tmp_path) as page,
+    ):
         front = page.picture()
         assert decibels(splats, "front", front) >= LEAST_DB
         page.click("left")
@@ -105,34 +121,56 @@ def test_splats_from_the_front_and_from_the_left_and_a_saved_picture(tmp_path):
         ends = time.monotonic() + 30
         while not (tmp_path / "letter.png").exists() and time.monotonic() < ends:
             time.sleep(0.2)
-        assert decibels(splats, "left", np.asarray(Image.open(tmp_path / "letter.png"), np.float32) / 255) >= LEAST_DB
+        assert (
+            decibels(
+                splats, "left", np.asarray(Image.open(tmp_path / "letter.png"), np.float32) / 255
+            )
+            >= LEAST_DB
+        )
         assert complaints(page) == []
 
 
 def test_a_mesh_for_other_machines(tmp_path):
     """At an address with a key, which the page's websocket has to bring too."""
-    from gs3d.export.mesh import write_mesh
+    from gs3d.io.mesh import write_mesh
 
-    mesh = mesh_of_splats(letter(), cells=96).textured(512)
+    mesh = mesh_of_splats(letter(), resolution=96).textured(512)
     write_mesh(tmp_path / "letter.glb", mesh)
     with viewing(str(tmp_path / "letter.glb"), "--host", "0.0.0.0") as address:
-        address = re.sub(r"//[^:/]+", "//127.0.0.1", address)  # the machine's own name may not lead to it
+        address = re.sub(
+            r"//[^:/]+", "//127.0.0.1", address
+        )  # the machine's own name may not lead to it
         assert re.search(r":\d+/[\w-]{22}/$", address)
         with opened(address, WIDTH, HEIGHT, tmp_path) as page:
             seen = page.picture()
             assert complaints(page) == []
     mine, object_ = ours(mesh, "front", seen)
     keep("mesh", mine, seen)
-    # Lit, where ours is not: places rather than colours.
+    # Lit, where ours is not: places rather than colors.
     shown = np.abs(seen - np.array(BACKGROUND)).max(-1) > 0.1
-    assert (shown & object_).sum() > 0.95 * object_.sum() and (shown & ~object_).sum() < 0.05 * object_.sum()
+    assert (shown & object_).sum() > 0.95 * object_.sum() and (
+        shown & ~object_
+    ).sum() < 0.05 * object_.sum()
     green, red = (seen[..., i] - np.delete(seen, i, axis=-1).max(-1) > 0.15 for i in (1, 0))
     middle = seen.shape[1] / 2
-    assert np.nonzero(green)[1].mean() > middle + 50 and abs(np.nonzero(red)[1].mean() - middle) < 40
+    assert (
+        np.nonzero(green)[1].mean() > middle + 50 and abs(np.nonzero(red)[1].mean() - middle) < 40
+    )
 
 
 def test_a_run_that_is_watched_paused_and_stopped_and_the_next_one(tmp_path):
-    command = ["generate", "a red mushroom", "--steps", "100000", "--prior", "builtin", "--device", "cpu", "--out", str(tmp_path / "run")]
+    command = [
+        "generate",
+        "a red mushroom",
+        "--steps",
+        "100000",
+        "--prior",
+        "builtin",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     with ended_by_ctrl_c(*command, "--viewer", status=130) as process:
         address = address_after("watch it at", process)
         with opened(address, WIDTH, HEIGHT, tmp_path) as page:
@@ -146,11 +184,16 @@ def test_a_run_that_is_watched_paused_and_stopped_and_the_next_one(tmp_path):
             page.click("Stop and export")
             assert address_after("stays at", process) == address
             made = gs3d.load(tmp_path / "run").splats
-            assert min(decibels(made, "front", picture) for picture in (paused, page.picture())) >= LEAST_DB
+            assert (
+                min(decibels(made, "front", picture) for picture in (paused, page.picture()))
+                >= LEAST_DB
+            )
             page.type("Prompt", "a blue chair")
             page.click("Make it next")
             page.click("Stop and export")
             assert address_after("stays at", process) == address
             chair = gs3d.load(tmp_path / "a-blue-chair-s0").splats
-            page.picture(like=lambda picture: decibels(chair, "front", picture) >= LEAST_DB)  # or it is waited for in vain
+            page.picture(
+                like=lambda picture: decibels(chair, "front", picture) >= LEAST_DB
+            )  # or it is waited for in vain
             assert complaints(page) == []

@@ -3,11 +3,29 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, torus, toward, turn
+from gs3d.world.parts import (
+    CHECKER,
+    SPOTS,
+    STRIPES,
+    Part,
+    ball,
+    box,
+    cone,
+    gable,
+    pointing,
+    torus,
+    toward,
+    turn,
+)
 
 
 def duck(r: Rng) -> list[Part]:
-    long, wide, high, head = r.uniform(0.6, 0.68), r.uniform(0.4, 0.46), r.uniform(0.32, 0.38), r.uniform(0.25, 0.3)
+    long, wide, high, head = (
+        r.uniform(0.6, 0.68),
+        r.uniform(0.4, 0.46),
+        r.uniform(0.32, 0.38),
+        r.uniform(0.25, 0.3),
+    )
     x, z = long * 0.55, high + head * 0.72
     parts = [
         ball((0, 0, 0), (long, wide, high), "main", patterned=True),
@@ -17,12 +35,24 @@ def duck(r: Rng) -> list[Part]:
     ]
     for s in (-1, 1):
         parts.append(ball((x + head * 0.72, s * head * 0.55, z + head * 0.4), 0.055, "dark"))
-        parts.append(ball((-long * 0.1, s * wide * 0.88, high * 0.2), (long * 0.45, 0.09, high * 0.5), "main", name="wings"))
+        parts.append(
+            ball(
+                (-long * 0.1, s * wide * 0.88, high * 0.2),
+                (long * 0.45, 0.09, high * 0.5),
+                "main",
+                name="wings",
+            )
+        )
     return parts
 
 
 def rabbit(r: Rng) -> list[Part]:
-    long, wide, high, head = r.uniform(0.42, 0.5), r.uniform(0.34, 0.4), r.uniform(0.36, 0.42), r.uniform(0.25, 0.29)
+    long, wide, high, head = (
+        r.uniform(0.42, 0.5),
+        r.uniform(0.34, 0.4),
+        r.uniform(0.36, 0.42),
+        r.uniform(0.25, 0.29),
+    )
     ear, lean = r.uniform(0.3, 0.38), r.uniform(8, 16)
     x, z = long * 0.6, high + head * 0.55
     parts = [
@@ -33,52 +63,129 @@ def rabbit(r: Rng) -> list[Part]:
     ]
     for s in (-1, 1):
         ear_at = (x - 0.05, s * head * 0.5, z + head * 0.75 + ear * 0.75)
-        parts.append(ball(ear_at, (0.07, 0.1, ear), "main", rotation=turn("x", -s * lean), name="ears"))
+        parts.append(
+            ball(ear_at, (0.07, 0.1, ear), "main", rotation=turn("x", -s * lean), name="ears")
+        )
         parts.append(ball((x + head * 0.8, s * head * 0.48, z + head * 0.32), 0.055, "dark"))
-        parts.append(ball((long * 0.6, s * wide * 0.55, -high * 0.85), (0.22, 0.12, 0.1), "main", name="feet"))
+        parts.append(
+            ball(
+                (long * 0.6, s * wide * 0.55, -high * 0.85), (0.22, 0.12, 0.1), "main", name="feet"
+            )
+        )
     return parts
 
 
 def fish(r: Rng) -> list[Part]:
-    long, wide, high, tail = r.uniform(0.58, 0.66), r.uniform(0.2, 0.25), r.uniform(0.34, 0.42), r.uniform(0.26, 0.32)
+    long, wide, high, tail = (
+        r.uniform(0.58, 0.66),
+        r.uniform(0.2, 0.25),
+        r.uniform(0.34, 0.42),
+        r.uniform(0.26, 0.32),
+    )
     parts = [
         ball((0, 0, 0), (long, wide, high), "main", patterned=True),
         # A flat triangle: its point meets the body, its base ends the tail.
-        gable((-long * 0.9 - tail * 0.5, 0, 0), (0.04, tail * 1.1, tail * 0.7), "main", rotation=_BACKWARDS, name="tail"),
+        gable(
+            (-long * 0.9 - tail * 0.5, 0, 0),
+            (0.04, tail * 1.1, tail * 0.7),
+            "main",
+            rotation=_BACKWARDS,
+            name="tail",
+        ),
         box((-long * 0.05, 0, high), (long * 0.4, 0.035, 0.14), "main", rounding=0.03, name="fins"),
         ball((long * 0.98, 0, -0.06), (0.06, 0.09, 0.04), "cherry"),
     ]
     for s in (-1, 1):
         parts.append(ball((long * 0.66, s * wide * 0.72, high * 0.2), 0.075, "snow"))
         parts.append(ball((long * 0.7, s * wide * 0.88, high * 0.2), 0.04, "dark"))
-        parts.append(ball((0.02, s * wide * 1.05, -high * 0.25), (0.16, 0.05, 0.09), "main", rotation=turn("y", 25), name="fins"))
+        parts.append(
+            ball(
+                (0.02, s * wide * 1.05, -high * 0.25),
+                (0.16, 0.05, 0.09),
+                "main",
+                rotation=turn("y", 25),
+                name="fins",
+            )
+        )
     return parts
 
 
 def elephant(r: Rng) -> list[Part]:
-    long, wide, high, leg = r.uniform(0.48, 0.56), r.uniform(0.36, 0.42), r.uniform(0.36, 0.42), r.uniform(0.24, 0.3)
+    long, wide, high, leg = (
+        r.uniform(0.48, 0.56),
+        r.uniform(0.36, 0.42),
+        r.uniform(0.36, 0.42),
+        r.uniform(0.24, 0.3),
+    )
     head, ear, trunk = r.uniform(0.27, 0.31), r.uniform(0.27, 0.33), r.uniform(0.27, 0.32)
     x, z = long, high * 0.5
     low = z - head * 0.3 - 1.75 * trunk
     parts = [
         ball((0, 0, 0), (long, wide, high), "main", patterned=True),
         ball((x, 0, z), (head, head * 0.95, head), "main"),
-        cone((x + head, 0, z - head * 0.3 - trunk * 0.8), 0.085, 0.15, trunk, "main", rotation=turn("y", -16), name="trunk"),
-        ball((x + head + 0.2, 0, low + 0.06), (0.085, 0.085, 0.19), "main", rotation=turn("y", 62), name="trunk"),
+        cone(
+            (x + head, 0, z - head * 0.3 - trunk * 0.8),
+            0.085,
+            0.15,
+            trunk,
+            "main",
+            rotation=turn("y", -16),
+            name="trunk",
+        ),
+        ball(
+            (x + head + 0.2, 0, low + 0.06),
+            (0.085, 0.085, 0.19),
+            "main",
+            rotation=turn("y", 62),
+            name="trunk",
+        ),
     ]
     for s in (-1, 1):
         ear_at = (x - head * 0.35, s * (head * 0.8 + ear * 0.6), z + 0.04)
-        parts.append(ball(ear_at, (0.065, ear * 0.85, ear * 1.1), "main", rotation=turn("z", s * 22), name="ears"))
+        parts.append(
+            ball(
+                ear_at,
+                (0.065, ear * 0.85, ear * 1.1),
+                "main",
+                rotation=turn("z", s * 22),
+                name="ears",
+            )
+        )
         tusk_at = (x + head * 0.95, s * head * 0.58, z - head * 0.65)
-        parts.append(cone(tusk_at, 0.065, 0.035, 0.17, "cream", rotation=turn("y", 105), rounding=0.02, name="tusks"))
+        parts.append(
+            cone(
+                tusk_at,
+                0.065,
+                0.035,
+                0.17,
+                "cream",
+                rotation=turn("y", 105),
+                rounding=0.02,
+                name="tusks",
+            )
+        )
         parts.append(ball((x + head * 0.82, s * head * 0.52, z + head * 0.35), 0.05, "dark"))
         for side in (-1, 1):
-            parts.append(cone((side * long * 0.58, s * wide * 0.52, -high * 0.6 - leg), 0.16, 0.15, leg, "main", rounding=0.03))
+            parts.append(
+                cone(
+                    (side * long * 0.58, s * wide * 0.52, -high * 0.6 - leg),
+                    0.16,
+                    0.15,
+                    leg,
+                    "main",
+                    rounding=0.03,
+                )
+            )
     return parts
 
 
 def giraffe(r: Rng) -> list[Part]:
-    long, wide, high, leg = r.uniform(0.38, 0.44), r.uniform(0.25, 0.29), r.uniform(0.26, 0.3), r.uniform(0.28, 0.34)
+    long, wide, high, leg = (
+        r.uniform(0.38, 0.44),
+        r.uniform(0.25, 0.29),
+        r.uniform(0.26, 0.3),
+        r.uniform(0.28, 0.34),
+    )
     neck, lean = r.uniform(0.4, 0.48), r.uniform(16, 24)
     lean_z, lean_x = toward(lean)
     x, z = long * 0.62 + 2 * neck * lean_x, high * 0.2 + 2 * neck * lean_z
@@ -90,34 +197,92 @@ def giraffe(r: Rng) -> list[Part]:
         cone((-long, 0, -0.1), 0.07, 0.05, 0.2, "main", rotation=turn("y", 14), name="tail"),
     ]
     for s in (-1, 1):
-        parts.append(cone((x - 0.02, s * 0.085, z + 0.21), 0.05, 0.065, 0.12, "wood", rounding=0.02, name="horns"))
-        parts.append(ball((x - 0.06, s * 0.22, z + 0.09), (0.05, 0.14, 0.075), "main", rotation=turn("x", s * 20)))
+        parts.append(
+            cone(
+                (x - 0.02, s * 0.085, z + 0.21),
+                0.05,
+                0.065,
+                0.12,
+                "wood",
+                rounding=0.02,
+                name="horns",
+            )
+        )
+        parts.append(
+            ball(
+                (x - 0.06, s * 0.22, z + 0.09),
+                (0.05, 0.14, 0.075),
+                "main",
+                rotation=turn("x", s * 20),
+            )
+        )
         parts.append(ball((x + 0.14, s * 0.135, z + 0.05), 0.05, "dark"))
         for side in (-1, 1):
-            parts.append(cone((side * long * 0.6, s * wide * 0.55, -high * 0.5 - leg), 0.085, 0.1, leg, "main", name="legs"))
+            parts.append(
+                cone(
+                    (side * long * 0.6, s * wide * 0.55, -high * 0.5 - leg),
+                    0.085,
+                    0.1,
+                    leg,
+                    "main",
+                    name="legs",
+                )
+            )
     return parts
 
 
 def penguin(r: Rng) -> list[Part]:
-    deep, wide, high, head = r.uniform(0.34, 0.38), r.uniform(0.38, 0.43), r.uniform(0.52, 0.6), r.uniform(0.27, 0.3)
+    deep, wide, high, head = (
+        r.uniform(0.34, 0.38),
+        r.uniform(0.38, 0.43),
+        r.uniform(0.52, 0.6),
+        r.uniform(0.27, 0.3),
+    )
     z = high + head * 0.3
     parts = [
         ball((0, 0, 0), (deep, wide, high), "main"),
-        ball((deep * 0.3, 0, -high * 0.05), (deep * 0.85, wide * 0.75, high * 0.82), "snow", name="belly"),
+        ball(
+            (deep * 0.3, 0, -high * 0.05),
+            (deep * 0.85, wide * 0.75, high * 0.82),
+            "snow",
+            name="belly",
+        ),
         ball((0.02, 0, z), head, "main"),
-        cone((head * 1.1, 0, z - 0.04), 0.1, 0.02, 0.15, "carrot", rotation=turn("y", 96), name="beak"),
+        cone(
+            (head * 1.1, 0, z - 0.04),
+            0.1,
+            0.02,
+            0.15,
+            "carrot",
+            rotation=turn("y", 96),
+            name="beak",
+        ),
         cone((-deep * 0.85, 0, -high * 0.75), 0.13, 0.04, 0.18, "main", rotation=turn("y", -120)),
     ]
     for s in (-1, 1):
-        parts.append(ball((0, s * (wide + 0.05), 0.02), (0.17, 0.06, high * 0.68), "main", rotation=turn("x", s * 18)))
-        parts.append(ball((0.17, s * wide * 0.45, -high * 0.97), (0.25, 0.15, 0.075), "carrot", name="feet"))
+        parts.append(
+            ball(
+                (0, s * (wide + 0.05), 0.02),
+                (0.17, 0.06, high * 0.68),
+                "main",
+                rotation=turn("x", s * 18),
+            )
+        )
+        parts.append(
+            ball((0.17, s * wide * 0.45, -high * 0.97), (0.25, 0.15, 0.075), "carrot", name="feet")
+        )
         parts.append(ball((head * 0.8, s * head * 0.45, z + head * 0.3), 0.085, "snow"))
         parts.append(ball((head * 1.02, s * head * 0.5, z + head * 0.32), 0.045, "dark"))
     return parts
 
 
 def turtle(r: Rng) -> list[Part]:
-    long, wide, high, head = r.uniform(0.52, 0.6), r.uniform(0.44, 0.5), r.uniform(0.36, 0.44), r.uniform(0.19, 0.22)
+    long, wide, high, head = (
+        r.uniform(0.52, 0.6),
+        r.uniform(0.44, 0.5),
+        r.uniform(0.36, 0.44),
+        r.uniform(0.19, 0.22),
+    )
     x, z = long + head * 0.75, head * 0.7
     parts = [
         ball((0, 0, 0.02), (long, wide, high), "main", patterned=True),
@@ -130,32 +295,75 @@ def turtle(r: Rng) -> list[Part]:
     for s in (-1, 1):
         parts.append(ball((x + head * 0.65, s * head * 0.65, z + head * 0.4), 0.055, "dark"))
         for side in (-1, 1):
-            parts.append(ball((side * long * 0.72, s * wide * 0.82, -0.2), (0.18, 0.15, 0.19), "main", name="legs"))
+            parts.append(
+                ball(
+                    (side * long * 0.72, s * wide * 0.82, -0.2),
+                    (0.18, 0.15, 0.19),
+                    "main",
+                    name="legs",
+                )
+            )
     return parts
 
 
 def pig(r: Rng) -> list[Part]:
-    long, wide, high, head = r.uniform(0.5, 0.58), r.uniform(0.37, 0.43), r.uniform(0.35, 0.41), r.uniform(0.28, 0.32)
+    long, wide, high, head = (
+        r.uniform(0.5, 0.58),
+        r.uniform(0.37, 0.43),
+        r.uniform(0.35, 0.41),
+        r.uniform(0.28, 0.32),
+    )
     x, z, nose = long * 0.9, high * 0.35, head * 0.98
     parts = [
         ball((0, 0, 0), (long, wide, high), "main", patterned=True),
         ball((x, 0, z), head, "main"),
-        cone((x + nose, 0, z - 0.06), 0.15, 0.14, 0.09, "blossom", rotation=turn("y", 90), rounding=0.02, name="snout"),
-        torus((-long * 1.05, 0, high * 0.35), 0.12, 0.055, "main", rotation=pointing(50, 90), name="tail"),
+        cone(
+            (x + nose, 0, z - 0.06),
+            0.15,
+            0.14,
+            0.09,
+            "blossom",
+            rotation=turn("y", 90),
+            rounding=0.02,
+            name="snout",
+        ),
+        torus(
+            (-long * 1.05, 0, high * 0.35),
+            0.12,
+            0.055,
+            "main",
+            rotation=pointing(50, 90),
+            name="tail",
+        ),
     ]
     for s in (-1, 1):
         parts.append(ball((x + nose + 0.085, s * 0.06, z - 0.06), (0.03, 0.035, 0.05), "dark"))
         parts.append(ball((x + head * 0.82, s * head * 0.48, z + head * 0.38), 0.05, "dark"))
         parts.append(
-            cone((x + 0.08, s * head * 0.78, z + head * 0.82), 0.16, 0.05, 0.14, "main", rotation=pointing(s * 50, 50), name="ears")
+            cone(
+                (x + 0.08, s * head * 0.78, z + head * 0.82),
+                0.16,
+                0.05,
+                0.14,
+                "main",
+                rotation=pointing(s * 50, 50),
+                name="ears",
+            )
         )
         for side in (-1, 1):
-            parts.append(cone((side * long * 0.55, s * wide * 0.52, -high * 0.95), 0.1, 0.12, 0.2, "main"))
+            parts.append(
+                cone((side * long * 0.55, s * wide * 0.52, -high * 0.95), 0.1, 0.12, 0.2, "main")
+            )
     return parts
 
 
 def cat(r: Rng) -> list[Part]:
-    deep, wide, high, head = r.uniform(0.31, 0.36), r.uniform(0.31, 0.36), r.uniform(0.44, 0.52), r.uniform(0.29, 0.33)
+    deep, wide, high, head = (
+        r.uniform(0.31, 0.36),
+        r.uniform(0.31, 0.36),
+        r.uniform(0.44, 0.52),
+        r.uniform(0.29, 0.33),
+    )
     tail, x, z = r.uniform(0.36, 0.44), 0.16, high + head * 0.45
     tail_at = (-0.3 - tail * 0.37, wide * 0.6 + tail * 0.44, -high * 0.75 + tail * 0.8)
     parts = [
@@ -165,13 +373,43 @@ def cat(r: Rng) -> list[Part]:
         ball((x + head * 0.8 + 0.1, 0, z - head * 0.13), 0.05, "blossom"),
         ball((-0.08, 0, -high * 0.7), (0.36, wide + 0.1, 0.24), "main"),
         # To one side, so that it shows from the front too.
-        cone(tail_at, 0.11, 0.08, tail, "main", rotation=pointing(130, 35), rounding=0.05, name="tail"),
+        cone(
+            tail_at,
+            0.11,
+            0.08,
+            tail,
+            "main",
+            rotation=pointing(130, 35),
+            rounding=0.05,
+            name="tail",
+        ),
     ]
     for s in (-1, 1):
-        parts.append(cone((x - 0.02, s * head * 0.68, z + head * 0.98), 0.17, 0.015, 0.2, "main", rotation=turn("x", -s * 18), name="ears"))
-        parts.append(ball((x + head * 0.78, s * head * 0.45, z + head * 0.22), (0.07, 0.09, 0.085), "lemon"))
-        parts.append(ball((x + head * 0.93, s * head * 0.47, z + head * 0.22), (0.04, 0.035, 0.07), "dark"))
-        parts.append(ball((deep * 0.85, s * wide * 0.4, -high * 0.5), (0.12, 0.11, high * 0.48), "main", name="paws"))
+        parts.append(
+            cone(
+                (x - 0.02, s * head * 0.68, z + head * 0.98),
+                0.17,
+                0.015,
+                0.2,
+                "main",
+                rotation=turn("x", -s * 18),
+                name="ears",
+            )
+        )
+        parts.append(
+            ball((x + head * 0.78, s * head * 0.45, z + head * 0.22), (0.07, 0.09, 0.085), "lemon")
+        )
+        parts.append(
+            ball((x + head * 0.93, s * head * 0.47, z + head * 0.22), (0.04, 0.035, 0.07), "dark")
+        )
+        parts.append(
+            ball(
+                (deep * 0.85, s * wide * 0.4, -high * 0.5),
+                (0.12, 0.11, high * 0.48),
+                "main",
+                name="paws",
+            )
+        )
     return parts
 
 
@@ -181,15 +419,24 @@ def octopus(r: Rng) -> list[Part]:
     for k in range(8):
         out = pointing(22.5 + 45 * k, 112 if k % 2 else 92)
         at = tuple(float(v) for v in np.asarray(out)[:, 2] * (wide * 0.4 + arm))
-        parts.append(cone(at, 0.17, 0.1, arm, "main", rotation=out, rounding=0.08, name="tentacles"))
+        parts.append(
+            cone(at, 0.17, 0.1, arm, "main", rotation=out, rounding=0.08, name="tentacles")
+        )
     for s in (-1, 1):
         parts.append(ball((wide * 0.8, s * wide * 0.45, high * 0.6), (0.09, 0.12, 0.12), "snow"))
-        parts.append(ball((wide * 0.8 + 0.07, s * wide * 0.45, high * 0.6), (0.05, 0.06, 0.06), "dark"))
+        parts.append(
+            ball((wide * 0.8 + 0.07, s * wide * 0.45, high * 0.6), (0.05, 0.06, 0.06), "dark")
+        )
     return parts
 
 
 def snail(r: Rng) -> list[Part]:
-    long, wide, shell, thick = r.uniform(0.68, 0.76), r.uniform(0.27, 0.32), r.uniform(0.35, 0.41), r.uniform(0.27, 0.32)
+    long, wide, shell, thick = (
+        r.uniform(0.68, 0.76),
+        r.uniform(0.27, 0.32),
+        r.uniform(0.35, 0.41),
+        r.uniform(0.27, 0.32),
+    )
     neck, stalk = r.uniform(0.22, 0.26), r.uniform(0.15, 0.19)
     x, z = long * 0.82, 2 * neck
     at = (-0.12, 0, shell * 0.85 + 0.14)
@@ -200,9 +447,34 @@ def snail(r: Rng) -> list[Part]:
         ball(at, (shell, thick, shell), "main", patterned=True, name="shell"),
     ]
     for s in (-1, 1):
-        parts.append(torus((at[0], s * thick * 0.62, at[2]), shell * 0.68, 0.045, "waffle", rotation=turn("x", 90)))
-        parts.append(torus((at[0], s * thick * 0.95, at[2]), shell * 0.28, 0.045, "waffle", rotation=turn("x", 90)))
-        parts.append(cone((x + 0.08, s * 0.13, z + stalk + 0.08), 0.06, 0.05, stalk, "main", rotation=turn("x", -s * 16)))
+        parts.append(
+            torus(
+                (at[0], s * thick * 0.62, at[2]),
+                shell * 0.68,
+                0.045,
+                "waffle",
+                rotation=turn("x", 90),
+            )
+        )
+        parts.append(
+            torus(
+                (at[0], s * thick * 0.95, at[2]),
+                shell * 0.28,
+                0.045,
+                "waffle",
+                rotation=turn("x", 90),
+            )
+        )
+        parts.append(
+            cone(
+                (x + 0.08, s * 0.13, z + stalk + 0.08),
+                0.06,
+                0.05,
+                stalk,
+                "main",
+                rotation=turn("x", -s * 16),
+            )
+        )
         parts.append(ball((x + 0.08, s * 0.19, z + 2 * stalk + 0.1), 0.08, "dark"))
     return parts
 
@@ -212,14 +484,46 @@ _BACKWARDS = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 KINDS = (
     Kind("duck", duck, ("beak", "wings"), (SPOTS,), has_front=True, small=True),
-    Kind("rabbit", rabbit, ("ears", "tail", "feet"), (SPOTS,), has_front=True, synonyms=("bunny",), small=True),
+    Kind(
+        "rabbit",
+        rabbit,
+        ("ears", "tail", "feet"),
+        (SPOTS,),
+        has_front=True,
+        synonyms=("bunny",),
+        small=True,
+    ),
     Kind("fish", fish, ("tail", "fins"), (SPOTS, STRIPES), has_front=True),
     Kind("elephant", elephant, ("ears", "trunk", "tusks"), (SPOTS, CHECKER), has_front=True),
     Kind("giraffe", giraffe, ("legs", "horns", "tail"), (SPOTS, STRIPES), has_front=True),
     Kind("penguin", penguin, ("belly", "beak", "feet"), has_front=True, small=True),
-    Kind("turtle", turtle, ("legs", "rim"), (SPOTS, CHECKER), has_front=True, synonyms=("tortoise",), small=True),
-    Kind("pig", pig, ("snout", "ears", "tail"), (SPOTS,), has_front=True, synonyms=("piglet",), small=True),
-    Kind("cat", cat, ("ears", "tail", "paws"), (SPOTS, STRIPES), has_front=True, synonyms=("kitten",), small=True),
+    Kind(
+        "turtle",
+        turtle,
+        ("legs", "rim"),
+        (SPOTS, CHECKER),
+        has_front=True,
+        synonyms=("tortoise",),
+        small=True,
+    ),
+    Kind(
+        "pig",
+        pig,
+        ("snout", "ears", "tail"),
+        (SPOTS,),
+        has_front=True,
+        synonyms=("piglet",),
+        small=True,
+    ),
+    Kind(
+        "cat",
+        cat,
+        ("ears", "tail", "paws"),
+        (SPOTS, STRIPES),
+        has_front=True,
+        synonyms=("kitten",),
+        small=True,
+    ),
     Kind("octopus", octopus, ("tentacles",), (SPOTS,), has_front=True, small=True),
     Kind("snail", snail, ("shell",), (SPOTS, STRIPES), has_front=True, small=True),
 )

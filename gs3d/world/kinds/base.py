@@ -12,12 +12,12 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object. Its parts have their front towards +X and up +Z, at any size and place; "main" has the caption's colour."""
+    """A kind of object. Its parts have their front towards +X and up +Z, at any size and place; "main" has the caption's color."""
 
     name: str
     build: Callable[[Rng], list[Part]]
     named: tuple[str, ...] = ()
-    """Names of parts that a caption may give a colour of their own: "a blue chair with yellow legs"."""
+    """Names of parts that a caption may give a color of their own: "a blue chair with yellow legs"."""
     patterns: tuple[int, ...] = ()
     """Patterns that its patterned parts may carry."""
     has_front: bool = False

@@ -5,7 +5,12 @@ from gs3d.world.parts import CHECKER, STRIPES, Part, ball, box, cone, gable, tor
 
 
 def house(r: Rng) -> list[Part]:
-    d, w, h, roof = r.uniform(0.45, 0.6), r.uniform(0.5, 0.62), r.uniform(0.32, 0.45), r.uniform(0.2, 0.3)
+    d, w, h, roof = (
+        r.uniform(0.45, 0.6),
+        r.uniform(0.5, 0.62),
+        r.uniform(0.32, 0.45),
+        r.uniform(0.2, 0.3),
+    )
     door = r.uniform(0.11, 0.15)
     parts = [
         box((0, 0, 0), (d, w, h), "main"),
@@ -20,7 +25,12 @@ def house(r: Rng) -> list[Part]:
 
 
 def castle(r: Rng) -> list[Part]:
-    half, h, tower, up = r.uniform(0.42, 0.52), r.uniform(0.24, 0.32), r.uniform(0.14, 0.18), r.uniform(0.4, 0.5)
+    half, h, tower, up = (
+        r.uniform(0.42, 0.52),
+        r.uniform(0.24, 0.32),
+        r.uniform(0.14, 0.18),
+        r.uniform(0.4, 0.5),
+    )
     roof, gate = r.uniform(0.14, 0.2), r.uniform(0.12, 0.16)
     parts = [
         box((0, 0, 0), (half, half, h), "main", patterned=True),
@@ -28,13 +38,29 @@ def castle(r: Rng) -> list[Part]:
     ]
     for x in (-1, 1):
         for y in (-1, 1):
-            parts.append(cone((x * half, y * half, up - h), tower, tower, up, "main", patterned=True))
-            parts.append(cone((x * half, y * half, 2 * up - h + roof), tower * 1.25, 0.01, roof, "brick", name="roofs"))
+            parts.append(
+                cone((x * half, y * half, up - h), tower, tower, up, "main", patterned=True)
+            )
+            parts.append(
+                cone(
+                    (x * half, y * half, 2 * up - h + roof),
+                    tower * 1.25,
+                    0.01,
+                    roof,
+                    "brick",
+                    name="roofs",
+                )
+            )
     return parts
 
 
 def lighthouse(r: Rng) -> list[Part]:
-    wide, narrow, h, lamp = r.uniform(0.38, 0.43), r.uniform(0.24, 0.28), r.uniform(0.6, 0.7), r.uniform(0.11, 0.14)
+    wide, narrow, h, lamp = (
+        r.uniform(0.38, 0.43),
+        r.uniform(0.24, 0.28),
+        r.uniform(0.6, 0.7),
+        r.uniform(0.11, 0.14),
+    )
     slope = (wide - narrow) / (2 * h)
     parts = [
         cone((0, 0, -h - 0.04), wide * 1.45, wide * 1.2, 0.09, "slate", name="rock"),
@@ -52,18 +78,39 @@ def lighthouse(r: Rng) -> list[Part]:
 
 
 def windmill(r: Rng) -> list[Part]:
-    wide, narrow, h, sail = r.uniform(0.46, 0.52), r.uniform(0.29, 0.33), r.uniform(0.58, 0.68), r.uniform(0.66, 0.76)
+    wide, narrow, h, sail = (
+        r.uniform(0.46, 0.52),
+        r.uniform(0.29, 0.33),
+        r.uniform(0.58, 0.68),
+        r.uniform(0.66, 0.76),
+    )
     start, x = r.uniform(30, 60), narrow + 0.17
     parts = [
         cone((0, 0, 0), wide, narrow, h, "main", patterned=True),
         cone((0, 0, h), narrow * 1.2, narrow * 1.2, 0.04, "brick", name="roof"),
         ball((0, 0, h + 0.03), (narrow * 1.12, narrow * 1.12, 0.26), "brick", name="roof"),
         box((wide * 0.92, 0, -h + 0.2), (0.09, 0.11, 0.2), "wood", name="door"),
-        cone((narrow * 0.7, 0, h * 0.92), 0.06, 0.06, narrow * 0.6 + 0.1, "dark", rotation=turn("y", 90)),
+        cone(
+            (narrow * 0.7, 0, h * 0.92),
+            0.06,
+            0.06,
+            narrow * 0.6 + 0.1,
+            "dark",
+            rotation=turn("y", 90),
+        ),
         ball((x + 0.03, 0, h * 0.92), 0.1, "dark"),
     ]
     # Two bars that cross at the hub rather than four sails: they stay together however tall the mill is made.
-    parts += [box((x, 0, h * 0.92), (0.035, 0.09, sail), "cream", rotation=turn("x", start + a), name="sails") for a in (0, 90)]
+    parts += [
+        box(
+            (x, 0, h * 0.92),
+            (0.035, 0.09, sail),
+            "cream",
+            rotation=turn("x", start + a),
+            name="sails",
+        )
+        for a in (0, 90)
+    ]
     parts += [box((-s * 0.02, s * wide * 0.82, -0.1), (0.09, 0.07, 0.1), "sky") for s in (-1, 1)]
     return parts
 
@@ -74,16 +121,38 @@ def igloo(r: Rng) -> list[Part]:
     levels = (0.0, 0.32, 0.62, 0.86, 0.98)
     parts = []
     for k, (a, b) in enumerate(zip(levels, levels[1:], strict=False)):
-        low, up, z, half = wide * (1 - a**2.4) ** 0.45, wide * (1 - b**2.4) ** 0.45, high * (a + b) / 2, high * (b - a) / 2
+        low, up, z, half = (
+            wide * (1 - a**2.4) ** 0.45,
+            wide * (1 - b**2.4) ** 0.45,
+            high * (a + b) / 2,
+            high * (b - a) / 2,
+        )
         parts.append(cone((0, 0, z), low, up, half, "main"))
         if k < 3:
             parts.append(torus((0, 0, high * b), up - 0.01, 0.03, "slate"))
         # Joints of the blocks: plates through the middle, whose edges show.
         for angle in ((40, 130), (85,), (), ())[k]:
-            parts.append(box((0, 0, z), ((low + up) / 2 + 0.015, 0.025, half), "slate", rotation=turn("z", angle)))
+            parts.append(
+                box(
+                    (0, 0, z),
+                    ((low + up) / 2 + 0.015, 0.025, half),
+                    "slate",
+                    rotation=turn("z", angle),
+                )
+            )
     for size, x, paint in ((1.0, far, "main"), (0.68, far + 0.03, "dark")):
         name = "" if paint == "main" else "door"
-        parts.append(cone((x / 2, 0, door), door * size, door * size, x / 2, paint, rotation=turn("y", 90), name=name))
+        parts.append(
+            cone(
+                (x / 2, 0, door),
+                door * size,
+                door * size,
+                x / 2,
+                paint,
+                rotation=turn("y", 90),
+                name=name,
+            )
+        )
         parts.append(box((x / 2, 0, door / 2), (x / 2, door * size, door / 2), paint, name=name))
     return parts
 
@@ -102,7 +171,9 @@ def tent(r: Rng) -> list[Part]:
     for x in (-d, d - 0.03):
         parts.append(cone((x, 0, h), 0.05, 0.05, 0.14, "wood", name="poles"))
         parts.append(ball((x, 0, h + 0.14), 0.075, "wood", name="poles"))
-    parts += [box((d, s * w * 0.97, -h + 0.06), (0.08, 0.06, 0.06), "wood", name="poles") for s in (-1, 1)]
+    parts += [
+        box((d, s * w * 0.97, -h + 0.06), (0.08, 0.06, 0.06), "wood", name="poles") for s in (-1, 1)
+    ]
     return parts
 
 

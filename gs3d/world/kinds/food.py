@@ -3,7 +3,19 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, pointing, torus, toward, turn
+from gs3d.world.parts import (
+    CHECKER,
+    SPOTS,
+    STRIPES,
+    Part,
+    ball,
+    box,
+    cone,
+    pointing,
+    torus,
+    toward,
+    turn,
+)
 
 
 def ice_cream(r: Rng) -> list[Part]:
@@ -42,7 +54,13 @@ def apple(r: Rng) -> list[Part]:
         cone((0, 0, -fall - low), narrow, shoulder, low, "main"),
         ball((0, 0, -fall - 2 * low), (narrow, narrow, 0.1), "main"),
         cone((0, 0, wide * 0.85 + stem * 0.6), 0.055, 0.07, stem, "wood", name="stem"),
-        ball((x, y, wide * 0.85 + stem * 1.2), (0.28, 0.15, 0.06), "leaf", rotation=pointing(azimuth, -tilt), name="leaf"),
+        ball(
+            (x, y, wide * 0.85 + stem * 1.2),
+            (0.28, 0.15, 0.06),
+            "leaf",
+            rotation=pointing(azimuth, -tilt),
+            name="leaf",
+        ),
     ]
     for k in range(8):
         parts.append(ball((*toward(45 * k, ring), 0), wide, "main"))
@@ -50,19 +68,36 @@ def apple(r: Rng) -> list[Part]:
 
 
 def burger(r: Rng) -> list[Part]:
-    wide, dome, patty, bottom = r.uniform(0.56, 0.62), r.uniform(0.36, 0.42), r.uniform(0.08, 0.1), r.uniform(0.1, 0.13)
+    wide, dome, patty, bottom = (
+        r.uniform(0.56, 0.62),
+        r.uniform(0.36, 0.42),
+        r.uniform(0.08, 0.1),
+        r.uniform(0.1, 0.13),
+    )
     z = 2 * bottom + patty
     top = z + patty + 0.14
     parts = [
         cone((0, 0, bottom), wide * 0.93, wide, bottom, "main", rounding=0.07),
         cone((0, 0, z), wide * 1.06, wide * 1.06, patty, "wood", rounding=0.06, name="patty"),
-        box((0, 0, z + patty + 0.02), (wide * 0.88, wide * 0.88, 0.035), "flame", rotation=turn("z", r.uniform(10, 40))),
+        box(
+            (0, 0, z + patty + 0.02),
+            (wide * 0.88, wide * 0.88, 0.035),
+            "flame",
+            rotation=turn("z", r.uniform(10, 40)),
+        ),
         torus((0, 0, top - 0.03), wide * 0.93, 0.075, "cherry", name="tomato"),
         ball((0, 0, top), (wide * 1.03, wide * 1.03, dome), "main"),
     ]
     for k in range(8):
         up, out = toward((26, 54)[k % 2])
-        parts.append(ball((*toward(45 * k, wide * 1.03 * out), top + dome * up), (0.055, 0.055, 0.045), "cream", name="seeds"))
+        parts.append(
+            ball(
+                (*toward(45 * k, wide * 1.03 * out), top + dome * up),
+                (0.055, 0.055, 0.045),
+                "cream",
+                name="seeds",
+            )
+        )
     return parts
 
 
@@ -75,12 +110,28 @@ def donut(r: Rng) -> list[Part]:
     ]
     for k in range(6):
         edge = toward(60 * k, ring + dough * 0.88)
-        parts.append(ball((*edge, 0.02), (0.08, 0.15, 0.1 + 0.03 * (k % 2)), "main", rotation=turn("z", 60 * k)))
+        parts.append(
+            ball(
+                (*edge, 0.02),
+                (0.08, 0.15, 0.1 + 0.03 * (k % 2)),
+                "main",
+                rotation=turn("z", 60 * k),
+            )
+        )
     for k in range(6):
         out = ring + (0.07, -0.05)[k % 2]
         at = (*toward(60 * k + 25, out), lift + icing - 0.04)
         paint = ("snow", "lemon", "sky")[k % 3]
-        parts.append(box(at, (0.1, 0.045, 0.07), paint, rotation=turn("z", 100 * k), rounding=0.03, name="sprinkles"))
+        parts.append(
+            box(
+                at,
+                (0.1, 0.045, 0.07),
+                paint,
+                rotation=turn("z", 100 * k),
+                rounding=0.03,
+                name="sprinkles",
+            )
+        )
     return parts
 
 
@@ -88,13 +139,20 @@ def pineapple(r: Rng) -> list[Part]:
     wide, high, leaf = r.uniform(0.38, 0.42), r.uniform(0.53, 0.58), r.uniform(0.26, 0.31)
     parts = [ball((0, 0, 0), (wide, wide, high), "main", patterned=True)]
     # Slanting rings all round make its diamonds.
-    parts += [torus((0, 0, 0), 0.5 * (wide + high) - 0.05, 0.06, "main", rotation=pointing(72 * k, 48)) for k in range(5)]
+    parts += [
+        torus((0, 0, 0), 0.5 * (wide + high) - 0.05, 0.06, "main", rotation=pointing(72 * k, 48))
+        for k in range(5)
+    ]
     parts.append(cone((0, 0, high + leaf * 0.75), 0.13, 0.03, leaf, "leaf", name="leaves"))
     for count, lean, at in ((3, 22, 20), (4, 54, 55)):
         for k in range(count):
             way = pointing(360 / count * k + at, lean)
             x, y, z = (float(v) for v in np.asarray(way)[:, 2] * leaf * 0.9)
-            parts.append(cone((x, y, high * 0.92 + z), 0.12, 0.015, leaf, "leaf", rotation=way, name="leaves"))
+            parts.append(
+                cone(
+                    (x, y, high * 0.92 + z), 0.12, 0.015, leaf, "leaf", rotation=way, name="leaves"
+                )
+            )
     return parts
 
 
@@ -109,7 +167,16 @@ def cupcake(r: Rng) -> list[Part]:
         ball((0, 0, low + swirl * 4.4), 0.11, "cherry", name="cherry"),
     ]
     for k in range(9):
-        parts.append(cone((*toward(40 * k, narrow), 0), 0.06, 0.02 + wide - narrow, low, "waffle", name="wrapper"))
+        parts.append(
+            cone(
+                (*toward(40 * k, narrow), 0),
+                0.06,
+                0.02 + wide - narrow,
+                low,
+                "waffle",
+                name="wrapper",
+            )
+        )
     return parts
 
 
@@ -118,7 +185,9 @@ KINDS = (
     Kind("cake", cake, ("icing", "candle"), (SPOTS, STRIPES, CHECKER), small=True),
     Kind("apple", apple, ("stem", "leaf"), small=True),
     Kind("burger", burger, ("patty", "tomato", "seeds"), synonyms=("hamburger",), small=True),
-    Kind("donut", donut, ("dough", "sprinkles"), (SPOTS, STRIPES), synonyms=("doughnut",), small=True),
+    Kind(
+        "donut", donut, ("dough", "sprinkles"), (SPOTS, STRIPES), synonyms=("doughnut",), small=True
+    ),
     Kind("pineapple", pineapple, ("leaves",), (SPOTS, CHECKER), small=True),
     Kind("cupcake", cupcake, ("wrapper", "cherry"), synonyms=("muffin",), small=True),
 )

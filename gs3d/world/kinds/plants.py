@@ -3,7 +3,19 @@
 import numpy as np
 
 from gs3d.world.kinds.base import Kind, Rng
-from gs3d.world.parts import SPOTS, STRIPES, Part, ball, box, cone, gable, pointing, rotation, toward, turn
+from gs3d.world.parts import (
+    SPOTS,
+    STRIPES,
+    Part,
+    ball,
+    box,
+    cone,
+    gable,
+    pointing,
+    rotation,
+    toward,
+    turn,
+)
 
 
 def mushroom(r: Rng) -> list[Part]:
@@ -38,15 +50,32 @@ def cactus(r: Rng) -> list[Part]:
         ball((0, 0, h), 0.09, "blossom", name="flower"),
     ]
     for side, low in ((-1, r.uniform(-0.15, 0.0)), (1, r.uniform(0.05, 0.2))):
-        parts.append(cone((0, side * reach * 0.5, low), arm * 0.85, arm * 0.85, reach * 0.5, "main", rotation=turn("x", 90)))
+        parts.append(
+            cone(
+                (0, side * reach * 0.5, low),
+                arm * 0.85,
+                arm * 0.85,
+                reach * 0.5,
+                "main",
+                rotation=turn("x", 90),
+            )
+        )
         parts.append(ball((0, side * reach, low + 0.16), (arm, arm, 0.28), "main"))
     return parts
 
 
 def palm(r: Rng) -> list[Part]:
-    h, inner, outer, bend = r.uniform(0.2, 0.24), r.uniform(0.25, 0.29), r.uniform(0.29, 0.33), r.uniform(0.03, 0.06)
+    h, inner, outer, bend = (
+        r.uniform(0.2, 0.24),
+        r.uniform(0.25, 0.29),
+        r.uniform(0.29, 0.33),
+        r.uniform(0.03, 0.06),
+    )
     rise, fall = r.uniform(18, 26), r.uniform(45, 55)
-    parts = [cone((bend * k * k / 2, 0, 2 * h * k), 0.1, 0.13, h * 1.02, "wood", name="trunk") for k in range(3)]
+    parts = [
+        cone((bend * k * k / 2, 0, 2 * h * k), 0.1, 0.13, h * 1.02, "wood", name="trunk")
+        for k in range(3)
+    ]
     x, z = 2 * bend, 5 * h
     parts.append(ball((x + 0.13, 0.08, z - 0.08), 0.1, "wood", name="trunk"))
     (out, up), (over, down) = toward(rise, inner), toward(fall, outer)
@@ -55,23 +84,48 @@ def palm(r: Rng) -> list[Part]:
         azimuth = 72.0 * k + 15
         c, s = toward(azimuth)
         for at, above, half, tilt in ((out, up, inner * 1.2, -rise), (far, low, outer, fall)):
-            centre = (x + c * at, s * at, z + above)
-            parts.append(ball(centre, (half, 0.17, 0.065), "main", rotation=pointing(azimuth, tilt)))
+            center = (x + c * at, s * at, z + above)
+            parts.append(
+                ball(center, (half, 0.17, 0.065), "main", rotation=pointing(azimuth, tilt))
+            )
     return parts
 
 
 def pumpkin(r: Rng) -> list[Part]:
     rib, ring, squat = r.uniform(0.27, 0.31), r.uniform(0.26, 0.3), r.uniform(0.38, 0.44)
     eye = r.uniform(0.11, 0.13)
-    parts = [cone((0, 0, squat + 0.05), 0.13, 0.08, 0.14, "wood", rotation=turn("y", -10), name="stem")]
+    parts = [
+        cone((0, 0, squat + 0.05), 0.13, 0.08, 0.14, "wood", rotation=turn("y", -10), name="stem")
+    ]
     for k in range(9):
-        parts.append(ball((*toward(40 * k, ring), 0), (rib, rib * 0.82, squat), "main", rotation=turn("z", 40 * k)))
+        parts.append(
+            ball(
+                (*toward(40 * k, ring), 0),
+                (rib, rib * 0.82, squat),
+                "main",
+                rotation=turn("z", 40 * k),
+            )
+        )
     x, out = toward(22, ring + rib - 0.1)
     for side in (-1, 1):
         y = side * out
-        look, grin = pointing(side * 22, -18), rotation(pointing(side * 22, 12), turn("x", side * 25))
-        parts.append(gable((x - 0.03, y, squat * 0.3), (0.1, eye, eye), "dark", rotation=look, name="eyes"))
-        parts.append(box((x, y, -squat * 0.36), (0.1, 0.18, 0.07), "dark", rotation=grin, rounding=0.03, name="mouth"))
+        look, grin = (
+            pointing(side * 22, -18),
+            rotation(pointing(side * 22, 12), turn("x", side * 25)),
+        )
+        parts.append(
+            gable((x - 0.03, y, squat * 0.3), (0.1, eye, eye), "dark", rotation=look, name="eyes")
+        )
+        parts.append(
+            box(
+                (x, y, -squat * 0.36),
+                (0.1, 0.18, 0.07),
+                "dark",
+                rotation=grin,
+                rounding=0.03,
+                name="mouth",
+            )
+        )
     return parts
 
 
@@ -87,12 +141,16 @@ def sunflower(r: Rng) -> list[Part]:
     ]
     for k in range(8):
         turned = rotation(face, turn("x", 45 * k), turn("y", cup))
-        reach = np.asarray(rotation(face, turn("x", 45 * k))) @ np.array([0.05, 0, head + petal * 0.3])
-        centre = (float(reach[0]), float(reach[1]), h + float(reach[2]))
-        parts.append(ball(centre, (0.07, 0.16, petal), "main", rotation=turned))
+        reach = np.asarray(rotation(face, turn("x", 45 * k))) @ np.array(
+            [0.05, 0, head + petal * 0.3]
+        )
+        center = (float(reach[0]), float(reach[1]), h + float(reach[2]))
+        parts.append(ball(center, (0.07, 0.16, petal), "main", rotation=turned))
     for side in (-1, 1):
         at = (side * 0.12 - 0.06, side * 0.2, -h * 0.45)
-        parts.append(ball(at, (0.25, 0.13, 0.06), "leaf", rotation=pointing(side * 60, -28), name="leaves"))
+        parts.append(
+            ball(at, (0.25, 0.13, 0.06), "leaf", rotation=pointing(side * 60, -28), name="leaves")
+        )
     return parts
 
 

@@ -1,0 +1,213 @@
+"""`gs3d doctor`: what this machine has, and what to do about what it lacks."""
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gs3d.cli.output import shown
+from gs3d.cli.parse import parse
+from gs3d.core.errors import UserError
+from gs3d.core.runtime.cache import cache_dir
+
+
+@dataclass(frozen=True)
+class Args:
+    """Check Python, torch, CUDA, gsplat, priors, memory and disk. Exit status 0 when gs3d can run."""
+
+    build: bool = False
+    """Compile the rasterizers now (numba for the CPU, gsplat where there is CUDA) and what meshes need, so that the first run does not have
+    to."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    state: str
+    advice: str = ""
+    """What to do; empty when nothing is wrong."""
+    fatal: bool = False
+
+
+def findings() -> list[Finding]:
+    """Everything that decides whether and how a run works here."""
+    return [_python(), *_torch(), _rasterizer_cpu(), *_gsplat(), *_priors(), _memory(), _disk()]
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    old = sys.version_info < (3, 10)
+    return Finding("Python", version, "gs3d needs Python 3.10 or newer" if old else "", old)
+
+
+def _torch() -> list[Finding]:
+    import torch
+
+    found = [Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        found.append(
+            Finding(
+                "CUDA", f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+            )
+        )
+    elif torch.version.cuda:
+        found.append(
+            Finding(
+                "CUDA",
+                f"torch was built for CUDA {torch.version.cuda} but sees no card",
+                "check the driver with nvidia-smi",
+            )
+        )
+    else:
+        found.append(Finding("CUDA", "none: runs use the CPU and the built-in prior"))
+    return found
+
+
+def _rasterizer_cpu() -> Finding:
+    compiled = any(
+        Path(os.environ.get("NUMBA_CACHE_DIR") or cache_dir("numba")).rglob("*_tiles*.nbc")
+    )
+    state = "compiled" if compiled else "not compiled yet"
+    return Finding(
+        "CPU rasterizer",
+        state,
+        "" if compiled else "the first run compiles it, or do it now: gs3d doctor --build",
+    )
+
+
+def _gsplat() -> list[Finding]:
+    import torch
+
+    from gs3d.raster.cuda import build_state
+
+    state = build_state()
+    if not torch.cuda.is_available():
+        return [Finding("gsplat", f"{state} (its CUDA kernels are not needed here)")]
+    advice = {
+        "built": "",
+        "not built": "the first run compiles it (minutes), or do it now: gs3d doctor --build",
+        "no CUDA toolkit": f"gsplat compiles on first use and needs nvcc: install the CUDA {torch.version.cuda} toolkit or set CUDA_HOME",
+    }
+    return [Finding("gsplat", state, advice.get(state, "pip install gsplat"))]
+
+
+def _priors() -> list[Finding]:
+    from gs3d.priors.loading.resolve import NAMES, SHIPPED, resolve
+
+    found = []
+    for name in NAMES:
+        try:
+            found.append(Finding(f"prior {name}", str(resolve(name, offline=True).folder)))
+        except UserError as error:
+            if name in SHIPPED:
+                found.append(
+                    Finding(f"prior {name}", "missing", str(error), fatal=name == "builtin")
+                )
+            else:
+                found.append(
+                    Finding(
+                        f"prior {name}", f"not on this machine; `--prior {name}` downloads it once"
+                    )
+                )
+    return found
+
+
+def _memory() -> Finding:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError, AttributeError):
+        return Finding("memory", "unknown")
+    return Finding(
+        "memory", f"{total:.0f} GB", "a run on the CPU needs about 2 GB" if total < 2 else ""
+    )
+
+
+def _disk() -> Finding:
+    here, cache = (shutil.disk_usage(p).free / 1e9 for p in (Path.cwd(), cache_dir()))
+    low = min(here, cache) < 0.2
+    return Finding(
+        "disk",
+        f"{here:.1f} GB free here, {cache:.1f} GB in {cache_dir()}",
+        "free some space: a run writes up to 100 MB" if low else "",
+    )
+
+
+def build() -> list[Finding]:
+    """Compile what can be compiled here."""
+    import time
+
+    import torch
+
+    from gs3d.raster import cpu, cuda
+    from gs3d.representations.warm_up import warm_up
+
+    found = []
+    for name, compile_all in (("CPU rasterizer", cpu.warm_up), ("fields and meshes", warm_up)):
+        start = time.monotonic()
+        compile_all()
+        found.append(Finding(name, f"compiled in {time.monotonic() - start:.0f} s"))
+    if torch.cuda.is_available():
+        start = time.monotonic()
+        try:
+            cuda.build()
+            found.append(Finding("gsplat", f"compiled in {time.monotonic() - start:.0f} s"))
+        except UserError as error:
+            found.append(_failed_build(error))
+        found += _nvdiffrast()
+    return found
+
+
+def _nvdiffrast() -> list[Finding]:
+    """Surfaces are drawn with it where it is there; nobody has to have it."""
+    import time
+
+    from gs3d.representations.meshing.visibility import NOT_WORKING, has_nvdiffrast, open_nvdiffrast
+
+    if not has_nvdiffrast():
+        return []
+    start = time.monotonic()
+    try:
+        open_nvdiffrast("cuda")
+    except NOT_WORKING as error:
+        return [
+            Finding(
+                "nvdiffrast",
+                f"does not work: {' '.join(str(error).split())[:200]}",
+                "surfaces are drawn without it, or reinstall it",
+            )
+        ]
+    return [Finding("nvdiffrast", f"ready in {time.monotonic() - start:.0f} s")]
+
+
+def _failed_build(error: UserError) -> Finding:
+    """The last line of what the compiler said, which mostly names the fault, and where the rest can be read."""
+    advice, *words = str(error).strip().splitlines()
+    if not words:
+        return Finding("gsplat", "cannot be compiled", advice, fatal=True)
+    advice = advice.removesuffix("The build said:").strip()
+    try:
+        log = cache_dir() / "gsplat-build.log"
+        log.write_text(
+            f"{error}\n\nAll that the build said:\n{error.__cause__ or error}\n", errors="replace"
+        )
+        advice += f" All that the build said is in {log}"
+    except (OSError, UserError) as fault:
+        advice += f" All that the build said could not be kept ({fault})"
+    return Finding("gsplat", f"cannot be compiled: {words[-1].strip()}", advice, fatal=True)
+
+
+def run(argv: list[str]) -> int:
+    args = parse(Args, "gs3d doctor", argv)
+    report = build() if args.build else []
+    report += findings()
+    with shown():
+        for f in report:
+            print(f"{'FAIL' if f.fatal else 'note' if f.advice else 'ok':<5}{f.name:<16} {f.state}")
+            if f.advice:
+                print(f"{'':<21} -> {f.advice}")
+    return 1 if any(f.fatal for f in report) else 0

@@ -1,0 +1,1 @@
+"""The algorithm: configuration, stages, one iteration, the budget and checkpoints."""

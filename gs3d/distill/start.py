@@ -1,0 +1,47 @@
+"""What a stage optimizes: how it begins, how it follows from the stage before, how it comes out of a checkpoint."""
+
+from torch import Tensor
+
+from gs3d.core.types import Splats
+from gs3d.distill.stages import StageConfig
+from gs3d.representations.base import Representation
+from gs3d.representations.dmtet.convert import surface_of_field, surface_of_splats
+from gs3d.representations.dmtet.dmtet import Dmtet
+from gs3d.representations.gaussians.gaussians import Gaussians
+from gs3d.representations.nerf.nerf import Nerf
+
+START_RADIUS = 0.5
+"""Of the ball that a surface is when no stage came before it."""
+
+
+def begin(
+    stage: StageConfig, seed: int, device: str, splats: Splats | None = None
+) -> Representation:
+    """The start of a run; of a surface, as `splats` if there are any."""
+    if splats is not None:
+        return surface_of_splats(splats.to(device), stage.dmtet)
+    if stage.representation == "nerf":
+        return Nerf(stage.nerf, seed, device)
+    if stage.representation == "dmtet":
+        return Dmtet.ball(stage.dmtet, START_RADIUS, seed, device)
+    return Gaussians.blob(stage.gaussians, seed, device, stage.densify)
+
+
+def follow(before: Representation, stage: StageConfig) -> Representation:
+    """The start of a surface from what the stage before made (`stages.FOLLOWS`): splats, a field, or a surface under other settings."""
+    if isinstance(before, Gaussians):
+        return surface_of_splats(before.splats(), stage.dmtet)
+    if isinstance(before, Nerf):
+        return surface_of_field(before.field, stage.dmtet)
+    if isinstance(before, Dmtet):
+        return Dmtet.from_state(before.state_tensors(), stage.dmtet, str(before.device))
+    raise TypeError(f"follow: expected splats, a field or a surface, got {type(before).__name__}")
+
+
+def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> Representation:
+    """The inverse of `Representation.state_tensors`."""
+    if stage.representation == "nerf":
+        return Nerf.from_state(tensors, stage.nerf, device)
+    if stage.representation == "dmtet":
+        return Dmtet.from_state(tensors, stage.dmtet, device)
+    return Gaussians.from_state(tensors, stage.gaussians, device, stage.densify)

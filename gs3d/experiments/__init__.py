@@ -1,0 +1,1 @@
+"""Many runs: methods, sweeps, grading and comparisons."""

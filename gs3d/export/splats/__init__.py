@@ -1,1 +1,0 @@
-"""Splat formats: readers and writers, and what they all ask of splats."""

@@ -1,0 +1,1 @@
+"""glTF 2.0: the binary container and the scene graph."""

@@ -1,0 +1,1 @@
+"""PLY: header, rows, and the packing of compressed splats."""

@@ -1,0 +1,1 @@
+"""Splat files, one module a format, and the checks that they share."""

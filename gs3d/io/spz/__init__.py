@@ -1,0 +1,1 @@
+"""SPZ: container and byte streams."""

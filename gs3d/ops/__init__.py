@@ -1,0 +1,1 @@
+"""Functions from splats to splats, and statistics of splats and meshes."""

@@ -1,0 +1,1 @@
+"""A closed surface on a grid of tetrahedra (DMTet)."""

@@ -1,0 +1,120 @@
+"""A grid of tetrahedra and the surface that a signed distance on its corners has (Shen et al. 2021, DMTet, Sec. 3.1.3).
+
+Distances are negative inside. Where the grid's border is outside, the surface is closed, and every edge of it has two triangles.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EDGES = tuple(itertools.combinations(range(4), 2))
+"""Of a tetrahedron, as pairs of its corners."""
+
+
+@dataclass(frozen=True)
+class TetGrid:
+    """The cube from −1 to 1 in tetrahedra."""
+
+    vertices: Tensor
+    """[V, 3]."""
+    tets: Tensor
+    """[T, 4] long, rows of `vertices`, each tetrahedron with a positive volume."""
+    border: Tensor
+    """[V] bool: on the surface of the cube."""
+
+    def to(self, device: torch.device | str) -> "TetGrid":
+        return TetGrid(self.vertices.to(device), self.tets.to(device), self.border.to(device))
+
+
+def tet_grid(resolution: int) -> TetGrid:
+    """`cells`³ small cubes, each cut in six along its diagonal (Kuhn 1960), so that neighbors share whole faces."""
+    if resolution < 1:
+        raise ValueError(f"resolution: expected 1 or more, got {resolution}")
+    side = resolution + 1
+    axis = torch.arange(side)
+    places = torch.cartesian_prod(axis, axis, axis)
+    stride = torch.tensor([side * side, side, 1])
+    first = (places * stride).sum(1)[(places < resolution).all(1)]
+    paths = []
+    for order in itertools.permutations(range(3)):
+        # From one end of the diagonal to the other, an axis at a time.
+        steps = [0, *torch.cumsum(stride[list(order)], 0).tolist()]
+        even = sum(a > b for a, b in itertools.combinations(order, 2)) % 2 == 0
+        paths.append(steps if even else [steps[0], steps[2], steps[1], steps[3]])
+    tets = (first[:, None, None] + torch.tensor(paths)).flatten(0, 1)
+    return TetGrid(
+        2 * places / resolution - 1, tets, ((places == 0) | (places == resolution)).any(1)
+    )
+
+
+@functools.cache
+def cases() -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """For each of the 16 ways in which corners are inside (bit i: corner i), triangles whose corners are on EDGES.
+
+    A triangle is seen anticlockwise from outside. Derived, not copied: one corner apart from the others leaves a triangle, two and two a
+    quadrilateral, and a right-angled tetrahedron says which way round they go.
+    """
+    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    table = []
+    for code in range(16):
+        inside, outside = (
+            [i for i in range(4) if code >> i & 1],
+            [i for i in range(4) if not code >> i & 1],
+        )
+        if not inside or not outside:
+            table.append(())
+            continue
+        if len(inside) == 2:
+            (a, b), (c, d) = inside, outside
+            ring = [
+                (a, c),
+                (a, d),
+                (b, d),
+                (b, c),
+            ]  # each shares a face of the tetrahedron with the next
+        else:
+            ring = list(itertools.product(inside, outside))
+        middles = torch.stack([corners[list(pair)].mean(0) for pair in ring])
+        normal = torch.linalg.cross(middles[1] - middles[0], middles[2] - middles[0])
+        if normal @ (corners[outside].mean(0) - corners[inside].mean(0)) < 0:
+            ring.reverse()
+        edges = [EDGES.index(tuple(sorted(pair))) for pair in ring]
+        table.append(tuple((edges[0], edges[i], edges[i + 1]) for i in range(1, len(edges) - 1)))
+    return tuple(table)
+
+
+@functools.cache
+def _table(device: torch.device) -> Tensor:
+    """[16, 2, 3] `cases`, −1 where there is no triangle."""
+    rows = [[*triangles, *[(-1, -1, -1)] * (2 - len(triangles))] for triangles in cases()]
+    return torch.tensor(rows, device=device)
+
+
+def marching_tetrahedra(vertices: Tensor, distance: Tensor, tets: Tensor) -> tuple[Tensor, Tensor]:
+    """Points [P, 3] and faces [F, 3] (long) where `distance` [V], given at `vertices` [V, 3], is zero; both empty where it is nowhere.
+
+    Points carry gradients to `vertices` and `distance`; which faces there are does not. A point is on an edge of the grid, and once
+    only, however many tetrahedra share it.
+    """
+    inside = distance < 0
+    bits = inside.to(torch.uint8)
+    code = functools.reduce(torch.bitwise_or, (bits[tets[:, i]] << i for i in range(4)))
+    crossed = ((code > 0) & (code < 15)).nonzero()[:, 0]
+    tets, code = tets[crossed], code[crossed].long()
+    ends = tets[:, torch.tensor(EDGES, device=tets.device)].sort(dim=2).values  # [M, 6, 2]
+    cut = inside[ends[..., 0]] != inside[ends[..., 1]]
+    keys, number = torch.unique(
+        ends[..., 0][cut] * len(vertices) + ends[..., 1][cut], return_inverse=True
+    )
+    point_of = torch.full(cut.shape, -1, device=tets.device)
+    point_of[cut] = number
+    low, high = keys // len(vertices), keys % len(vertices)
+    share = distance[low] / (distance[low] - distance[high])  # of unlike signs, so never 0 / 0
+    points = vertices[low] + share[:, None] * (vertices[high] - vertices[low])
+    triangles = _table(tets.device)[code]  # [M, 2, 3]
+    there = triangles[..., 0] >= 0
+    faces = point_of.gather(1, triangles.clamp_min(0).flatten(1)).view_as(triangles)[there]
+    return points, faces

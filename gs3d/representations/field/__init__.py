@@ -1,1 +1,0 @@
-"""What a radiance field is made of: hash grid, networks, and where it is empty."""

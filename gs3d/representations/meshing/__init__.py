@@ -1,0 +1,1 @@
+"""Triangle meshes: fusing depth maps, simplification, texturing, rasterization."""

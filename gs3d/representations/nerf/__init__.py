@@ -1,0 +1,1 @@
+"""A radiance field on a hash grid."""

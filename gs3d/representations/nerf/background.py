@@ -1,0 +1,25 @@
+"""What is behind the object, learnt with it: a color for each direction (an environment, as Magic3D and Mip-NeRF 360 have it)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gs3d.representations.nerf.field import linear
+
+OCTAVES, HIDDEN = 3, 32
+
+
+class BackgroundNetwork(nn.Module):
+    """A small network of the direction alone: gray at the start, and too smooth to draw the object."""
+
+    def __init__(self, gen: torch.Generator):
+        super().__init__()
+        self.first, self.last = linear(3 + 6 * OCTAVES, HIDDEN, gen), linear(HIDDEN, 3, gen)
+        with torch.no_grad():
+            self.last.weight.zero_()
+
+    def forward(self, directions: Tensor) -> Tensor:
+        """Unit directions [..., 3] → colors [..., 3] in [0, 1]."""
+        angles = torch.cat([2**octave * directions for octave in range(OCTAVES)], -1)
+        waves = torch.cat([directions, angles.sin(), angles.cos()], -1)
+        return self.last(functional.relu(self.first(waves))).sigmoid()

@@ -1,0 +1,1 @@
+"""The browser viewer. Only this package imports viser."""

@@ -1,0 +1,208 @@
+"""From what is typed to what the prior is asked."""
+
+import math
+
+import pytest
+import torch
+
+from gs3d.core.cameras import orbit
+from gs3d.core.errors import UserError
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.priors import builtin, prompts
+from gs3d.priors.prompts import (
+    ViewPrompts,
+    check_prompt,
+    fitted,
+    knows_exact_views,
+    unknown_words,
+    vocabulary,
+)
+from gs3d.world import captions
+
+PROMPT = "a red mushroom with white spots"
+
+
+def cameras(azimuth_deg, elevation_deg=15.0):
+    azimuth = torch.tensor([math.radians(a) for a in azimuth_deg])
+    return orbit(
+        azimuth,
+        torch.full_like(azimuth, math.radians(elevation_deg)),
+        torch.full_like(azimuth, 3.0),
+        torch.ones_like(azimuth),
+        8,
+        8,
+    )
+
+
+def test_each_view_gets_its_direction(tiny_sd):
+    views = ViewPrompts.of(tiny_sd, "a car")
+    assert views.warnings == () and views.prompt == "a car" and views.views == VIEW_WORDS
+    condition = views.at(cameras([0, 44, 46, 90, 134, 136, 180, -90, -140, -30]))
+    expected = ["front", "front", "side", "side", "side", "back", "back", "side", "back", "front"]
+    torch.testing.assert_close(
+        condition.text, tiny_sd.embed([f"a car, {word} view" for word in expected])
+    )
+    torch.testing.assert_close(condition.negative[7], tiny_sd.embed([prompts.NEGATIVE])[0])
+    torch.testing.assert_close(
+        views.at(cameras([0, 170], 75)).text, tiny_sd.embed(["a car, overhead view"] * 2)
+    )
+
+
+def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
+    views = ViewPrompts.of(tiny_builtin, PROMPT)
+    assert views.warnings == () and views.prompt == PROMPT
+    condition = views.at(cameras([0, 44, 90, -100, 180], 0))
+    expected = [
+        f"{d} level"
+        for d in ("front", "45 degrees left", "90 degrees left", "105 degrees right", "back")
+    ]
+    assert condition.text.shape == condition.negative.shape == (5, builtin.MAX_TOKENS, 96)
+    torch.testing.assert_close(
+        condition.text, tiny_builtin.embed([f"{PROMPT}, {view} view" for view in expected])
+    )
+    torch.testing.assert_close(condition.negative[3], tiny_builtin.embed([""])[0])
+    for elevation, height in ((75, "overhead"), (40, "45 up"), (10, "15 up")):
+        text = views.at(cameras([0, 170], elevation)).text
+        expected = [
+            f"{PROMPT}, {direction} {height} view" for direction in ("front", "165 degrees left")
+        ]
+        torch.testing.assert_close(text, tiny_builtin.embed(expected))
+
+
+def test_suffix_is_the_one_of_the_training_captions():
+    for view in (*VIEW_WORDS, *EXACT_VIEWS):
+        assert PROMPT + prompts.VIEW_SUFFIX.format(view=view) == captions.with_view(PROMPT, view)
+
+
+def test_without_a_suffix_all_views_are_the_same(tiny_builtin):
+    text = ViewPrompts.of(tiny_builtin, PROMPT, suffix="").at(cameras([0, 90, 180])).text
+    assert bool((text == text[:1]).all())
+
+
+def test_negative_prompt(tiny_builtin, tiny_sd):
+    assert ViewPrompts.of(tiny_builtin, PROMPT).negative_prompt == ""
+    assert ViewPrompts.of(tiny_sd, "a car").negative_prompt == prompts.NEGATIVE
+    assert ViewPrompts.of(tiny_sd, "a car", negative="grey").negative_prompt == "grey"
+    torch.testing.assert_close(
+        ViewPrompts.of(tiny_sd, "a car", negative="").negative, tiny_sd.embed([""])
+    )
+
+
+def test_negative_prompt_is_checked(tiny_sd):
+    with pytest.raises(UserError) as error:
+        ViewPrompts.of(tiny_sd, "a car", negative="ugly\x07")
+    assert (
+        str(error.value)
+        == "negative prompt: it holds the control character U+0007 at position 5; remove it"
+    )
+
+
+def test_any_prior_will_do():
+    """The protocol asks for `embed` alone."""
+
+    class Minimal:
+        name = "minimal"
+
+        def embed(self, texts):
+            return torch.arange(len(texts)).float()[:, None, None].expand(-1, 2, 3)
+
+    views = ViewPrompts.of(Minimal(), "a dragon")
+    assert views.negative_prompt == "" and views.at(cameras([0, 180])).text[:, 0, 0].tolist() == [
+        0.0,
+        2.0,
+    ]
+
+
+def test_unknown_words(tiny_builtin):
+    tokenizer = tiny_builtin.text.tokenizer
+    assert unknown_words(tokenizer, "A red mushroom, with WHITE spots!") == {}
+    found = unknown_words(tokenizer, "a read mushrom's qzxj")
+    assert list(found) == ["read", "mushrom", "s", "qzxj"]
+    assert found["mushrom"][0] == "mushroom" and "red" in found["read"] and found["qzxj"] == []
+    assert ViewPrompts.of(tiny_builtin, "a red mushrom qzxj").warnings == (
+        f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; '
+        f"`gs3d vocab --prior {tiny_builtin.name}` shows the words it knows",
+    )
+
+
+def test_open_vocabulary_knows_all_words(tiny_sd):
+    assert ViewPrompts.of(tiny_sd, "qzx").warnings == ()
+
+
+def test_vocabulary_is_that_of_the_world(tiny_builtin):
+    tokenizer = tiny_builtin.text.tokenizer
+    assert set(vocabulary(tokenizer)) == {
+        token for text in captions.vocabulary_texts() for token in tokenizer.tokenize(text)
+    }
+    assert {"mushroom", "teapot", "cyan", "45left", "15up"} <= set(vocabulary(tokenizer))
+    assert knows_exact_views(tokenizer)
+
+
+def test_the_shipped_weights_know_exact_views_and_say_which_words():
+    from transformers import (
+        PreTrainedTokenizerFast,  # as model_index.json names it; the class in its own config is one of transformers 5
+    )
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(builtin.FOLDER / "tokenizer")
+    assert knows_exact_views(tokenizer) and builtin.known_words() == set(vocabulary(tokenizer))
+
+
+def test_an_open_vocabulary_is_told_rough_views(tiny_sd):
+    assert not knows_exact_views(tiny_sd.text.tokenizer)
+
+
+@pytest.mark.parametrize("prior", ["tiny_builtin", "tiny_sd"])
+def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
+    prior = request.getfixturevalue(prior)
+    words = ["red"] * 30 + ["car"]
+    views = ViewPrompts.of(prior, " ".join(words))
+    kept = len(views.prompt.split())
+    assert 1 <= kept < 31
+    assert views.warnings == (
+        f'prompt: too long for the prior {prior.name}; it will not see "{" ".join(words[kept:])}"',
+    )
+    front, back = (
+        views.directions[[v.split()[0] for v in views.views].index(word)]
+        for word in ("front", "back")
+    )
+    assert not torch.allclose(front, back)
+    longest = max(views.views, key=lambda view: len(prior.text.tokenizer(view).input_ids))
+    longer = f"{views.prompt} red, {longest} view"
+    assert len(prior.text.tokenizer(longer).input_ids) > prior.text.max_tokens
+
+
+def test_prompt_that_fits_is_left_alone(tiny_sd):
+    assert fitted(tiny_sd.text.tokenizer, "a red car", ", view", 16) == ("a red car", "")
+
+
+def test_white_space_is_tidied():
+    assert check_prompt("  a red\tcar\n") == "a red car"
+    assert check_prompt("ein grüner Frosch 🐸") == "ein grüner Frosch 🐸"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", 'prompt: it is empty; say what to make, such as "a red mushroom with white spots"'),
+        (
+            " \n\t ",
+            'prompt: it is empty; say what to make, such as "a red mushroom with white spots"',
+        ),
+        (None, "prompt: expected text, got NoneType"),
+        (b"a car", "prompt: expected text, got bytes"),
+        (
+            "x" * 10_000,
+            "prompt: expected at most 1000 characters, got 10000; a sentence or two is all a prior reads",
+        ),
+        (
+            "a \x1b[31mred car",
+            "prompt: it holds the control character U+001B at position 3; remove it",
+        ),
+        ("a\x00car", "prompt: it holds the control character U+0000 at position 2; remove it"),
+        ("a \udcff car", "prompt: it holds bytes that are no UTF-8 text at position 3; remove it"),
+    ],
+)
+def test_bad_prompts(prompt, message):
+    with pytest.raises(UserError) as error:
+        check_prompt(prompt)
+    assert str(error.value) == message

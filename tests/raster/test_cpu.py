@@ -1,0 +1,250 @@
+"""The CPU rasterizer against the oracle, on ordinary scenes and on nasty ones, and what else is promised of it."""
+
+import math
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from gs3d.core.types import Splats
+from gs3d.raster import cpu, rasterize
+from gs3d.raster.reference import rasterize_reference
+from tests.raster.raster_scenes import (
+    cameras,
+    changed,
+    draw,
+    nasty_scenes,
+    random_scene,
+    relative,
+    straight,
+)
+
+TOLERANCE = 3e-5
+
+
+def assert_same(scene, views, normals, parts="rgb alpha depth normal"):
+    pictures, gradients, out = draw(cpu.rasterize_cpu, scene, views, torch.float32, normals, parts)
+    expected_pictures, expected_gradients, expected = draw(
+        rasterize_reference, scene, views, torch.float64, normals, parts
+    )
+    for name, picture in expected_pictures.items():
+        assert torch.isfinite(pictures[name]).all(), name
+        assert relative(pictures[name], picture) < TOLERANCE, name
+    for name, gradient in expected_gradients.items():
+        assert torch.isfinite(gradients[name]).all(), name
+        assert relative(gradients[name], gradient) < TOLERANCE, name
+    differ = (out.aux["radii"] - expected.aux["radii"]).abs()
+    assert (differ > 1e-6 * expected.aux["radii"] + 1).sum() == 0
+
+
+@pytest.mark.parametrize("normals", [False, True])
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_random_scenes_match_the_oracle(degree, normals):
+    assert_same(random_scene(100, degree, degree), cameras(2, seed=degree), normals)
+
+
+@pytest.mark.parametrize("parts", ["rgb", "alpha", "depth", "normal", "rgb alpha"])
+def test_each_picture_has_its_own_gradient(parts):
+    assert_same(random_scene(60, 1), cameras(1), True, parts)
+
+
+@pytest.mark.parametrize("name", list(nasty_scenes()))
+def test_nasty_scenes_match_the_oracle(name):
+    scene, views = nasty_scenes()[name]
+    assert_same(scene, views, True)
+
+
+def test_many_splats_in_many_tiles():
+    """Bands and tiles that splats cross, tiles that fill up before their list ends, and lists longer than a check for that."""
+    scene = random_scene(700, 0, 5, 0.07)
+    assert_same(changed(scene, opacities=torch.full((350,), 0.97)), cameras(1, 90, 50), False)
+
+
+def test_broken_numbers_are_not_drawn():
+    """NaN or infinity in one splat leaves the picture of the others, and gradients that are finite."""
+    scene, views = random_scene(60, 1), cameras(2)
+    nan, inf = float("nan"), float("inf")
+    broken = changed(
+        scene,
+        means=torch.tensor([[nan, 0, 0], [0, inf, 0]]),
+        scales=torch.cat([scene.scales[:2], torch.tensor([[nan, 1, 1], [inf, 1, 1]])]),
+        opacities=torch.cat([scene.opacities[:4], torch.tensor([nan])]),
+    )
+    pictures, gradients, _ = draw(cpu.rasterize_cpu, broken, views, torch.float32, True)
+    without = broken[5:]
+    expected, _, _ = draw(cpu.rasterize_cpu, without, views, torch.float32, True)
+    for name, picture in expected.items():
+        assert torch.equal(pictures[name], picture), name
+    for name, gradient in gradients.items():
+        assert torch.isfinite(gradient).all(), name
+
+
+def test_one_round_splat_in_the_middle():
+    """Σ' = (f·σ/z)² + 0.3, so at (d, d) from the center α = o·exp(−d²/Σ'), and the depth is the splat's."""
+    focal, sigma, z, opacity = 40.0, 0.2, 4.0, 0.8
+    mean, quat = torch.tensor([[0.0, 0, z]]), torch.tensor([[1.0, 0, 0, 0]])
+    splats = Splats(
+        mean, quat, torch.full((1, 3), sigma), torch.tensor([opacity]), torch.zeros(1, 1, 3)
+    )
+    out = rasterize(splats, straight(32, 32, focal), normals=True)
+    variance = (focal * sigma / z) ** 2 + 0.3
+    for pixel in (16, 18):
+        d = pixel + 0.5 - 16
+        alpha = opacity * math.exp(-d * d / variance)
+        assert out.alpha[0, pixel, pixel, 0].item() == pytest.approx(alpha, rel=1e-5)
+        assert out.rgb[0, pixel, pixel].tolist() == pytest.approx([0.5 * alpha] * 3, rel=1e-5)
+        assert out.depth[0, pixel, pixel, 0].item() == pytest.approx(z, rel=1e-5)
+        # A round splat's first axis, x, is its shortest, and it stands across the line of sight.
+        assert out.normal[0, pixel, pixel].norm().item() == pytest.approx(alpha, rel=1e-5)
+    assert out.alpha[0, 0, 0, 0] == 0 and out.depth[0, 0, 0, 0] == 0
+
+
+def test_two_splats_in_order_of_depth():
+    """The nearer covers the farther wherever it stands in the list: C = o₁c₁ + (1 − o₁)o₂c₂ + (1 − o₁)(1 − o₂)·background."""
+    unit = (1.0 - 0.5) / 0.28209479177387814
+    sh = torch.tensor([[[unit, -unit, -unit]], [[-unit, -unit, unit]]])  # red, blue
+    means, opacities = torch.tensor([[0.0, 0, 5], [0, 0, 3]]), torch.tensor([0.5, 0.25])
+    splats = Splats(
+        means, torch.tensor([[1.0, 0, 0, 0]] * 2), torch.full((2, 3), 100.0), opacities, sh
+    )
+    out = rasterize(splats, straight(), torch.tensor([0.0, 1.0, 0.0]))
+    near, far = 0.25, 0.75 * 0.5
+    assert out.rgb[0, 16, 16].tolist() == pytest.approx([far, 1 - near - far, near], rel=1e-4)
+    assert out.depth[0, 16, 16, 0].item() == pytest.approx(
+        (3 * near + 5 * far) / (near + far), rel=1e-4
+    )
+
+
+def test_background_forms_and_its_gradient():
+    scene, views = random_scene(50), cameras(2)
+    one = torch.tensor([0.2, 0.5, 0.9], requires_grad=True)
+    out = rasterize(scene, views, one)
+    assert torch.equal(out.rgb, rasterize(scene, views, one.expand(2, 3)).rgb)
+    assert torch.allclose(rasterize(scene, views).rgb, rasterize(scene, views, torch.zeros(3)).rgb)
+    out.rgb.sum().backward()
+    assert torch.allclose(one.grad, (1 - out.alpha).sum().expand(3), rtol=1e-5)
+
+
+def test_same_bits_every_time_and_for_any_number_of_threads():
+    scene, views = random_scene(800, 1), cameras(3, 90, 100)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            pictures, gradients, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+            results.append(list(pictures.values()) + list(gradients.values()))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_gradient_sums_made_in_turns_are_the_same(monkeypatch):
+    scene, views = random_scene(300), cameras(2, 40, 90)
+    _, whole, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+    monkeypatch.setattr(cpu, "MAX_SUMS", 100)
+    _, turns, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+    assert all(torch.equal(whole[name], turns[name]) for name in whole)
+
+
+def test_two_threads_may_draw_at_once():
+    """A viewer draws from its own thread while training goes on."""
+    scene, views = random_scene(500), cameras(2, 64, 64)
+    expected = rasterize(scene, views).rgb
+    wrong = []
+
+    def work():
+        wrong.extend(i for i in range(20) if not torch.equal(rasterize(scene, views).rgb, expected))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_means2d_is_in_pixels_and_only_there_when_asked():
+    scene, views = random_scene(30), straight(64, 48)
+    out = rasterize(scene, views)
+    assert not out.aux["means2d"].requires_grad
+    scene = changed(scene, means=scene.means + torch.tensor([0.0, 0, 3]))
+    out = rasterize(scene, views)
+    expected = 40 * scene.means[:, :2] / scene.means[:, 2:] + torch.tensor([32.0, 24.0])
+    seen = (out.aux["radii"][0] > 0).all(dim=1)
+    assert seen.any() and torch.allclose(out.aux["means2d"][0, seen], expected[seen], rtol=1e-5)
+    assert out.aux["radii"].dtype == torch.int32 and out.aux["means2d"].shape == (1, 30, 2)
+
+
+def test_gsplat_strategy_densifies_on_the_cpu():
+    gsplat = pytest.importorskip("gsplat")
+    scene, views = random_scene(60), cameras(2)
+    params = torch.nn.ParameterDict(
+        {
+            "means": scene.means,
+            "quats": scene.quats,
+            "scales": scene.scales.log(),
+            "opacities": torch.logit(scene.opacities),
+            "sh": scene.sh,
+        }
+    )
+    optimizers = {
+        name: torch.optim.Adam([{"params": p, "name": name}], lr=1e-2) for name, p in params.items()
+    }
+    strategy = gsplat.DefaultStrategy(
+        refine_start_iter=1, refine_every=3, grow_grad2d=1e-7, grow_scale3d=0.08
+    )
+    strategy.check_sanity(params, optimizers)
+    state = strategy.initialize_state()
+    target = torch.rand(2, 29, 37, 3, generator=torch.Generator().manual_seed(2))
+    counts = []
+    for step in range(8):
+        splats = Splats(
+            params["means"],
+            params["quats"],
+            params["scales"].exp(),
+            torch.sigmoid(params["opacities"]),
+            params["sh"],
+        )
+        out = rasterize(splats, views, torch.ones(3))
+        strategy.step_pre_backward(params, optimizers, state, step, out.aux)
+        (out.rgb - target).square().mean().backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        strategy.step_post_backward(params, optimizers, state, step, out.aux, packed=False)
+        counts.append(len(params["means"]))
+    assert counts[0] == 60 and counts[-1] > 60
+
+
+def test_wrong_arguments_are_named():
+    scene, views = random_scene(5), cameras(2)
+    bad = {
+        r"splats\.quats: expected shape \[5, 4\], got \[5, 3\]": Splats(
+            scene.means, scene.means, scene.scales, scene.opacities, scene.sh
+        ),
+        r"splats\.opacities: expected shape \[5\], got \[5, 1\]": Splats(
+            scene.means, scene.quats, scene.scales, scene.opacities[:, None], scene.sh
+        ),
+        r"splats\.scales: expected torch.float32, got torch.float64": Splats(
+            scene.means, scene.quats, scene.scales.double(), scene.opacities, scene.sh
+        ),
+        r"splats\.sh: expected 1, 4, 9 or 16 coefficients .* got 2": Splats(
+            scene.means, scene.quats, scene.scales, scene.opacities, scene.sh.repeat(1, 2, 1)
+        ),
+    }
+    for message, splats in bad.items():
+        with pytest.raises(ValueError, match=message):
+            rasterize(splats, views)
+    with pytest.raises(ValueError, match=r"background: expected shape \[2, 3\], got \[3, 3\]"):
+        rasterize(scene, views, torch.ones(3, 3))
+    with pytest.raises(ValueError, match="cameras: expected at least one"):
+        rasterize(scene, views[:0])
+
+
+def test_importing_the_room_imports_nothing_heavy():
+    code = "import sys, gs3d.raster, gs3d.raster.cpu, gs3d.raster.cuda; sys.exit('numba' in sys.modules or 'gsplat' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

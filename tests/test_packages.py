@@ -1,0 +1,82 @@
+"""The packages keep their order: each imports only packages above it in `PACKAGES`."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGES = [
+    "core",
+    "raster",
+    "priors",
+    "guidance",
+    "representations",
+    "ops",
+    "io",
+    "world",
+    "evaluation",
+    "pretraining",
+    "distill",
+    "runs",
+    "experiments",
+    "viewer",
+    "cli",
+]
+ROOT = Path(__file__).parents[1] / "gs3d"
+FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
+FOLDERS = sorted(p.parent for p in ROOT.rglob("__init__.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Packages that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = (
+            [f"{node.module}.{a.name}" for a in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        found |= {n.split(".")[1] for n in names if n.startswith("gs3d.")}
+    return found & set(PACKAGES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_order(path):
+    package = path.relative_to(ROOT).parts[0]
+    later = {n for n in imported(path) if PACKAGES.index(n) > PACKAGES.index(package)}
+    assert not later, f"{package} may not import {sorted(later)}"
+
+
+@pytest.mark.parametrize(
+    "one,other", [("guidance", "representations"), ("representations", "guidance")]
+)
+def test_guidance_and_representations_do_not_import_each_other(one, other):
+    assert not any(other in imported(p) for p in (ROOT / one).rglob("*.py"))
+
+
+def test_world_imports_core_alone():
+    found = set().union(*(imported(p) for p in (ROOT / "world").rglob("*.py")))
+    assert found <= {"core", "world"}
+
+
+@pytest.mark.parametrize(
+    "library,package", [("tyro", "cli"), ("viser", "viewer"), ("matplotlib", "runs")]
+)
+def test_some_libraries_are_imported_in_one_package_alone(library, package):
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] != package:
+            text = path.read_text()
+            assert f"import {library}" not in text and f"from {library}" not in text, path
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_packages_stay_small(folder):
+    assert len(list(folder.glob("*.py"))) <= 12
+
+
+def test_every_package_is_in_the_wheel():
+    """A package that pyproject.toml does not list works in a checkout and is missing for users."""
+    listed = (ROOT.parent / "pyproject.toml").read_text()
+    for package in (folder.relative_to(ROOT.parent) for folder in FOLDERS):
+        assert f'    "{".".join(package.parts)}",\n' in listed, package

@@ -1,0 +1,87 @@
+"""From a prompt back to what it names."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.world.captions import PREFIXES, Meaning, Thing, with_view
+from gs3d.world.prompt_parser import kinds_in, parse_prompt
+from gs3d.world.sample import sample
+
+
+def test_every_caption_says_what_its_sample_is():
+    rng = np.random.default_rng(3)
+    pairs = 0
+    for i in range(600):
+        made = sample(rng)
+        text = f"{PREFIXES[i % len(PREFIXES)]} {made.caption}" if i % 3 else made.caption
+        view = (*VIEW_WORDS, *EXACT_VIEWS, None)[i % 125]
+        assert parse_prompt(with_view(text, view)) == made.meaning, made.caption
+        pairs += made.meaning.other is not None
+    assert pairs > 20
+
+
+def test_kinds_are_found_in_any_text_by_any_of_their_words():
+    known = {"red", "ice", "cream", "tortoise", "balloon", "hot", "air"}
+    assert kinds_in("an ICE cream melting under a tortoise", known) == {"ice cream", "turtle"}
+    assert (
+        kinds_in("a hot air balloon", known) == {"balloon"}
+        and kinds_in("a red duck on ice", known) == set()
+    )
+
+
+@pytest.mark.parametrize("name", ["tuning", "reporting"])
+def test_every_shipped_prompt_is_understood(name):
+    for line in files("gs3d.configs").joinpath(f"prompts/{name}.txt").read_text().splitlines():
+        meaning = parse_prompt(line)
+        assert meaning and meaning.thing.phrase() == line
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thing"),
+    [
+        (
+            "A DSLR photo of a RED   mushroom, with white polka dots!",
+            Thing("mushroom", "red", "spots", "white"),
+        ),
+        ("red ice cream", Thing("ice cream", "red")),
+        (
+            "the glossy tall gray mug with a blue handle",
+            Thing("mug", "grey", part="handle", part_color="blue", material="glossy", size="tall"),
+        ),
+        (
+            "a blue chair with yellow legs and white stripes",
+            Thing("chair", "blue", "stripes", "white", "legs", "yellow"),
+        ),
+    ],
+)
+def test_the_same_in_other_words(prompt, thing):
+    assert parse_prompt(prompt) == Meaning(thing)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "a",
+        "red",
+        "a mushroom",
+        "a red dragon",
+        "a red mushroom with",
+        "a red mushroom with spots",
+        "a red mushroom with white spots and",
+        "a red mushroom with white spots and black spots",
+        "a red mushroom with a blue handle",
+        "a red mushroom on",
+        "a red ball on a dragon",
+        "a red red mushroom",
+        "a red mushroom in the rain",
+        "a red mushroom with red spots",
+        "a yellow snowman with white spots",
+        "a normal map of a red duck",
+    ],
+)
+def test_what_the_world_has_no_picture_of_means_nothing(prompt):
+    assert parse_prompt(prompt) is None
