@@ -1,8 +1,9 @@
-"""How fast a million splats are written and read in each format, and how much memory it takes: medians.
+"""Measure time and memory for writing and reading a million splats in each file format.
 
-`python benchmarks/export.py [--formats .ply .spz] [--degrees 0 3] [--record]`. Seconds by the clock and of the processor, on all threads;
-memory is the most that the process has held beyond what it held before, as a multiple of the splats themselves, which are 56 MB at degree
-0 and 236 MB at degree 3. What was read is part of it, and so are the pages of a file that is mapped. Every figure is of its own process.
+`python benchmarks/export.py [--formats .ply .spz] [--degrees 0 3] [--record]` prints medians of
+wall-clock seconds and of CPU seconds of all threads. Memory is the peak growth of the process, as a
+multiple of the splat data: 56 MB at degree 0, 236 MB at degree 3. It includes the splats that were
+read and the pages of memory-mapped files. Each measurement runs in its own process.
 """
 
 import ctypes
@@ -27,33 +28,40 @@ from gs3d.io import READERS, WRITERS, load_splats, save_splats
 @dataclass(frozen=True)
 class Args:
     formats: tuple[str, ...] = tuple(WRITERS)
+    """File formats, by suffix."""
     degrees: tuple[int, ...] = (0, 3)
+    """Degrees of the spherical harmonics."""
     count: int = 1_000_000
+    """Number of splats."""
     runs: int = 3
+    """Timed runs per measurement."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
-def held(what: str) -> int:
-    """Bytes by the kernel's name of them: VmRSS now, VmHWM at most since it was told to forget."""
-    return 1024 * int(Path("/proc/self/status").read_text().split(f"{what}:")[1].split()[0])
+def memory_bytes(field: str) -> int:
+    """Read a field of /proc/self/status: VmRSS is the current memory, VmHWM its peak."""
+    return 1024 * int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])
 
 
 def measured(call: Callable, runs: int) -> dict:
-    """Medians of `runs` calls; the memory, where Linux tells it, is that of the first, after which the process keeps some."""
+    """Return medians of `runs` calls, and the peak memory of the first call on Linux.
+
+    Later calls would reuse memory that the process keeps.
+    """
     seconds, cpu_seconds, peak = [], [], None
     if linux := Path("/proc/self/clear_refs").exists():
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # else what was freed before would be held still, and used again
-        Path("/proc/self/clear_refs").write_text("5")
-        before = held("VmRSS")
+        # Return freed memory to the system; otherwise the call would reuse it unnoticed.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+        before = memory_bytes("VmRSS")
     for _ in range(runs):
         start, cpu_start = time.perf_counter(), time.process_time()
         call()
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
         if linux and peak is None:
-            peak = held("VmHWM") - before
+            peak = memory_bytes("VmHWM") - before
     return {
         "s": round(statistics.median(seconds), 2),
         "cpu_s": round(statistics.median(cpu_seconds), 2),
@@ -62,10 +70,10 @@ def measured(call: Callable, runs: int) -> dict:
 
 
 def writing(path: Path, degree: int, count: int, runs: int) -> dict:
-    """Also the bytes of the splats and of the file."""
+    """Measure writing, and add the sizes of the splat data and of the file in bytes."""
     sh = 0.2 * torch.randn(count, (degree + 1) ** 2, 3, generator=torch.Generator().manual_seed(0))
     splats = dataclasses.replace(scene(count), sh=sh)
-    save_splats(path, scene(100))  # so that all is imported
+    save_splats(path, scene(100))  # imports everything
     row = measured(lambda: save_splats(path, splats), runs)
     return row | {
         "data_bytes": sum(part.nbytes for part in vars(splats).values()),
@@ -73,19 +81,21 @@ def writing(path: Path, degree: int, count: int, runs: int) -> dict:
     }
 
 
-def reading(path: Path, few: Path, runs: int) -> dict:
-    save_splats(few, scene(100))
-    load_splats(few)
+def reading(path: Path, small: Path, runs: int) -> dict:
+    """Measure reading; a first read of the file `small` imports everything."""
+    save_splats(small, scene(100))
+    load_splats(small)
     return measured(lambda: load_splats(path), runs)
 
 
-def alone(function: Callable, *args: object) -> dict:
-    """What `function` gives in a process of its own."""
+def in_new_process(function: Callable, *args: object) -> dict:
+    """Call `function` in a process of its own and return its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *args).result()
 
 
-def resolution(row: dict | None, data_bytes: int) -> str:
+def columns(row: dict | None, data_bytes: int) -> str:
+    """Format the columns of one measurement."""
     if row is None:
         return " " * 25
     memory = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / data_bytes:.2f}"
@@ -94,20 +104,20 @@ def resolution(row: dict | None, data_bytes: int) -> str:
 
 def main(args: Args) -> None:
     shared, rows = machine(), {}
-    print(
-        f"{args.count} splats, {shared['cpu']}, {shared['threads']} threads, load {shared['load_before']}"
-    )
-    print(
-        f"{'':20} {'write s':>8} {'CPU s':>7} {'× data':>8} {'read s':>8} {'CPU s':>7} {'× data':>8} {'MB':>7}"
-    )
+    threads, load = shared["threads"], shared["load_before"]
+    print(f"{args.count} splats, {shared['cpu']}, {threads} threads, load {load}")
+    head = f"{'CPU s':>7} {'× data':>8}"
+    print(f"{'':20} {'write s':>8} {head} {'read s':>8} {head} {'MB':>7}")
     for suffix in args.formats:
         for degree in args.degrees:
             with tempfile.TemporaryDirectory() as folder:
-                path, few = Path(folder) / f"a{suffix}", Path(folder) / f"few{suffix}"
-                write = alone(writing, path, degree, args.count, args.runs)
-                read = alone(reading, path, few, args.runs) if suffix in READERS else None
+                path, small = Path(folder) / f"a{suffix}", Path(folder) / f"small{suffix}"
+                write = in_new_process(writing, path, degree, args.count, args.runs)
+                read = (
+                    in_new_process(reading, path, small, args.runs) if suffix in READERS else None
+                )
             rows[f"{suffix} SH{degree}"] = {"write": write, "read": read}
-            both = " ".join(resolution(row, write["data_bytes"]) for row in (write, read))
+            both = " ".join(columns(row, write["data_bytes"]) for row in (write, read))
             print(
                 f"{f'{suffix} SH{degree}':20} {both} {write['file_bytes'] / 1e6:>7.1f}", flush=True
             )
@@ -116,4 +126,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,13 +1,14 @@
-"""Where the time of an iteration goes with the built-in prior on a CPU: milliseconds, medians.
+"""Measure an iteration with the built-in prior on a CPU: median milliseconds.
 
-`python benchmarks/iteration.py [--prior FOLDER] [--record]`. "prior, 8 images" is one evaluation of the denoiser for a batch of eight, the
-figure by which the size of the built-in prior was chosen.
+`python benchmarks/iteration.py [--prior DIRECTORY] [--record]`. The row "prior, 8 images" is one
+evaluation of the denoiser for a batch of eight; it determined the size of the built-in prior.
 """
 
 import dataclasses
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,13 +27,17 @@ from gs3d.runs.loop import start
 @dataclass(frozen=True)
 class Args:
     prior: str = "builtin"
+    """Prior as for gs3d generate."""
     config: str = "builtin"
+    """Preset or YAML file of the run."""
     runs: int = 20
+    """Timed runs per row."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def median_ms(call, runs: int) -> float:
-    """Of `runs` calls after two that are not counted."""
+    """Return the median time of `runs` calls in ms, after two calls that are not counted."""
     times = []
     for _ in range(runs + 2):
         start = time.perf_counter()
@@ -48,8 +53,8 @@ def main(args: Args) -> None:
     prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
     z, text = torch.randn(8, *prior.latent_shape), prompts.at(ring(8, 64)).text
     row = {"prior, 8 images": median_ms(lambda: prior.denoise(z, torch.ones(8), text), args.runs)}
-    for loss in GUIDANCE:
-        config = load_config(args.config, loss)
+    for guidance in GUIDANCE:
+        config = load_config(args.config, guidance)
         (stage,) = config.stages
         densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0)
         for count in (stage.gaussians.count, stage.densify.max_count):
@@ -58,11 +63,11 @@ def main(args: Args) -> None:
                 config, stages=(dataclasses.replace(stage, densify=densify, gaussians=gaussians),)
             )
             state, task = start(many, 0, "cpu"), Task(prior, prompts, many, seed=0)
-            row[f"{loss} iteration, {count} splats"] = median_ms(
-                lambda: iterate(state, task, 0.3, 0.001), args.runs
-            )  # noqa: B023
+            row[f"{guidance} iteration, {count} splats"] = median_ms(
+                partial(iterate, state, task, 0.3, 0.001), args.runs
+            )
     for name, value in row.items():
-        print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} a second")
+        print(f"{name:<28} {value:8.1f} ms   {1e3 / value:6.2f} per second")
     if args.record:
         append(
             "iteration", {"ms": row, "prior": Path(args.prior).name, "batch": stage.batch}, shared
@@ -70,4 +75,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,8 +1,9 @@
-"""How soon a page of splats shows them in headless Chromium, which draws on the CPU: medians of page loads.
+"""Measure how fast an exported .html page shows its splats in headless Chromium, on the CPU.
 
-`python benchmarks/page.py [--counts 50000 200000] [--degrees 0 3] [--record]`. From the moment the browser turns to the file, which is on
-disk, to the end of its first picture, of 900 × 600 pixels; the browser runs already. "ordered" is when the page has unpacked and sorted
-the splats and told the graphics card to draw, which here is the CPU too.
+`python benchmarks/page.py [--counts 50000 200000] [--degrees 0 3] [--record]` prints medians of
+page loads in a running browser, from the navigation to the file on disk to the first frame of
+900 × 600 pixels. "ordered" is the time at which the page has decoded and sorted the splats and
+issued the draw call; "shown" is the time at which the frame is finished.
 """
 
 import statistics
@@ -24,32 +25,38 @@ from tests.viewers.devtools import Page, opened  # noqa: E402 - not part of the 
 
 WIDTH, HEIGHT = 900, 600
 WATCH = """
-let made;
+let viewer;
 Object.defineProperty(window, "gs3d", {
-  get: () => made,
+  get: () => viewer,
   set: (promise) => {
-    made = promise;
+    viewer = promise;
     promise.then(() => {
       const ready = performance.now(), gl = document.getElementById("view").getContext("webgl2");
-      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)); // waits until what was ordered is drawn
+      // Waits until the frame is drawn.
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
       window.shown = [ready, performance.now()];
     });
   },
 });
 """
-"""Runs before the page does, and notes the times, in ms since navigation, at which its first picture was ordered and was there."""
+"""Script that runs before the page's own. It stores the times, in ms since the navigation, at which
+the first frame was ordered and shown."""
 
 
 @dataclass(frozen=True)
 class Args:
     counts: tuple[int, ...] = (50_000, 200_000)
+    """Numbers of splats."""
     degrees: tuple[int, ...] = (0, 3)
+    """Degrees of the spherical harmonics."""
     runs: int = 5
+    """Timed page loads per row."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def loaded(page: Page, path: Path) -> tuple[float, float]:
-    """Seconds until the picture was ordered, and until it was there."""
+    """Load a page and return the seconds until its first frame was ordered and shown."""
     page.call("Page.navigate", url="about:blank")
     page.call("Page.navigate", url=path.as_uri())
     ends = time.monotonic() + 120
@@ -58,7 +65,7 @@ def loaded(page: Page, path: Path) -> tuple[float, float]:
             return times[0] / 1000, times[1] / 1000
         time.sleep(0.2)
     raise SystemExit(
-        f"{path.name}: nothing is shown after two minutes; the page said {page.errors}"
+        f"{path.name}: expected a frame within two minutes, got none; page errors: {page.errors}"
     )
 
 
@@ -76,7 +83,7 @@ def main(args: Args) -> None:
                     count, (degree + 1) ** 2, 3, generator=torch.Generator().manual_seed(0)
                 )
                 save_splats(path, replace(scene(count), sh=sh))
-                loaded(page, path)  # so that the browser has compiled what it will
+                loaded(page, path)  # lets the browser compile the page's code
                 times = [loaded(page, path) for _ in range(args.runs)]
                 ordered, shown = (round(statistics.median(t), 3) for t in zip(*times, strict=True))
                 rows[f"{count} splats, degree {degree}"] = {
@@ -84,12 +91,12 @@ def main(args: Args) -> None:
                     "shown_s": shown,
                     "file_bytes": path.stat().st_size,
                 }
-                print(
-                    f"{count:>8} splats, degree {degree}: {path.stat().st_size / 1e6:5.1f} MB, ordered {ordered:.2f} s, shown {shown:.2f} s"
-                )
+                size = f"{path.stat().st_size / 1e6:5.1f} MB"
+                times = f"ordered {ordered:.2f} s, shown {shown:.2f} s"
+                print(f"{count:>8} splats, degree {degree}: {size}, {times}")
     if args.record:
         append("page", {"loads": rows, "runs": args.runs}, shared)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,12 +1,13 @@
-"""How fast the CPU rasterizer is: forward + backward per view, and the most memory the process held.
+"""Measure the CPU rasterizer: forward and backward time per view, and peak memory.
 
-    python benchmarks/raster.py                 the four sizes, 4 views each; appends a row a size to benchmarks/results.jsonl
-    python benchmarks/raster.py --dry-run       prints only
-    python benchmarks/raster.py --oracle        also times the plain PyTorch oracle at the smallest size
+    python benchmarks/raster.py             four sizes, 4 views each; appends rows to results.jsonl
+    python benchmarks/raster.py --dry-run   only prints
+    python benchmarks/raster.py --oracle    also times the PyTorch oracle at the smallest size
 
-The scene is a ball of splats as a run has them half-way: centers even in a ball of radius 0.8, standard deviations about half the distance
-between neighbors and uneven by axis, opacities from clear to solid, one color each. The loss uses rgb and alpha. Every size runs
-in its own process, so that its peak memory is its own.
+The scene resembles a run at half its time: centers uniform in a ball of radius 0.8, anisotropic
+standard deviations of about half the distance between neighbors, opacities from clear to solid, one
+color per splat. The loss uses rgb and alpha. Each size runs in its own process, so that the peak
+memory is that of this size.
 """
 
 import argparse
@@ -36,6 +37,7 @@ VIEWS = 4
 
 
 def scene(count: int, seed: int = 0) -> Splats:
+    """Return `count` random splats as described above."""
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(count, 12, generator=generator)
     radius = 0.8 * torch.rand(count, 1, generator=generator) ** (1 / 3)
@@ -52,14 +54,17 @@ def scene(count: int, seed: int = 0) -> Splats:
 def time_one(
     draw: Callable, count: int, size: int, seconds: float, warm_up: int, least: int
 ) -> dict:
-    """Medians in ms per view after `warm_up` runs, over as many runs as `seconds` allow, `least` or more."""
+    """Return medians in ms per view, over at least `least` runs and at least `seconds`.
+
+    `warm_up` runs come first and are not counted.
+    """
     splats, cameras, background = scene(count), ring(VIEWS, size), torch.ones(3)
     for name in ("means", "quats", "scales", "opacities", "sh"):
         getattr(splats, name).requires_grad_()
     weights = torch.randn(VIEWS, size, size, 4, generator=torch.Generator().manual_seed(1))
     forward_ms, total_ms = [], []
-    began, runs = time.perf_counter(), 0
-    while runs < warm_up + least or time.perf_counter() - began < seconds:
+    begin, runs = time.perf_counter(), 0
+    while runs < warm_up + least or time.perf_counter() - begin < seconds:
         start = time.perf_counter()
         out = draw(splats, cameras, background)
         middle = time.perf_counter()
@@ -89,13 +94,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print, but leave results.jsonl as it is"
+        "--dry-run", action="store_true", help="print only, without writing results.jsonl"
     )
     parser.add_argument(
         "--oracle", action="store_true", help="also time the oracle at the smallest size (minutes)"
     )
-    parser.add_argument("--seconds", type=float, default=8.0, help="time given to each size")
-    parser.add_argument("--only", choices=list(SIZES), help="one size")
+    parser.add_argument("--seconds", type=float, default=8.0, help="least time per size (8)")
+    parser.add_argument("--only", choices=list(SIZES), help="measure one size only")
     parser.add_argument(
         "--worker", nargs=3, metavar=("METHOD", "COUNT", "SIZE"), help=argparse.SUPPRESS
     )
@@ -104,17 +109,12 @@ def main() -> None:
         from gs3d.raster.cpu import rasterize_cpu
         from gs3d.raster.reference import rasterize_reference
 
-        # The oracle takes seconds a view, so it gets two timed runs.
+        # The oracle takes seconds per view, so it gets only two timed runs.
         draw, warm_up, least = (
             (rasterize_cpu, 3, 5) if args.worker[0] == "cpu" else (rasterize_reference, 1, 2)
         )
-        print(
-            json.dumps(
-                time_one(
-                    draw, int(args.worker[1]), int(args.worker[2]), args.seconds, warm_up, least
-                )
-            )
-        )
+        count, size = int(args.worker[1]), int(args.worker[2])
+        print(json.dumps(time_one(draw, count, size, args.seconds, warm_up, least)))
         return
 
     import numba
@@ -124,20 +124,17 @@ def main() -> None:
     jobs = [("cpu", name) for name in SIZES if args.only in (None, name)] + (
         [("oracle", next(iter(SIZES)))] if args.oracle else []
     )
-    print(
-        f"{common['cpu']}, {common['threads']} threads, load {common['load_before']}; ms per view, {VIEWS} views a call"
-    )
+    threads, load = common["threads"], common["load_before"]
+    print(f"{common['cpu']}, {threads} threads, load {load}; ms per view, {VIEWS} views per call")
     print(f"{'':24} {'forward':>9} {'fwd+bwd':>9} {'fastest':>9} {'runs':>6} {'peak MB':>8}")
     for method, name in jobs:
         worker = [method, *(str(v) for v in SIZES[name])]
         command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", *worker]
-        row = json.loads(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[
-                -1
-            ]
-        )
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        row = json.loads(output.splitlines()[-1])
         label = name if method == "cpu" else f"{name} {method}"
-        times = f"{row['forward_ms_per_view']:9.2f} {row['forward_backward_ms_per_view']:9.2f} {row['fastest_ms_per_view']:9.2f}"
+        columns = ("forward_ms_per_view", "forward_backward_ms_per_view", "fastest_ms_per_view")
+        times = " ".join(f"{row[column]:9.2f}" for column in columns)
         print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)
         if not args.dry_run:
             append("raster", {"method": method, "size": name} | row, common)

@@ -1,4 +1,4 @@
-"""Rows of results.jsonl: what was measured, when, on which commit and machine."""
+"""Rows of results.jsonl: measurements with their date, commit and machine."""
 
 import datetime
 import json
@@ -13,6 +13,7 @@ RESULTS = Path(__file__).parent / "results.jsonl"
 
 
 def cpu_model() -> str:
+    """Return the name of the CPU."""
     if (info := Path("/proc/cpuinfo")).exists():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
@@ -21,7 +22,10 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """Short hash of the checkout, with a + when it has changes that are not committed; "none" outside one."""
+    """Return the short hash of the checkout, or "none" outside a checkout.
+
+    A + marks uncommitted changes.
+    """
     here = Path(__file__).parent
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty=+"],
@@ -34,7 +38,7 @@ def commit() -> str:
 
 
 def machine() -> dict:
-    """The part that every row shares."""
+    """Return the fields that all rows share."""
     row = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -47,6 +51,6 @@ def machine() -> dict:
 
 
 def append(benchmark: str, row: dict, shared: dict | None = None) -> None:
-    """Add one row; `shared` is what `machine()` said before the measurement."""
+    """Append a row to results.jsonl; `shared` is `machine()` from before the measurement."""
     with RESULTS.open("a") as file:
         file.write(json.dumps({"benchmark": benchmark} | (shared or machine()) | row) + "\n")

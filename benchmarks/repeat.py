@@ -1,9 +1,11 @@
-"""How much a run repeats: the same command alone twice, and twice at once, on one device.
+"""Measure how reproducible a run is: the same command twice in sequence and twice in parallel.
 
-    python benchmarks/repeat.py [--device cuda] [--steps 200] [--record]    prints a table, writes repeat.json and .md into --out
+    python benchmarks/repeat.py [--device cuda] [--steps 200] [--record]
 
-What each pair of them made is compared in eight views, as peak signal to noise in dB; on a CPU all four are the same to the bit. On CUDA
-sums are taken in an order that changes, so that runs drift apart; two at once must not be further apart than two alone.
+Prints a table and writes repeat.json and repeat.md to --out. Each pair of the four results is
+compared in eight views by peak signal-to-noise ratio in dB. On a CPU all four are equal to the bit.
+On CUDA the order of sums varies, so runs diverge; parallel runs must not differ more than
+sequential ones.
 """
 
 import itertools
@@ -25,16 +27,24 @@ import gs3d
 @dataclass(frozen=True)
 class Args:
     out: Path = Path("outputs/gpu")
+    """Output directory."""
     prompt: str = "a red mushroom with white spots"
+    """Prompt of the runs."""
     prior: str = "builtin"
+    """Prior as for gs3d generate."""
     config: str = "builtin"
+    """Preset or YAML file of the runs."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Device of the runs."""
     steps: int = 200
+    """Iterations per run."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
-def started(args: Args, folder: Path) -> subprocess.Popen:
-    what = [
+def start(args: Args, folder: Path) -> subprocess.Popen:
+    """Start a run that writes to `folder`."""
+    options = [
         "--steps",
         str(args.steps),
         "--prior",
@@ -47,16 +57,20 @@ def started(args: Args, folder: Path) -> subprocess.Popen:
         str(folder),
     ]
     return subprocess.Popen(
-        [sys.executable, "-m", "gs3d", "generate", args.prompt, *what], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "gs3d", "generate", args.prompt, *options],
+        stdout=subprocess.DEVNULL,
     )
 
 
-def ended(*processes: subprocess.Popen) -> None:
-    if any([process.wait() for process in processes]):  # all of them, whatever the first says
-        raise SystemExit("a run failed; its words are above")
+def wait(*processes: subprocess.Popen) -> None:
+    """Wait for all runs, and exit if one of them failed."""
+    # A list, because any() over a generator would stop waiting at the first failure.
+    if any([process.wait() for process in processes]):
+        raise SystemExit("a run failed; see its messages above")
 
 
 def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the peak signal-to-noise ratio of two images in [0, 1]; infinite if they are equal."""
     error = float((one - other).square().mean())
     return math.inf if error == 0 else round(-10 * math.log10(error), 1)
 
@@ -66,10 +80,10 @@ def main(args: Args) -> None:
     with tempfile.TemporaryDirectory() as root:
         folders = [Path(root) / name.replace(" ", "-") for name in runs]
         for folder in folders[:2]:
-            ended(started(args, folder))
-        ended(*[started(args, folder) for folder in folders[2:]])
-        made = [gs3d.load(folder) for folder in folders]
-    views = [scene.render(gs3d.ring(8, 128)).rgb for scene in made]
+            wait(start(args, folder))
+        wait(*[start(args, folder) for folder in folders[2:]])
+        assets = [gs3d.load(folder) for folder in folders]
+    views = [asset.render(gs3d.ring(8, 128)).rgb for asset in assets]
     pairs = {
         f"{a}, {b}": decibels(x, y)
         for (a, x), (b, y) in itertools.combinations(zip(runs, views, strict=True), 2)
@@ -79,10 +93,10 @@ def main(args: Args) -> None:
         "steps": args.steps,
         "decibels": {k: None if math.isinf(v) else v for k, v in pairs.items()},
     }
-    row |= {"splats": dict(zip(runs, map(len, made), strict=True))}
-    lines = ["| of the four runs | dB |", "|---|---|"]
+    row |= {"splats": dict(zip(runs, map(len, assets), strict=True))}
+    lines = ["| pair of runs | PSNR in dB |", "|---|---|"]
     lines += [
-        f"| {name} | {'the same to the bit' if math.isinf(value) else value} |"
+        f"| {name} | {'equal to the bit' if math.isinf(value) else value} |"
         for name, value in pairs.items()
     ]
     args.out.mkdir(parents=True, exist_ok=True)
@@ -94,4 +108,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,10 +1,12 @@
-"""How an iteration of CDS grows with the batch, the splats and the resolution: milliseconds, memory, slopes and a plot.
+"""Measure how an iteration of CDS scales with batch size, number of splats and resolution.
 
-    python benchmarks/scaling.py                       needs CUDA; prints a table, writes scaling.json, .md and .png into --out
-    python benchmarks/scaling.py --tiny --device cpu   the same code on a small model, to see that it runs
+    python benchmarks/scaling.py                       needs CUDA
+    python benchmarks/scaling.py --tiny --device cpu   the same code on a small model, as a test
 
-One of the three changes at a time, the others stay as in `splats-15min`: batch 4, 200,000 splats, 512². Random weights, as in gpu.py. The
-slope is that of the logarithms between the last two points: 1 where twice as much takes twice as long, 0 where it costs nothing.
+Prints a table of time, memory and slopes, and writes scaling.json, scaling.md and scaling.png to
+--out. One quantity changes at a time. The others stay as in `splats-15min`: batch 4, 200,000
+splats, 512². The weights are random, as in gpu.py. The slope is that of log time over log size
+between the last two points: 1 means proportional to the size, 0 means constant.
 """
 
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from gpu import Clock, random_prior, whole
+from gpu_timing import Clock, random_prior, time_iteration
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from record import append, machine
@@ -34,17 +36,23 @@ PRESET = "splats-15min"
 @dataclass(frozen=True)
 class Args:
     out: Path = Path("outputs/gpu")
+    """Output directory."""
     device: str = "cuda"
+    """Device to measure."""
     tiny: bool = False
-    """A model of a few thousand weights and small pictures."""
+    """Use a small model and small images."""
     runs: int = 5
+    """Timed runs per row."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
-def measured(prior: LatentPrior, usual: dict[str, int], clock: Clock) -> dict:
-    """A row of the clock; empty where the memory is not enough."""
+def measured(prior: LatentPrior, sizes: dict[str, int], clock: Clock) -> dict:
+    """Return the row of `Clock` for one iteration; empty if it runs out of memory."""
     try:
-        return whole(prior, usual["batch"], usual["splats"], PRESET, clock, usual["resolution"])
+        return time_iteration(
+            prior, sizes["batch"], sizes["splats"], PRESET, clock, sizes["resolution"]
+        )
     except (RuntimeError, MemoryError) as error:
         if not is_memory(error):
             raise
@@ -55,7 +63,7 @@ def measured(prior: LatentPrior, usual: dict[str, int], clock: Clock) -> dict:
 
 
 def slope(values: tuple[int, ...], rows: list[dict]) -> float | None:
-    """Of log ms over log value, between the last two that were measured."""
+    """Return the slope of log ms over log value between the last two measured values."""
     known = [(value, row["ms"]) for value, row in zip(values, rows, strict=True) if row]
     if len(known) < 2:
         return None
@@ -63,7 +71,8 @@ def slope(values: tuple[int, ...], rows: list[dict]) -> float | None:
     return round(math.log(last / first) / math.log(b / a), 2)
 
 
-def plotted(axes: dict[str, tuple[int, ...]], rows: dict[str, list[dict]], path: Path) -> None:
+def plot(axes: dict[str, tuple[int, ...]], rows: dict[str, list[dict]], path: Path) -> None:
+    """Write log-log plots of the time over each quantity."""
     figure = Figure(figsize=(11, 3.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for panel, (name, values) in zip(figure.subplots(1, len(axes)), axes.items(), strict=True):
@@ -71,7 +80,7 @@ def plotted(axes: dict[str, tuple[int, ...]], rows: dict[str, list[dict]], path:
         panel.loglog(*zip(*known, strict=True), marker="o", color="#1f5fae")
         panel.set_xticks(values, [f"{value:,}" for value in values], fontsize=7)
         panel.set(
-            title=f"an iteration by {name}",
+            title=f"iteration time by {name}",
             ylabel="ms",
             ylim=(0.5 * min(ms for _, ms in known), 2 * max(ms for _, ms in known)),
         )
@@ -81,39 +90,35 @@ def plotted(axes: dict[str, tuple[int, ...]], rows: dict[str, list[dict]], path:
 
 
 def main(args: Args) -> None:
-    shared, clock, prior = (
-        machine(),
-        Clock(args.device, args.runs),
-        random_prior(args.tiny, args.device),
-    )
+    shared, clock = machine(), Clock(args.device, args.runs)
+    prior = random_prior(args.tiny, args.device)
     axes = TINY if args.tiny else FULL
-    usual = (
+    sizes = (
         {"batch": 4, "splats": 500, "resolution": 32}
         if args.tiny
         else {"batch": 4, "splats": 200_000, "resolution": 512}
     )
     rows = {
-        name: [measured(prior, usual | {name: value}, clock) for value in values]
+        name: [measured(prior, sizes | {name: value}, clock) for value in values]
         for name, values in axes.items()
     }
     lines = ["| | | ms | peak GB |", "|---|---|---|---|"]
     for name, values in axes.items():
         for value, row in zip(values, rows[name], strict=True):
-            lines.append(
-                f"| {name} | {value:,} | {row.get('ms', 'out of memory')} | {row.get('peak_gb', '')} |"
-            )
+            ms, peak_gb = row.get("ms", "out of memory"), row.get("peak_gb", "")
+            lines.append(f"| {name} | {value:,} | {ms} | {peak_gb} |")
         lines.append(f"| {name} | slope | {slope(values, rows[name])} | |")
     args.out.mkdir(parents=True, exist_ok=True)
-    made = {
+    by_value = {
         name: dict(zip(map(str, values), rows[name], strict=True)) for name, values in axes.items()
     }
-    (args.out / "scaling.json").write_text(json.dumps(shared | {"rows": made}, indent=2) + "\n")
+    (args.out / "scaling.json").write_text(json.dumps(shared | {"rows": by_value}, indent=2) + "\n")
     (args.out / "scaling.md").write_text("\n".join(lines) + "\n")
-    plotted(axes, rows, args.out / "scaling.png")
+    plot(axes, rows, args.out / "scaling.png")
     print("\n".join(lines))
     if args.record:
-        append("scaling", {"rows": made}, shared)
+        append("scaling", {"rows": by_value}, shared)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

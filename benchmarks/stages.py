@@ -1,6 +1,7 @@
-"""Seconds of an iteration in each stage of the built-in two-stage preset on a CPU: medians.
+"""Measure an iteration in each stage of the built-in two-stage preset on a CPU: median seconds.
 
-`python benchmarks/stages.py [--record]`. The surface is that of a field after some fifty iterations: larger than most.
+`python benchmarks/stages.py [--record]`. The surface comes from a field after about fifty
+iterations and is larger than most.
 """
 
 import statistics
@@ -14,19 +15,23 @@ from gs3d.core.runtime.memory import keep_freed_blocks
 from gs3d.distill.config import load_config
 from gs3d.distill.step import Task, iterate
 from gs3d.priors import ViewPrompts, load
-from gs3d.runs.loop import go_on, start
+from gs3d.runs.loop import enter_stage, start
 
 STEP = 1e-4
-"""Progress of an iteration: small, so that the stage stays as it is."""
+"""Progress per iteration, small enough that the stage does not change."""
 
 
 @dataclass(frozen=True)
 class Args:
     config: str = "builtin-two-stage"
+    """Preset or YAML file of the run."""
     at: tuple[float, ...] = (0.05, 0.35, 0.62)
-    """Progress of the run at which iterations are timed, rising: in the preset a field at 32², at 64², and the surface."""
+    """Progress of the run at each measurement, rising; in the preset: a field at 32², a field at
+    64², and the surface."""
     runs: int = 20
+    """Timed iterations per measurement."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def main(args: Args) -> None:
@@ -36,7 +41,7 @@ def main(args: Args) -> None:
     prompts = ViewPrompts.of(prior, "a red mushroom with white spots")
     state, task, row = start(config, 0, "cpu"), Task(prior, prompts, config, 0, prompts), {}
     for at in args.at:
-        go_on(state, config, at)
+        enter_stage(state, config, at)
         times = []
         for i in range(args.runs + 3):
             before = time.perf_counter()
@@ -46,10 +51,10 @@ def main(args: Args) -> None:
             statistics.median(times[3:]), 3
         )
     for name, value in row.items():
-        print(f"{name:<24} {value:6.3f} s   {1 / value:6.2f} a second")
+        print(f"{name:<24} {value:6.3f} s   {1 / value:6.2f} per second")
     if args.record:
         append("stages", {"s": row, "config": args.config}, shared)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

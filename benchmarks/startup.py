@@ -1,6 +1,6 @@
-"""How long a user waits before anything happens: medians of whole processes, in seconds.
+"""Measure startup times: median seconds of complete processes.
 
-`python benchmarks/startup.py` prints a table; `--record` appends a row to results.jsonl.
+`python benchmarks/startup.py [--record]`
 """
 
 import statistics
@@ -27,12 +27,14 @@ CASES = {
 @dataclass(frozen=True)
 class Args:
     runs: int = 7
+    """Timed runs per command."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def main(args: Args) -> None:
     times: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(args.runs + 1):  # in turn, so that a noisy moment falls on all of them
+    for _ in range(args.runs + 1):  # alternating, so that load on the machine affects all of them
         for name, command in CASES.items():
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
@@ -40,12 +42,11 @@ def main(args: Args) -> None:
     medians = {name: round(statistics.median(t[1:]), 3) for name, t in times.items()}
     for name, seconds in medians.items():
         print(f"{name:<30} {seconds:.2f} s")
-    print(
-        f"gs3d beyond torch: {medians['import torch, gs3d.generate'] - medians['import torch']:.2f} s"
-    )
+    beyond_torch = medians["import torch, gs3d.generate"] - medians["import torch"]
+    print(f"gs3d beyond torch: {beyond_torch:.2f} s")
     if args.record:
         append("startup", {"seconds": medians, "runs": args.runs})
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

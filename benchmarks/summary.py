@@ -1,6 +1,6 @@
-"""`python benchmarks/summary.py FOLDER`: what scripts/gpu_check.sh has left there as one check.json and one check.md, which it prints.
+"""Summarize the results of scripts/gpu_check.sh as check.json and check.md, and print check.md.
 
-Exit status 1 if one of its parts failed.
+`python benchmarks/summary.py DIRECTORY` has exit status 1 if a part failed.
 """
 
 import json
@@ -11,64 +11,68 @@ import tyro
 from record import machine
 
 TABLES = {
-    "gpu": "an iteration and its parts",
-    "scaling": "how it grows",
-    "repeat": "how much runs repeat",
+    "gpu": "Iteration and its parts",
+    "scaling": "Scaling of an iteration",
+    "repeat": "Reproducibility of runs",
 }
-"""Names of .json and .md files of benchmarks → what their tables are about."""
+"""Name of the .json and .md files of a benchmark → title of its table."""
 
 
 @dataclass(frozen=True)
 class Args:
     folder: tyro.conf.Positional[Path]
+    """Output directory of scripts/gpu_check.sh."""
 
 
 def text(path: Path) -> str:
+    """Read a file; empty if it does not exist."""
     return path.read_text("utf-8").strip() if path.exists() else ""
 
 
-def last_words(folder: Path, part: str) -> str:
-    """Of doctor what is wrong, of the others the last line they said."""
+def last_line(folder: Path, part: str) -> str:
+    """Return the last line of a part's output; of doctor, the checks that failed."""
     lines = [line.strip(" =") for line in text(folder / f"{part}.txt").splitlines() if line.strip()]
     if part == "doctor":
-        return "; ".join(line for line in lines if line.startswith("FAIL")) or "nothing is wrong"
-    return lines[-1].replace("|", "\\|") if lines else "no word"
+        failures = "; ".join(line for line in lines if line.startswith("FAIL"))
+        return failures or "all checks passed"
+    return lines[-1].replace("|", "\\|") if lines else "no output"
 
 
-def marks(folder: Path) -> str:
-    """The rows of an evaluation's table, as it printed them."""
-    said = text(folder / "quality.txt").splitlines()
-    begin = next((i for i, line in enumerate(said) if line.startswith("| method")), len(said))
+def method_table(folder: Path) -> str:
+    """Return the table of methods that the evaluation printed."""
+    lines = text(folder / "quality.txt").splitlines()
+    begin = next((i for i, line in enumerate(lines) if line.startswith("| method")), len(lines))
     end = next(
-        (i for i, line in enumerate(said[begin:], begin) if not line.startswith("|")), len(said)
+        (i for i, line in enumerate(lines[begin:], begin) if not line.startswith("|")), len(lines)
     )
-    return "\n".join(said[begin:end])
+    return "\n".join(lines[begin:end])
 
 
 def main(args: Args) -> None:
     folder = args.folder
-    ended = {
+    statuses = {
         name: int(status)
         for name, status in (line.split() for line in text(folder / "parts.txt").splitlines())
     }
-    rows = ["| part | | its last words |", "|---|---|---|"]
+    rows = ["| part | status | last line of output |", "|---|---|---|"]
     rows += [
-        f"| {name} | {'failed' if status else 'ok'} | {last_words(folder, name)} |"
-        for name, status in ended.items()
+        f"| {name} | {'failed' if status else 'ok'} | {last_line(folder, name)} |"
+        for name, status in statuses.items()
     ]
-    pieces = ["\n".join(rows)]
-    pieces += [
-        f"## {what}\n\n{text(folder / f'{name}.md') or 'missing'}" for name, what in TABLES.items()
+    sections = ["\n".join(rows)]
+    sections += [
+        f"## {title}\n\n{text(folder / f'{name}.md') or 'missing'}"
+        for name, title in TABLES.items()
     ]
-    pieces.append(f"## a minute a run, graded\n\n{marks(folder) or 'missing'}")
+    quality = method_table(folder)
+    sections.append(f"## Grades of one-minute runs\n\n{quality or 'missing'}")
     data = {name: json.loads(text(folder / f"{name}.json") or "null") for name in TABLES}
-    (folder / "check.json").write_text(
-        json.dumps(machine() | {"ended": ended, **data, "quality": marks(folder)}, indent=2) + "\n"
-    )
-    (folder / "check.md").write_text("\n\n".join(pieces) + "\n")
-    print("\n\n".join(pieces))
-    raise SystemExit(int(not ended or any(ended.values())))
+    check = machine() | {"ended": statuses, **data, "quality": quality}
+    (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
+    (folder / "check.md").write_text("\n\n".join(sections) + "\n")
+    print("\n\n".join(sections))
+    raise SystemExit(int(not statuses or any(statuses.values())))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

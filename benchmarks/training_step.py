@@ -1,6 +1,8 @@
-"""Where the time of a step of training the built-in prior goes on a CPU, with torch's fused attention and with ours: milliseconds, medians.
+"""Measure a training step of the built-in prior on a CPU: median milliseconds of its parts.
 
-`python benchmarks/training_step.py [--batch 64] [--record]`. Compiled, in bfloat16, as the model card's command trains; pictures are noise.
+`python benchmarks/training_step.py [--batch 64] [--record]` compares torch's fused attention with
+`gs3d.pretraining.attention`. The network is compiled and in bfloat16, as in the commands of the
+model card. The images are noise.
 """
 
 import contextlib
@@ -23,24 +25,25 @@ from gs3d.world.captions import vocabulary_texts
 @dataclass(frozen=True)
 class Args:
     batch: int = 32
+    """Images per step."""
     runs: int = 9
+    """Timed steps."""
     compile: bool = True
+    """Compile the network with torch.compile."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def step_ms(args: Args, attention: contextlib.AbstractContextManager) -> dict[str, float]:
-    """Medians of each part after three steps that are not counted."""
+    """Return the median time of each part in ms, after three steps that are not counted."""
     torch.manual_seed(0)
     torch.compiler.reset()
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     model = Denoiser(builtin.new_backbone(), builtin.new_text_encoder(tokenizer))
     optimizers = optimizers_of(model, 1e-4, 1e-3)
     forward = torch.compile(model) if args.compile else model
-    z0, noise, sigma = (
-        torch.rand(args.batch, 3, 64, 64),
-        torch.randn(args.batch, 3, 64, 64),
-        torch.rand(args.batch) + 0.5,
-    )
+    z0, noise = torch.rand(args.batch, 3, 64, 64), torch.randn(args.batch, 3, 64, 64)
+    sigma = torch.rand(args.batch) + 0.5
     tokens = tokenizer(
         ["a red mushroom with white spots, front view"] * args.batch,
         padding="max_length",
@@ -61,6 +64,7 @@ def step_ms(args: Args, attention: contextlib.AbstractContextManager) -> dict[st
             times.append(time.perf_counter())
             rows.append([1e3 * (b - a) for a, b in zip(times[:-1], times[1:], strict=True)])
     parts = [round(statistics.median(column), 1) for column in zip(*rows[3:], strict=True)]
+    # "optimisers" is the spelling of the earlier rows of results.jsonl.
     return dict(zip(("forward", "backward", "optimisers"), parts, strict=True)) | {
         "step": round(sum(parts), 1)
     }
@@ -74,11 +78,11 @@ def main(args: Args) -> None:
         "plain attention": step_ms(args, plain_attention()),
     }
     for name, ms in row.items():
-        said = ", ".join(f"{part} {value:.0f}" for part, value in ms.items())
-        print(f"{name}: {said} ms; {1e3 * args.batch / ms['step']:.0f} pictures a second")
+        parts = ", ".join(f"{part} {value:.0f}" for part, value in ms.items())
+        print(f"{name}: {parts} ms; {1e3 * args.batch / ms['step']:.0f} images per second")
     if args.record:
         append("training_step", {"batch": args.batch, "ms": row}, shared)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,4 +1,7 @@
-"""How fast the world is drawn: pictures a second at 64², four rays a pixel. `python benchmarks/world.py [--record]`."""
+"""Measure the renderer of the procedural world: images per second at 64², four rays per pixel.
+
+`python benchmarks/world.py [--device cuda] [--record]`
+"""
 
 import statistics
 import time
@@ -17,9 +20,13 @@ from gs3d.world.sample import sample
 @dataclass(frozen=True)
 class Args:
     images: int = 512
+    """Images per run."""
     runs: int = 7
+    """Timed runs."""
     device: Device = "cpu"
+    """cuda renders on the GPU and needs numba-cuda."""
     record: bool = False
+    """Append the result to results.jsonl."""
 
 
 def main(args: Args) -> None:
@@ -33,10 +40,10 @@ def main(args: Args) -> None:
         render(objects, cameras, device=args.device)
         rates.append(args.images / (time.perf_counter() - start))
     rate = round(statistics.median(rates[1:]), 1)
-    print(f"{rate} pictures a second (fastest {max(rates[1:]):.0f}), {shared['cpu']}")
+    print(f"{rate} images per second (fastest {max(rates[1:]):.0f}), {shared['cpu']}")
     if args.record:
         append("world", {"images_per_s": rate, "runs": args.runs, "device": args.device}, shared)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

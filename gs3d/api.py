@@ -1,45 +1,59 @@
-"""The Python API: `generate`, `load`, and the `Scene` they return."""
+"""The Python API: `generate`, `load`, and the `Scene` that both return."""
 
 import dataclasses
+import inspect
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from gs3d.core.cameras import Cameras
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, with_arguments
 from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
+from gs3d.runs.callbacks import Callbacks, Message
+from gs3d.runs.request import Request
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
-    """What a run has made, or a file holds: splats or a mesh, which can be drawn and saved."""
+    """Splats or a mesh, from a run or a file, to render and save."""
 
     asset: Splats | Mesh | TexturedMesh
     folder: Path | None = None
-    """Where the run that made it left its files."""
+    """Output directory of the run, for a scene of `generate`."""
     outcome: str | None = None
-    """finished, interrupted, terminated or diverged, for a scene that `generate` made."""
+    """finished, interrupted, terminated, diverged or out of memory, for a scene of `generate`."""
 
     @property
     def splats(self) -> Splats | None:
-        """None if it is a mesh."""
+        """None for a mesh."""
         return self.asset if isinstance(self.asset, Splats) else None
 
     @property
     def mesh(self) -> Mesh | TexturedMesh | None:
-        """None if it is splats."""
+        """None for splats."""
         return None if isinstance(self.asset, Splats) else self.asset
 
     def __len__(self) -> int:
-        """Splats, or triangles."""
+        """The number of splats or triangles."""
         from gs3d.representations.asset import primitive_count
 
         return primitive_count(self.asset)
 
+    def __repr__(self) -> str:
+        kind = "splats" if isinstance(self.asset, Splats) else "triangles"
+        device = f" on {self.asset.means.device}" if isinstance(self.asset, Splats) else ""
+        run = f", {self.outcome} run in {self.folder}" if self.folder else ""
+        return f"Scene({len(self)} {kind}{device}{run})"
+
     def save(self, path: str | Path) -> Path:
-        """Write to `path`; its suffix picks the format. Raises `UserError` when that cannot be done."""
+        """Write to `path`, whose suffix picks the format. Raises `UserError` if that fails."""
         if isinstance(self.asset, Splats):
             from gs3d.io import save_splats
 
@@ -57,74 +71,78 @@ class Scene:
         background: tuple[float, float, float] = (1.0, 1.0, 1.0),
         normals: bool = False,
     ) -> Render:
-        """Pictures [B, H, W, 3] with alpha [B, H, W, 1] and depth; `gs3d.ring(8, 256)` makes cameras all round."""
+        """Render the scene: rgb [B, H, W, 3], alpha [B, H, W, 1], depth [B, H, W, 1].
+
+        `gs3d.ring(8, 256)` gives 8 cameras around it.
+        """
         from gs3d.representations.asset import draw
 
         return draw(self.asset, cameras, background, normals)
 
-    def to(self, device: str) -> "Scene":
-        """Splats on another device; a mesh is arrays, and stays."""
+    def to(self, device: str | torch.device) -> "Scene":
+        """Move splats to a device. A mesh is made of numpy arrays and stays."""
         if not isinstance(self.asset, Splats):
             return self
         return dataclasses.replace(self, asset=self.asset.to(device))
 
 
 def load(path: str | Path) -> Scene:
-    """Read a splat file or a .glb, ours or another program's, or what a run's folder holds. Raises `UserError` for one that is none."""
+    """Read a splat file, a .glb mesh, or the result in a run's folder.
+
+    Raises:
+        UserError: The file cannot be read, or holds neither.
+    """
     from gs3d.io import load_asset
 
     return Scene(load_asset(Path(path)))
 
 
-def generate(
-    prompt: str,
-    minutes: float | None = None,
-    *,
-    steps: int | None = None,
-    prior: str = "auto",
-    guidance: str | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    resume: bool = False,
-    config: str | Path | None = None,
-    device: str | None = None,
-    mode: str = "splats",
-    start: str | Path | None = None,
-) -> Scene:
-    """Make splats from a text, or with `mode` "mesh" or "two-stage" a mesh, as `gs3d generate` does: the same files, and the scene itself.
+@dataclass(frozen=True)
+class Arguments(Request):
+    """The arguments of `generate`."""
 
-    `minutes` (3 unless `steps` is given) is wall clock from this call to files on disk; `steps` makes a run that can be repeated.
-    `guidance` is "cds" or "sds", `prior` a name or a folder, `start` a run's folder or a splat file whose splats the surface of `mode`
-    "mesh" begins as. Raises `UserError` for anything the caller can mend.
+    _: KW_ONLY
+    callbacks: Callbacks | None = None
+    """Functions to call with messages and after each iteration. By default warnings become Python
+    warnings, and other messages are dropped."""
+
+
+def _with_arguments_of(_: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Give a function the signature of `Arguments`, for readers, type checkers and `help`."""
+
+    def decorate(function: Callable[..., R]) -> Callable[P, R]:
+        signature = inspect.signature(Arguments).replace(return_annotation=Scene)
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@_with_arguments_of(Arguments)
+def generate(*args, **kwargs) -> Scene:
+    """Generate splats, or a mesh, from a text prompt; the same as `gs3d generate`.
+
+    Writes the same files and returns the scene. Besides names, `prior` and `guidance` take objects
+    that follow `gs3d.Prior` and `gs3d.guidance.Guidance`. `gs3d.runs.request.Request` describes
+    each argument; minutes count from this call.
+
+    Raises:
+        UserError: An argument is invalid, or something outside the program fails.
     """
-    from gs3d.runs.generate import generate as run
-    from gs3d.runs.request import Request
+    from gs3d.runs.execute import execute
+    from gs3d.runs.prepare import prepare
 
-    def say(line: str) -> None:
-        if line.startswith("warning: "):
-            warnings.warn(line.removeprefix("warning: "), stacklevel=4)
-
-    result = run(
-        Request(
-            prompt=prompt,
-            minutes=minutes,
-            steps=steps,
-            prior=prior,
-            loss=guidance,
-            seed=seed,
-            out=Path(out) if out is not None else None,
-            resume=resume,
-            config=config,
-            device=device,
-            mode=mode,
-            start=Path(start) if start is not None else None,
-        ),
-        say=say,
-    )
+    arguments = Arguments(*args, **kwargs)
+    callbacks = arguments.callbacks or Callbacks(on_message=_warn)
+    result = execute(prepare(arguments), callbacks)
     for line in result.warnings:
-        warnings.warn(line, stacklevel=2)
+        callbacks.warn(line)
     if result.asset is None:
-        raise UserError(
-            f"{result.folder}: nothing could be made of what was optimized ({'; '.join(result.warnings)})"
-        )
+        reasons = "; ".join(result.warnings)
+        raise UserError(f"{result.folder}: nothing could be exported ({reasons})")
     return Scene(result.asset, result.folder, result.outcome)
+
+
+def _warn(message: Message) -> None:
+    if message.is_warning:
+        warnings.warn(with_arguments(message.text), stacklevel=5)

@@ -1,4 +1,7 @@
-"""A sheet of the world: `python scripts/draw_world.py --out world.png`. Every kind from four sides, then whatever captions can say."""
+"""Draw a contact sheet of the procedural world: every kind from four sides, then random objects.
+
+`python scripts/draw_world.py --out world.png` also prints the captions of the random objects.
+"""
 
 import math
 from dataclasses import dataclass
@@ -14,28 +17,32 @@ from gs3d.world.kinds import KINDS
 from gs3d.world.render import render
 from gs3d.world.sample import sample
 
-SIDES_DEG = (0.0, 45.0, 90.0, 180.0)
+AZIMUTHS_DEG = (0.0, 45.0, 90.0, 180.0)
 BACKGROUND = 0.92
 
 
 @dataclass(frozen=True)
 class Args:
     out: Path = Path("world.png")
+    """PNG file to write."""
     size_px: int = 96
+    """Side of a view."""
     columns: int = 12
+    """Views per row."""
     mixed: int = 48
-    """Pictures of anything, after those of every kind."""
+    """Number of random objects after the kinds."""
     seed: int = 3
+    """Random seed."""
 
 
 def main(args: Args) -> None:
     rng = np.random.default_rng(args.seed)
-    shown = [(sample(rng, kind, plain=True), side) for kind in KINDS for side in SIDES_DEG]
+    views = [(sample(rng, kind, plain=True), angle) for kind in KINDS for angle in AZIMUTHS_DEG]
     for _ in range(args.mixed):
-        made = sample(rng)
-        shown.append((made, 30.0))
-        print(made.caption)
-    azimuth = torch.tensor([side for _, side in shown]).deg2rad()
+        random_object = sample(rng)
+        views.append((random_object, 30.0))
+        print(random_object.caption)
+    azimuth = torch.tensor([angle for _, angle in views]).deg2rad()
     fovy = torch.full_like(azimuth, math.radians(38))
     cameras = orbit(
         azimuth,
@@ -45,12 +52,12 @@ def main(args: Args) -> None:
         args.size_px,
         args.size_px,
     )
-    pictures = render([made.parts for made, _ in shown], cameras, supersample=3).over(
+    images = render([one.parts for one, _ in views], cameras, supersample=3).over(
         np.full(3, BACKGROUND)
     )
-    write_sheet(args.out, pictures, args.columns)
-    print(f"{len(shown)} pictures -> {args.out}")
+    write_sheet(args.out, images, args.columns)
+    print(f"{len(views)} views -> {args.out}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,14 +1,25 @@
-"""How well a loss aims, and through how much noise: `python scripts/measure_guidance.py --methods cds sds`.
+"""Measure how accurately a guidance method points at the right image, and how noisy it is.
 
-True objects of the tuning prompts, seen from four sides and blurred, stand for a run that has the shape and lacks the detail. Where does a
-loss push them? At points along its own schedule: how far its mean gradient points to the sharp picture (cosine), and the size of that part
-beside the spread of single gradients, at a pixel and under a blur of 1.5 pixels, about what moves a splat. Every gradient has a seed of
-its own, so that the error of a noise that is fixed over a run counts as noise. Signal over noise grows with the square root of the number
-of gradients, so two losses of unlike cost compare by its square over the evaluations of the network. Beside it, how much true pictures of
-one caption differ: on a Gaussian of spread s, fresh noise favors SDS where σ·σ₁ > s² (tests/guidance/test_closed_form.py).
+`python scripts/measure_guidance.py --methods cds sds`
+
+Reference objects of the tuning prompts are rendered from four sides and blurred. They stand for a
+run that has the right shape but lacks detail. The script evaluates the gradients of each method at
+points along its own schedule, and reports:
+
+- cosine: how far the mean gradient points to the sharp image;
+- signal/noise: the size of that component relative to the spread of single gradients, at a pixel
+  and under a blur of 1.5 pixels, which is about what moves a splat;
+- squared/call: the square of signal/noise per network evaluation. Signal/noise grows with the
+  square root of the number of gradients, so this number compares methods of different cost.
+
+Each gradient has its own seed, so the error of a noise that is fixed over a run counts as noise.
+The script also prints how much the reference images of one caption differ: on a Gaussian of
+standard deviation s, fresh noise favors SDS where σ·σ₁ > s²
+(tests/guidance/test_closed_form.py).
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -31,26 +42,28 @@ from gs3d.world.sample import reference_objects
 
 PROGRESS = (0.1, 0.3, 0.5, 0.7, 0.9)
 BLUR_PX, SPLAT_PX = 2.0, 1.5
-"""Standard deviations: of the blur that hides the detail; of a splat, which is moved by the mean over the pixels that it covers."""
+"""Standard deviations of the blur that hides the detail, and of a splat. A splat moves by the mean
+gradient over the pixels that it covers."""
 
 
 @dataclass(frozen=True)
 class Args:
     methods: tuple[str, ...] = ("cds", "sds")
-    """As gs3d evaluate takes them."""
+    """Methods as for gs3d evaluate."""
     prior: str = "builtin"
+    """Prior as for gs3d generate."""
     config: str = "builtin"
-    """A preset or a YAML file that all methods begin from."""
+    """Preset or YAML file with the base settings of all methods."""
     objects: int = 6
-    """Of the tuning prompts, evenly chosen."""
+    """Number of tuning prompts, evenly spaced in the list."""
     draws: int = 16
-    """Gradients on each picture."""
-    alike: int = 12
-    """True objects of a caption whose spread is measured."""
+    """Gradients per image."""
+    references: Annotated[int, tyro.conf.arg(aliases=["--alike"])] = 12
+    """Reference objects per prompt for the spread of images."""
 
 
-class Counted:
-    """A prior that counts how often its network is asked."""
+class CountingPrior:
+    """A prior that counts its network evaluations."""
 
     def __init__(self, prior: Prior):
         self._prior, self.calls = prior, 0
@@ -58,86 +71,92 @@ class Counted:
     def __getattr__(self, name: str):
         return getattr(self._prior, name)
 
-    def denoise(self, *given: Tensor) -> Tensor:
+    def denoise(self, *args: Tensor) -> Tensor:
         self.calls += 1
-        return self._prior.denoise(*given)
+        return self._prior.denoise(*args)
 
 
-def blurred(pictures: Tensor, sigma_px: float) -> Tensor:
-    """[B, C, h, w] under a Gaussian."""
+def blurred(images: Tensor, sigma_px: float) -> Tensor:
+    """Blur images [B, C, h, w] with a Gaussian."""
     radius = int(4 * sigma_px)
     x = torch.arange(-radius, radius + 1)
     line = torch.exp(-0.5 * (x / sigma_px) ** 2)
-    kernel = (line[:, None] * line / line.sum() ** 2).expand(pictures.shape[1], 1, -1, -1)
+    kernel = (line[:, None] * line / line.sum() ** 2).expand(images.shape[1], 1, -1, -1)
     return functional.conv2d(
-        functional.pad(pictures, [radius] * 4, mode="replicate"), kernel, groups=pictures.shape[1]
+        functional.pad(images, [radius] * 4, mode="replicate"), kernel, groups=images.shape[1]
     )
 
 
-def marks(
-    loss: Guidance,
-    prior: Counted,
+def measure(
+    guidance: Guidance,
+    prior: CountingPrior,
     condition: Condition,
     start: Tensor,
     goal: Tensor,
     progress: float,
     draws: int,
 ) -> list[float]:
-    """Of four pictures: t, cosine, and signal over noise of one gradient, at a pixel and as a splat sees it; NaN where chance hides it."""
-    outs = [loss(prior, condition, start, progress, seed, 0) for seed in range(draws)]
-    away, gradients = goal - start, torch.stack([-out.grad for out in outs])
+    """Return t, the cosine, and signal/noise of one gradient, at a pixel and as a splat sees it.
+
+    `start` and `goal` are the blurred and the sharp images. The cosine is NaN where noise hides it.
+    """
+    outs = [guidance(prior, condition, start, progress, seed, 0) for seed in range(draws)]
+    target, gradients = goal - start, torch.stack([-out.grad for out in outs])
     one, other = gradients[::2].mean(0), gradients[1::2].mean(0)
-    size = (
-        one * other
-    ).mean()  # the square of the mean gradient, without what chance leaves of the noise in the mean of a few
-    aim = (gradients.mean(0) * away).mean() / away.square().mean().sqrt()
-    found = [outs[0].log["t"], float(aim / size.sqrt()) if size > 0 else float("nan")]
+    # The squared norm of the mean gradient. The product of two independent halves has no bias from
+    # the noise that remains in a mean of few gradients.
+    squared_norm = (one * other).mean()
+    component = (gradients.mean(0) * target).mean() / target.square().mean().sqrt()
+    cosine = float(component / squared_norm.sqrt()) if squared_norm > 0 else float("nan")
+    measured = [outs[0].log["t"], cosine]
     for seen in (lambda x: x, lambda x: blurred(x, SPLAT_PX)):
-        way = seen(away)
-        narrow = torch.stack([seen(g) for g in gradients])
-        along = (narrow.mean(0) * way).mean() / way.square().mean().sqrt()
-        found.append(float(along / narrow.var(0).mean().sqrt()))
-    return found
+        direction = seen(target)
+        seen_gradients = torch.stack([seen(g) for g in gradients])
+        signal = (seen_gradients.mean(0) * direction).mean() / direction.square().mean().sqrt()
+        measured.append(float(signal / seen_gradients.var(0).mean().sqrt()))
+    return measured
 
 
 def main(args: Args) -> None:
-    prior = Counted(load(args.prior, "cpu"))
+    prior = CountingPrior(load(args.prior, "cpu"))
     meanings = [pair for pair in read_prompts("tuning").meanings.items() if pair[1]]
     chosen = meanings[:: max(1, len(meanings) // args.objects)][: args.objects]
     cameras = ring(4, prior.image_size)
-    scenes, spreads = [], []
+    scenes, variances = [], []
     for prompt, meaning in chosen:
-        objects = reference_objects(meaning, args.alike)
-        pictures = np.stack(
+        objects = reference_objects(meaning, args.references)
+        images = np.stack(
             [render([o.parts] * 4, cameras).over(np.full(3, LIGHT_GRAY)) for o in objects]
         )
-        alike = torch.stack([prior.encode(torch.from_numpy(p).clamp(0, 1)) for p in pictures])
-        spreads.append(alike.var(0).mean())
-        sharp = alike[0]
+        encoded = torch.stack([prior.encode(torch.from_numpy(i).clamp(0, 1)) for i in images])
+        variances.append(encoded.var(0).mean())
+        sharp = encoded[0]
         text = prior.embed([with_view(prompt, view) for view in exact_views(cameras)])
         scenes.append(
             (Condition(text, prior.embed([""]).expand(4, -1, -1)), blurred(sharp, BLUR_PX), sharp)
         )
+    spread = float(torch.stack(variances).mean().sqrt())
+    print(f"standard deviation of the reference images of a caption: {spread:.2f}")
     print(
-        f"spread of the pictures that a caption is true of: {float(torch.stack(spreads).mean().sqrt()):.2f}"
-    )
-    print(
-        f"{'method':<40} progress     t  cosine  signal/noise, at a splat  calls  squared/call, at a splat"
+        f"{'method':<40} progress     t  cosine  signal/noise, at a splat"
+        "  calls  squared/call, at a splat"
     )
     for method in map(Method.parse, args.methods):
-        loss = parse_config(method.settings(args.config), method.name).stages[0].guidance
+        config = parse_config(method.settings(args.config), method.name)
+        guidance = config.stages[0].guidance
         for progress in PROGRESS:
             prior.calls = 0
             rows = [
-                marks(loss, prior, condition, start, goal, progress, args.draws)
+                measure(guidance, prior, condition, start, goal, progress, args.draws)
                 for condition, start, goal in scenes
             ]
             t, cosine, pixel, splat = np.nanmean(rows, 0)
             calls = prior.calls / (len(scenes) * args.draws)
-            ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.0f} {pixel**2 / calls:>13.2f} {splat**2 / calls:>11.2f}"
+            efficiency = f"{pixel**2 / calls:>13.2f} {splat**2 / calls:>11.2f}"
+            ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.0f} {efficiency}"
             numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {ratios}"
             print(f"{method.name:<40} {numbers}", flush=True)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

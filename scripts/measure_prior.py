@@ -1,13 +1,15 @@
-"""What its captions are worth to the built-in prior: `python scripts/measure_prior.py`. Denoising loss on fresh renders, by noise level.
+"""Measure what captions are worth to the built-in prior: denoising loss by caption and noise level.
 
-Each picture is denoised under the caption with its exact view, with its rough direction word, without a view, with an exact view a
-quarter of the circle away, under another picture's caption, and under none.
+`python scripts/measure_prior.py` denoises fresh renders with six captions: the caption with the
+exact view, with the rough direction, without a view, with an exact view a quarter turn away, the
+caption of another image, and no caption.
 """
 
 import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -30,19 +32,23 @@ BATCH = 32
 @dataclass(frozen=True)
 class Args:
     prior: str = "builtin"
-    pictures: int = 192
-    """At most one shard, and of it those that the prior has all words for."""
+    """Prior as for gs3d generate."""
+    images: Annotated[int, tyro.conf.arg(aliases=["--pictures"])] = 192
+    """Images to draw from one shard; those with words unknown to the prior are skipped."""
     seed: int = 9
     """Seed of the renders; priors are trained on others."""
     spread: float = 1.0
-    """This and the next two as scripts/render_world.py takes them."""
+    """As for scripts/render_world.py, like the next two."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
+    """Range of the vertical field of view."""
     fill: tuple[float, float] = CAMERAS.fill
+    """Range of the share of the image height that the unit sphere fills."""
     split: Split | None = None
-    """Only combinations of this split (`gs3d.world.splits`), which a prior trained on the seen ones has seen, or has not."""
+    """Only attribute combinations of this split: "seen" or "unseen" in training."""
 
 
 def captions(labels: list[dict]) -> dict[str, list[str]]:
+    """Return name → captions of all images, for each of the six ways to caption them."""
     other = labels[1:] + labels[:1]
     return {
         "exact view": [with_view(row["caption"], row["exact_view"]) for row in labels],
@@ -60,38 +66,40 @@ def captions(labels: list[dict]) -> dict[str, list[str]]:
 
 
 def quarter_turn(view: str) -> str:
-    """The exact view at the same height, 90° further."""
+    """Return the exact view at the same elevation, 90° further around."""
     height, direction = divmod(EXACT_VIEWS.index(view), DIRECTIONS)
     return EXACT_VIEWS[height * DIRECTIONS + (direction + DIRECTIONS // 4) % DIRECTIONS]
 
 
 def main(args: Args) -> None:
-    if not 2 <= args.pictures <= SHARD:
-        raise SystemExit(f"pictures: expected 2 to {SHARD}, got {args.pictures}")
+    if not 2 <= args.images <= SHARD:
+        raise SystemExit(f"--images: expected 2 to {SHARD}, got {args.images}")
     prior = load(args.prior, "cpu")
     if prior.views > 1:
         raise SystemExit(
-            f"--prior {args.prior}: looks at {prior.views} views of one object; this measures pictures of many"
+            f"--prior {args.prior}: expected a prior of single images,"
+            f" got one of {prior.views} views per object; choose another prior"
         )
     with tempfile.TemporaryDirectory() as folder:
         cameras = dataclasses.replace(CAMERAS, fovy_deg=args.fovy_deg, fill=args.fill)
         write_shard(Path(folder), args.seed, 0, cameras, args.spread, args.split)
         dataset = Dataset.open(Path(folder))
-        # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
+        # Shuffled, because a shard starts with few camera directions (core.cameras.sample_cameras).
         shuffled = np.random.default_rng(args.seed).permutation(len(dataset))
-        # The world may have grown since the prior was trained: a word that it never heard says nothing about what it heard.
+        # The world may have more words than when the prior was trained. Captions with words that it
+        # does not know would not measure what it learned.
         chosen = [
             i
             for i in shuffled
             if not unknown_words(prior.text.tokenizer, dataset.labels[i]["caption"])
-        ][: args.pictures]
+        ][: args.images]
         rgba, labels = torch.from_numpy(dataset.rgba(chosen)), [dataset.labels[i] for i in chosen]
-    behind = random_backgrounds(
+    background = random_backgrounds(
         torch.rand(len(chosen), RANDOM_NUMBERS, generator=rng.generator(args.seed, "measure"))
     )
-    z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :])
+    z0 = prior.encode(rgba[..., :3] + (1 - rgba[..., 3:]) * background[:, None, None, :])
     noise = rng.normal(tuple(z0.shape), args.seed, "measure noise")
-    print(f"{len(chosen)} pictures")
+    print(f"{len(chosen)} images")
     print(f"{'σ':<14}" + "".join(f"{sigma:>8g}" for sigma in SIGMAS))
     for name, texts in captions(labels).items():
         text = prior.embed(texts)
@@ -100,7 +108,10 @@ def main(args: Args) -> None:
 
 
 def loss(prior, z0, sigma: float, noise, text) -> float:
-    """EDM's weighted error (Karras et al. 2022, Eq. 2, with the spread of the data as σ_data): 1 for a network that has learnt nothing."""
+    """Return EDM's weighted error (Karras et al. 2022, Eq. 2), with the data's deviation as σ_data.
+
+    It is 1 for an untrained network.
+    """
     errors = []
     for part in torch.arange(len(z0)).split(BATCH):
         denoised = prior.denoise(
@@ -111,4 +122,4 @@ def loss(prior, z0, sigma: float, noise, text) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,4 +1,7 @@
-"""Render a pool of world samples: `python scripts/render_world.py --out runs/pool --images 65536`."""
+"""Render a dataset of captioned images of the procedural world, in shards.
+
+`python scripts/render_world.py --out runs/dataset --images 65536`
+"""
 
 import dataclasses
 import json
@@ -18,29 +21,29 @@ from gs3d.world.version import source_digest
 @dataclass(frozen=True)
 class Args:
     out: Path
-    """Folder of the shards; those already there are kept."""
+    """Output directory of the shards; existing shards are kept."""
     images: int = 65536
-    """Pictures in all, rounded up to whole shards."""
+    """Total images, rounded up to full shards."""
     seed: int = 1
-    """Seed of the pool. The classifier is trained on another one than the prior."""
+    """Seed of the dataset. The classifier and the prior are trained on different seeds."""
     spread: float = 1.0
-    """Share of the range that the proportions of a kind are drawn from, about its middle."""
+    """Share of the range of an object's proportions to sample from, around its middle."""
     fovy_deg: tuple[float, float] = CAMERAS.fovy_deg
-    """Vertical field of view."""
+    """Range of the vertical field of view."""
     fill: tuple[float, float] = CAMERAS.fill
-    """Share of the image height that the unit sphere takes."""
+    """Range of the share of the image height that the unit sphere fills."""
     split: Split | None = None
-    """Only combinations of this split (`gs3d.world.splits`); all of them by default."""
+    """Only attribute combinations of this split: "seen" or "unseen" in training; default: all."""
     size_px: int = 64
-    """Side of a picture."""
+    """Side of an image."""
     normals: float = 0.0
-    """Share of the pictures that are normal maps."""
+    """Share of the images that are normal maps."""
     together: int = 1
-    """4: each object from four sides at once, for a prior that looks at four views together."""
+    """4 renders four consecutive views of each object, for training a prior with --views 4."""
     workers: int = 1
-    """Processes that share the work."""
+    """Number of processes."""
     device: Device = "cpu"
-    """cuda draws on a card; needs numba-cuda."""
+    """cuda renders on the GPU and needs numba-cuda."""
 
 
 def main(args: Args) -> None:
@@ -60,24 +63,25 @@ def main(args: Args) -> None:
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise SystemExit(
-            f"{args.out}: holds pictures of {record.read_text().strip()}, not {json.dumps(settings)}; choose another --out"
+            f"{args.out}: contains images with settings {record.read_text().strip()},"
+            f" not {json.dumps(settings)}; choose another --out"
         )
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings) + "\n")
     start, before = time.monotonic(), len(list(args.out.glob("shard_*.npy")))
-    made = {
+    options = {
         "config": cameras,
         "spread": args.spread,
         "split": args.split,
         "normals": args.normals,
         "together": args.together,
     }
-    for done in write_shards(args.out, args.seed, count, args.workers, device=args.device, **made):
-        print(
-            f"shard {done}/{count}  {(done - before) * SHARD / (time.monotonic() - start):.0f} images/s",
-            flush=True,
-        )
+    for done in write_shards(
+        args.out, args.seed, count, args.workers, device=args.device, **options
+    ):
+        rate = (done - before) * SHARD / (time.monotonic() - start)
+        print(f"shard {done}/{count}  {rate:.0f} images/s", flush=True)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

@@ -1,4 +1,7 @@
-"""A sheet of pictures drawn from a prior: `python scripts/sample_prior.py --out sheet.png`. A row a prompt, a column a view."""
+"""Draw a contact sheet of images sampled from a prior: prompts down, views across.
+
+`python scripts/sample_prior.py --out samples.png`
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +24,28 @@ from gs3d.world.kinds import KINDS
 @dataclass(frozen=True)
 class Args:
     out: Path = Path("samples.png")
+    """PNG file to write."""
     prior: str = "builtin"
+    """Prior as for gs3d generate."""
     prompts: tuple[str, ...] = ()
-    """What to draw; one prompt a kind that the prior knows, in changing colors, when not given."""
+    """Prompts; by default one per kind that the prior knows, in alternating colors."""
     views: tuple[str, ...] = ()
-    """What each picture's caption ends in: front, side, back and overhead when not given; the built-in prior also knows those of
-    `gs3d.core.views.EXACT_VIEWS`. A prior of four views takes them in fours, each a quarter further left than the one before."""
+    """View words that end each caption: front, side, back and overhead by default. The built-in
+    prior also knows those of `gs3d.core.views.EXACT_VIEWS`. A prior of four views needs groups of
+    four, each view 90° further left than the one before."""
     cfg: float = 3.0
+    """Scale of classifier-free guidance."""
     steps: int = 20
+    """Sampling steps."""
     seed: int = 0
+    """Random seed."""
     each: int = 2
-    """Pictures of each prompt and view."""
+    """Images per prompt and view."""
     across: int = 1
-    """Prompts in a row of the sheet."""
+    """Prompts per row of the contact sheet."""
 
 
-QUARTERS = ("front 15 up", "90 degrees left 15 up", "back 15 up", "90 degrees right 15 up")
+QUARTER_TURNS = ("front 15 up", "90 degrees left 15 up", "back 15 up", "90 degrees right 15 up")
 
 
 def main(args: Args) -> None:
@@ -46,10 +55,11 @@ def main(args: Args) -> None:
     prompts = args.prompts or tuple(
         f"a {colors[i % len(colors)]} {kind}" for i, kind in enumerate(kinds)
     )
-    views = args.views or (QUARTERS if prior.views > 1 else VIEW_WORDS)
+    views = args.views or (QUARTER_TURNS if prior.views > 1 else VIEW_WORDS)
     if len(views) % prior.views:
         raise SystemExit(
-            f"--views: expected whole groups of {prior.views} for this prior, got {len(views)}"
+            f"--views: expected groups of {prior.views} for this prior, got {len(views)} views;"
+            " add or remove views"
         )
     texts = [with_view(p, view) for p in prompts for _ in range(args.each) for view in views]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
@@ -67,8 +77,8 @@ def main(args: Args) -> None:
     write_sheet(
         args.out, np.asarray(torch.cat(images)), columns=args.across * args.each * len(views)
     )
-    print(f"{len(texts)} pictures -> {args.out}")
+    print(f"{len(texts)} images -> {args.out}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    main(tyro.cli(Args, description=__doc__))

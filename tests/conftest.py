@@ -1,4 +1,7 @@
-"""Tiny, untrained models in the layouts of real ones, made once a session: a Stable Diffusion pipeline and a built-in prior."""
+"""Shared fixtures: tiny untrained models in the layouts of real ones, and a fake CUDA device.
+
+The model folders are written once for each test session.
+"""
 
 import json
 import os
@@ -18,7 +21,10 @@ SD_BETAS = {
 
 
 def write_clip_tokenizer(folder: Path, max_length: int = 16) -> int:
-    """A CLIP tokenizer of single letters and a few merges, as the files a model repository holds. Returns the size of its vocabulary."""
+    """Write the files of a CLIP tokenizer of single letters and a few merges.
+
+    Returns the size of its vocabulary.
+    """
     letters = "!abcdefghijklmnopqrstuvwxyz0123456789,.'-"
     merges = ["r e", "re d</w>", "v i", "vi e", "vie w</w>", "c a"]
     tokens = [
@@ -51,7 +57,7 @@ def write_clip_tokenizer(folder: Path, max_length: int = 16) -> int:
 def write_tiny_sd(
     folder: Path, prediction_type: str = "epsilon", variant: str | None = None
 ) -> Path:
-    """Stable Diffusion's parts, 16² pixels, 8² latents, a few thousand weights."""
+    """Write a Stable Diffusion model of a few thousand weights: 16² pixels, 8² latents."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -114,19 +120,19 @@ def write_tiny_sd(
 
 @pytest.fixture(scope="session")
 def make_tiny_sd():
-    """`write_tiny_sd`, for tests that need another variant of it."""
+    """The function `write_tiny_sd`, for tests that need a variant of the model."""
     return write_tiny_sd
 
 
 @pytest.fixture(scope="session")
 def tiny_sd_folder(tmp_path_factory) -> Path:
-    """A Stable Diffusion model folder, ε-prediction."""
+    """Stable Diffusion model folder with ε-prediction."""
     return write_tiny_sd(tmp_path_factory.mktemp("tiny_sd") / "model")
 
 
 @pytest.fixture(scope="session")
 def tiny_sd(tiny_sd_folder):
-    """The `LatentPrior` of `tiny_sd_folder`, on the CPU. Shared: do not free its text encoder."""
+    """`LatentPrior` of `tiny_sd_folder` on the CPU. Shared: do not free its text encoder."""
     from gs3d.priors import load
 
     return load(tiny_sd_folder, "cpu")
@@ -134,7 +140,7 @@ def tiny_sd(tiny_sd_folder):
 
 @pytest.fixture(scope="session")
 def tiny_clip_folder(tmp_path_factory) -> Path:
-    """A CLIP model of random weights: pictures of 32², texts of 16 tokens."""
+    """CLIP model folder with random weights: images of 32² pixels, texts of 16 tokens."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
     folder = tmp_path_factory.mktemp("tiny_clip") / "model"
@@ -166,7 +172,10 @@ def tiny_clip_folder(tmp_path_factory) -> Path:
 
 
 def write_tiny_prior(folder: Path, views: int) -> Path:
-    """The built-in prior's layout and vocabulary, untrained: 32² pixels in patches of 8, one view or a grid of four."""
+    """Write an untrained prior in the built-in layout: 32² pixels in patches of 8².
+
+    `views` 1 is a single-image prior, 4 a multi-view prior with a 2×2 grid of views of 16².
+    """
     from gs3d.priors import builtin
     from gs3d.world.captions import vocabulary_texts
 
@@ -174,26 +183,27 @@ def write_tiny_prior(folder: Path, views: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = builtin.new_backbone(image_size=32, layers=2, heads=2, head_width=16)
-        torch.nn.init.normal_(
-            backbone.proj_out.weight, std=0.1
-        )  # it begins at zero, and a prior that says nothing tests nothing
+        # The initial value is zero, and a constant output would make tests pass trivially.
+        torch.nn.init.normal_(backbone.proj_out.weight, std=0.1)
         builtin.save(folder, backbone, builtin.new_text_encoder(tokenizer), tokenizer, views)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_multiview_folder(tmp_path_factory) -> Path:
+    """Model folder of a multi-view prior."""
     return write_tiny_prior(tmp_path_factory.mktemp("tiny_multiview") / "model", views=4)
 
 
 @pytest.fixture(scope="session")
 def tiny_builtin_folder(tmp_path_factory) -> Path:
+    """Model folder of a single-image pixel prior."""
     return write_tiny_prior(tmp_path_factory.mktemp("tiny_builtin") / "model", views=1)
 
 
 @pytest.fixture(scope="session")
 def tiny_builtin(tiny_builtin_folder):
-    """The `PixelPrior` of `tiny_builtin_folder`, on the CPU. Shared: do not free its text encoder."""
+    """`PixelPrior` of `tiny_builtin_folder` on the CPU. Shared: do not free its text encoder."""
     from gs3d.priors import load
 
     return load(tiny_builtin_folder, "cpu")
@@ -201,8 +211,8 @@ def tiny_builtin(tiny_builtin_folder):
 
 @pytest.fixture
 def card(monkeypatch):
-    """A CUDA card that is none, for the length of a test; it counts what was done on it (`tests/fake_cuda.py`)."""
+    """Fake CUDA device for one test; the value counts the operations on it (tests/fake_cuda.py)."""
     from tests import fake_cuda
 
-    with fake_cuda.install(monkeypatch) as watch:
-        yield watch
+    with fake_cuda.install(monkeypatch) as monitor:
+        yield monitor

@@ -1,1 +1,1 @@
-"""The command line, one file a command. Only this package imports tyro and rich."""
+"""Command-line interface, one module per command. Only this package imports tyro and rich."""

@@ -1,4 +1,4 @@
-"""`gs3d`: picks the command, and turns a `UserError` into one line and exit status 2."""
+"""Entry point of `gs3d`: runs one command. A `UserError` becomes one line and exit status 2."""
 
 import sys
 
@@ -6,34 +6,38 @@ from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
 
 COMMANDS = {
-    "generate": ("runs", "make splats or a mesh from a prompt"),
-    "evaluate": ("runs", "make and grade a list of prompts, and compare methods"),
+    "generate": ("runs", "generate splats or a mesh from a text prompt"),
+    "evaluate": ("runs", "generate from a list of prompts, score the results, compare methods"),
     "compare": ("runs", "show runs side by side, and how their settings differ"),
-    "mesh": ("runs", "make a closed, textured mesh from splats"),
+    "mesh": ("runs", "convert splats to a closed, textured mesh"),
     "view": ("assets", "show splats or a mesh in the browser"),
     "render": ("assets", "render splats or a mesh as an image or a turntable"),
-    "convert": ("assets", "convert splats from one file format to another"),
-    "info": ("assets", "print statistics of a splat file or a mesh, and its faults"),
+    "convert": ("assets", "convert splats to another file format"),
+    "info": ("assets", "print statistics of splats or a mesh, and any problems"),
     "clean": ("assets", "crop, filter, decimate, center, rescale and rotate splats"),
     "reference": ("tools", "export a reference object for a prompt, as a mesh or an image"),
     "vocab": ("tools", "list the words that the built-in prior knows"),
-    "doctor": ("tools", "check this machine and say what to fix"),
+    "doctor": ("tools", "check this machine, and say how to fix problems"),
 }
-"""Command -> its package below `gs3d.cli`, and what it does."""
+"""Command -> its package in `gs3d.cli`, and its description."""
 OLD_NAMES = {"truth": "reference"}
-ON = {
-    "generate": "; add --resume to the same command to go on",
-    "evaluate": "; the same command goes on",
+HOW_TO_CONTINUE = {
+    "generate": "; add --resume to the same command to continue",
+    "evaluate": "; the same command continues",
 }
-"""What Ctrl-C is answered with."""
-HELP = "usage: gs3d COMMAND ...\n\n" + "\n".join(
-    f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()
-)
-HELP += "\n\n  gs3d COMMAND --help    every option of a command\n  gs3d --version\n"
+"""Command -> the end of its message after Ctrl-C."""
+HELP = "usage: gs3d COMMAND ...\n\n"
+HELP += "Generate 3D Gaussian splats and meshes from text prompts, and work with the results.\n\n"
+HELP += "\n".join(f"  {name:<11}{description}" for name, (_, description) in COMMANDS.items())
+HELP += "\n\n  gs3d COMMAND --help    show the options of a command\n"
+HELP += "  gs3d --version         show the version\n"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status. Commands are imported only when asked for: `gs3d --help` should not wait for torch."""
+    """Run one command and return its exit status.
+
+    A command is imported when it runs, so that `gs3d --help` does not wait for torch.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         say(HELP.rstrip())
@@ -47,10 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     if command not in COMMANDS:
         import difflib
 
-        near = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.4)
-        fault(
-            f"gs3d: unknown command {argv[0]!r}; {f'did you mean {near[0]}?' if near else 'see gs3d --help'}"
-        )
+        nearest = difflib.get_close_matches(argv[0], COMMANDS, 1, 0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else "see gs3d --help"
+        fault(f"gs3d: unknown command {argv[0]!r}; {hint}")
         return 2
     return _run(command, argv[1:])
 
@@ -64,10 +67,10 @@ def _run(command: str, argv: list[str]) -> int:
     try:
         return import_module(f"gs3d.cli.{COMMANDS[command][0]}.{command}").run(argv)
     except UserError as error:
-        fault(f"gs3d: {error}")
+        fault(f"gs3d: {error.for_command_line}")
         return 2
     except KeyboardInterrupt:
-        fault("gs3d: interrupted" + ON.get(command, ""))
+        fault("gs3d: interrupted" + HOW_TO_CONTINUE.get(command, ""))
         return 130
 
 

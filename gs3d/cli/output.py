@@ -1,4 +1,4 @@
-"""Lines on standard output and one-line faults on standard error, neither of which may end a run."""
+"""Lines on standard output and errors on standard error. A failure to print never ends a run."""
 
 import contextlib
 import os
@@ -9,44 +9,49 @@ from gs3d.core.errors import UserError
 
 
 def say(line: str) -> None:
-    """Print a line; once standard output cannot be written (a closed pipe, a full disk), print nothing more and go on."""
+    """Print a line.
+
+    If standard output cannot be written (a closed pipe, a full disk), nothing more is printed and
+    the run continues.
+    """
     try:
         print(line, flush=True)
     except OSError:
         silence()
     except RuntimeError:
-        # A signal came while a line was being written, and its handler wants to say something too: Python refuses. That line is lost.
+        # A signal arrived during a write, and its handler also prints. Python does not allow that;
+        # the handler's line is lost.
         return
 
 
 def fault(line: str) -> None:
-    """One line on standard error, whatever line breaks `line` holds."""
-    with contextlib.suppress(OSError):  # with nobody to read it, the exit status has to do
+    """Print an error as one line on standard error, without the line breaks in `line`."""
+    # If standard error cannot be written either, the exit status alone reports the error.
+    with contextlib.suppress(OSError):
         print(" ".join(line.split()), file=sys.stderr, flush=True)
 
 
 def silence() -> None:
-    """Send the rest of standard output nowhere.
+    """Discard all further standard output.
 
-    The file descriptor itself is turned: Python flushes its buffer once more when it ends, and would complain if that failed.
+    This redirects the file descriptor itself: Python flushes its buffer once more at exit and would
+    complain if that failed.
     """
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-    ):  # no descriptor: a test or a notebook put something else in its place
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    except (OSError, ValueError, AttributeError):
+        # Standard output has no descriptor: a test or a notebook replaced it.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until the process ends
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """Around the printing of a command that makes nothing else. A reader that leaves has what it wanted; a full disk is a `UserError`.
+    """Context for a command that only prints.
 
-    The buffer is emptied here, while a failure can be dealt with: when the process ends, Python could only complain.
+    A closed pipe ends the block without an error; any other failed write, such as on a full disk,
+    raises `UserError`. The buffer is flushed here, because at exit Python could only complain.
     """
     try:
         try:
@@ -58,5 +63,6 @@ def shown() -> Iterator[None]:
         silence()
         if not isinstance(error, BrokenPipeError):
             raise UserError(
-                f"standard output cannot be written ({error.strerror}); free some space or choose another file"
+                f"standard output cannot be written ({error.strerror}); "
+                "free some space or choose another file"
             ) from None

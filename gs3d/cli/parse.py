@@ -1,4 +1,4 @@
-"""Arguments of a command through tyro, with usage errors as one line like every other fault."""
+"""Parses the arguments of a command with tyro. Usage errors become one line, like other errors."""
 
 import contextlib
 import difflib
@@ -13,33 +13,44 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import tyro
 
+from gs3d.cli.help import current_names, split_hint, with_help
 from gs3d.cli.output import fault, shown
 
 T = TypeVar("T")
-WANTED = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+EXPECTED = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 def parse(args: type[T], prog: str, argv: list[str]) -> T:
-    """The command's `args` filled from `argv`. A usage error is one line on stderr and exit status 2; --help goes to stdout.
+    """Fill the dataclass `args` from `argv`.
 
-    tyro decides whether `argv` is good. Its own words are a framed text of several lines, so what is wrong is looked up again here.
+    A usage error prints one line on standard error and exits with status 2. `--help` prints to
+    standard output and exits with status 0.
+
+    tyro decides whether `argv` is valid. Its error messages are framed texts of several lines, so
+    `usage_faults` finds the error again to report it in one line.
     """
-    words = io.StringIO()
+    argv = current_names(args, argv)
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(words), shown():
-            return tyro.cli(args, prog=prog, args=argv)
-        raise SystemExit(0)  # --help, whose reader left
+        with contextlib.redirect_stderr(errors), shown():
+            parsed = tyro.cli(with_help(args), prog=prog, args=argv)
+            return args(**{f.name: getattr(parsed, f.name) for f in fields(args)})
+        # Reached if `shown` suppressed an error: the reader of --help closed the pipe.
+        raise SystemExit(0)
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-    wrong = next(usage_faults(args, argv), None) or condense(words.getvalue(), prog)
+    wrong = next(usage_faults(args, argv), None) or condense(errors.getvalue(), prog)
     fault(f"{prog}: {wrong}; see {prog} --help")
     raise SystemExit(2)
 
 
 def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
-    """What is wrong with `argv`, as "<what>: expected ..., got ...", for the flat dataclasses of plain types that commands have."""
-    options, required, most = _split(args)
+    """Errors in `argv`, each as "<what>: expected ..., got ...".
+
+    Supports the dataclasses of the commands: flat, with plain types.
+    """
+    options, required, max_positional = _split(args)
     given: list[str] = []
     rest = iter(enumerate(argv))
     for at, token in rest:
@@ -49,8 +60,9 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
         flag, equals, value = token.partition("=")
         flag = flag.replace("_", "-")
         if flag not in options:
-            near = difflib.get_close_matches(flag, options, 1)
-            yield f"unknown option: expected {f'{near[0]} or another' if near else 'one'} of this command, got {flag}"
+            nearest = difflib.get_close_matches(flag, options, 1)
+            expected = f"{nearest[0]} or another" if nearest else "one"
+            yield f"unknown option: expected {expected} of this command, got {flag}"
             continue
         kind = options[flag]
         if kind is bool:
@@ -65,21 +77,22 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
         ):
             values.append(next(rest)[1])
         if not values:
-            yield f"{flag}: expected {_wanted(kind)}, got nothing"
+            yield f"{flag}: expected {_expected(kind)}, got nothing"
         for value in values:
             if not _fits(kind, value):
-                yield f"{flag}: expected {_wanted(kind)}, got {value!r}"
+                yield f"{flag}: expected {_expected(kind)}, got {value!r}"
         if count is not None and 0 < len(values) < count:
             yield f"{flag}: expected {count} values, got {len(values)}"
     for name, kind in list(required.items())[len(given) :]:
-        yield f"{name}: expected {_wanted(kind)}, got nothing"
-    if len(given) > most:
+        yield f"{name}: expected {_expected(kind)}, got nothing"
+    if len(given) > max_positional:
         name = next(iter(required), "arguments")
-        yield f"{name}: expected {'one, in quotes if it has spaces' if most else 'none'}, got {' '.join(given)!r}"
+        expected = "one, in quotes if it has spaces" if max_positional else "none"
+        yield f"{name}: expected {expected}, got {' '.join(given)!r}"
 
 
 def condense(text: str, prog: str) -> str:
-    """tyro's framed message as one line: without colors, frames and its own pointers to --help."""
+    """An error message of tyro as one line, without colors, frames and references to --help."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [
         re.sub(r"[\u2500-\u257f]+", " ", line).strip()
@@ -95,31 +108,29 @@ def condense(text: str, prog: str) -> str:
 
 
 def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """Types by option (with its aliases) and by required positional argument, as the user writes them; and how many positional ones fit."""
+    """The types of options by flag, the types of required positional arguments by their names in
+    capitals, and the largest number of positional arguments."""
     hints = get_type_hints(args, include_extras=True)
     options: dict[str, Any] = {"--help": bool, "-h": bool}
-    required, most = {}, 0
+    required, max_positional = {}, 0
     for f in fields(args):
-        kind, *notes = (
-            get_args(hints[f.name]) if hasattr(hints[f.name], "__metadata__") else (hints[f.name],)
-        )
+        kind, notes = split_hint(hints[f.name])
         if tyro.conf.Positional in notes:
             kind, count = _values_of(kind)
-            most = math.inf if count is None else most + count
+            max_positional = math.inf if count is None else max_positional + count
             required |= {f.name.upper(): kind} if f.default is MISSING else {}
             continue
-        name = next((note.name for note in notes if getattr(note, "name", None)), f.name).replace(
-            "_", "-"
-        )
+        renamed = (note.name for note in notes if getattr(note, "name", None))
+        name = next(renamed, f.name).replace("_", "-")
         aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
         options |= dict.fromkeys([f"--{name}", *aliases], kind)
         if kind is bool:
             options[f"--no-{name}"] = bool
-    return options, required, most
+    return options, required, max_positional
 
 
 def _values_of(kind: Any) -> tuple[Any, int | None]:
-    """The type of one value of an option, and how many it takes: None if that is left open."""
+    """The type of one value of an option, and the number of values; None if any number fits."""
     if get_origin(kind) is not tuple:
         return kind, 1
     members = get_args(kind)
@@ -132,7 +143,7 @@ def _is_option(token: str) -> bool:
 
 
 def _choices(kind: Any) -> list[Any]:
-    """The members of `X | None` without None, and of a Literal its values."""
+    """The members of `X | None` without None, and the values of a Literal."""
     if get_origin(kind) in (Union, types.UnionType):
         return [
             choice
@@ -143,8 +154,8 @@ def _choices(kind: Any) -> list[Any]:
     return list(get_args(kind)) if get_origin(kind) is Literal else [kind]
 
 
-def _wanted(kind: Any) -> str:
-    return " or ".join(WANTED.get(choice, str(choice)) for choice in _choices(kind))
+def _expected(kind: Any) -> str:
+    return " or ".join(EXPECTED.get(choice, str(choice)) for choice in _choices(kind))
 
 
 def _fits(kind: Any, value: str) -> bool:

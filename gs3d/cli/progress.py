@@ -1,4 +1,4 @@
-"""How a run looks on a terminal: a live line through rich, or plain lines where the output is no terminal."""
+"""Progress of a run on a terminal: a live line through rich, or plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 from gs3d.cli.output import say, silence
 from gs3d.distill.budget import Budget
-from gs3d.distill.step import StepLog
+from gs3d.distill.step import StepLog, TrainState
+from gs3d.runs.callbacks import Callbacks, Message
+from gs3d.runs.signals import Wish
 
 PLAIN_EVERY_S = 10.0
 
 
 def memory_gb() -> float:
-    """Peak memory of this process in GB, or of the GPU where one is used."""
+    """Peak memory in GB of the GPU if one is used, else of this process."""
     import torch
 
     if torch.cuda.is_initialized():
@@ -25,7 +27,10 @@ def memory_gb() -> float:
 
 
 class Progress:
-    """Iterations a second, time left, splats, loss, gradient size and memory. Output that cannot be written is no reason to end a run."""
+    """Shows iterations a second, time left, number of splats, loss, gradient norm and memory.
+
+    Output that cannot be written does not end a run.
+    """
 
     def __init__(self) -> None:
         self._live = None
@@ -42,7 +47,8 @@ class Progress:
                 TextColumn("{task.percentage:3.0f}%"),
                 TextColumn("{task.description}"),
             )
-            # Drawn by `update` alone: in rich's own thread, a terminal that has gone would be an error that nobody can catch.
+            # Drawn by `update` alone: in rich's own thread, nobody could catch the error that a
+            # closed terminal raises.
             self._live = Rich(*columns, transient=True, auto_refresh=False)
             self._task = self._live.add_task("starting", total=1.0)
             self._draw(self._live.start)
@@ -54,19 +60,26 @@ class Progress:
             self._live = None
 
     def _draw(self, action: Callable, *args, **options) -> None:
-        """Let rich write; a terminal that has gone must not end the run, so from then on nothing is written."""
+        """Let rich write. After an error, such as a closed terminal, nothing is written."""
         try:
             action(*args, **options)
         except OSError:
             silence()
             live, self._live = self._live, None
-            with contextlib.suppress(
-                OSError
-            ):  # rich took standard error too, and gives it back here
+            # rich replaced standard error too, and restores it here.
+            with contextlib.suppress(OSError):
                 live.stop()
 
+    def callbacks(self, control: Callable[[TrainState], Wish] | None = None) -> Callbacks:
+        """Callbacks that show a run here."""
+        more = {} if control is None else {"control": control}
+        return Callbacks(on_message=self._show, on_step=self.update, **more)
+
+    def _show(self, message: Message) -> None:
+        self.say(f"warning: {message.text}" if message.is_warning else message.text)
+
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self._live:
             self._draw(
                 self._live.console.print, line, markup=False, highlight=False, soft_wrap=True
@@ -75,7 +88,7 @@ class Progress:
             say(line)
 
     def update(self, entry: StepLog, budget: Budget) -> None:
-        """After every iteration; shows something a few times a second, or every ten seconds in plain lines."""
+        """Show an iteration: a few times a second live, or every ten seconds in plain lines."""
         now = time.monotonic()
         if now - self._printed < (0.25 if self._live else PLAIN_EVERY_S):
             return
@@ -88,8 +101,9 @@ class Progress:
         else:
             left = max(budget.seconds - budget.elapsed_s(), 0.0)
         text = (
-            f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  {entry.count} {entry.counts}  "
-            f"loss {float(entry.loss):.3g}  gradient {float(entry.grad_norm):.3g}  {memory_gb():.1f} GB"
+            f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  "
+            f"{entry.count} {entry.counts}  loss {float(entry.loss):.3g}  "
+            f"gradient {float(entry.grad_norm):.3g}  {memory_gb():.1f} GB"
         )
         if self._live:
             self._draw(

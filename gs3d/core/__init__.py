@@ -1,1 +1,1 @@
-"""Types, cameras, schedules, random numbers and checks. Needs torch and numpy only."""
+"""Data types, cameras, schedules, random numbers and checks. Depends on torch and numpy only."""

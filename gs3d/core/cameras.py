@@ -1,7 +1,8 @@
-"""Cameras around an object in the unit sphere: how they are described, placed and sampled.
+"""Cameras around an object in the unit sphere: representation, placement and sampling.
 
-World: right-handed, +Z up, the object's front faces +X. Cameras: OpenCV axes (x right, y down, z forward), world-to-camera
-matrices. Azimuth grows from +X towards +Y; elevation is up. Angles are radians.
+World axes: right-handed, +Z up, the object's front faces +X. Camera axes: OpenCV (x right, y down,
+z forward), as world-to-camera matrices. Azimuth increases from +X towards +Y, elevation upwards.
+Angles are in radians unless a name ends in `_deg`.
 """
 
 import math
@@ -23,7 +24,7 @@ class Cameras:
     world_to_camera: Tensor
     """[B, 4, 4] float32."""
     intrinsics: Tensor
-    """[B, 3, 3] float32, in pixels; the center of pixel (0, 0) lies at (0.5, 0.5)."""
+    """[B, 3, 3] float32, in pixels; the center of pixel (0, 0) is at (0.5, 0.5)."""
     width: int
     height: int
 
@@ -58,7 +59,11 @@ class Cameras:
 
 
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Directions of unit length through the pixels' centers, [B, H, W, 3], and the z-depth that a unit of way gains on each, [B, H, W]."""
+    """Compute the ray through each pixel center.
+
+    Returns unit directions in the world [B, H, W, 3], and the z-depth per unit of ray length
+    [B, H, W].
+    """
     k, device = cameras.intrinsics, cameras.intrinsics.device
     rows, columns = torch.meshgrid(
         torch.arange(cameras.height, device=device) + 0.5,
@@ -79,12 +84,14 @@ def orbit(
     width: int,
     height: int,
 ) -> Cameras:
-    """Cameras on spheres around the origin, looking at it, upright. All arguments are [B]."""
+    """Create upright cameras on spheres around the origin that look at the origin.
+
+    The angles (radians) and `distance` are tensors [B]; `width` and `height` are in pixels.
+    """
     ca, sa, ce, se = azimuth_rad.cos(), azimuth_rad.sin(), elevation_rad.cos(), elevation_rad.sin()
     outward = torch.stack([ce * ca, ce * sa, se], dim=1)
-    right = torch.stack(
-        [-sa, ca, torch.zeros_like(sa)], dim=1
-    )  # from the azimuth alone: well defined at the poles too
+    # Computed from the azimuth alone, so it is well defined at the poles too.
+    right = torch.stack([-sa, ca, torch.zeros_like(sa)], dim=1)
     down = torch.linalg.cross(-outward, right)
     rotation = torch.stack([right, down, -outward], dim=1)
     world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
@@ -99,14 +106,18 @@ def orbit(
 
 
 def distance_for(fovy_rad: Tensor, fill: Tensor | float) -> Tensor:
-    """Distance at which the unit sphere takes the fraction `fill` of the image height, [B]."""
+    """Distance [B] at which the unit sphere spans the fraction `fill` of the image height."""
     return 1 / (fill * torch.sin(0.5 * fovy_rad))
 
 
 def ring(
     count: int, size: int, elevation_deg: float = 15.0, fovy_deg: float = 38.0, fill: float = 0.95
 ) -> Cameras:
-    """`count` cameras at even azimuths from the front on: contact sheets, turntables, grading."""
+    """Create `count` evenly spaced cameras at one elevation, starting at the front.
+
+    Used for contact sheets, turntables and metrics. Images are `size` × `size` pixels. Raises
+    `UserError` unless `count` and `size` are whole numbers of 1 or more.
+    """
     for name, value in (("count", count), ("size", size)):
         if not isinstance(value, numbers.Integral) or value < 1:
             raise UserError(f"ring: {name}: expected a whole number, 1 or more, got {value!r}")
@@ -124,22 +135,27 @@ def ring(
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """How training cameras are drawn."""
+    """Distribution of the training cameras."""
 
     fovy_deg: tuple[float, float] = (30.0, 45.0)
-    """Vertical field of view, uniform in this range (Consistent3D, App. A)."""
+    """Range of the vertical field of view, sampled uniformly (Consistent3D, App. A)."""
     fill: tuple[float, float] = (0.85, 1.0)
-    """Fraction of the image height that the unit sphere takes; with the field of view it gives the distance."""
+    """Range of the fraction of the image height that the unit sphere spans, sampled uniformly.
+
+    The fraction and the field of view determine the camera distance."""
     elevation_deg: tuple[float, float] = (-10.0, 45.0)
-    """Elevation of all but the overhead cameras, uniform in this range."""
+    """Range of the elevation of all but the overhead cameras, sampled uniformly."""
     overhead_fraction: float = 0.06
-    """Share of cameras drawn from above (60° to 85°)."""
+    """Fraction of overhead cameras (elevation 60° to 85°)."""
     resolution_px: Steps = Steps((0.0,), (64,))
-    """Side of the square renders over the run."""
+    """Side length of the square renders, over the run."""
     draws: int | None = None
-    """How often a stage draws new cameras; each draw serves the iterations of an equal share of the stage. None draws every iteration.
-    A prior that is told a direction only roughly pulls neighboring views towards different objects, and the mean of very many
-    draws is round; a long run that holds its cameras keeps more of the shape than one that moves them every time."""
+    """How many times a stage samples new cameras; None samples at every iteration.
+
+    Each sample serves an equal share of the stage's iterations. A prior with only coarse view
+    words in its prompts pulls neighboring views towards different objects, and the average over
+    very many samples is a round shape. A long run that reuses its cameras keeps more of the shape
+    than one that moves them at every iteration."""
 
     def __post_init__(self) -> None:
         ordered("fovy_deg", self.fovy_deg, "(1, 170)")
@@ -151,40 +167,45 @@ class CameraConfig:
             within("draws", self.draws, "[1, inf)")
 
     def draw(self, step: int, progress: float) -> int:
-        """The number of the draw that serves this iteration."""
-        return (
-            step if self.draws is None else int(progress * self.draws + 1e-9)
-        )  # 0.29 · 100 is below 29
+        """Index of the camera sample that this iteration uses."""
+        # 1e-9 compensates for rounding: in floating point, 0.29 · 100 is below 29.
+        return step if self.draws is None else int(progress * self.draws + 1e-9)
 
 
 GROUP = 4
-"""Views of a group: one in each quarter of the circle."""
+"""Views per group of a multi-view prior: one in each quarter of the circle."""
 
 
 def sample_cameras(
     config: CameraConfig, batch: int, progress: float, gen: torch.Generator, together: int = 1
 ) -> Cameras:
-    """`batch` random cameras, their azimuths stratified inside the prompt sectors.
+    """Sample `batch` random cameras with azimuths stratified over the four view sectors.
 
-    The circle is cut in four: front, left, back and right, as the view words are (`core.views`). View i belongs to sector
-    i mod 4 and the views of one sector are stratified inside it, so that no direction word is ever shared by all azimuths of
-    a batch (Consistent3D, App. A). The sector that a batch smaller than four begins with is random. With `together` 4 (GROUP), for a prior
-    that looks at four views at once (MVDream, Shi et al. 2023), views 4k to 4k + 3 share height, distance and field of view; the first
-    is within 45° of the front and each next a quarter further to the object's left.
+    The sectors are front, left, back and right, as for the view words (`core.views`). View i
+    belongs to sector i mod 4, and the views of one sector are stratified inside it. A batch of
+    four or more thus covers every sector, so no view word applies to the whole batch
+    (Consistent3D, App. A). If four does not divide `batch`, the first sector is random.
+
+    `together` is 1 for independent cameras, or 4 (`GROUP`) for a prior that denoises four views
+    jointly (MVDream, Shi et al., 2023). In the latter case views 4k to 4k + 3 share elevation,
+    distance and field of view. The first of them is within 45° of the front, and each following
+    one is 90° further to the object's left.
+
+    Raises `ValueError` for another `together`, or if it does not divide `batch`.
     """
     if together not in (1, GROUP) or batch % together:
         raise ValueError(
-            f"sample_cameras: expected single cameras or a batch of whole groups of {GROUP}, got {batch} by {together}"
+            f"sample_cameras: expected together=1, or together={GROUP} and a batch of whole groups "
+            f"of {GROUP}, got batch={batch}, together={together}"
         )
     u = torch.rand(5, batch, generator=gen)
     u = u[:, ::together].repeat_interleave(together, dim=1)
     first = int(torch.randint(4, (1,), generator=gen)) if batch % 4 else 0
     sector = (torch.arange(batch) + first) % 4
-    per_sector = torch.bincount(sector, minlength=4)[
-        sector
-    ]  # a batch that four does not divide gives some sectors fewer views
-    within = (torch.arange(batch) // 4 + u[0]) / per_sector
-    azimuth = (sector - 0.5 + within) * (math.pi / 2)
+    # If four does not divide the batch, some sectors have fewer views than others.
+    per_sector = torch.bincount(sector, minlength=4)[sector]
+    fraction = (torch.arange(batch) // 4 + u[0]) / per_sector
+    azimuth = (sector - 0.5 + fraction) * (math.pi / 2)
     overhead = u[1] < config.overhead_fraction
     low, high = config.elevation_deg
     elevation = torch.where(overhead, 60 + 25 * u[2], low + (high - low) * u[2]) * (math.pi / 180)

@@ -1,8 +1,28 @@
-"""Errors that are the user's to mend: one line that names the thing, what was expected, and what to do next."""
+"""The exception for errors that the user can fix."""
+
+import re
+
+FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*)")
+"""Quoted commands, which stay as they are, and flags of the command line."""
 
 
-class UserError(Exception):
-    """Bad input or a fault outside the program (a full disk, a missing file).
+class UserError(ValueError):
+    """Invalid input, or a fault outside the program such as a full disk or a missing file.
 
-    The command line prints the message as one line and exits with status 2; from Python it is an ordinary exception.
+    The message names the input, what was expected, and what to do next. Raise it with the flags of
+    the command line, such as --minutes: `for_command_line` shows them as they are, and `str()`
+    shows the arguments of the Python API. Commands in backquotes keep their flags in both.
     """
+
+    @property
+    def for_command_line(self) -> str:
+        """The message with flags."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return with_arguments(super().__str__())
+
+
+def with_arguments(text: str) -> str:
+    """`text` with flags of the command line as arguments of Python: --sh-degree as sh_degree."""
+    return FLAG.sub(lambda found: found[1].replace("-", "_") if found[1] else found[0], text)

@@ -1,4 +1,4 @@
-"""Normal maps as pictures: which way a surface faces, as the camera sees it."""
+"""Normal maps as RGB images in camera coordinates."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from gs3d.core.cameras import Cameras
 
 
 def facing(normal: Tensor, alpha: Tensor, cameras: Cameras) -> Tensor:
-    """Red to the right, green up, blue to the viewer: [B, H, W, 3] in [0, 1], premultiplied by alpha.
+    """Convert world-space normals to colors: red = right, green = up, blue = towards the camera.
 
-    `normal` [B, H, W, 3] is of the world and premultiplied by `alpha` [B, H, W, 1].
+    `normal` is [B, H, W, 3], premultiplied by `alpha` [B, H, W, 1]. Returns [B, H, W, 3] in [0, 1],
+    also premultiplied by alpha.
     """
     rotation = cameras.world_to_camera[:, :3, :3]
-    to_colors = torch.cat(
-        [rotation[:, :1], -rotation[:, 1:]], dim=1
-    )  # cameras have y down and z away from them
+    # Camera y points down and z away from the camera; the colors use the opposite directions.
+    to_colors = torch.cat([rotation[:, :1], -rotation[:, 1:]], dim=1)
     return 0.5 * ((normal.flatten(1, 2) @ to_colors.mT).view_as(normal) + alpha)

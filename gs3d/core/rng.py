@@ -1,4 +1,4 @@
-"""Counter-based randomness: every draw is a function of (seed, purpose, step), so there is no generator to save."""
+"""Random numbers as functions of (seed, purpose, step), so checkpoints store no generator state."""
 
 import hashlib
 
@@ -7,23 +7,27 @@ from torch import Tensor
 
 
 def derive_seed(seed: int, *keys: str | int) -> int:
-    """A 63-bit seed that depends on `seed` and on every key, the same on every machine and Python version."""
+    """Derive a 63-bit seed from `seed` and every key.
+
+    The result is the same on every machine and Python version.
+    """
     text = "/".join(str(k) for k in (seed, *keys))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(seed: int, *keys: str | int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A generator for one purpose, e.g. `generator(seed, "cameras", step)`.
+    """Create a generator for one purpose, e.g. `generator(seed, "cameras", step)`.
 
-    The draws of a run are made on the CPU and moved, so that a run on a GPU sees the same cameras and times as a run without one; those of
-    a training on pictures that are on a GPU are made there.
+    A distillation run draws on the CPU and moves the numbers, so that a run on a GPU uses the same
+    cameras and times as a run on the CPU. Pretraining draws on the device of its images.
     """
     return torch.Generator(device).manual_seed(derive_seed(seed, *keys))
 
 
 def normal(shape: tuple[int, ...], seed: int, *keys: str | int) -> Tensor:
-    """Standard normal noise of `shape`, float32, a function of (seed, keys) alone.
+    """Standard normal noise of `shape`, float32 on the CPU, determined by (seed, keys).
 
-    `normal(shape, seed, "fixed noise")` is the one noise of a CDS run (Consistent3D, Sec. 3.3), shared by every view and step.
+    `normal(shape, seed, "fixed noise")` is the fixed noise of a CDS run, shared by all views and
+    steps (Consistent3D, Sec. 3.3).
     """
     return torch.randn(shape, generator=generator(seed, *keys))

@@ -1,4 +1,4 @@
-"""Values that change over a run, as functions of progress in [0, 1]."""
+"""Values that change over a run, as functions of its progress in [0, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -9,28 +9,33 @@ from gs3d.core.checks import require, within
 
 @dataclass(frozen=True)
 class Ramp:
-    """From `start` to `end` over the run. Never in steps: a run given in minutes does not know how many it will make."""
+    """A value that changes continuously from `start` to `end` over the run.
+
+    It depends on progress, not on the step count, because a run with a time limit does not know its
+    number of steps in advance.
+    """
 
     start: float
     """Value at progress 0."""
     end: float
     """Value at progress 1."""
     curve: Literal["linear", "sqrt", "exp"] = "linear"
-    """linear: even; sqrt: fast at first (Consistent3D Eq. 12); exp: an even ratio a step, for learning rates."""
+    """linear: constant rate; sqrt: fast at first (Consistent3D, Eq. 12); exp: constant ratio, for
+    learning rates."""
 
     def __post_init__(self) -> None:
         within("start, end", self.ends, "(-inf, inf)")
-        # A ratio of values needs both above 0; even 0 to 0 would divide by zero.
+        # A ratio needs positive ends; even a ramp from 0 to 0 would divide by zero.
         require(
             "start, end",
             self.ends,
             self.curve != "exp" or min(self.ends) > 0,
-            "numbers above 0 for shape 'exp'",
+            "numbers above 0 for curve 'exp'",
         )
 
     @property
     def ends(self) -> tuple[float, float]:
-        """(start, end): every value of the ramp lies between the two."""
+        """(start, end). Every value of the ramp lies between the two."""
         return self.start, self.end
 
     def __call__(self, progress: float) -> float:
@@ -44,7 +49,7 @@ class Ramp:
 
 @dataclass(frozen=True)
 class Steps:
-    """A value that jumps: `values[i]` holds from progress `at[i]` on; `at[0]` is 0."""
+    """A piecewise constant value: `values[i]` applies from progress `at[i]`; `at[0]` is 0."""
 
     at: tuple[float, ...]
     values: tuple[int, ...]
@@ -58,7 +63,8 @@ class Steps:
             or list(self.at) != sorted(self.at)
         ):
             raise ValueError(
-                f"Steps: `at` must rise from 0 and match `values` in length, got at={self.at}, values={self.values}"
+                "Steps: `at` must rise from 0 and match `values` in length, "
+                f"got at={self.at}, values={self.values}"
             )
 
     def __call__(self, progress: float) -> int:

@@ -1,7 +1,8 @@
-"""How a caption says where a picture was taken from: four rough words, or the direction in steps of 15° and the height.
+"""View descriptions for prompts and captions: four coarse words, or azimuth and elevation bins.
 
-A prior that was trained on photographs knows the four words. One that knows no more paints every camera of a quarter the same
-picture, and what it asks of neighboring cameras has no common object; the built-in prior is therefore told the angle.
+Priors trained on photographs understand the four words. With these alone, a prior generates the
+same image for every camera of a quarter circle, so neighboring views do not agree on one object.
+The built-in prior is therefore conditioned on the azimuth in steps of 15° and on the elevation.
 """
 
 import math
@@ -12,29 +13,38 @@ VIEW_WORDS = ("front", "side", "back", "overhead")
 STEP_DEG = 15
 DIRECTIONS = 360 // STEP_DEG
 OVERHEAD_DEG = 60.0
-HEIGHTS = {"level": 7.5, "15 up": 22.5, "30 up": 37.5, "45 up": OVERHEAD_DEG, "overhead": math.inf}
-"""Words for the height → elevation in degrees that they end at."""
+ELEVATION_BINS = {
+    "level": 7.5,
+    "15 up": 22.5,
+    "30 up": 37.5,
+    "45 up": OVERHEAD_DEG,
+    "overhead": math.inf,
+}
+"""Elevation words → upper limit of the elevation in degrees."""
 
 
-def _direction(steps: int) -> str:
-    """Azimuth of −11 … 12 steps in words; left is the object's own, towards +Y."""
+def _azimuth_words(steps: int) -> str:
+    """Describe an azimuth of −11 … 12 steps; left is the object's left, towards +Y."""
     if steps % (DIRECTIONS // 2) == 0:
         return "back" if steps else "front"
     return f"{abs(steps) * STEP_DEG} degrees {'left' if steps > 0 else 'right'}"
 
 
 EXACT_VIEWS = tuple(
-    f"{_direction(steps)} {height}"
-    for height in HEIGHTS
+    f"{_azimuth_words(steps)} {elevation}"
+    for elevation in ELEVATION_BINS
     for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1)
 )
-"""E.g. "45 degrees left 15 up", "front level": 24 directions at 5 heights. None is a rough word, which stands for many of them."""
+"""24 azimuths × 5 elevations, e.g. "45 degrees left 15 up" or "front level".
+
+None of them equals a coarse word of `VIEW_WORDS`, which covers many exact views."""
 
 
 def view_words(cameras: Cameras) -> list[str]:
-    """The rough word of each camera, B of `VIEW_WORDS`.
+    """Coarse view word of each camera: a list of B from `VIEW_WORDS`.
 
-    Overhead from 60° up; else front within 45° of +X, back within 45° of −X, side between.
+    "overhead" from 60° elevation; else "front" within 45° of +X, "back" within 45° of −X, and
+    "side" in between.
     """
     words = []
     for azimuth, elevation in _degrees(cameras):
@@ -49,20 +59,16 @@ def view_words(cameras: Cameras) -> list[str]:
 
 
 def exact_views(cameras: Cameras) -> list[str]:
-    """The nearest direction and the height of each camera, B of `EXACT_VIEWS`."""
+    """Nearest azimuth and the elevation bin of each camera: a list of B from `EXACT_VIEWS`."""
     words = []
     for azimuth, elevation in _degrees(cameras):
         steps = (round(azimuth / STEP_DEG) + DIRECTIONS // 2 - 1) % DIRECTIONS - DIRECTIONS // 2 + 1
-        height = next(word for word, end in HEIGHTS.items() if elevation < end - 1e-4)
-        words.append(f"{_direction(steps)} {height}")
+        word = next(word for word, end in ELEVATION_BINS.items() if elevation < end - 1e-4)
+        words.append(f"{_azimuth_words(steps)} {word}")
     return words
 
 
 def _degrees(cameras: Cameras) -> list[tuple[float, float]]:
-    return list(
-        zip(
-            cameras.azimuth_rad.rad2deg().tolist(),
-            cameras.elevation_rad.rad2deg().tolist(),
-            strict=True,
-        )
-    )
+    """(azimuth, elevation) of each camera in degrees."""
+    azimuths, elevations = cameras.azimuth_rad.rad2deg(), cameras.elevation_rad.rad2deg()
+    return list(zip(azimuths.tolist(), elevations.tolist(), strict=True))

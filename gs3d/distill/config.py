@@ -1,23 +1,24 @@
-"""Presets and other YAML to the settings of a run and back, strictly: a key that is none is an error that names the nearest one.
+"""Presets and other YAML files to the settings of a run and back.
 
-A file says one stage, or what all of several have in common and, under `stages`, what is different in each.
+A file describes one stage, or what several stages share and, under `stages`, how each differs.
+`base: NAME_OR_FILE` takes everything that the file does not set from another preset or file.
 """
 
 import dataclasses
 import difflib
-import sys
-import types
-import typing
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gs3d.core.errors import UserError
+from gs3d.distill.build import build, check_key, plain
+from gs3d.distill.changes import merge, set_value
 from gs3d.distill.old_names import rename_settings
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
-from gs3d.guidance import GUIDANCE
-from gs3d.representations.dmtet.dmtet import DmtetConfig
+from gs3d.guidance import GUIDANCE, Guidance, is_guidance, name_of
+from gs3d.representations.dmtet.config import DmtetConfig
 
 OF_RUN = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
 OF_STAGE = ("losses", *(f.name for f in fields(StageConfig)))
@@ -28,44 +29,110 @@ def preset_names() -> list[str]:
     return sorted(p.name[:-5] for p in files("gs3d.configs").iterdir() if p.name.endswith(".yaml"))
 
 
-def load_config(source: str | Path, loss: str | None = None) -> RunConfig:
-    """A `RunConfig` from a preset's name, a YAML file or another run's run.yaml; keys not named there keep their defaults.
+def load_config(
+    source: str | Path, guidance: str | Guidance | None = None, changes: Sequence[str] = ()
+) -> RunConfig:
+    """The settings in a preset, a YAML file or the run.yaml of an earlier run.
 
-    `losses` maps a loss to its settings and `guidance` names the one to use; `loss` overrides that choice.
+    Args:
+        source: Name of a preset, or path of a file. Settings that it lacks keep their defaults.
+        guidance: A name of `GUIDANCE`, or an object, that replaces the guidance of every stage.
+        changes: "key.path=value" settings, applied last (`changes.set_value`).
+
+    Raises:
+        UserError: The source cannot be read, or a setting is unknown or out of range.
     """
+    named = guidance if isinstance(guidance, str) else None
+    config = parse_config(read_settings(source, named), f"config {source}", named)
+    if changes:
+        tree = config_tree(config)
+        for change in changes:
+            set_value(tree, change)
+        config = parse_config(tree, "--set", named)
+    return config if guidance is None or named else with_guidance(config, guidance)
+
+
+def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
+    """`config` with one guidance object in every stage. `UserError` if it cannot be called."""
+    if not is_guidance(guidance):
+        raise UserError(
+            f"--guidance: expected one of {', '.join(GUIDANCE)}, or an object that is called as "
+            f"gs3d.guidance describes, got {type(guidance).__name__}"
+        )
+    stages = tuple(dataclasses.replace(stage, guidance=guidance) for stage in config.stages)
+    return dataclasses.replace(config, stages=stages)
+
+
+def read_settings(
+    source: str | Path, guidance: str | None = None, chain: tuple[str, ...] = ()
+) -> dict:
+    """The settings of a preset or file, with those of its `base` below them. `chain` holds the
+    files that led here."""
+    tree = _yaml_of(source)
+    if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml
+        tree = tree["config"]
+        for stage in stages_of(tree):
+            if guidance not in (None, stage.get("guidance")):
+                raise UserError(
+                    f"config {source}: a run with {stage.get('guidance')!r} has no settings for "
+                    f"{guidance!r}; give a run with that guidance, or a preset"
+                )
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict) or "base" not in tree:
+        return tree
+    tree = dict(tree)
+    base, chain = tree.pop("base"), (*chain, _identity(source))
+    if not isinstance(base, str):
+        raise UserError(f"config {source}: base: expected a preset or a file, got {base!r}")
+    place = base if base in preset_names() else str(_beside(source, base))
+    if _identity(place) in chain:
+        raise UserError(f"config {source}: base: {base!r} leads back to itself; name another")
+    try:
+        below = read_settings(place, guidance, chain)
+    except UserError as error:
+        raise UserError(f"config {source}: base: {error.for_command_line.removeprefix('config ')}") from None
+    if not isinstance(below, dict):
+        raise UserError(f"config {source}: base: {base!r} holds no settings as `key: value`")
+    return merge(rename_settings(StageConfig, below), rename_settings(StageConfig, tree))
+
+
+def _beside(source: str | Path, base: str) -> Path:
+    """A relative path in a file is relative to that file."""
+    return Path(base) if str(source) in preset_names() else Path(source).parent / base
+
+
+def _identity(source: str | Path) -> str:
+    return str(source) if str(source) in preset_names() else str(Path(source).resolve())
+
+
+def _yaml_of(source: str | Path) -> Any:
     import yaml
 
-    text = _read(source)
     try:
-        tree = yaml.safe_load(text)
+        return yaml.safe_load(_read(source))
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # Not only its own: for a value like 2024-13-01 or `!!bool x` it lets through what the conversion raised.
+        if isinstance(error, UserError):
+            raise
+        # Not only YAMLError: a value like 2024-13-01 or `!!bool x` raises what its conversion did.
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
-    if (
-        isinstance(tree, dict) and {"prompt", "config"} <= tree.keys()
-    ):  # a run.yaml: its settings without what they were used for
-        tree = tree["config"]
-        for part in stages_of(tree):
-            if loss not in (None, part.get("guidance")):
-                raise UserError(
-                    f"config {source}: a run with {part.get('guidance')!r}, which says nothing of {loss!r}; give a run of that or a preset"
-                )
-    return parse_config({} if tree is None else tree, str(source), loss)
 
 
 def _read(source: str | Path) -> str:
     """The text of a preset or a file."""
-    if str(source) in preset_names():
+    presets = preset_names()
+    if str(source) in presets:
         return files("gs3d.configs").joinpath(f"{source}.yaml").read_text("utf-8")
-    path = Path(source)
+    path, listed = Path(source), ", ".join(presets)
     try:
         if path.is_dir():
             raise UserError(
-                f"config {str(source)!r}: is a folder; expected a YAML file or a preset ({', '.join(preset_names())})"
+                f"config {str(source)!r}: is a folder; expected a YAML file or a preset ({listed})"
             )
         if not path.is_file():
+            near = difflib.get_close_matches(path.name, presets, 1, 0.6)
+            hint = f"did you mean {near[0]!r}? " if near else ""
             raise UserError(
-                f"config {str(source)!r}: no such file or preset; presets are {', '.join(preset_names())}"
+                f"config {str(source)!r}: no such file or preset; {hint}presets are {listed}"
             )
         return path.read_text("utf-8")
     except OSError as error:
@@ -77,169 +144,95 @@ def _read(source: str | Path) -> str:
 
 
 def stages_of(tree: Any) -> list[dict]:
-    """The stages of a run.yaml's settings, each whole; none of what is no settings."""
-    tree = tree if isinstance(tree, dict) else {}
+    """The stages in the settings of a run.yaml, each complete; none if `tree` holds no settings."""
+    tree = rename_settings(StageConfig, tree) if isinstance(tree, dict) else {}
     stages = tree.get("stages", [tree])
-    return [part for part in stages if isinstance(part, dict)] if isinstance(stages, list) else []
+    stages = stages if isinstance(stages, list) else []
+    return [rename_settings(StageConfig, part) for part in stages if isinstance(part, dict)]
 
 
-def parse_config(tree: Any, where: str, loss: str | None = None) -> RunConfig:
-    """A `RunConfig` from nested dictionaries."""
+def parse_config(tree: Any, where: str = "config", guidance: str | None = None) -> RunConfig:
+    """A `RunConfig` from nested dictionaries. `UserError` if a setting is unknown or wrong."""
     if not isinstance(tree, dict):
-        raise UserError(
-            f"config {where}: expected settings as `key: value`, got {type(tree).__name__}"
-        )
+        raise UserError(f"{where}: expected settings as `key: value`, got {type(tree).__name__}")
     tree = rename_settings(StageConfig, tree)
     for key in tree:
-        _known(key, ["stages", *OF_STAGE, *OF_RUN], where)
+        check_key(key, ["stages", *OF_STAGE, *OF_RUN], where)
     common = {key: value for key, value in tree.items() if key in OF_STAGE}
-    different = tree.get("stages", [{}])
-    if (
-        not isinstance(different, list)
-        or not different
-        or not all(isinstance(part, dict) for part in different)
-    ):
+    parts = tree.get("stages", [{}])
+    if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
         raise UserError(
-            f"config {where}: stages: expected a list of settings as `key: value`, got {different!r}"
+            f"{where}: stages: expected a list of settings as `key: value`, got {parts!r}"
         )
-    different = [rename_settings(StageConfig, part) for part in different]
     several = "stages" in tree
-    stages = [
-        _stage(_merged(common, part), f"{where}: stages: {i + 1}" if several else where, loss)
-        for i, part in enumerate(different)
-    ]
+    stages = []
+    for i, part in enumerate(parts, 1):
+        settings = merge(common, rename_settings(StageConfig, part))
+        stages.append(_stage(settings, f"{where}: stages: {i}" if several else where, guidance))
+    _share_fields(stages, where)
+    run = build(RunConfig, {k: v for k, v in tree.items() if k in OF_RUN}, where)
+    try:
+        return dataclasses.replace(run, stages=tuple(stages))
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _share_fields(stages: list[StageConfig], where: str) -> None:
+    """Give each surface the field settings of the stage before it, which its colors come from."""
     for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
-        # A surface has its colors from the field it began as, and so that field's sizes.
         if before.representation == "splats":
             continue
         source = before.nerf.field if before.representation == "nerf" else before.dmtet.field
         if after.dmtet.field not in (source, DmtetConfig().field):
             raise UserError(
-                f"config {where}: stages: {i + 1}: dmtet: field: is that of the stage before; leave it out"
+                f"{where}: stages: {i + 1}: dmtet: field: is that of the stage before; leave it out"
             )
-        stages[i] = dataclasses.replace(after, dmtet=dataclasses.replace(after.dmtet, field=source))
-    run = _build(RunConfig, {key: value for key, value in tree.items() if key in OF_RUN}, where)
-    try:
-        return dataclasses.replace(run, stages=tuple(stages))
-    except ValueError as error:
-        raise UserError(f"config {where}: {error}") from None
+        surface = dataclasses.replace(after.dmtet, field=source)
+        stages[i] = dataclasses.replace(after, dmtet=surface)
 
 
-def _merged(common: dict, different: dict) -> dict:
-    """`common` with what `different` says otherwise, inside dictionaries too."""
-    both = {
-        key: _merged(common[key], value) if _dicts(common.get(key), value) else value
-        for key, value in different.items()
-    }
-    return {**common, **both}
-
-
-def _dicts(*values: Any) -> bool:
-    return all(isinstance(value, dict) for value in values)
-
-
-def _stage(tree: dict, where: str, loss: str | None) -> StageConfig:
-    """`losses` maps a loss to its settings and `guidance` names the one to use; `loss` overrides that choice."""
+def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
+    """`losses` maps a loss to its settings and `guidance` names the one to use; the argument
+    overrides that choice."""
     for key in tree:
-        _known(key, list(OF_STAGE), where)
+        check_key(key, list(OF_STAGE), where)
+    tree = dict(tree)
     losses, named = tree.pop("losses", None), tree.pop("guidance", "cds")
     losses = {} if losses is None else losses
     if not isinstance(losses, dict):
-        raise UserError(
-            f"config {where}: losses: expected settings as `key: value`, got {losses!r}"
-        )
-    for choice in (named, loss or named):
+        raise UserError(f"{where}: losses: expected settings as `key: value`, got {losses!r}")
+    for choice in (named, guidance or named):
         if not isinstance(choice, str) or choice not in GUIDANCE:
-            raise UserError(
-                f"config {where}: unknown loss {choice!r}; expected one of {', '.join(GUIDANCE)}"
-            )
+            expected = ", ".join(GUIDANCE)
+            raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
     for name in losses:
-        _known(name, list(GUIDANCE), f"{where}: losses")
-    # The loss that is not used is read too, so that a fault in it shows now and not on the day it is.
+        check_key(name, list(GUIDANCE), f"{where}: losses")
+    # Losses that are not used are built too, so that their faults show now.
     given = {name: {} if losses.get(name) is None else losses[name] for name in GUIDANCE}
-    built = {
-        name: _build(GUIDANCE[name], given[name], f"{where}: losses.{name}") for name in GUIDANCE
-    }
-    return dataclasses.replace(_build(StageConfig, tree, where), guidance=built[loss or named])
+    built = {n: build(GUIDANCE[n], given[n], f"{where}: losses.{n}") for n in GUIDANCE}
+    stage = build(StageConfig, tree, where)
+    # Sections of other representations come from settings that stages share, and change nothing.
+    unused = {name: getattr(StageConfig(), name) for name in unused_sections(stage)}
+    return dataclasses.replace(stage, guidance=built[guidance or named], **unused)
 
 
 def config_tree(config: RunConfig) -> dict:
-    """The inverse of `parse_config`, in plain lists and dictionaries; of a stage, what its shape makes use of."""
+    """The inverse of `parse_config`: plain lists and dictionaries, without the sections that a
+    stage's representation does not use."""
     stages = [_stage_tree(stage) for stage in config.stages]
-    run = {name: _plain(getattr(config, name)) for name in OF_RUN}
+    run = {name: plain(getattr(config, name)) for name in OF_RUN}
     return {**run, **(stages[0] if len(stages) == 1 else {"stages": stages})}
 
 
+def unused_sections(stage: StageConfig) -> list[str]:
+    """Sections of settings that the representation of a stage does not use."""
+    other = [names for kind, names in SECTIONS.items() if kind != stage.representation]
+    return [name for names in other for name in names]
+
+
 def _stage_tree(stage: StageConfig) -> dict:
-    unused = {
-        section
-        for representation, sections in SECTIONS.items()
-        if representation != stage.representation
-        for section in sections
-    }
-    tree = {key: value for key, value in _plain(stage).items() if key not in unused}
-    name = next(k for k, v in GUIDANCE.items() if isinstance(stage.guidance, v))
-    return {**tree, "guidance": name, "losses": {name: tree["guidance"]}}
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _known(key: str, allowed: list[str], where: str) -> None:
-    if key not in allowed:
-        near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(allowed)}"
-        raise UserError(f"config {where}: unknown setting {key!r}; {hint}")
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` from YAML as the type `kind`: dataclass, tuple, literal, optional or plain."""
-    origin = typing.get_origin(kind)
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise UserError(f"config {where}: expected settings as `key: value`, got {value!r}")
-        value = rename_settings(kind, value)
-        hints = typing.get_type_hints(kind)
-        for key in value:
-            _known(key, list(hints), where)
-        missing = [
-            f.name
-            for f in fields(kind)
-            if f.default is f.default_factory is dataclasses.MISSING and f.name not in value
-        ]
-        if missing:
-            raise UserError(f"config {where}: expected {', '.join(missing)} too, got {value!r}")
-        try:
-            return kind(**{k: _build(hints[k], v, f"{where}: {k}") for k, v in value.items()})
-        except ValueError as error:
-            raise UserError(f"config {where}: {error}") from None
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in typing.get_args(kind):
-            return None
-        return _build(next(k for k in typing.get_args(kind) if k is not type(None)), value, where)
-    if origin is tuple:
-        inner = typing.get_args(kind)
-        if not isinstance(value, list) or (inner[-1] is not Ellipsis and len(value) != len(inner)):
-            raise UserError(
-                f"config {where}: expected a list{'' if inner[-1] is Ellipsis else f' of {len(inner)}'}, got {value!r}"
-            )
-        return tuple(
-            _build(inner[0] if inner[-1] is Ellipsis else inner[i], v, where)
-            for i, v in enumerate(value)
-        )
-    if origin is Literal:
-        value = "gray" if value == "grey" else value
-        if value not in typing.get_args(kind):
-            raise UserError(
-                f"config {where}: expected one of {', '.join(map(str, typing.get_args(kind)))}, got {value!r}"
-            )
-        return value
-    # The bound leaves out infinities, NaN, and integers that no float can hold.
-    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
-    if kind in (int, bool, str) and type(value) is kind:
-        return value
-    raise UserError(f"config {where}: expected {kind.__name__}, got {value!r}")
+    unused = unused_sections(stage)
+    settings = dataclasses.replace(stage, guidance=None)
+    tree = {key: value for key, value in plain(settings).items() if key not in unused}
+    name = name_of(stage.guidance)
+    return {**tree, "guidance": name, "losses": {name: plain(stage.guidance)}}

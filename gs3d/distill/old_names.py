@@ -6,9 +6,9 @@ from torch import Tensor
 
 from gs3d.core.schedules import Ramp
 from gs3d.distill.stages import StageConfig
-from gs3d.representations.dmtet.dmtet import DmtetConfig
+from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
-from gs3d.representations.nerf.nerf import NerfConfig
+from gs3d.representations.nerf.config import NerfConfig
 
 SETTINGS: dict[type, dict[str, str]] = {
     Ramp: {"shape": "curve"},

@@ -6,10 +6,10 @@ from typing import Literal
 from gs3d.core.cameras import CameraConfig
 from gs3d.core.checks import require, within
 from gs3d.guidance import Cds, Guidance
-from gs3d.representations.dmtet.dmtet import DmtetConfig
+from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import DensifyConfig
-from gs3d.representations.nerf.nerf import NerfConfig
+from gs3d.representations.nerf.config import NerfConfig
 
 Background = Literal["random", "white", "gray", "black"]
 RepresentationName = Literal["splats", "nerf", "dmtet"]

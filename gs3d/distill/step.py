@@ -11,7 +11,7 @@ from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.normals import facing
 from gs3d.core.types import Render
 from gs3d.distill.stages import Background, RunConfig, StageConfig
-from gs3d.guidance.common import GuidanceOut
+from gs3d.guidance.base import GuidanceOut
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.base import Representation

@@ -1,1 +1,1 @@
-"""Metrics of generated objects: does it match the prompt from every side, and how clean is it?"""
+"""Metrics of generated assets: agreement with the prompt from every view, shape and cleanliness."""

@@ -1,6 +1,8 @@
-"""World renders made to look a little like splats that are not quite right: soft, noisy, grainy, off center, in thin smoke.
+"""Augmentation that makes world renders look like imperfect splats.
 
-A judge that has only seen clean pictures fails a good object for its blur, so the classifier is trained on these.
+The images become blurred, noisy, mottled and off-center, and some show residue: thin,
+semi-transparent patches. A classifier that saw only clean renders would misjudge a good object
+because of its blur.
 """
 
 import numpy as np
@@ -14,13 +16,13 @@ LIGHT_GRAY = 0.92  # the background of previews and of grading
 
 
 def backgrounds(rng: np.random.Generator, count: int) -> Tensor:
-    """[count, 3] solid colors; a third are the light gray that grading uses, the others random."""
+    """Return solid colors [count, 3]: a third the light gray of grading, the others random."""
     u = torch.from_numpy(rng.random((count, RANDOM_NUMBERS + 1), dtype=np.float32))
     return random_backgrounds(u).where(u[:, -1:] >= 1 / 3, torch.tensor(LIGHT_GRAY))
 
 
 def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
-    """Up to 4 pixels of 64 to any side, 0.85 to 1.1 of the size."""
+    """Shift by up to 4 of 64 pixels along each axis and scale by 0.85 to 1.1."""
     count = len(rgba)
     u = torch.rand(3, count, generator=gen, device=gen.device)
     affine = torch.zeros(count, 2, 3, device=gen.device)
@@ -34,7 +36,7 @@ def _shift_and_scale(rgba: Tensor, gen: torch.Generator) -> Tensor:
 
 
 def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
-    """A Gaussian of 0 to 1.5 pixels, mostly little."""
+    """Blur with a Gaussian of 0.2 to 1.5 pixels; most images get little blur."""
     count, channels = images.shape[:2]
     sigma = 0.2 + 1.3 * torch.rand(count, generator=gen, device=gen.device) ** 2
     x = torch.arange(-4, 5, device=gen.device)
@@ -49,8 +51,8 @@ def _blur(images: Tensor, gen: torch.Generator) -> Tensor:
     ).reshape(images.shape)
 
 
-def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
-    """Thin, smooth patches of a random color over a third of the pictures, at most 0.35 dense."""
+def _add_residue(images: Tensor, gen: torch.Generator) -> Tensor:
+    """Blend smooth patches of a random color, of density ≤ 0.35, over a third of the images."""
     count, size = len(images), images.shape[-1]
     field = torch.rand(count, 1, 4, 4, generator=gen, device=gen.device)
     field = functional.interpolate(field, size=(size, size), mode="bicubic", align_corners=False)
@@ -62,14 +64,16 @@ def _smoke(images: Tensor, gen: torch.Generator) -> Tensor:
 
 
 def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
-    """Premultiplied [B, 4, h, w] with blobs of 3 to 6 pixels of 64, up to a third lighter or darker than the object, on half of them.
+    """Mottle half of the premultiplied images [B, 4, h, w] with lighter and darker blobs.
 
-    A surface of splats that face here and there looks so. A judge that has not seen it takes the grain for a pattern.
+    The blobs are 3 to 6 of 64 pixels wide and change the brightness by up to a third. Splats that
+    face in different directions make a surface look like this. A classifier that has not seen it
+    takes it for a pattern.
     """
     count, size = len(rgba), rgba.shape[-1]
     blobs = (
-        torch.randn(count, 1, cells, cells, generator=gen, device=gen.device)
-        for cells in (size // 6, size // 3)
+        torch.randn(count, 1, resolution, resolution, generator=gen, device=gen.device)
+        for resolution in (size // 6, size // 3)
     )
     coarse, fine = (
         functional.interpolate(b, size=(size, size), mode="bicubic", align_corners=False)
@@ -82,10 +86,13 @@ def grain(rgba: Tensor, gen: torch.Generator) -> Tensor:
 
 
 def augment(rgba: Tensor, background: Tensor, gen: torch.Generator) -> Tensor:
-    """Premultiplied [B, 64, 64, 4] over `background` [B, 3] → pictures [B, 3, 64, 64] in [0, 1]; all on the device of `gen`."""
+    """Augment premultiplied images [B, 64, 64, 4] over `background` [B, 3].
+
+    Returns images [B, 3, 64, 64] in [0, 1]. All tensors are on the device of `gen`.
+    """
     rgba = _blur(_shift_and_scale(grain(rgba.permute(0, 3, 1, 2), gen), gen), gen)
     images = rgba[:, :3] + (1 - rgba[:, 3:]) * background[:, :, None, None]
-    images = _smoke(images, gen)
+    images = _add_residue(images, gen)
     u = torch.rand(3, len(images), 1, 1, 1, generator=gen, device=gen.device)
     gray = images.mean(1, keepdim=True)
     images = (gray + (0.85 + 0.4 * u[0]) * (images - gray)) * (0.85 + 0.25 * u[1])

@@ -1,6 +1,7 @@
-"""A small network that names an object of the world from one picture: what it is, its color, its pattern, and from which side.
+"""Small image classifier for objects of the procedural world: kind, color, pattern and view.
 
-It is trained apart from every prior, on other renders (`fitting.classifier`), so that its marks are not the prior's own opinion.
+It is trained separately from every prior and on different renders (`pretraining.classifier`), so
+that its scores are independent of the prior's own errors.
 """
 
 import json
@@ -19,13 +20,15 @@ from gs3d.world.colors import NAMED
 from gs3d.world.kinds import KINDS
 
 SIZE_PX = 64
+"""Side of the network's input images."""
 WEIGHTS = Path(__file__).parent / "weights" / "classifier.safetensors"
 PLAIN = "plain"
+"""Pattern class of objects without a pattern."""
 FEATURES = 160
 
 
 def labels() -> dict[str, tuple[str, ...]]:
-    """What the network is asked, and the answers it may give, in the order of its outputs."""
+    """Return the attributes that the network predicts and the classes of each, in output order."""
     patterns = tuple(word or PLAIN for word in PATTERN_WORDS.values())
     return {"kind": tuple(KINDS), "color": tuple(NAMED), "view": VIEW_WORDS, "pattern": patterns}
 
@@ -36,7 +39,7 @@ def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """x + two convolutions of x."""
+    """Residual block of two convolutions."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -47,7 +50,11 @@ class Residual(nn.Module):
 
 
 class Network(nn.Module):
-    """About 0.9 M parameters and 50 M multiplications a picture: 32² → 4², then one linear head a question."""
+    """Convolutional network with one linear head per attribute.
+
+    It has about 0.9 M parameters, needs about 50 M multiplications per image, and reduces 32² to
+    4². `answers` maps each attribute to its number of classes.
+    """
 
     def __init__(self, answers: dict[str, int]):
         super().__init__()
@@ -68,40 +75,40 @@ class Network(nn.Module):
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """[B, 3, 64, 64] in [0, 1] → logits [B, answers] for each question."""
+        """Map images [B, 3, 64, 64] in [0, 1] to logits [B, classes] per attribute."""
         features = self.features(images)
         return {name: head(features) for name, head in self.heads.items()}
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, 3, 64, 64] in [0, 1] → [B, FEATURES]."""
-        return self.trunk(images * 4 - 2)  # world pictures lie about 0.5 with a spread of a quarter
+        """Map images [B, 3, 64, 64] in [0, 1] to features [B, FEATURES]."""
+        return self.trunk(images * 4 - 2)  # world renders have mean 0.5 and deviation 0.25, roughly
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What the classifier thinks of B pictures. For each question, probabilities [B, answers] on the CPU."""
+    """Predictions for B images: probabilities [B, classes] per attribute, on the CPU."""
 
     kind: Tensor
     color: Tensor
     view: Tensor
     pattern: Tensor
     answers: dict[str, tuple[str, ...]]
-    """Question → the words of its columns."""
+    """Attribute → class names, in column order."""
 
     def __len__(self) -> int:
         return len(self.kind)
 
-    def words(self, question: str) -> list[str]:
-        """The likeliest answer for each picture, B words."""
-        return [self.answers[question][i] for i in getattr(self, question).argmax(1).tolist()]
+    def words(self, attribute: str) -> list[str]:
+        """Return the most probable class of each image, B names."""
+        return [self.answers[attribute][i] for i in getattr(self, attribute).argmax(1).tolist()]
 
-    def probability(self, question: str, word: str) -> Tensor:
-        """[B], how sure it is of `word`."""
-        return getattr(self, question)[:, self.answers[question].index(word)]
+    def probability(self, attribute: str, word: str) -> Tensor:
+        """Return the probability [B] of the class `word`."""
+        return getattr(self, attribute)[:, self.answers[attribute].index(word)]
 
 
 def resize(images: Tensor, size: int = SIZE_PX) -> Tensor:
-    """[B, H, W, 3] → [B, size, size, 3], each new pixel the mean of the area that it covers."""
+    """Resize images [B, H, W, 3] to [B, size, size, 3] by area averaging."""
     if images.shape[1:3] == (size, size):
         return images
     return nn.functional.interpolate(
@@ -120,37 +127,45 @@ def _check_images(images: Tensor) -> None:
         raise ValueError(f"images: expected a tensor of shape [B, H, W, 3], got {got}")
     if not images.is_floating_point():
         raise ValueError(
-            f"images: expected floats in [0, 1], got {images.dtype}; divide bytes by 255"
+            f"images: expected floats in [0, 1], got {images.dtype}; divide 8-bit values by 255"
         )
     if not torch.isfinite(images).all():
         raise ValueError("images: expected finite values, got NaN or Inf")
     if len(images) and (images.min() < -0.01 or images.max() > 1.01):
         low, high = images.min().item(), images.max().item()
         raise ValueError(
-            f"images: expected values in [0, 1], got {low:.3g} to {high:.3g}; clamp renders, divide bytes by 255"
+            f"images: expected values in [0, 1], got {low:.3g} to {high:.3g};"
+            " clamp renders, divide 8-bit values by 255"
         )
 
 
 def _current_name(key: str) -> str:
-    """The name that a key of a weights file has today: files written before November 2026 spell
-    one head "colour"."""
+    """Return the current name of a key of a weights file.
+
+    Files written before November 2026 spell one head "colour".
+    """
     return key.replace("colour", "color")
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network and the words it answers with."""
+    """A trained network with the names of its classes."""
 
     network: Network
     answers: dict[str, tuple[str, ...]]
+    """Attribute → class names, in output order."""
 
     @staticmethod
     def load(path: str | Path = WEIGHTS) -> "Classifier":
-        """The classifier shipped in the package, or one at `path`, on the CPU. `UserError` if it cannot be read."""
+        """Load the shipped classifier, or the one at `path`, onto the CPU.
+
+        Raises `UserError` if the file is missing or is not a classifier.
+        """
         path = Path(path)
         if not path.is_file():
             raise UserError(
-                f"classifier: no weights at {path}; reinstall gs3d, or train them with scripts/train_classifier.py"
+                f"classifier: no weights at {path};"
+                " reinstall gs3d, or train them with scripts/train_classifier.py"
             )
         try:
             with safe_open(path, "pt") as file:
@@ -159,32 +174,37 @@ class Classifier:
             answers = {_current_name(k): tuple(v) for k, v in labels.items()}
             weights = {_current_name(k): v for k, v in tensors.items()}
             network = Network({k: len(v) for k, v in answers.items()})
-            left_out, unknown = network.load_state_dict(weights, strict=False)
+            missing, unknown = network.load_state_dict(weights, strict=False)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"classifier {path}: not a classifier's weights ({type(error).__name__}: {error}); train them again"
+                f"classifier {path}: expected the weights of a classifier"
+                f" ({type(error).__name__}: {error});"
+                " train them again with scripts/train_classifier.py"
             ) from None
-        if unknown or [k for k in left_out if not k.endswith("num_batches_tracked")]:
+        if unknown or [k for k in missing if not k.endswith("num_batches_tracked")]:
             raise UserError(
-                f"classifier {path}: weights of another network; train them again with scripts/train_classifier.py"
+                f"classifier {path}: the weights belong to a different network;"
+                " train them again with scripts/train_classifier.py"
             )
         return Classifier(network.eval().requires_grad_(False), answers)
 
     def save(self, path: str | Path) -> None:
-        """Weights as float16, with the words in the file's metadata."""
+        """Write the weights as float16 safetensors with the class names in the metadata."""
         weights = {
             k: v.half().contiguous()
             for k, v in self.network.state_dict().items()
             if v.is_floating_point()
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(
-            save(weights, metadata={"labels": json.dumps(self.answers)})
-        )  # save_file would make it readable by one user
+        # Not save_file: it creates a file that only its owner can read.
+        Path(path).write_bytes(save(weights, metadata={"labels": json.dumps(self.answers)}))
 
     @torch.no_grad()
     def features(self, images: Tensor, chunk: int = 256) -> Tensor:
-        """[B, H, W, 3] in [0, 1] → what the network makes of them before it answers, [B, FEATURES]."""
+        """Compute the features [B, FEATURES] of images [B, H, W, 3] in [0, 1].
+
+        Raises `ValueError` for tensors that are not such images.
+        """
         _check_images(images)
         parts = [
             resize(part.float().cpu()).permute(0, 3, 1, 2).contiguous()
@@ -194,7 +214,10 @@ class Classifier:
 
     @torch.no_grad()
     def classify(self, images: Tensor, chunk: int = 256) -> Classification:
-        """Look at pictures [B, H, W, 3] in [0, 1] of any size, each on its own."""
+        """Classify images [B, H, W, 3] in [0, 1] of any size, independently of each other.
+
+        Raises `ValueError` for tensors that are not such images.
+        """
         _check_images(images)
         parts = [
             self.network(resize(part.float().cpu()).permute(0, 3, 1, 2).contiguous())

@@ -1,4 +1,7 @@
-"""How well pictures of an object fit a prompt: CLIP (Radford et al. 2021) through transformers, ours of the world or any other."""
+"""CLIP scores of rendered assets (Radford et al. 2021), with the shipped CLIP model or any other.
+
+Models are loaded with transformers.
+"""
 
 import hashlib
 import os
@@ -22,28 +25,29 @@ if TYPE_CHECKING:
 VIEWS, ELEVATION_DEG = 120, 15.0
 CHUNK = 8
 BUILTIN = "builtin"
-"""The name of the model that is shipped (`fitting.clip`): small, and it knows the world and nothing else."""
+"""Name of the shipped model (`pretraining.clip`). It is small and trained only on the procedural
+world."""
 FOLDER = Path(__file__).parent / "weights" / "clip"
 
 
 @dataclass(frozen=True)
 class ClipMetrics:
-    """What CLIP says of the views of an object."""
+    """CLIP metrics of the views of an asset."""
 
     r_precision: float | None
-    """Share of views whose nearest text, of all the prompts of an evaluation, is the object's own (Park et al. 2021); None if there is
-    no other."""
+    """Share of the views that match the asset's own prompt best among all prompts of an evaluation
+    (Park et al. 2021), in [0, 1]; None with fewer than two prompts."""
     similarity: float
-    """Mean cosine between views and prompt."""
+    """Mean cosine similarity of the views and the prompt."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP model and what its pictures have to look like."""
+    """A CLIP model with its input image size and normalization."""
 
     name: str
     weights: str
-    """A hash of the files in its folder; of a model from the hub, its commit."""
+    """Hash of the weight files of a local folder, or commit of a hub model."""
     model: "CLIPModel"
     tokenizer: "PreTrainedTokenizerBase"
     size_px: int
@@ -52,11 +56,12 @@ class Clip:
 
     @staticmethod
     def load(name: str, device: str | None = None) -> "Clip":
-        """`BUILTIN`, a hub id such as "openai/clip-vit-large-patch14", or a folder; half precision on a GPU.
+        """Load `BUILTIN`, a hub id such as "openai/clip-vit-large-patch14", or a folder.
 
-        `UserError` if it cannot be read.
+        The default device is a GPU if there is one. Weights are in half precision on a GPU. Raises
+        `UserError` if the model cannot be loaded.
         """
-        with quiet():  # transformers warns at this import that torchvision is missing, which nothing here asks for
+        with quiet():  # without torchvision, transformers prints a warning that does not matter
             from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -72,18 +77,18 @@ class Clip:
                 model, loaded = CLIPModel.from_pretrained(
                     source, torch_dtype=dtype, output_loading_info=True
                 )
-                tokenizer, pictures = (
+                tokenizer, image_processor = (
                     AutoTokenizer.from_pretrained(source),
                     CLIPImageProcessor.from_pretrained(source),
                 )
-            if missing := loaded[
-                "missing_keys"
-            ]:  # transformers would go on with random numbers in their place
+            # transformers would silently fill missing weights with random numbers.
+            if missing := loaded["missing_keys"]:
                 raise ValueError(f"{len(missing)} of its weights are missing")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"--scorer {name}: no CLIP model that can be read ({reason}); expected a hub id or a folder"
+                f"--scorer {name}: no CLIP model that can be read ({reason});"
+                f" expected {BUILTIN}, a hub id or a folder"
             ) from None
         model = model.to(device).eval().requires_grad_(False)
         files = sorted(Path(source).glob("*.safetensors")) if os.path.isdir(source) else []
@@ -98,13 +103,13 @@ class Clip:
             model,
             tokenizer,
             model.config.vision_config.image_size,
-            tuple(pictures.image_mean),
-            tuple(pictures.image_std),
+            tuple(image_processor.image_mean),
+            tuple(image_processor.image_std),
         )
 
     @torch.no_grad()
     def texts(self, prompts: list[str]) -> Tensor:
-        """[P, E] of unit length, on the CPU in float32."""
+        """Embed P prompts as unit vectors [P, E], on the CPU in float32."""
         longest = self.model.config.text_config.max_position_embeddings
         parts = []
         for at in range(0, len(prompts), 64):
@@ -121,7 +126,7 @@ class Clip:
 
     @torch.no_grad()
     def pictures(self, images: Tensor) -> Tensor:
-        """[B, H, W, 3] in [0, 1] → [B, E] of unit length, on the CPU in float32."""
+        """Embed images [B, H, W, 3] in [0, 1] as unit vectors [B, E], on the CPU in float32."""
         x = images.permute(0, 3, 1, 2).float().to(self.model.device)
         x = functional.interpolate(
             x,
@@ -135,27 +140,30 @@ class Clip:
 
 
 def knows_the_world_alone(scorer: str | None) -> bool:
-    """Whether prompts of other things cannot be marked with this scorer, or with none."""
+    """Return whether the scorer is limited to prompts of the procedural world.
+
+    True for `BUILTIN`, and for None, which stands for the classifier alone.
+    """
     return scorer in (None, BUILTIN)
 
 
 def embed_texts(model: "CLIPModel", tokens: Tensor, attention_mask: Tensor) -> Tensor:
-    """[P, L] each → [P, E] of unit length, float32."""
+    """Embed tokens [P, L] with mask [P, L] as unit vectors [P, E], float32."""
     hidden = model.text_model(input_ids=tokens, attention_mask=attention_mask).pooler_output
     return functional.normalize(model.text_projection(hidden).float(), dim=1)
 
 
-def embed_pictures(model: "CLIPModel", pictures: Tensor) -> Tensor:
-    """[B, 3, S, S], normalized as the model wants them → [B, E] of unit length, float32."""
-    hidden = model.vision_model(pictures).pooler_output
+def embed_pictures(model: "CLIPModel", images: Tensor) -> Tensor:
+    """Embed images [B, 3, S, S], normalized for the model, as unit vectors [B, E], float32."""
+    hidden = model.vision_model(images).pooler_output
     return functional.normalize(model.visual_projection(hidden).float(), dim=1)
 
 
 @torch.no_grad()
 def clip_metrics(asset: Asset, clip: Clip, texts: Tensor, right: int) -> ClipMetrics:
-    """Of 120 views at even azimuths, as Consistent3D measures.
+    """Score 120 views at even azimuths, the protocol of Consistent3D.
 
-    `texts` [P, E] are those of all prompts, `right` is the row of the object's own.
+    `texts` [P, E] are the embeddings of all prompts; row `right` is the asset's own prompt.
     """
     cameras = ring(VIEWS, clip.size_px, ELEVATION_DEG)
     similarity = []
@@ -166,7 +174,7 @@ def clip_metrics(asset: Asset, clip: Clip, texts: Tensor, right: int) -> ClipMet
 
 
 def metrics_of(similarity: Tensor, right: int) -> ClipMetrics:
-    """From cosines of views and texts, [V, P]."""
+    """Compute the metrics from the cosine similarities [V, P] of V views and P prompts."""
     alone = similarity.shape[1] < 2
     return ClipMetrics(
         None if alone else (similarity.argmax(1) == right).float().mean().item(),

@@ -1,4 +1,4 @@
-"""Marks for splats that should be what a prompt of the world says: are they that, with one face, clean, of the right shape?"""
+"""Grading of an asset: do its renders match the prompt, with one front, no residue, right shape?"""
 
 from dataclasses import dataclass
 
@@ -12,96 +12,124 @@ from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.classifier import PLAIN, SIZE_PX, Classification, Classifier, resize
 from gs3d.evaluation.metrics.appearance import appearance_of
 from gs3d.evaluation.metrics.geometry import nearest, surface_of_asset
-from gs3d.evaluation.metrics.residue import SEEN, SOLID, clipped_of, floaters_of, residue_of
+from gs3d.evaluation.metrics.residue import (
+    SOLID_ALPHA,
+    VISIBLE_ALPHA,
+    clipped_of,
+    floaters_of,
+    residue_of,
+)
 from gs3d.evaluation.reference import Reference, around
 from gs3d.representations.asset import Asset, draw
 from gs3d.world.captions import Meaning
 from gs3d.world.kinds import KINDS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
-BEHIND = slice(5, 8)
-"""Of twelve pictures all round, those that Janus is marked on: 150°, 180° and 210°, well within what is called "back". At 135° and 225°,
-where "side" begins, the classifier gives neither "front" nor "back" any weight, and which of two nothings is the larger says nothing."""
-DRAWN_PX = (
-    2 * SIZE_PX
-)  # drawn at twice the size and averaged, as the world's pictures have four rays a pixel
+BACK_VIEWS = slice(5, 8)
+"""Of twelve views all around, the three of the Janus metric: azimuths 150°, 180° and 210°, well
+inside the range called "back". At 135° and 225°, where "side" begins, the classifier gives both
+"front" and "back" near-zero probability, and comparing the two would be meaningless."""
+RENDER_PX = 2 * SIZE_PX
+"""Side of the graded renders. They are averaged down to half the size, because the world renders
+that the classifier was trained on have four rays per pixel."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Marks over the eight views, but where another is named; shares are in [0, 1]. None where there is no answer."""
+    """Metrics of one asset, over eight views unless noted.
+
+    Shares are in [0, 1]. None means not applicable.
+    """
 
     kind_right: float | None
-    """Share of views named as the right kind; None for two things, of which either would be right."""
+    """Share of views classified as the right kind; None for two objects, of which either would be
+    right."""
     color_right: float | None
-    """Share of views named as the right color."""
+    """Share of views classified as the right color."""
     pattern_right: float | None
-    """Share of views named as the right pattern, "plain" among them."""
+    """Share of views classified as the right pattern; "plain" counts as a pattern."""
     kind_probability: float | None
     """Mean probability of the right kind."""
     color_probability: float | None
     """Mean probability of the right color."""
     agreement: float | None
-    """Share of views named as the kind that most views are named as, right or wrong: whether they show one thing. Of one thing only."""
+    """Share of views classified as the most frequent kind, right or wrong. Low values mean that
+    the views show different objects. None for two objects."""
     janus: float | None
-    """Share of three pictures from behind (`BEHIND`) that look more like the front than like the back; None for a kind without a
-    front. 0.02 of true objects, 0.9 of the same with two fronts (weights/classifier.json, "two_faced")."""
+    """Share of the three back views (`BACK_VIEWS`) that look more like a front than like a back;
+    None for a kind without a front. It is 0.02 for reference objects and 0.9 for the same objects
+    with two fronts (weights/classifier.json, "two_faced")."""
     empty: float
-    """Share of views without a solid pixel: what cannot be marked for haze, shape or look would else only be missing from their means."""
+    """Share of views without a solid pixel. Residue, shape and appearance are undefined for an
+    empty asset, so without this metric it would merely drop out of their means."""
     residue: float | None
-    """`residue.residue_of`; None where nothing is seen at all."""
+    """See `metrics.residue.residue_of`; None if no pixel is visible."""
     floaters: float | None
-    """`clean.floaters_of`; None for a mesh, whose export leaves out what floats."""
+    """See `metrics.residue.floaters_of`; None for a mesh, whose export removes floaters."""
     coverage: float
-    """Mean alpha of the pictures."""
+    """Mean alpha of the renders."""
     clipped: float
-    """`clean.clipped_of`"""
+    """See `metrics.residue.clipped_of`."""
     saturation_bias: float | None
-    """How much more saturated than true objects of the same words, [−1, 1]; None without any, or where nothing is solid."""
+    """Saturation minus that of the reference, in [−1, 1]; None without a reference or if no pixel
+    is opaque."""
     brightness_bias: float | None
+    """Brightness minus that of the reference, likewise."""
     chamfer: float | None
-    """`surface.Distance`, to the nearest of the true objects; None without any, or where nothing is solid."""
+    """Chamfer distance (`metrics.geometry.Distance`) to the nearest reference object; None without
+    a reference or if no pixel is solid."""
     normal_deg: float | None
+    """Mean angle between normals for the same pair, in degrees."""
     kinds: tuple[str, ...]
-    """The kind that each view was named as, azimuth 0°, 45°, …"""
+    """Classified kind of each view, at azimuth 0°, 45°, …"""
     colors: tuple[str, ...]
+    """Classified color of each view."""
     views: tuple[str, ...]
+    """Classified direction of each view."""
     r_precision: float | None = None
-    """`clip.ClipMarks`; None without a CLIP model."""
+    """See `clip.ClipMetrics`; None without a CLIP model."""
     clip_similarity: float | None = None
+    """See `clip.ClipMetrics`; None without a CLIP model."""
 
 
 @torch.no_grad()
-def views_of(asset: Asset, size_px: int = DRAWN_PX) -> tuple[Tensor, Tensor]:
-    """The views that are graded: pictures [8, H, W, 3] in [0, 1] over light gray, and alpha [8, H, W], on the CPU."""
-    return _pictures(asset, ring(VIEWS, size_px, ELEVATION_DEG))
+def views_of(asset: Asset, size_px: int = RENDER_PX) -> tuple[Tensor, Tensor]:
+    """Render the eight graded views over light gray, on the CPU.
+
+    Returns images [8, H, W, 3] in [0, 1] and alpha [8, H, W].
+    """
+    return _render(asset, ring(VIEWS, size_px, ELEVATION_DEG))
 
 
 @torch.no_grad()
 def janus_of(asset: Asset, kind: str, classifier: Classifier) -> float | None:
-    """See `Grade.janus`. Front is weighed against back alone: a side that is seen by mistake is no second face."""
+    """Compute `Grade.janus`.
+
+    Only "front" and "back" are compared: a back view mistaken for a side is not a second front.
+    """
     if not KINDS[kind].has_front:
         return None
     seen = classifier.classify(
-        resize(_pictures(asset, ring(12, DRAWN_PX, ELEVATION_DEG)[BEHIND])[0])
+        resize(_render(asset, ring(12, RENDER_PX, ELEVATION_DEG)[BACK_VIEWS])[0])
     )
     return (
         (seen.probability("view", "front") > seen.probability("view", "back")).float().mean().item()
     )
 
 
-def _pictures(asset: Asset, cameras: Cameras) -> tuple[Tensor, Tensor]:
+def _render(asset: Asset, cameras: Cameras) -> tuple[Tensor, Tensor]:
     out = draw(asset, cameras, (LIGHT_GRAY,) * 3)
     return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
 
 
 def check_words(meaning: Meaning, classifier: Classifier) -> None:
-    """`UserError` for a kind, color or pattern that the classifier does not know."""
-    for question in ("kind", "color", "pattern"):
-        word, known = getattr(meaning.thing, question) or PLAIN, classifier.answers[question]
+    """Raise `UserError` for a kind, color or pattern that the classifier does not know."""
+    for attribute in ("kind", "color", "pattern"):
+        word, known = getattr(meaning.thing, attribute) or PLAIN, classifier.answers[attribute]
         if meaning.other is None and word not in known:
             raise UserError(
-                f"{question} {word!r}: not one that can be graded; expected one of {', '.join(known)}"
+                f"{attribute} {word!r}: unknown to the classifier;"
+                f" expected one of {', '.join(known)}"
             )
 
 
@@ -112,27 +140,28 @@ def grade(
     classifier: Classifier,
     reference: Reference | None = None,
 ) -> Grade:
-    """Judge what a run has made, which should be what `meaning` says, from 8 azimuths at 15° elevation and from behind, and from 16 sides
-    against `truth`.
+    """Grade an asset against the `meaning` of its prompt.
 
-    Without a meaning, only what does not depend on one is marked. Raises `UserError` for a kind or color that the classifier does not
-    know, `ValueError` for splats that cannot be drawn.
+    The views are eight azimuths at 15° elevation, three back views for the Janus metric, and 16
+    views for the comparison with `reference`. Without a meaning, only the metrics that need no
+    prompt are computed. Raises `UserError` for a kind, color or pattern that the classifier does
+    not know, and `ValueError` for splats that cannot be rendered.
     """
-    pictures, alpha = views_of(asset)
-    appearance = appearance_of(pictures, alpha)
-    apart = (
-        nearest(surface_of_asset(asset, around(DRAWN_PX)), reference.surfaces)
+    images, alpha = views_of(asset)
+    appearance = appearance_of(images, alpha)
+    distance = (
+        nearest(surface_of_asset(asset, around(RENDER_PX)), reference.surfaces)
         if reference
         else None
     )
     return Grade(
-        **_classified(classifier.classify(resize(pictures)), meaning, classifier),
+        **_classified(classifier.classify(resize(images)), meaning, classifier),
         janus=janus_of(asset, meaning.thing.kind, classifier)
         if meaning and meaning.other is None
         else None,
-        empty=(alpha < SOLID).flatten(1).all(1).float().mean().item(),
-        residue=residue_of(alpha) if (alpha > SEEN).any() else None,
-        floaters=floaters_of(asset, alpha, ring(VIEWS, DRAWN_PX, ELEVATION_DEG))
+        empty=(alpha < SOLID_ALPHA).flatten(1).all(1).float().mean().item(),
+        residue=residue_of(alpha) if (alpha > VISIBLE_ALPHA).any() else None,
+        floaters=floaters_of(asset, alpha, ring(VIEWS, RENDER_PX, ELEVATION_DEG))
         if isinstance(asset, Splats)
         else None,
         coverage=alpha.mean().item(),
@@ -143,16 +172,16 @@ def grade(
         brightness_bias=appearance.brightness - reference.appearance.brightness
         if reference and appearance
         else None,
-        chamfer=apart.chamfer if apart else None,
-        normal_deg=apart.normal_deg if apart else None,
+        chamfer=distance.chamfer if distance else None,
+        normal_deg=distance.normal_deg if distance else None,
     )
 
 
 def _classified(
     classification: Classification, meaning: Meaning | None, classifier: Classifier
 ) -> dict:
-    """The marks that the classifier gives."""
-    marks = dict.fromkeys(
+    """Return the fields of `Grade` that come from the classifier."""
+    metrics = dict.fromkeys(
         (
             "kind_right",
             "color_right",
@@ -163,29 +192,29 @@ def _classified(
         )
     )
     if meaning is None:
-        return marks | {"kinds": (), "colors": (), "views": ()}
+        return metrics | {"kinds": (), "colors": (), "views": ()}
     check_words(meaning, classifier)
-    thing, named = (
+    thing, classes = (
         meaning.thing,
         {
-            question: classification.words(question)
-            for question in ("kind", "color", "pattern", "view")
+            attribute: classification.words(attribute)
+            for attribute in ("kind", "color", "pattern", "view")
         },
     )
     if meaning.other is None:
-        marks["agreement"] = max(map(named["kind"].count, named["kind"])) / VIEWS
-        for question, word in (
+        metrics["agreement"] = max(map(classes["kind"].count, classes["kind"])) / VIEWS
+        for attribute, word in (
             ("kind", thing.kind),
             ("color", thing.color),
             ("pattern", thing.pattern or PLAIN),
         ):
-            marks[f"{question}_right"] = named[question].count(word) / VIEWS
-        for question, word in (("kind", thing.kind), ("color", thing.color)):
-            marks[f"{question}_probability"] = (
-                classification.probability(question, word).mean().item()
+            metrics[f"{attribute}_right"] = classes[attribute].count(word) / VIEWS
+        for attribute, word in (("kind", thing.kind), ("color", thing.color)):
+            metrics[f"{attribute}_probability"] = (
+                classification.probability(attribute, word).mean().item()
             )
-    return marks | {
-        "kinds": tuple(named["kind"]),
-        "colors": tuple(named["color"]),
-        "views": tuple(named["view"]),
+    return metrics | {
+        "kinds": tuple(classes["kind"]),
+        "colors": tuple(classes["color"]),
+        "views": tuple(classes["view"]),
     }

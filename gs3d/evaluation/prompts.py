@@ -1,4 +1,4 @@
-"""Files of prompts: one a line, blank lines and those that begin with # left out."""
+"""Prompt lists: text files with one prompt per line; blank lines and lines from # are skipped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from gs3d.world.prompt_parser import parse_prompt
 
 @dataclass(frozen=True)
 class Prompts:
-    """What a file holds."""
+    """Contents of a prompt list."""
 
     meanings: dict[str, Meaning | None]
-    """Prompt → what it says, in the order of the file; None for an open prompt."""
+    """Prompt → its parsed meaning, in file order; None for a prompt outside the procedural
+    world."""
     repeated: int
-    """Lines that said the same as one before."""
+    """Number of lines that repeat an earlier prompt."""
 
 
 def shipped() -> list[str]:
-    """Names of the lists that come with gs3d."""
+    """Return the names of the lists that come with gs3d."""
     return sorted(
         p.name[:-4]
         for p in files("gs3d.configs").joinpath("prompts").iterdir()
@@ -33,13 +34,15 @@ def shipped() -> list[str]:
 
 
 def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
-    """A shipped list by its name, or a file. `UserError` names the line of a prompt that cannot be used.
+    """Read a shipped list by name, or a text file by path.
 
-    A prompt that the world has no picture of is one, unless `open_prompts`: then somebody else marks it.
+    Raises `UserError` if the list cannot be read, if it is empty, or if a line is not a valid
+    prompt; the error names the line. Prompts outside the procedural world are invalid unless
+    `open_prompts` is set, because only a general CLIP model can score them.
     """
     text = _text(source)
     meanings: dict[str, Meaning | None] = {}
-    repeated, strange = 0, []
+    repeated, invalid = 0, []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -49,26 +52,30 @@ def read_prompts(source: str, open_prompts: bool = False) -> Prompts:
         elif (meaning := parse_prompt(prompt)) or open_prompts:
             meanings[prompt] = meaning
         else:
-            strange.append(f"line {number} {prompt[:60]!r}")
-    if strange:
-        listed = ", ".join(strange[:3]) + (
-            f" and {len(strange) - 3} more" if len(strange) > 3 else ""
-        )
-        advice = (
-            "`gs3d vocab` shows what can be said, and --scorer takes a CLIP model for other prompts"
+            invalid.append(f"line {number} {prompt[:60]!r}")
+    if invalid:
+        listed = ", ".join(invalid[:3]) + (
+            f" and {len(invalid) - 3} more" if len(invalid) > 3 else ""
         )
         raise UserError(
-            f"{source}: cannot be graded, since the world has no picture of it: {listed}; {advice}"
+            f"{source}: prompts outside the procedural world cannot be graded: {listed};"
+            " `gs3d vocab` shows the words that can be used,"
+            " and --scorer takes a CLIP model for other prompts"
         )
     if not meanings:
         raise UserError(
-            f'{source}: holds no prompt; expected one a line, such as "a red mushroom with white spots"'
+            f"{source}: contains no prompt;"
+            ' expected one per line, such as "a red mushroom with white spots"'
         )
     return Prompts(meanings, repeated)
 
 
 def plain_others(prompts: Sequence[str]) -> list[str]:
-    """Every kind of the world in every color, but for those that an object of one of `prompts` may be called with as much right."""
+    """Return a prompt for each kind in each color, except pairs that occur in `prompts`.
+
+    These serve as wrong answers for R-precision. An excluded pair would describe the object of one
+    of the prompts equally well.
+    """
     things = [
         thing
         for meaning in map(parse_prompt, prompts)
@@ -76,12 +83,12 @@ def plain_others(prompts: Sequence[str]) -> list[str]:
         for thing in (meaning.thing, meaning.other)
         if thing
     ]
-    said = {(thing.kind, thing.color) for thing in things}
+    used = {(thing.kind, thing.color) for thing in things}
     return [
         Thing(kind, color).phrase()
         for kind in KINDS
         for color in NAMED
-        if (kind, color) not in said
+        if (kind, color) not in used
     ]
 
 
@@ -92,13 +99,15 @@ def _text(source: str) -> str:
     try:
         if path.is_dir():
             raise UserError(
-                f"prompts {source!r}: is a folder; expected a text file or a list that comes with gs3d ({', '.join(shipped())})"
+                f"prompts {source!r}: is a directory;"
+                f" expected a text file or a list that comes with gs3d ({', '.join(shipped())})"
             )
         if not path.exists():
             raise UserError(
-                f"prompts {source!r}: no such file; lists that come with gs3d are {', '.join(shipped())}"
+                f"prompts {source!r}: no such file;"
+                f" the lists that come with gs3d are {', '.join(shipped())}"
             )
-        return path.read_text("utf-8-sig")  # some editors begin a file with a mark
+        return path.read_text("utf-8-sig")  # some editors start a file with a byte order mark
     except OSError as error:
         raise UserError(f"prompts {source!r}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

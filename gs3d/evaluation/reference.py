@@ -1,4 +1,4 @@
-"""What is right by construction: objects of the world, their surfaces and colors, and splats that a perfect run would leave of one."""
+"""Reference objects of the procedural world: exact surfaces, colors and ideal splats."""
 
 import math
 from dataclasses import dataclass
@@ -15,39 +15,40 @@ from gs3d.world.captions import Meaning
 from gs3d.world.render import render
 from gs3d.world.sample import reference_objects
 
-RINGS_DEG = {-25.0: 4, 10.0: 8, 50.0: 4}
-"""Elevation → cameras that look at the object from there."""
+CAMERAS_BY_ELEVATION_DEG = {-25.0: 4, 10.0: 8, 50.0: 4}
+"""Elevation → number of cameras at that elevation."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Objects that a prompt is true of."""
+    """Surfaces and appearance of the reference objects of a prompt."""
 
     surfaces: tuple[Surface, ...]
+    """One per reference object."""
     appearance: Appearance
-    """Their mean."""
+    """Mean over the reference objects."""
 
 
 def around(size_px: int) -> Cameras:
-    """16 cameras that between them see nearly all of an object's surface."""
-    angles = [(360 * i / n, e) for e, n in RINGS_DEG.items() for i in range(n)]
+    """Return 16 cameras that together see almost the whole surface of an object."""
+    angles = [(360 * i / n, e) for e, n in CAMERAS_BY_ELEVATION_DEG.items() for i in range(n)]
     azimuth, elevation = torch.tensor(angles).deg2rad().T
     fovy = torch.full_like(azimuth, math.radians(38))
     return orbit(azimuth, elevation, distance_for(fovy, 0.95), fovy, size_px, size_px)
 
 
 def reference_for(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Reference:
-    """The first `objects` of `world.sample.true_objects`."""
-    made = reference_objects(meaning, objects)
-    cameras, front = around(size_px), ring(8, size_px)
+    """Measure the first `objects` reference objects of a prompt (`world.sample`)."""
+    samples = reference_objects(meaning, objects)
+    cameras, views = around(size_px), ring(8, size_px)
     surfaces, appearances = [], []
-    for o in made:
-        seen = render([o.parts] * len(cameras), cameras, supersample=1)
+    for sample in samples:
+        seen = render([sample.parts] * len(cameras), cameras, supersample=1)
         depth, alpha, normal = (torch.from_numpy(a) for a in (seen.depth, seen.alpha, seen.normal))
         surfaces.append(surface_of(depth, alpha, cameras, normal))
-        pictures = render([o.parts] * len(front), front)
+        images = render([sample.parts] * len(views), views)
         appearances.append(
-            appearance_of(torch.from_numpy(pictures.rgb), torch.from_numpy(pictures.alpha))
+            appearance_of(torch.from_numpy(images.rgb), torch.from_numpy(images.alpha))
         )
     return Reference(
         tuple(surfaces), Appearance.mean([appearance for appearance in appearances if appearance])
@@ -55,9 +56,14 @@ def reference_for(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Ref
 
 
 def reference_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
-    """Opaque splats the size of a pixel wherever one of 16 cameras sees a surface; `parts` is [P, ROW] as in `world.sample.Sample`."""
+    """Convert a reference object to ideal splats, opaque and the size of a pixel.
+
+    Each surface pixel of the 16 cameras of `around` gives one splat. `parts` is [P, ROW] as in
+    `world.sample.Sample`.
+    """
     cameras = around(size_px)
-    # One ray a pixel: with more, depth and color on a rim would be means of two surfaces, and the splat would float between them.
+    # One ray per pixel: with more, depth and color at a silhouette would be averages of two
+    # surfaces, and the splat would lie between them.
     seen = render([parts] * len(cameras), cameras, supersample=1)
     depth, hit = torch.from_numpy(seen.depth), torch.from_numpy(seen.alpha) > 0
     means = unprojected(depth, cameras)[hit]
@@ -73,6 +79,9 @@ def reference_splats(parts: np.ndarray, size_px: int = 96) -> Splats:
 
 
 def two_faced(splats: Splats) -> Splats:
-    """The half in front of x = 0, and once more where the back was: an object with two faces, to try a mark of Janus on."""
+    """Replace the back half (x ≤ 0) by a copy of the front half turned by 180° about z.
+
+    The result has two fronts, a known case for testing the Janus metric.
+    """
     front = splats[splats.means[:, 0] > 0]
     return Splats.cat([front, rotate_splats(front, torch.diag(torch.tensor([-1.0, -1.0, 1.0])))])

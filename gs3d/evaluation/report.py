@@ -1,4 +1,4 @@
-"""From graded runs to tables with honest intervals and a sheet of pictures."""
+"""Tables of graded runs with confidence intervals, and a contact sheet of their views."""
 
 import dataclasses
 import statistics
@@ -10,53 +10,55 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gs3d.evaluation.grade import DRAWN_PX, VIEWS, Grade, views_of
+from gs3d.evaluation.grade import RENDER_PX, VIEWS, Grade, views_of
 from gs3d.io.atomic import write_atomic
 from gs3d.io.image.captions import broken
 from gs3d.representations.asset import Asset
 
 OPEN = "open"
+"""Kind and split of a prompt outside the procedural world."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run and its marks."""
+    """One run and its grade."""
 
     method: str
     prompt: str
     seed: int
     kind: str
-    """The kind that the prompt names; of two things, the first; OPEN for a prompt that is none of the world's."""
+    """Kind that the prompt names; the first one of two; `OPEN` outside the procedural world."""
     split: str
-    """Whether the prior may have seen such a thing in training (`world.splits`), or OPEN."""
+    """Whether the prior may have seen the object's attributes in training (`world.splits`), or
+    `OPEN`."""
     folder: str
-    """Where the run left its files, relative to the folder of the evaluation."""
+    """Output directory of the run, relative to that of the evaluation."""
     outcome: str
-    """"finished", or what ended the run early."""
+    """"finished", or the reason for an early end."""
     seconds: float
-    """Wall clock of the whole command."""
+    """Wall-clock time of the whole command."""
     memory_mb: float | None
-    """Peak memory of the process; None where the system does not say."""
+    """Peak memory of the process; None if the system does not report it."""
     pieces: int
-    """Splats, or triangles of a mesh."""
+    """Number of splats, or of triangles of a mesh."""
     grade: Grade
 
     @staticmethod
     def of(tree: dict) -> "Result":
-        """The inverse of `dataclasses.asdict` through JSON."""
-        marks = {k: tuple(v) if isinstance(v, list) else v for k, v in tree["grade"].items()}
-        return Result(**{**tree, "grade": Grade(**marks)})
+        """Rebuild a result from `dataclasses.asdict` after a round trip through JSON."""
+        metrics = {k: tuple(v) if isinstance(v, list) else v for k, v in tree["grade"].items()}
+        return Result(**{**tree, "grade": Grade(**metrics)})
 
 
 @dataclass(frozen=True)
 class Column:
-    """A mark of `Grade` in tables."""
+    """Format of a metric of `Grade` in tables."""
 
     title: str
     scale: float = 100.0
     digits: int = 0
     better: int = 1
-    """1 if more is better, −1 if less, 0 if near zero is."""
+    """1 if higher is better, −1 if lower is better, 0 if close to zero is better."""
 
 
 COLUMNS: dict[str, Column] = {
@@ -75,10 +77,14 @@ COLUMNS: dict[str, Column] = {
     "saturation_bias": Column("saturation bias %", better=0),
     "brightness_bias": Column("brightness bias %", better=0),
 }
+"""Field of `Grade` → its column."""
 
 
 def bootstrap(values: Sequence[float], rounds: int = 4000) -> tuple[float, float, float]:
-    """The mean and its 95 % percentile interval over resampled values; always the same for the same values."""
+    """Return the mean and the ends of its 95 % percentile bootstrap interval.
+
+    Equal values always give the same interval. Without values, all three numbers are NaN.
+    """
     if not values:
         return float("nan"), float("nan"), float("nan")
     data = np.asarray(values, float)
@@ -86,17 +92,19 @@ def bootstrap(values: Sequence[float], rounds: int = 4000) -> tuple[float, float
     return float(data.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-FEWEST = 5
-"""Prompts that an interval needs: resampling fewer says more about luck than about the method."""
+MIN_PROMPTS = 5
+"""Fewest prompts for an interval: the bootstrap is unreliable on fewer."""
 
 
-def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
-    """{mean, low, high, prompts} of (prompt, mark) pairs; None if all marks are, no low and high below FEWEST prompts.
+def interval(values: Iterable[tuple[str, float | None]]) -> dict | None:
+    """Summarize (prompt, value) pairs as {mean, low, high, prompts}.
 
-    Prompts are resampled, each with the mean of its runs: neither the views of an object nor the seeds of a prompt are independent.
+    Prompts are resampled, each with the mean of its runs, because neither the views of an asset nor
+    the seeds of a prompt are independent. Returns None if all values are None. `low` and `high` are
+    None for fewer than five prompts.
     """
     by_prompt: dict[str, list[float]] = defaultdict(list)
-    for prompt, value in marks:
+    for prompt, value in values:
         if value is not None:
             by_prompt[prompt].append(value)
     if not by_prompt:
@@ -104,7 +112,7 @@ def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
     mean, low, high = (
         round(v, 4) for v in bootstrap([statistics.fmean(v) for v in by_prompt.values()])
     )
-    few = len(by_prompt) < FEWEST
+    few = len(by_prompt) < MIN_PROMPTS
     return {
         "mean": mean,
         "low": None if few else low,
@@ -114,9 +122,12 @@ def interval(marks: Iterable[tuple[str, float | None]]) -> dict | None:
 
 
 def summary(results: Sequence[Result]) -> dict:
-    """Marks of one method as {name: {mean, low, high}}, with medians of seconds, memory and pieces, and how many runs they come from."""
+    """Summarize the results of one method: `interval` of each metric, counts of runs, and medians.
+
+    The medians are those of seconds, memory and number of splats or triangles.
+    """
     out: dict = {"n": len(results), "ended_early": sum(r.outcome != "finished" for r in results)}
-    out |= {mark: interval((r.prompt, getattr(r.grade, mark)) for r in results) for mark in COLUMNS}
+    out |= {name: interval((r.prompt, getattr(r.grade, name)) for r in results) for name in COLUMNS}
     memory = [r.memory_mb for r in results if r.memory_mb is not None]
     out["seconds"] = round(statistics.median(r.seconds for r in results), 1)
     out["memory_mb"] = round(statistics.median(memory)) if memory else None
@@ -125,7 +136,7 @@ def summary(results: Sequence[Result]) -> dict:
 
 
 def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result, Result]]:
-    """The runs of method `one`, each with that of `other` for the same prompt with the same seed, where there is one."""
+    """Pair each run of method `one` with the run of `other` for the same prompt and seed."""
     runs = {(r.method, r.prompt, r.seed): r for r in results}
     return [
         (a, runs[other, prompt, seed])
@@ -135,42 +146,43 @@ def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result
 
 
 def difference(results: Sequence[Result], one: str, other: str) -> dict:
-    """Mark → {mean, low, high} of method `one` minus `other` over the runs that both have (`paired`)."""
+    """Return the `interval` of each metric of method `one` minus `other` over their pairs."""
     pairs = paired(results, one, other)
     out: dict = {"n": len(pairs)}
-    for mark in COLUMNS:
-        values = [(a.prompt, getattr(a.grade, mark), getattr(b.grade, mark)) for a, b in pairs]
-        out[mark] = interval(
+    for name in COLUMNS:
+        values = [(a.prompt, getattr(a.grade, name), getattr(b.grade, name)) for a, b in pairs]
+        out[name] = interval(
             (prompt, None if x is None or y is None else x - y) for prompt, x, y in values
         )
     return out
 
 
-def shown(mark: str, value: dict | None, sign: str = "") -> str:
-    """E.g. "93 (88–97)"; `sign` "+" writes the sign of positive numbers too."""
+def shown(metric: str, value: dict | None, sign: str = "") -> str:
+    """Format an `interval`, e.g. "93 (88–97)"; `sign` "+" also writes the sign of positives."""
     if not value:
         return "–"
-    column = COLUMNS[mark]
+    column = COLUMNS[metric]
 
-    def said(number: float) -> str:
-        return f"{round(column.scale * number, column.digits) + 0.0:{sign}.{column.digits}f}"  # + 0.0: never "-0"
+    def formatted(number: float) -> str:
+        rounded = round(column.scale * number, column.digits) + 0.0  # + 0.0: never "-0"
+        return f"{rounded:{sign}.{column.digits}f}"
 
     if value["low"] is None:
-        return said(value["mean"])
-    between = " to " if sign or column.better == 0 else "–"
-    return f"{said(value['mean'])} ({said(value['low'])}{between}{said(value['high'])})"
-
-
-def _row(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+        return formatted(value["mean"])
+    dash = " to " if sign or column.better == 0 else "–"
+    return f"{formatted(value['mean'])} ({formatted(value['low'])}{dash}{formatted(value['high'])})"
 
 
 def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
-    """Title → rows of a table, the first its head: methods, their differences from the first, both splits, and kinds."""
+    """Build all tables: title → rows, the first of them the header.
+
+    There are tables of the methods, of their differences from the first method, of the two splits,
+    and of the kinds.
+    """
     methods = list(dict.fromkeys(r.method for r in results))
-    marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
+    names = [name for name in COLUMNS if any(getattr(r.grade, name) is not None for r in results)]
     head = [
-        *(COLUMNS[mark].title for mark in marks),
+        *(COLUMNS[name].title for name in names),
         "median s",
         "median MB",
         "median splats or triangles",
@@ -180,16 +192,16 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
         early = f" ({s['ended_early']} ended early)" if s["ended_early"] else ""
-        taken = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "pieces"))
-        return [*(shown(mark, s[mark]) for mark in marks), *taken, f"{s['n']}{early}"]
+        costs = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "pieces"))
+        return [*(shown(name, s[name]) for name in names), *costs, f"{s['n']}{early}"]
 
-    def by(of: Callable[[Result], str], name: str) -> list[list[str]]:
-        rows = [[name, "method", *head]]
-        for value in dict.fromkeys(map(of, results)):
+    def grouped(key: Callable[[Result], str], title: str) -> list[list[str]]:
+        rows = [[title, "method", *head]]
+        for value in dict.fromkeys(map(key, results)):
             chosen = [
-                (m, [r for r in results if of(r) == value and r.method == m]) for m in methods
+                (m, [r for r in results if key(r) == value and r.method == m]) for m in methods
             ]
-            rows += [[value, m, *cells(some)] for m, some in chosen if some]
+            rows += [[value, m, *cells(group)] for m, group in chosen if group]
         return rows
 
     out = {
@@ -199,25 +211,29 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
         ]
     }
     if len(methods) > 1:
-        rows = [["paired difference", *head[: len(marks)], "n"]]
+        rows = [["paired difference", *head[: len(names)], "n"]]
         for other in methods[1:]:
             apart = difference(results, methods[0], other)
             rows.append(
                 [
                     f"{methods[0]} minus {other}",
-                    *(shown(mark, apart[mark], "+") for mark in marks),
+                    *(shown(name, apart[name], "+") for name in names),
                     str(apart["n"]),
                 ]
             )
         out["Differences"] = rows
     if len({r.split for r in results}) > 1:
-        out["Seen and unseen in training"] = by(lambda r: r.split, "split")
-    out["Kinds"] = by(lambda r: r.kind, "kind")
+        out["Seen and unseen in training"] = grouped(lambda r: r.split, "split")
+    out["Kinds"] = grouped(lambda r: r.kind, "kind")
     return out
 
 
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def markdown(results: Sequence[Result]) -> str:
-    """`tables` as Markdown; means over prompts, 95 % bootstrap intervals in brackets."""
+    """Format `tables` as Markdown: means over prompts, 95 % bootstrap intervals in parentheses."""
     parts = [
         [_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])]
         for rows in tables(results).values()
@@ -226,34 +242,36 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 TEXT_PX = 232
-GOOD, BAD = (40, 160, 70), (210, 50, 40)
-
-
-MOST = 400
-"""Rows of a sheet; a taller picture is one that many programs will not open."""
+GREEN, RED = (40, 160, 70), (210, 50, 40)
+MAX_ROWS = 400
+"""Most rows of a contact sheet; many programs cannot open a taller image."""
 
 
 def write_result_sheet(
-    path: Path, results: Sequence[Result], load: Callable[[Result], Asset], cell_px: int = DRAWN_PX
+    path: Path, results: Sequence[Result], load: Callable[[Result], Asset], cell_px: int = RENDER_PX
 ) -> None:
-    """A PNG with a row for each of the first MOST results: prompt, marks, and eight views, their bars green where the kind is right."""
+    """Write a contact sheet as PNG with one row for each of the first 400 results.
+
+    A row has the prompt, the main metrics and the eight graded views. A bar below each view is
+    green where the classifier named the right kind, red otherwise.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    results = results[:MOST]
+    results = results[:MAX_ROWS]
     sheet = Image.new("RGB", (TEXT_PX + VIEWS * cell_px, max(len(results), 1) * cell_px), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i, result in enumerate(results):
-        top, marks = i * cell_px, result.grade
-        pictures, _ = views_of(load(result), cell_px)
-        for j, picture in enumerate((pictures * 255 + 0.5).to(torch.uint8).numpy()):
+        top, grade = i * cell_px, result.grade
+        images, _ = views_of(load(result), cell_px)
+        for j, image in enumerate((images * 255 + 0.5).to(torch.uint8).numpy()):
             left = TEXT_PX + j * cell_px
-            sheet.paste(Image.fromarray(picture), (left, top))
-            if marks.kind_right is not None:
-                color = GOOD if marks.kinds[j] == result.kind else BAD
+            sheet.paste(Image.fromarray(image), (left, top))
+            if grade.kind_right is not None:
+                color = GREEN if grade.kinds[j] == result.kind else RED
                 pen.rectangle(
                     (left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=color
                 )
-        shares = {"kind": marks.kind_right, "color": marks.color_right, "Janus": marks.janus}
+        shares = {"kind": grade.kind_right, "color": grade.color_right, "Janus": grade.janus}
         lines = [
             *broken(result.prompt, 34),
             *broken(f"{result.method}, seed {result.seed}", 34),
@@ -262,19 +280,20 @@ def write_result_sheet(
             ),
             "   ".join(
                 f"{name} {value:.3f}"
-                for name, value in (("residue", marks.residue), ("Chamfer", marks.chamfer))
+                for name, value in (("residue", grade.residue), ("Chamfer", grade.chamfer))
                 if value is not None
             ),
-            f"{result.pieces} pieces   {result.seconds:.0f} s",
+            f"{result.pieces} primitives   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)
 
     def verify(temporary: Path) -> None:
-        with Image.open(temporary) as back:
-            back.verify()
+        with Image.open(temporary) as written:
+            written.verify()
 
     write_atomic(path, lambda temporary: sheet.save(temporary, format="PNG"), verify)
 
 
 def to_json(results: Sequence[Result]) -> list[dict]:
+    """Convert results to the dictionaries that `Result.of` reads."""
     return [dataclasses.asdict(r) for r in results]

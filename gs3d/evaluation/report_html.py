@@ -1,4 +1,4 @@
-"""report.html: tables and turning pictures of graded runs in one file that needs nothing beside it."""
+"""report.html: the tables and rotatable views of graded runs in one self-contained file."""
 
 import base64
 import html
@@ -17,41 +17,46 @@ from gs3d.io.atomic import write_atomic
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
 from gs3d.representations.asset import Asset, draw
 
-TURNS, VIEW_PX = 24, 96
-QUALITY = 80
-SIDES = 8
-"""Views of a slider."""
+STRIP_VIEWS, VIEW_PX = 24, 96
+"""Views of the strip of a run, and their side."""
+WEBP_QUALITY = 80
+SLIDER_VIEWS = 8
 PLOT_WIDTHS, PLOT_BYTES, PLOT_COLORS = (640, 480, 320), 18_000, 24
-"""Pixels and bytes that the plot of a run may have: in base64 the page grows by a third more."""
+"""Limits of the plot of a run: widths to try in pixels, bytes, and colors. In base64 a plot takes a
+third more space than its bytes."""
 
 
 @torch.no_grad()
 def strip(asset: Asset) -> bytes:
-    """24 views from all round side by side, as a WebP."""
+    """Render 24 views all around, side by side, as WebP."""
     from PIL import Image
 
-    pictures = draw(asset, ring(TURNS, 2 * VIEW_PX, ELEVATION_DEG), (LIGHT_GRAY,) * 3).rgb
-    row = torch.cat(list(pictures.clamp(0, 1).cpu()), dim=1)
+    views = draw(asset, ring(STRIP_VIEWS, 2 * VIEW_PX, ELEVATION_DEG), (LIGHT_GRAY,) * 3).rgb
+    row = torch.cat(list(views.clamp(0, 1).cpu()), dim=1)
     image = Image.fromarray((row * 255 + 0.5).to(torch.uint8).numpy()).resize(
-        (TURNS * VIEW_PX, VIEW_PX), Image.Resampling.BOX
+        (STRIP_VIEWS * VIEW_PX, VIEW_PX), Image.Resampling.BOX
     )
     stream = io.BytesIO()
-    image.save(stream, format="WEBP", quality=QUALITY)
+    image.save(stream, format="WEBP", quality=WEBP_QUALITY)
     return stream.getvalue()
 
 
 def small_plot(path: Path) -> bytes | None:
-    """The picture at `path`, if there is one that can be read, as a PNG of at most PLOT_BYTES."""
+    """Shrink the image at `path` to a PNG of at most 18,000 bytes.
+
+    Returns None if there is no readable image, or if it cannot be made small enough.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError):  # no plot, or a damaged one: the report does without
+            plot = file.convert("RGB")
+    # Without a plot, or with a damaged one, the report just leaves it out.
+    except (OSError, ValueError, SyntaxError):
         return None
     for width in PLOT_WIDTHS:
-        small = picture.resize(
-            (width, max(round(width * picture.height / picture.width), 1)), Image.Resampling.LANCZOS
+        small = plot.resize(
+            (width, max(round(width * plot.height / plot.width), 1)), Image.Resampling.LANCZOS
         )
         stream = io.BytesIO()
         small.quantize(PLOT_COLORS, dither=Image.Dither.NONE).save(
@@ -69,26 +74,53 @@ def write_report(
     settings: dict,
     plot: Callable[[Result], bytes | None] = lambda result: None,
 ) -> None:
-    """Everything about an evaluation; `load` reads what a run has made, `plot` its `small_plot`, `settings` is shown as it is."""
-    marks = [mark for mark in COLUMNS if any(getattr(r.grade, mark) is not None for r in results)]
-    facts = "".join(f"<dt>{_text(k)}</dt><dd>{_text(_said(v))}</dd>" for k, v in settings.items())
-    body = [f"<dl>{facts}</dl>"]
+    """Write the report of an evaluation to `path`.
+
+    `load` reads the asset of a run, `plot` returns its `small_plot`. `settings` is listed at the
+    top.
+    """
+    names = [name for name in COLUMNS if any(getattr(r.grade, name) is not None for r in results)]
+    listed = "".join(
+        f"<dt>{_text(k)}</dt><dd>{_text(_joined(v))}</dd>" for k, v in settings.items()
+    )
+    body = [f"<dl>{listed}</dl>"]
     for title, rows in tables(results).items():
-        body.append(
-            f"<h2>{_text(title)}</h2>{_table(rows[0], [[(cell, _number(cell)) for cell in row] for row in rows[1:]])}"
-        )
+        table = _table(rows[0], [[(cell, _sort_key(cell)) for cell in row] for row in rows[1:]])
+        body.append(f"<h2>{_text(title)}</h2>{table}")
+    body.append(_runs(results, names, plot))
+    body.append(_sliders(results))
+    style = "\n  ".join(
+        [
+            sizes(VIEW_PX, STRIP_VIEWS, SLIDER_VIEWS),
+            *(strip_rule(f"r{i}", strip(load(r))) for i, r in enumerate(results)),
+        ]
+    )
+    page = files("gs3d.evaluation").joinpath("report.html").read_text("utf-8")
+    page = page.replace("{{turns}}", str(STRIP_VIEWS)).replace("{{px}}", str(VIEW_PX))
+    page = page.replace("{{style}}", style).replace("{{body}}", "\n".join(body))
+
+    def verify(temporary: Path) -> None:
+        temporary.read_text("utf-8").index("</html>")
+
+    write_atomic(path, lambda temporary: temporary.write_text(page, "utf-8"), verify)
+
+
+def _runs(
+    results: Sequence[Result], names: Sequence[str], plot: Callable[[Result], bytes | None]
+) -> str:
+    """Return the table of all runs, with a rotatable view, the plot and the metrics `names`."""
     head = [
-        "turning",
+        "views",
         "prompt",
         "method",
         "seed",
-        *(COLUMNS[mark].title for mark in marks),
+        *(COLUMNS[name].title for name in names),
         "s",
         "splats or triangles",
     ]
     runs = []
     for i, r in enumerate(results):
-        values = [(getattr(r.grade, mark), COLUMNS[mark]) for mark in marks]
+        values = [(getattr(r.grade, name), COLUMNS[name]) for name in names]
         cells = [
             ("–" if v is None else f"{c.scale * v:.{c.digits}f}", None if v is None else v)
             for v, c in values
@@ -106,41 +138,27 @@ def write_report(
             ]
             + [(f"{r.seconds:.0f}", r.seconds), (str(r.pieces), r.pieces)]
         )
-    body.append(
-        f"<h2>Runs</h2><p>Drag a picture, or press the arrow keys on it, to turn it.</p>{_table(head, runs, escape=False)}"
-    )
-    body.append(_sliders(results))
-    style = "\n  ".join(
-        [
-            sizes(VIEW_PX, TURNS, SIDES),
-            *(strip_rule(f"r{i}", strip(load(r))) for i, r in enumerate(results)),
-        ]
-    )
-    page = files("gs3d.evaluation").joinpath("report.html").read_text("utf-8")
-    page = page.replace("{{turns}}", str(TURNS)).replace("{{px}}", str(VIEW_PX))
-    page = page.replace("{{style}}", style).replace("{{body}}", "\n".join(body))
-
-    def verify(temporary: Path) -> None:
-        temporary.read_text("utf-8").index("</html>")
-
-    write_atomic(path, lambda temporary: temporary.write_text(page, "utf-8"), verify)
+    hint = "Drag a view, or select it and press the arrow keys, to rotate the object."
+    return f"<h2>Runs</h2><p>{hint}</p>{_table(head, runs, escape=False)}"
 
 
 def _log(result: Result, plot: bytes | None) -> str:
-    """The plot of a run's log, which opens by a click; nothing where there is none."""
+    """Return the plot of a run's log as a collapsed section; empty without a plot."""
     from PIL import Image
 
     if plot is None:
         return ""
-    with Image.open(io.BytesIO(plot)) as picture:
-        width, height = picture.size
-    style = f"width:{width}px;height:{height}px;background-image:url(data:image/png;base64,{base64.b64encode(plot).decode()})"
-    what = _text(f"log of {result.prompt}, {result.method}, seed {result.seed}")
-    return f'<details><summary>log</summary><div role="img" aria-label="{what}" style="{style}"></div></details>'
+    with Image.open(io.BytesIO(plot)) as image:
+        width, height = image.size
+    url = f"data:image/png;base64,{base64.b64encode(plot).decode()}"
+    style = f"width:{width}px;height:{height}px;background-image:url({url})"
+    label = _text(f"log of {result.prompt}, {result.method}, seed {result.seed}")
+    image = f'<div role="img" aria-label="{label}" style="{style}"></div>'
+    return f"<details><summary>log</summary>{image}</details>"
 
 
 def _sliders(results: Sequence[Result]) -> str:
-    """Where the first method and another made the same prompt with the same seed, one over the other."""
+    """Return comparison sliders of the first method with each other, per common prompt and seed."""
     methods, number = (
         list(dict.fromkeys(r.method for r in results)),
         {id(r): i for i, r in enumerate(results)},
@@ -148,15 +166,13 @@ def _sliders(results: Sequence[Result]) -> str:
     parts = []
     for other in methods[1:]:
         pairs = paired(results, methods[0], other)
-        parts += (
-            [
-                f"<h2>{_text(methods[0])} over {_text(other)}</h2><p>Drag a slider, or press the arrow keys on it.</p>"
-            ]
-            if pairs
-            else []
-        )
+        if pairs:
+            parts.append(
+                f"<h2>{_text(methods[0])} over {_text(other)}</h2>"
+                "<p>Drag a slider, or select it and press the arrow keys.</p>"
+            )
         for a, b in pairs:
-            views = range(0, TURNS, TURNS // SIDES)
+            views = range(0, STRIP_VIEWS, STRIP_VIEWS // SLIDER_VIEWS)
             parts.append(f"<h3>{_text(a.prompt)}, seed {a.seed}</h3>")
             parts.append(
                 slider(f"r{number[id(a)]}", f"r{number[id(b)]}", (a.method, b.method), views)
@@ -168,21 +184,21 @@ def _text(value: object) -> str:
     return html.escape(str(value))
 
 
-def _said(value: object) -> str:
+def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _number(cell: str) -> float | str:
-    """What a cell like "93 (88–97)" is sorted by."""
+def _sort_key(cell: str) -> float | str:
+    """Return the leading number of a cell such as "93 (88–97)", or the text if there is none."""
     try:
         return float(cell.split(" ")[0])
     except ValueError:
         return cell
 
 
-def _cell(shown: str, by: float | str | None) -> str:
-    words = ' class="words"' if isinstance(by, str) else ""
-    return f'<td{words} data-by="{_text("" if by is None else by)}">{shown}</td>'
+def _cell(shown: str, key: float | str | None) -> str:
+    words = ' class="words"' if isinstance(key, str) else ""
+    return f'<td{words} data-by="{_text("" if key is None else key)}">{shown}</td>'
 
 
 def _table(
@@ -190,10 +206,13 @@ def _table(
     rows: Sequence[Sequence[tuple[str, float | str | None]]],
     escape: bool = True,
 ) -> str:
-    """Each cell is what is shown and what it is sorted by."""
+    """Return an HTML table; each cell is a pair of its content and its sort key."""
     titles = "".join(f'<th scope="col"><button>{_text(title)}</button></th>' for title in head)
     lines = []
     for row in rows:
-        cells = "".join(_cell(_text(shown) if escape else shown, by) for shown, by in row)
+        cells = "".join(_cell(_text(shown) if escape else shown, key) for shown, key in row)
         lines.append(f"<tr>{cells}</tr>")
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    return (
+        f'<div class="wide"><table><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )

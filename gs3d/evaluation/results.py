@@ -1,4 +1,4 @@
-"""The folder of an evaluation: grading the runs in it, and evaluation.json, report.html and sheet.png."""
+"""Results of an evaluation: grading of runs, and evaluation.json, report.html and sheet.png."""
 
 import dataclasses
 import hashlib
@@ -28,7 +28,7 @@ from gs3d.world.version import source_digest
 
 NAME = "evaluation.json"
 HERE = Path(__file__).parent
-DECIDE = (
+GRADER_FILES = (
     "augment.py",
     "classifier.py",
     "clip.py",
@@ -38,8 +38,8 @@ DECIDE = (
     "metrics/geometry.py",
     "metrics/residue.py",
 )
-"""The files beside this one that say what a mark means."""
-_reference = lru_cache(maxsize=64)(reference_for)  # the runs of one prompt come one after another
+"""Sources that define the metrics: a change of any of them invalidates earlier grades."""
+_reference = lru_cache(maxsize=64)(reference_for)  # the runs of one prompt follow each other
 
 
 @dataclass(frozen=True)
@@ -47,52 +47,62 @@ class Run:
     """A run to grade."""
 
     folder: str
-    """Where it left its files, relative to the folder of the evaluation."""
+    """Output directory of the run, relative to that of the evaluation."""
     prompt: str
     method: str
     seed: int
     outcome: str
+    """As in `Result`, like the next two."""
     seconds: float
     memory_mb: float | None
 
 
 @dataclass(frozen=True)
 class Graders:
-    """Who marks."""
+    """The classifier and the CLIP model of an evaluation, with the prompts CLIP chooses from."""
 
     classifier: Classifier
     clip: Clip | None
     prompts: tuple[str, ...]
-    """Those among which CLIP has to find the right one: all of the evaluation; for the world's own CLIP also what else the world has."""
+    """Candidates of R-precision: all prompts of the evaluation; with the shipped CLIP model also
+    every other kind and color of the procedural world."""
     texts: Tensor | None
-    """Theirs as CLIP sees them, [P, E]."""
+    """CLIP embeddings of `prompts`, [P, E]; None without a CLIP model."""
     digest: str
-    """Of the weights, the world, the prompts and `DECIDE`: marks given by other graders are no marks of these."""
+    """Hash of the weights, the world's sources, the prompts and `GRADER_FILES`. Grades with
+    different digests are not comparable."""
 
     @staticmethod
     def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
+        """Load the graders of an evaluation; `scorer` names a CLIP model as in `Clip.load`.
+
+        Raises `UserError` if weights cannot be loaded.
+        """
         clip = Clip.load(scorer) if scorer else None
         prompts = (*prompts, *(plain_others(prompts) if scorer == BUILTIN else ()))
-        decides = [
+        inputs = [
             WEIGHTS.read_bytes().hex(),
             source_digest(),
-            *((HERE / name).read_bytes().hex() for name in DECIDE),
+            *((HERE / name).read_bytes().hex() for name in GRADER_FILES),
         ]
-        decides += [clip.name, clip.weights, *prompts] if clip else []
-        digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:16]
+        inputs += [clip.name, clip.weights, *prompts] if clip else []
+        digest = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
         return Graders(
             Classifier.load(), clip, prompts, clip.texts(list(prompts)) if clip else None, digest
         )
 
 
 def result_of(graders: Graders, out: Path, run: Run) -> Result:
-    """Grade what a run in `out` has made."""
+    """Grade the asset of a run; `out` is the output directory of the evaluation.
+
+    Raises `UserError` if the run has no asset or the classifier does not know its prompt.
+    """
     meaning, asset = parse_prompt(run.prompt), load_asset(file_of(out, run.folder))
-    marks = grade(asset, meaning, graders.classifier, _reference(meaning) if meaning else None)
+    graded = grade(asset, meaning, graders.classifier, _reference(meaning) if meaning else None)
     if graders.clip is not None and graders.texts is not None:
-        said = clip_metrics(asset, graders.clip, graders.texts, graders.prompts.index(run.prompt))
-        marks = dataclasses.replace(
-            marks, r_precision=said.r_precision, clip_similarity=said.similarity
+        scores = clip_metrics(asset, graders.clip, graders.texts, graders.prompts.index(run.prompt))
+        graded = dataclasses.replace(
+            graded, r_precision=scores.r_precision, clip_similarity=scores.similarity
         )
     kind, split = (meaning.thing.kind, split_of(meaning.thing)) if meaning else (OPEN, OPEN)
     return Result(
@@ -100,20 +110,28 @@ def result_of(graders: Graders, out: Path, run: Run) -> Result:
         kind=kind,
         split=split,
         pieces=primitive_count(asset),
-        grade=marks,
+        grade=graded,
     )
 
 
 def file_of(out: Path, folder: str) -> Path:
-    """What a run has made; its folder may be named by a way out of `out` before there is one."""
-    file = result_file(place := Path(os.path.normpath(out / folder)))
+    """Return the file of a run's asset. Raises `UserError` if there is none.
+
+    `folder` may lead out of `out` ("../run"), and `out` need not exist yet.
+    """
+    file = result_file(directory := Path(os.path.normpath(out / folder)))
     if file is None:
-        raise UserError(f"{place}: holds neither splats nor a mesh")
+        raise UserError(
+            f"{directory}: contains neither splats nor a mesh; expected the directory of a run"
+        )
     return file
 
 
 def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Result]:
-    """What these graders have said already, by the folder of the run. `UserError` if the folder holds an evaluation with other settings."""
+    """Read earlier results of the same graders from `out`, by folder of the run.
+
+    Raises `UserError` if `out` contains an evaluation with different settings.
+    """
     path = out / NAME
     if not path.exists():
         return {}
@@ -121,9 +139,11 @@ def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Resul
         tree = json.loads(path.read_text("utf-8"))
         known, digest = tree["settings"], tree["graders"]
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # damaged, or of another version: the runs are graded anew
+        return {}  # damaged, or from another version: the runs are graded again
     if known != settings:
-        raise UserError(f"{path}: holds results with {known}, not {settings}; choose another --out")
+        raise UserError(
+            f"{path}: contains results with settings {known}, not {settings}; choose another --out"
+        )
     return (
         {row["folder"]: Result.of(row) for row in tree["results"]}
         if digest == graders.digest
@@ -132,7 +152,7 @@ def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Resul
 
 
 def graded_already(known: dict[str, Result], run: Run) -> Result | None:
-    """What was said of this very run."""
+    """Return the earlier result of the same run; None if there is none or the run has changed."""
     found = known.get(run.folder)
     return (
         found
@@ -144,7 +164,7 @@ def graded_already(known: dict[str, Result], run: Run) -> Result | None:
 def write_results(
     out: Path, settings: dict, graders: Graders, results: Sequence[Result], failed: int = 0
 ) -> None:
-    """evaluation.json, whole or as it was."""
+    """Write evaluation.json atomically; `failed` counts runs without a result."""
     methods = {r.method: [x for x in results if x.method == r.method] for r in results}
     tree = {"settings": settings, "graders": graders.digest, "failed": failed}
     tree |= {
@@ -161,7 +181,7 @@ def write_results(
 
 
 def write_pictures(out: Path, settings: dict, results: Sequence[Result]) -> list[Path]:
-    """report.html and sheet.png; what there is now."""
+    """Write report.html and sheet.png, and return the paths of all files of the evaluation."""
 
     def load(result: Result) -> Asset:
         return load_asset(file_of(out, result.folder))

@@ -10,11 +10,12 @@ import numpy as np
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.experiments.names import method_names
 from gs3d.io import load_asset
 from gs3d.io.image.captions import broken, row, written
 from gs3d.io.image.pixels import to_bytes
 from gs3d.representations.asset import Asset, primitive_count
-from gs3d.runs.history import method_names, read_record
+from gs3d.runs.history import read_record
 from gs3d.runs.outputs.files import TURNTABLE_FPS, frames
 
 VIEWS, FRAMES, COLUMNS = 8, 120, 4

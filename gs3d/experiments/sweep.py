@@ -22,7 +22,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
 from gs3d.experiments.methods import Method
 from gs3d.io import result_file
-from gs3d.runs.request import make_writable, slug
+from gs3d.runs.folders import make_writable, slug
 
 T = TypeVar("T")
 FINISHED = "finished.json"

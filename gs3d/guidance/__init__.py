@@ -1,18 +1,39 @@
-"""Losses: each a frozen, callable dataclass that turns a picture's latent into a gradient on it.
+"""Guidance losses: each turns the latent of a render into a gradient on it.
 
-Contract: `loss(prior, condition, z0, progress, seed, step) -> GuidanceOut`. Add one as a new file and a line below.
+To add one, write a frozen dataclass that is called as `base.Guidance` describes, in a file of its
+own, and add a line to `GUIDANCE` below. Commands, settings and contract tests take it from there.
 """
 
-from typing import Literal, Union
+from typing import TYPE_CHECKING, Literal
 
+from gs3d.guidance.base import Guidance, GuidanceOut, is_guidance
 from gs3d.guidance.cds import Cds
 from gs3d.guidance.sds import Sds
 
-GUIDANCE = {"cds": Cds, "sds": Sds}
-"""Name in commands and settings → class; its fields are settings."""
+GUIDANCE: dict[str, type] = {"cds": Cds, "sds": Sds}
+"""Name in commands and settings -> class; its fields are its settings."""
 
-# From the table, so that a new loss is a line there and nothing else.
-Guidance = Union[tuple(GUIDANCE.values())]  # noqa: UP007
-Loss = Literal[tuple(GUIDANCE)]
+if TYPE_CHECKING:
+    GuidanceName = str
+else:
+    # Derived from the table, so that a new guidance loss needs one new line there.
+    GuidanceName = Literal[tuple(GUIDANCE)]
 
-__all__ = ["GUIDANCE", "Cds", "Guidance", "Loss", "Sds"]
+
+def name_of(guidance: Guidance) -> str:
+    """The name of a guidance loss in settings; module and class of one that is not in GUIDANCE."""
+    kind = type(guidance)
+    names = (name for name, known in GUIDANCE.items() if known is kind)
+    return next(names, f"{kind.__module__}.{kind.__qualname__}")
+
+
+__all__ = [
+    "GUIDANCE",
+    "Cds",
+    "Guidance",
+    "GuidanceName",
+    "GuidanceOut",
+    "Sds",
+    "is_guidance",
+    "name_of",
+]

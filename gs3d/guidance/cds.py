@@ -8,23 +8,25 @@ from torch import Tensor
 from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, noise_for, weight_of
+from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.common import Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 T1_MAX = 0.999
-"""The largest t1: a flow model's noise level has no bound at 1."""
+"""Upper bound of t1, because the noise level of a flow model is unbounded at t = 1."""
 
 
 @dataclass(frozen=True)
 class Cds:
-    """Two points of one deterministic trajectory of the prior's ODE must denoise to the same picture.
+    """Makes two points of one trajectory of the prior's ODE denoise to the same image.
 
-    The gradient is w(t)·(ε̂₁ − ε̂₂): the Jacobian of ε̂ is taken as the identity, as SDS does. The other reading of "skip the Jacobian"
-    has the opposite sign and runs away from the mode (tests/guidance/test_closed_form.py shows both).
+    The gradient is λ(t)·(ε̂₁ − ε̂₂). It treats the Jacobian of ε̂ as the identity, as SDS does. The
+    other reading of "skip the Jacobian" has the opposite sign and diverges from the mode;
+    tests/guidance/test_closed_form.py tests both.
     """
 
     t: Ramp = Ramp(0.7, 0.1, "sqrt")
-    """The smaller time t2 over the run (Eq. 12)."""
+    """The smaller time, t2, over the run (Eq. 12)."""
     delta: tuple[float, float] = (0.1, 0.2)
     """t1 is uniform in [t2 + delta[0], t2 + delta[1]] (Algorithm 1)."""
     cfg: Ramp = Ramp(50.0, 20.0)
@@ -32,16 +34,19 @@ class Cds:
     weight: Weight = "one"
     """λ(t)."""
     clamp: Ramp | None = None
-    """Element-wise bound of the gradient."""
+    """Element-wise bound of the gradient; None does not clamp."""
     fixed_noise: bool = True
-    """One noise for the whole run, shared by every view (Sec. 3.3); False draws one a view and step, the paper's ablation (c)."""
+    """Use one noise for the whole run, shared by all views (Sec. 3.3).
+
+    False draws a new noise per view and step, as in the paper's ablation (c)."""
     random_t: bool = False
-    """Draw t2 uniformly from the range of `t` instead of following it, the paper's ablation (a)."""
+    """Draw t2 uniformly from the range of `t` instead of following the ramp.
+
+    This is the paper's ablation (a)."""
 
     def __post_init__(self) -> None:
-        within(
-            "t", self.t.ends, f"(0, {T1_MAX})"
-        )  # t1 is held at its maximum and must stay above t2
+        # t1 is limited to T1_MAX and must stay above t2.
+        within("t", self.t.ends, f"(0, {T1_MAX})")
         ordered("delta", self.delta, "[0, 1]")
         require(
             "delta",
@@ -52,7 +57,7 @@ class Cds:
         check_common(self.cfg, self.clamp)
 
     def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
-        """(t2, t1), t1 > t2."""
+        """Times (t2, t1) of this step, with t1 > t2."""
         u = torch.rand(2, generator=rng.generator(seed, "cds times", step)).tolist()
         low, high = sorted((self.t.start, self.t.end))
         t2 = low + (high - low) * u[0] if self.random_t else self.t(progress)
@@ -62,7 +67,7 @@ class Cds:
     def __call__(
         self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
     ) -> GuidanceOut:
-        """z0 [B, C, h, w] → gradient on it."""
+        """Compute the gradient on the latents `z0` [B, C, h, w]."""
         t2, t1 = self.times(progress, seed, step)
         sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)
         scale = self.cfg(progress)

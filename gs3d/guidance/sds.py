@@ -1,4 +1,4 @@
-"""Score distillation sampling (DreamFusion, arXiv 2209.14988; Consistent3D Eq. 4), the baseline."""
+"""Score distillation sampling, the baseline (arXiv 2209.14988, DreamFusion; Consistent3D Eq. 4)."""
 
 from dataclasses import dataclass
 
@@ -8,50 +8,52 @@ from torch import Tensor
 from gs3d.core import rng
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.common import GuidanceOut, Weight, check_common, clamped, noise_for, weight_of
+from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.common import Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 
 @dataclass(frozen=True)
 class Sds:
-    """The gradient w(t)·(ε̂ − ε): one evaluation a step, an SDE sample rather than an ODE one."""
+    """Gradient λ(t)·(ε̂ − ε), with one evaluation of the prior per step.
+
+    It samples the SDE, where CDS follows a trajectory of the ODE.
+    """
 
     t: Ramp = Ramp(0.98, 0.02)
-    """With `random_t` its two ends bound a uniform draw; else the time follows it."""
+    """Range of the uniform draw if `random_t`, else the time over the run."""
     random_t: bool = True
-    """DreamFusion's random time; False anneals along `t`."""
+    """Draw the time uniformly, as DreamFusion does; False anneals it along `t`."""
     cfg: Ramp = Ramp(100.0, 100.0)
     """Classifier-free guidance scale."""
     weight: Weight = "sigma2"
     """λ(t)."""
     clamp: Ramp | None = None
-    """Element-wise bound of the gradient."""
+    """Element-wise bound of the gradient; None does not clamp."""
     fixed_noise: bool = False
-    """Keep one noise for the whole run, as CDS does."""
+    """Use one noise for the whole run, as CDS does."""
 
     def __post_init__(self) -> None:
         within("t", self.t.ends, "(0, 1]")
         check_common(self.cfg, self.clamp)
 
     def time(self, progress: float, seed: int, step: int) -> float:
-        """t of this step."""
+        """Time t of this step."""
         if not self.random_t:
             return self.t(progress)
         low, high = sorted((self.t.start, self.t.end))
-        return low + (high - low) * float(
-            torch.rand((), generator=rng.generator(seed, "sds time", step))
-        )
+        u = torch.rand((), generator=rng.generator(seed, "sds time", step))
+        return low + (high - low) * float(u)
 
     def __call__(
         self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
     ) -> GuidanceOut:
-        """z0 [B, C, h, w] → gradient on it."""
+        """Compute the gradient on the latents `z0` [B, C, h, w]."""
         t = self.time(progress, seed, step)
         sigma, scale = prior.sigma(t), self.cfg(progress)
         noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)
         x = z0.detach() + sigma * noise
         d = guided(prior, x, sigma, condition, scale)
-        grad = clamped(
-            weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise), self.clamp, progress
-        )
+        grad = weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise)
+        grad = clamped(grad, self.clamp, progress)
         return GuidanceOut(grad, d, {"t": t, "cfg": scale})

@@ -1,8 +1,11 @@
-"""Triangle meshes: .glb, .ply and .obj with a color a vertex, .glb with a texture. The only module that uses trimesh.
+"""Triangle meshes: .glb, .ply and .obj with vertex colors, and .glb with a texture.
 
-All three are in glTF's frame, +Y up and the front towards +Z: file x = world y, file y = world z, file z = world x. That is half a turn
-about Z from the frame of splat files (ply.py), which lie the way viewers of splats expect. glTF's vertex colors are linear, those of
-the others are sRGB as pictures are.
+Only this module imports trimesh.
+
+All three formats use glTF's coordinate system: +Y up and the front towards +Z, so file x = world y,
+file y = world z and file z = world x. It differs from the one of splat files (`splats/ply.py`) by
+half a turn about Z, because splat viewers expect splats that way up. Vertex colors are linear in
+glTF and sRGB, like images, in .ply and .obj.
 """
 
 import io
@@ -22,31 +25,37 @@ from gs3d.ops.transforms import WORLD_TO_GLTF
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
-"""Without a material glTF means a metal, which is black where nothing surrounds it."""
-MOST_PIXELS = 8192**2
-"""Of a texture: what `painted.textured` makes at most."""
+"""A glTF mesh without a material is metallic, which renders black without an environment map."""
+MAX_TEXTURE_PIXELS = 8192**2
+"""Largest texture that is read: also the largest that `PaintedMesh.textured` creates."""
 
 
 def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
-    """Write `mesh` (world frame) in the format that the suffix of `path` names; read back before it takes its place.
+    """Write `mesh`, in world coordinates, in the format of the suffix of `path`.
+
+    The file is read back and compared before it replaces an older one.
 
     Raises:
-        UserError: Another suffix (a texture goes into .glb alone), a mesh without faces or with numbers that are not finite, or a file
-            that cannot be written.
+        UserError: The suffix is unknown or cannot hold a texture (only .glb can), the mesh has no
+            faces or holds NaN or infinity, or the file cannot be written.
+        ValueError: A face refers to a vertex that does not exist.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in MESH_SUFFIXES:
         raise UserError(
-            f"cannot write {path}: expected a file name that ends in one of {', '.join(MESH_SUFFIXES)}. Change the name."
+            f"cannot write {path}: expected a file name that ends in one of "
+            f"{', '.join(MESH_SUFFIXES)}. Change the name."
         )
     if isinstance(mesh, TexturedMesh) and suffix != ".glb":
         raise UserError(
-            f"cannot write {path}: a mesh with a texture is one file as .glb only. Change the name."
+            f"cannot write {path}: a mesh with a texture needs a file name that ends in .glb, "
+            f"got {suffix}. Change the name."
         )
     if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
         raise ValueError(
-            f"mesh.faces: expected rows of {len(mesh.vertices)} vertices, got {mesh.faces.min()} to {mesh.faces.max()}"
+            f"mesh.faces: expected indices of {len(mesh.vertices)} vertices, "
+            f"got {mesh.faces.min()} to {mesh.faces.max()}"
         )
     if not len(mesh.faces):
         raise UserError(f"cannot write {path}: expected at least one triangle, got 0.")
@@ -54,69 +63,71 @@ def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
         raise UserError(
             f"cannot write {path}: expected finite numbers, got NaN or infinity in the mesh."
         )
-    turned = _turned(mesh)
+    exported = _in_file_coordinates(mesh)
     if isinstance(mesh, TexturedMesh):
-        turned.visual = _texture_of(mesh)
+        exported.visual = _texture_visual(mesh)
     else:
-        turned.visual.vertex_colors = _colors_of(mesh, linear=suffix == ".glb")
+        exported.visual.vertex_colors = _color_bytes(mesh, linear=suffix == ".glb")
 
     def write(temp: Path) -> None:
-        more = (
-            {"tree_postprocessor": _paint_matte}
+        options = (
+            {"tree_postprocessor": _set_matte_material}
             if suffix == ".glb" and isinstance(mesh, Mesh)
             else {}
         )
-        temp.write_bytes(_bytes(turned.export(file_type=suffix[1:], **more)))
+        temp.write_bytes(_to_bytes(exported.export(file_type=suffix[1:], **options)))
 
     def verify(temp: Path) -> None:
         with open(temp, "rb") as file:
             got = trimesh.load(file, file_type=suffix[1:], force="mesh", process=False)
-        if len(got.faces) != len(turned.faces) or not np.allclose(
-            got.triangles, turned.triangles, atol=1e-5
+        if len(got.faces) != len(exported.faces) or not np.allclose(
+            got.triangles, exported.triangles, atol=1e-5
         ):
             raise UserError(
-                f"cannot write {path}: the file read back differs from the mesh. Try again. Nothing was changed."
+                f"cannot write {path}: the file read back differs from the mesh. Try again. "
+                "Nothing was changed."
             )
 
     write_atomic(path, write, verify)
 
 
-def _turned(mesh: Mesh | TexturedMesh) -> trimesh.Trimesh:
+def _in_file_coordinates(mesh: Mesh | TexturedMesh) -> trimesh.Trimesh:
     vertices, normals = mesh.vertices @ WORLD_TO_FILE.T, mesh.normals @ WORLD_TO_FILE.T
     return trimesh.Trimesh(
         vertices=vertices, faces=mesh.faces, vertex_normals=normals, process=False
     )
 
 
-def _colors_of(mesh: Mesh, linear: bool) -> np.ndarray:
-    """[V, 3] bytes."""
+def _color_bytes(mesh: Mesh, linear: bool) -> np.ndarray:
+    """Vertex colors as uint8 [V, 3], linear or sRGB."""
     colors = np.clip(mesh.colors, 0, 1)
     if linear:
         colors = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     return (colors * 255 + 0.5).astype(np.uint8)
 
 
-def _texture_of(mesh: TexturedMesh) -> trimesh.visual.TextureVisuals:
-    picture = Image.fromarray((np.clip(mesh.texture, 0, 1) * 255 + 0.5).astype(np.uint8))
+def _texture_visual(mesh: TexturedMesh) -> trimesh.visual.TextureVisuals:
+    image = Image.fromarray((np.clip(mesh.texture, 0, 1) * 255 + 0.5).astype(np.uint8))
     factors = {
         "metallicFactor": MATTE["pbrMetallicRoughness"]["metallicFactor"],
         "roughnessFactor": ROUGHNESS,
     }
-    material = trimesh.visual.material.PBRMaterial(name="gs3d", baseColorTexture=picture, **factors)
-    uvs = mesh.uvs * (1, -1) + (
-        0,
-        1,
-    )  # trimesh has v grow upwards, and turns it round again for glTF
+    material = trimesh.visual.material.PBRMaterial(name="gs3d", baseColorTexture=image, **factors)
+    # In trimesh v points up. It flips v again when it writes glTF.
+    uvs = mesh.uvs * (1, -1) + (0, 1)
     return trimesh.visual.TextureVisuals(uv=uvs, material=material)
 
 
-def _srgb_of(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
-    """[V, 3] in [0, 1]: the vertices' colors, else the material's for all of them."""
-    if isinstance(
-        visual, trimesh.visual.TextureVisuals
-    ):  # what trimesh makes of any material, and beside it keeps the vertices' colors
-        own = visual.vertex_attributes
-        linear = own["color"] if "color" in own else np.atleast_2d(visual.material.main_color)
+def _srgb_colors(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
+    """sRGB colors [V, 3] in [0, 1]: those of the vertices, else the material's color for all."""
+    # trimesh reads any material as TextureVisuals, which keep vertex colors as an attribute.
+    if isinstance(visual, trimesh.visual.TextureVisuals):
+        attributes = visual.vertex_attributes
+        linear = (
+            attributes["color"]
+            if "color" in attributes
+            else np.atleast_2d(visual.material.main_color)
+        )
     else:
         linear = visual.vertex_colors
     linear = np.asarray(linear)[:, :3]
@@ -130,78 +141,84 @@ def _srgb_of(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
     ).astype(np.float32)
 
 
-def _paint_matte(tree: dict) -> None:
+def _set_matte_material(tree: dict) -> None:
     tree["materials"] = [MATTE]
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:
             primitive["material"] = 0
 
 
-def _bytes(made: bytes | str) -> bytes:
-    return made.encode() if isinstance(made, str) else made
+def _to_bytes(data: bytes | str) -> bytes:
+    return data.encode() if isinstance(data, str) else data
 
 
 def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
-    """A .glb as `write_mesh` leaves it, in the world frame: with a texture or with a color a vertex, gray if it has neither.
+    """Read a .glb file as written by `write_mesh`, in world coordinates.
 
-    Several meshes in one file are read as one, which has a texture only if there was one mesh.
+    The mesh has a texture or vertex colors, or is gray if the file has neither. Several meshes in
+    one file are merged. A texture is kept only if the file holds a single mesh.
 
     Raises:
-        UserError: No file, or none that holds triangles; numbers that are not finite, faces of vertices that are not there.
+        UserError: The file is missing, holds no triangles, holds NaN or infinity, has a texture of
+            more than 8192² pixels, or has faces that refer to missing vertices.
     """
     path = Path(path)
     try:
         check_size(path)
-        # From memory, where no more can be asked for than there is, whatever a chunk promises.
+        # Parsed from memory: a chunk that claims more bytes than the file has gets only those.
         scene = trimesh.load_scene(
             io.BytesIO(path.read_bytes()), file_type=path.suffix[1:].lower(), process=False
         )
-        made = _world_of(path, scene)
+        mesh = _mesh_from_scene(path, scene)
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # the parsers below let through whatever a damaged file makes them stumble over
-        what = (
+    # trimesh's parsers do not convert the exceptions that a damaged file causes, of any type.
+    except Exception as error:
+        reason = (
             getattr(error, "strerror", None)
             or f"not a mesh ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         )
-        raise UserError(f"cannot read {path}: {what}.") from None
-    if not all(np.isfinite(values).all() for values in vars(made).values()):
+        raise UserError(f"cannot read {path}: {reason}.") from None
+    if not all(np.isfinite(values).all() for values in vars(mesh).values()):
         raise UserError(
-            f"cannot read {path}: expected finite numbers, got NaN or infinity in the mesh. Export it again."
+            f"cannot read {path}: expected finite numbers, got NaN or infinity in the mesh. "
+            "Export it again."
         )
     lengths = {
-        len(values) for name, values in vars(made).items() if name not in ("faces", "texture")
+        len(values) for name, values in vars(mesh).items() if name not in ("faces", "texture")
     }
-    if len(lengths) > 1 or not 0 <= made.faces.min() <= made.faces.max() < min(lengths):
+    if len(lengths) > 1 or not 0 <= mesh.faces.min() <= mesh.faces.max() < min(lengths):
         raise UserError(
-            f"cannot read {path}: its faces name vertices that are not there. Take another copy of the file."
+            f"cannot read {path}: its faces refer to vertices that are not in the file. "
+            "Use another copy of the file."
         )
-    return made
+    return mesh
 
 
-def _world_of(path: Path, scene: trimesh.Scene) -> Mesh | TexturedMesh:
-    # Put together, meshes lose their normals.
-    alone = len(scene.geometry) == 1 and np.allclose(
+def _mesh_from_scene(path: Path, scene: trimesh.Scene) -> Mesh | TexturedMesh:
+    # A single mesh is used directly, because `to_mesh` drops normals.
+    single = len(scene.geometry) == 1 and np.allclose(
         scene.graph.get(scene.graph.nodes_geometry[0])[0], np.eye(4)
     )
-    got = next(iter(scene.geometry.values())) if alone else scene.to_mesh()
-    if not len(getattr(got, "faces", ())):  # points and lines have none
+    got = next(iter(scene.geometry.values())) if single else scene.to_mesh()
+    # Point clouds and lines have no `faces`.
+    if not len(getattr(got, "faces", ())):
         raise UserError(f"cannot read {path}: expected triangles, got none.")
     vertices, normals = (
         np.asarray(v, np.float32) @ WORLD_TO_FILE.astype(np.float32)
         for v in (got.vertices, got.vertex_normals)
     )
     faces, visual = np.asarray(got.faces, np.int32), got.visual
-    picture = getattr(getattr(visual, "material", None), "baseColorTexture", None)
-    if picture is not None and visual.uv is not None:
+    image = getattr(getattr(visual, "material", None), "baseColorTexture", None)
+    if image is not None and visual.uv is not None:
         uvs = (np.asarray(visual.uv) * (1, -1) + (0, 1)).astype(np.float32)
-        if picture.width * picture.height > MOST_PIXELS:  # of one color it takes little in the file
+        # A small file can hold a huge image of a single color.
+        if image.width * image.height > MAX_TEXTURE_PIXELS:
             raise UserError(
-                f"cannot read {path}: expected a texture up to 8192 × 8192, got {picture.width} × {picture.height}."
+                f"cannot read {path}: expected a texture up to 8192 × 8192, "
+                f"got {image.width} × {image.height}."
             )
         return TexturedMesh(
-            vertices, faces, normals, uvs, np.asarray(picture.convert("RGB"), np.float32) / 255
+            vertices, faces, normals, uvs, np.asarray(image.convert("RGB"), np.float32) / 255
         )
-    return Mesh(vertices, faces, normals, _srgb_of(visual, len(vertices)))
+    return Mesh(vertices, faces, normals, _srgb_colors(visual, len(vertices)))

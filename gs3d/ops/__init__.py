@@ -1,1 +1,1 @@
-"""Functions from splats to splats, and statistics of splats and meshes."""
+"""Splat editing and coordinate transforms, and statistics of splats and meshes."""

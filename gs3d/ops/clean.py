@@ -1,6 +1,7 @@
-"""Splats without what should not be in them, and where and how large they should be: pure functions, Splats → Splats.
+"""Editing of splats: removing unwanted ones, centering, scaling and rotating.
 
-What is removed is removed for good: the splats that stay are neither moved, enlarged nor fitted again, and keep their order.
+All functions are pure, Splats → Splats. Removal leaves holes: the remaining splats are not moved,
+enlarged or optimized again, and keep their order.
 """
 
 from dataclasses import fields, replace
@@ -16,23 +17,24 @@ from gs3d.ops.extent import center_of, reach_of
 from gs3d.ops.transforms import rotate_splats
 
 NEIGHBORS = 10
-"""The distance to this one tells how alone a splat is."""
+"""A splat is isolated if its distance to this nearest neighbor is large."""
 DEVIATIONS, FACTOR = 3.0, 3.0
+"""Limits of that distance: robust standard deviations, and multiples of the usual distance."""
 SMALL_SHARE = 0.005
-"""A cluster with less than this share of all splats is no part of the object."""
-CELLS = 1 << 20
-"""Of the grid of clusters, on either side of the middle: three such numbers fit into 63 bits."""
+"""A cluster with a smaller share of all splats does not count as a part of the object."""
+MAX_VOXEL = 1 << 20
+"""Largest voxel index on either side of the center: three such numbers fit into 63 bits."""
 
 
 def lower_degree(splats: Splats, degree: int) -> Splats:
-    """Without the harmonics above `degree`; as they are if they have none."""
+    """Drop the harmonics above `degree`. Splats without them are unchanged."""
     return replace(splats, sh=splats.sh[:, : (degree + 1) ** 2])
 
 
 def crop(
     splats: Splats, low: tuple[float, float, float], high: tuple[float, float, float]
 ) -> Splats:
-    """Those whose mean lies in the box of the world from `low` to `high`, the faces included."""
+    """Keep splats with a mean in the box from `low` to `high`, in world units, bounds included."""
     ends = (
         torch.tensor(end, dtype=torch.float64, device=splats.means.device) for end in (low, high)
     )
@@ -41,58 +43,63 @@ def crop(
 
 
 def drop_clear(splats: Splats, least: float) -> Splats:
-    """Those with an opacity of `least` or more."""
+    """Keep splats with an opacity of at least `least`."""
     return splats[splats.opacities >= least]
 
 
 def drop_large(splats: Splats, most: float) -> Splats:
-    """Those whose longest standard deviation is at most `most` of the object's radius (99.9 % of the means about their center).
+    """Keep splats with a longest standard deviation of at most `most` times the object's radius.
 
-    Splats in one point have no radius, and all stay.
+    The radius contains 99.9 % of the means, about their center. If it is 0, because all means
+    coincide, all splats are kept.
     """
     radius = reach_of(splats.means, center_of(splats.means)) if len(splats) else 0.0
     return splats[splats.scales.amax(dim=1) <= most * radius] if radius else splats
 
 
 def drop_floaters(splats: Splats) -> Splats:
-    """Those that are not far from all others, alone or in a small group.
+    """Remove isolated splats and small isolated groups of splats.
 
-    Alone: d is a splat's distance to its 10th nearest neighbor, m the median of ln d and s = 1.4826 · the median of |ln d − m|, which for
-    normal data is their standard deviation and which a minority of strays does not move. The limit is exp(m + max(3 s, ln 3)): beyond
-    three deviations, and at least three times as far as is usual, for on an even grid s is 0. Logarithms, because the density of splats
-    varies by factors. A splat goes if d is above the limit, and above three times the median d of its ten neighbors: where all are as far
-    apart as it is, it is part of a thinner surface.
+    Single splats: d is a splat's distance to its 10th nearest neighbor, m the median of ln d, and
+    s = 1.4826 · the median of |ln d − m|. For normal data s is the standard deviation, and a
+    minority of outliers does not change it. The limit of d is exp(m + max(3 s, ln 3)): three
+    deviations, but at least three times the usual distance, because s is 0 on a regular grid.
+    Logarithms are used because the density of splats varies by factors. A splat is removed if d is
+    above the limit and also above three times the median d of its ten neighbors. If its neighbors
+    are as far apart, it belongs to a sparser surface.
 
-    In a group: space is cut into cells as wide as the limit, and cells that touch are one cluster. Clusters with less than 0.5 % of the
-    splats, or with no more than 10 of them, go. So a group is apart if the gap around it is some 2 to 4 limits.
+    Groups: space is divided into voxels as wide as the limit, and touching voxels form a cluster.
+    Clusters with less than 0.5 % of the splats, or with at most 10, are removed. So a group is
+    isolated if the gap around it is some 2 to 4 limits wide.
 
-    Twenty splats or fewer have no statistics, and all stay.
+    With 20 splats or fewer the statistics are meaningless, and all are kept.
     """
     if len(splats) <= 2 * NEIGHBORS:
         return splats
     means = splats.means.detach().cpu().double().numpy()
-    # A tree that is not balanced is built in a third of the time, and does not mind many splats in one point.
+    # An unbalanced tree is built in a third of the time, and handles many coincident splats.
     tree = cKDTree(means, balanced_tree=False)
-    order = tree.indices  # neighbors one after the other: asked in it, the tree is read from the cache, five times as fast
-    distances, neighbors = tree.query(
-        means[order], NEIGHBORS + 1, workers=-1
-    )  # the first is the splat itself
-    alone = np.empty(len(means))
-    alone[order] = distances[:, -1]
-    limit = _limit_of(alone)
+    # The tree's own order puts neighbors next to each other. Queries in this order find the tree in
+    # the cache, and are five times as fast.
+    order = tree.indices
+    # The first neighbor is the splat itself.
+    distances, neighbors = tree.query(means[order], NEIGHBORS + 1, workers=-1)
+    isolation = np.empty(len(means))
+    isolation[order] = distances[:, -1]
+    limit = _distance_limit(isolation)
     rows = np.flatnonzero(distances[:, -1] > limit)
-    stays = np.ones(len(means), dtype=bool)
-    stays[order[rows]] = distances[rows, -1] <= FACTOR * np.median(
-        alone[neighbors[rows, 1:]], axis=1
+    keep = np.ones(len(means), dtype=bool)
+    keep[order[rows]] = distances[rows, -1] <= FACTOR * np.median(
+        isolation[neighbors[rows, 1:]], axis=1
     )
-    left = np.flatnonzero(stays)
+    left = np.flatnonzero(keep)
     return splats[
         torch.from_numpy(left[_in_large_cluster(means[left], limit)]).to(splats.means.device)
     ]
 
 
-def _limit_of(distances: np.ndarray) -> float:
-    """The distance that is too far; infinity where most splats lie on each other."""
+def _distance_limit(distances: np.ndarray) -> float:
+    """Distance above which a splat is isolated; infinity if most splats coincide."""
     logs = np.log(distances[distances > 0])
     if 2 * len(logs) < len(distances):
         return np.inf
@@ -102,31 +109,35 @@ def _limit_of(distances: np.ndarray) -> float:
 
 
 def _in_large_cluster(means: np.ndarray, width: float) -> np.ndarray:
-    """Mask [N] of `means` [N, 3] in clusters of touching cells, `width` wide, that are no small ones."""
+    """Mask [N] of the `means` [N, 3] in large clusters of touching voxels, `width` wide."""
     if not np.isfinite(width):
         return np.ones(len(means), dtype=bool)
-    cells = (
-        np.clip(np.floor((means - np.median(means, axis=0)) / width), 1 - CELLS, CELLS - 1).astype(
-            np.int64
-        )
-        + CELLS
+    voxels = (
+        np.clip(
+            np.floor((means - np.median(means, axis=0)) / width), 1 - MAX_VOXEL, MAX_VOXEL - 1
+        ).astype(np.int64)
+        + MAX_VOXEL
     )
-    keys = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
-    _, first, cell, counts = np.unique(
+    keys = (voxels[:, 0] << 42) | (voxels[:, 1] << 21) | voxels[:, 2]
+    _, first, voxel, counts = np.unique(
         keys, return_index=True, return_inverse=True, return_counts=True
     )
-    touching = cKDTree(cells[first]).query_pairs(1.5, p=np.inf, output_type="ndarray")
+    touching = cKDTree(voxels[first]).query_pairs(1.5, p=np.inf, output_type="ndarray")
     graph = coo_array(
         (np.ones(len(touching), dtype=bool), (touching[:, 0], touching[:, 1])),
         shape=(len(first), len(first)),
     )
     cluster = connected_components(graph, directed=False)[1]
     sizes = np.bincount(cluster, weights=counts)
-    return ((sizes > NEIGHBORS) & (sizes >= SMALL_SHARE * len(means)))[cluster][cell.reshape(-1)]
+    return ((sizes > NEIGHBORS) & (sizes >= SMALL_SHARE * len(means)))[cluster][voxel.reshape(-1)]
 
 
 def most_important(splats: Splats, count: int) -> Splats:
-    """The `count` that cover most: by opacity × area, the product of the two longer axes. What they covered alone leaves holes."""
+    """Keep the `count` splats with the largest opacity × area.
+
+    The area is the product of the two longer axes. Where a removed splat covered the object alone,
+    a hole remains.
+    """
     s = splats.scales
     area = torch.stack([s[:, 0] * s[:, 1], s[:, 1] * s[:, 2], s[:, 0] * s[:, 2]]).amax(dim=0)
     order = torch.argsort(splats.opacities * area, descending=True, stable=True)
@@ -134,15 +145,16 @@ def most_important(splats: Splats, count: int) -> Splats:
 
 
 def centered(splats: Splats) -> Splats:
-    """Moved so that the middle of the box of 99.9 % of the means is the origin."""
+    """Move the center of the box of 99.9 % of the means to the origin."""
     center = torch.from_numpy(center_of(splats.means)).to(splats.means.device)
     return replace(splats, means=(splats.means - center).to(splats.means.dtype))
 
 
 def fitted(splats: Splats, radius: float) -> Splats:
-    """Enlarged or made smaller about the origin until 99.9 % of the means lie within `radius` of it; as they are if they lie in it.
+    """Scale about the origin so that 99.9 % of the means lie within `radius` of it.
 
-    About the origin, so that it goes together with `rotated` in any order; center them first to have the object's own radius.
+    Splats at the origin are unchanged. Scaling about the origin commutes with `rotated`. Call
+    `centered` first to set the object's own radius.
     """
     reach = reach_of(splats.means)
     factor = radius / reach if reach else 1.0
@@ -150,9 +162,10 @@ def fitted(splats: Splats, radius: float) -> Splats:
 
 
 def rotated(splats: Splats, x_deg: float, y_deg: float, z_deg: float) -> Splats:
-    """Turned about the origin: about the world's X axis, then about its Y, then about its Z, anticlockwise seen from the axis' tip.
+    """Rotate about the world's X axis, then its Y axis, then its Z axis, through the origin.
 
-    Harmonics turn too, so that a highlight stays where it is on the object. Float32 on the CPU.
+    Angles are in degrees, counterclockwise seen from the tip of the axis. Harmonics rotate too, so
+    a highlight stays where it is on the object. Returns float32 on the CPU.
     """
     (cx, cy, cz), (sx, sy, sz) = (
         f(torch.deg2rad(torch.tensor([x_deg, y_deg, z_deg], dtype=torch.float64)))
@@ -161,5 +174,5 @@ def rotated(splats: Splats, x_deg: float, y_deg: float, z_deg: float) -> Splats:
     about_x = torch.tensor([[1, 0, 0], [0, cx, -sx], [0, sx, cx]], dtype=torch.float64)
     about_y = torch.tensor([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]], dtype=torch.float64)
     about_z = torch.tensor([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]], dtype=torch.float64)
-    turned = rotate_splats(splats, about_z @ about_y @ about_x)
-    return Splats(*(getattr(turned, f.name).float() for f in fields(turned)))
+    result = rotate_splats(splats, about_z @ about_y @ about_x)
+    return Splats(*(getattr(result, f.name).float() for f in fields(result)))

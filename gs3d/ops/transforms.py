@@ -1,4 +1,4 @@
-"""Turning splats from one frame into another: positions, rotations, and the bands of spherical harmonics."""
+"""Rotation of splats between coordinate systems: means, quaternions and spherical harmonics."""
 
 import torch
 from torch import Tensor
@@ -8,15 +8,20 @@ from gs3d.ops.blocks import blocks
 from gs3d.raster.reference import sh_basis
 
 WORLD_TO_PLY = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
-"""Rows are the file's axes in the world: x = −world y (the object's right), y = −world z (down), z = world x (front). See ply.py."""
+"""Rows are the file's axes in world coordinates: x = −world y (the object's right), y = −world z
+(down), z = world x (front). See `io/splats/ply.py`."""
 WORLD_TO_GLTF = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-"""x = world y (the object's left), y = world z (up), z = world x (front): +Y up and the front towards +Z, as glTF has it."""
+"""Rows are the file's axes: x = world y (the object's left), y = world z (up), z = world x (front).
+glTF requires +Y up and the front towards +Z."""
 
 
 def quaternion_of(rotation: Tensor) -> Tensor:
-    """Unit quaternion wxyz [4] with w ≥ 0 of a rotation matrix [3, 3]."""
+    """Unit quaternion wxyz [4] with w ≥ 0 of a rotation matrix [3, 3] (Bar-Itzhack, 2000).
+
+    It is the eigenvector of the largest eigenvalue of the matrix K. Unlike formulas with the trace,
+    this has no special cases.
+    """
     r = rotation
-    # K's largest eigenvalue belongs to the quaternion (Bar-Itzhack, 2000). Unlike formulas by the trace it has no special cases.
     k = torch.zeros(4, 4, dtype=r.dtype)
     k[0, 0] = r.trace()
     k[0, 1:] = k[1:, 0] = torch.stack([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
@@ -26,7 +31,7 @@ def quaternion_of(rotation: Tensor) -> Tensor:
 
 
 def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
-    """a·b, wxyz: the rotation b followed by a. [..., 4]."""
+    """Product a·b of quaternions wxyz [..., 4]: the rotation b followed by a."""
     aw, ax, ay, az = a.unbind(dim=-1)
     bw, bx, by, bz = b.unbind(dim=-1)
     w = aw * bw - ax * bx - ay * by - az * bz
@@ -37,32 +42,36 @@ def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def sh_rotation(rotation: Tensor, degree: int) -> Tensor:
-    """The matrix D [(degree + 1)²]² for which basis(R·d)·D = basis(d) at every direction d, so that D·c is the color c turned by R.
+    """Matrix D that rotates coefficients of spherical harmonics, [(degree + 1)², (degree + 1)²].
 
-    A rotation maps each band l into itself, so D has one block of 2l + 1 a band. Each is fitted by least squares over directions spread on
-    the sphere; as there are many more directions than unknowns and an exact answer exists, the fit is exact up to rounding.
+    basis(R·d)·D = basis(d) for every direction d, so D·c is the color function c rotated by R. A
+    rotation maps each band l to itself, so D has a block of size 2l + 1 per band. Each block is
+    fitted by least squares over directions spread on the sphere. There are many more directions
+    than unknowns and an exact solution exists, so the fit is exact up to rounding.
     """
     count = 128
     index = torch.arange(count, dtype=torch.float64) + 0.5
-    z, angle = 1 - 2 * index / count, index * (torch.pi * (3 - 5**0.5))  # a Fibonacci spiral
+    # The directions form a Fibonacci spiral.
+    z, angle = 1 - 2 * index / count, index * (torch.pi * (3 - 5**0.5))
     radius = (1 - z * z).sqrt()
     directions = torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=1)
     before = sh_basis(directions, (degree + 1) ** 2)
     after = sh_basis(directions @ rotation.T, (degree + 1) ** 2)
-    blocks = []
+    bands = []
     for band in range(degree + 1):
         part = slice(band * band, (band + 1) ** 2)
-        blocks.append(torch.linalg.lstsq(after[:, part], before[:, part]).solution)
-    full = torch.block_diag(*blocks)
-    return torch.where(
-        full.abs() < 1e-12, 0, full
-    )  # rounding; without it an axis swap would not give exact signs
+        bands.append(torch.linalg.lstsq(after[:, part], before[:, part]).solution)
+    full = torch.block_diag(*bands)
+    # Clears rounding errors, so that an axis swap only permutes and negates coefficients.
+    return torch.where(full.abs() < 1e-12, 0, full)
 
 
 def rotate_splats(splats: Splats, rotation: Tensor, out: Splats | None = None) -> Splats:
-    """`splats` turned about the origin by `rotation` [3, 3]: on the CPU, without gradient, float64 where they are and float32 elsewhere.
+    """Rotate `splats` about the origin by the matrix `rotation` [3, 3], without gradients.
 
-    Scales and opacities are theirs, not copies. `out` may be `splats` themselves, of contiguous tensors, which are then changed.
+    Computes on the CPU, in float64 for float64 inputs and in float32 otherwise. Scales and
+    opacities are shared with the input, not copied. `out` may be `splats` themselves if they are
+    contiguous; they are then changed in place.
     """
     rotation = rotation.double()
     parts = {name: part.detach().cpu() for name, part in vars(splats).items()}
@@ -70,13 +79,14 @@ def rotate_splats(splats: Splats, rotation: Tensor, out: Splats | None = None) -
         name: part if part.dtype == torch.float64 else part.float() for name, part in parts.items()
     }
     degree = round(splats.sh.shape[1] ** 0.5) - 1
-    # Each is a matrix that rows are multiplied by. That of the harmonics is mostly zeros, and still the fastest: its rows are as they lie.
+    # Rows are multiplied by these matrices. The one for harmonics is mostly zeros. It is still the
+    # fastest way, because rows are used as they lie in memory.
     matrices = {
         "means": rotation.T,
         "quats": quaternion_product(quaternion_of(rotation), torch.eye(4, dtype=torch.float64)),
         "sh": torch.kron(sh_rotation(rotation, degree), torch.eye(3, dtype=torch.float64)).T,
     }
-    made = (
+    rotated = (
         {
             name: torch.empty_like(parts[name], memory_format=torch.contiguous_format)
             for name in matrices
@@ -85,8 +95,8 @@ def rotate_splats(splats: Splats, rotation: Tensor, out: Splats | None = None) -
         else vars(out)
     )
     for name, matrix in matrices.items():
-        before, after = parts[name].flatten(1), made[name].view(len(splats), -1)
+        before, after = parts[name].flatten(1), rotated[name].view(len(splats), -1)
         matrix = matrix.to(before.dtype)
         for rows in blocks(len(splats)):
             after[rows] = before[rows] @ matrix
-    return Splats(**(parts | made))
+    return Splats(**(parts | rotated))

@@ -1,1 +1,1 @@
-"""Training of the networks that gs3d ships: the built-in prior, the classifier and CLIP."""
+"""Training of the networks that ship with gs3d: the built-in prior, the classifier and CLIP."""

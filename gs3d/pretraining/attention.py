@@ -1,4 +1,4 @@
-"""Attention in training on a CPU."""
+"""Attention that is fast in training on a CPU."""
 
 import contextlib
 import math
@@ -19,10 +19,15 @@ def attend(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """What `scaled_dot_product_attention` gives, [..., L, E] each, by two products in the tensors' precision and a softmax in float32."""
+    """Replace `scaled_dot_product_attention` by two matrix products and a softmax in float32.
+
+    The products keep the precision of the tensors [..., L, E]. Dropout and grouped queries are not
+    supported and raise `ValueError`.
+    """
     if dropout_p or enable_gqa:
         raise ValueError(
-            f"attend: expected no dropout and as many keys as queries, got {dropout_p} and enable_gqa={enable_gqa}"
+            "attend: expected dropout_p=0 and enable_gqa=False,"
+            f" got dropout_p={dropout_p} and enable_gqa={enable_gqa}"
         )
     logits = (
         (query * (scale if scale is not None else 1 / math.sqrt(query.shape[-1]))) @ key.mT
@@ -45,9 +50,10 @@ def attend(
 
 @contextlib.contextmanager
 def plain_attention() -> Iterator[None]:
-    """Within it, networks call `attend`.
+    """Make all networks use `attend` inside this context.
 
-    torch's own for CPUs works through short texts and pictures block by block, and its backward pass took a quarter of a training step.
+    PyTorch's fused CPU kernel works block by block, which is slow for short texts and small images:
+    its backward pass took a quarter of a training step.
     """
     fused = functional.scaled_dot_product_attention
     functional.scaled_dot_product_attention = attend

@@ -1,4 +1,4 @@
-"""Batches of captioned pictures for the prior: the pool's renders over random backgrounds, captions as people type them."""
+"""Training batches of the prior: renders over random backgrounds with tokenized captions."""
 
 from dataclasses import dataclass
 
@@ -13,54 +13,65 @@ from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, with_view
 from gs3d.world.dataset import Dataset, Stored
 
 PREFIX_SHARE, ROUGH_SHARE, EXACT_SHARE = 1 / 3, 0.1, 0.8
-"""Captions that begin with a prefix; that end in a direction word; that end in the exact view."""
+"""Shares of captions with a prefix, with a rough direction, and with an exact view."""
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """A pool with the pieces of every caption already in tokens: a tokenizer in the loop would starve a GPU."""
+    """A dataset with all parts of its captions tokenized in advance.
+
+    Running the tokenizer in the training loop would leave a GPU idle. The parts are padded at the
+    end; `tokens` joins them and moves the padding to the end.
+    """
 
     pictures: Stored
     caption: Tensor
-    """[N] row of each picture's caption in `captions`."""
+    """[N] row of each image's caption in `captions`."""
     rough: Tensor
-    """[N] row of each picture's direction word in `views`."""
+    """[N] row of each image's rough direction in `views`."""
     exact: Tensor
-    """[N] row of each picture's exact view in `views`."""
+    """[N] row of each image's exact view in `views`."""
     normals: Tensor
-    """[N] whether a picture is a normal map."""
+    """[N] whether an image is a normal map."""
     prefixes: Tensor
-    """[2 + P, a] tokens; row 0 is no prefix, the last that of normal maps. Pieces are padded at the end, and lose it when they are put
-    together."""
+    """[2 + P, a] tokens; row 0 is the empty prefix, the last row that of normal maps."""
     captions: Tensor
-    """[C + 1, b]; the last row is no caption."""
+    """[C + 1, b] tokens; the last row is the empty caption."""
     views: Tensor
-    """[V + 1, c]; the last row is no view."""
+    """[V + 1, c] tokens; the last row is the empty view."""
     ends: tuple[int, int, int]
-    """Tokens of beginning, end and padding."""
+    """Tokens for begin, end and padding."""
     length: int
-    """Tokens of a caption, L."""
+    """Tokens per caption, L."""
 
     @staticmethod
     def open(dataset: Dataset, tokenizer, device: str) -> "Captioned":
-        def tokens(pieces: list[str]) -> Tensor:
+        """Tokenize the captions of a dataset and move them to `device`.
+
+        Raises `ValueError` if the dataset is from before normal maps, or if a caption may exceed
+        the tokenizer's length.
+        """
+
+        def tokens(parts: list[str]) -> Tensor:
             return tokenizer(
-                pieces, add_special_tokens=False, padding="longest", return_tensors="pt"
+                parts, add_special_tokens=False, padding="longest", return_tensors="pt"
             ).input_ids.to(device)
 
         if dataset.labels and "normals" not in dataset.labels[0]:
             raise ValueError(
-                "the pool's labels do not say which pictures are normal maps; render it anew (scripts/render_world.py)"
+                "dataset: the labels do not mark normal maps;"
+                " render it again with scripts/render_world.py"
             )
         texts = sorted({row["caption"] for row in dataset.labels})
         views = [*VIEW_WORDS, *EXACT_VIEWS]
         text_row, view_row = ({t: i for i, t in enumerate(names)} for names in (texts, views))
         prefixes, captions = tokens(["", *PREFIXES, NORMALS_PREFIX]), tokens([*texts, ""])
         endings = tokens([*(with_view("", v) for v in views), ""])
-        longest = 2 + sum(piece.shape[1] for piece in (prefixes, captions, endings))
+        longest = 2 + sum(part.shape[1] for part in (prefixes, captions, endings))
         if longest > tokenizer.model_max_length:
             raise ValueError(
-                f"captions of {longest} tokens, and the encoder reads {tokenizer.model_max_length}"
+                f"captions: expected at most {tokenizer.model_max_length} tokens, the limit of"
+                f" the text encoder, got up to {longest}; raise builtin.MAX_TOKENS"
             )
 
         def column(rows: dict[str, int], name: str) -> Tensor:
@@ -83,20 +94,27 @@ class Captioned:
         return len(self.caption)
 
     def tokens(self, prefix: Tensor, caption: Tensor, view: Tensor) -> Tensor:
-        """The captions of these rows of the pieces, [B] each, as the tokenizer would give them whole: [B, L]."""
+        """Join caption parts, given as rows [B] each, to tokens [B, L].
+
+        The result equals the tokenizer's output for the joined text.
+        """
         begin, end, pad = (
             torch.full((len(caption), 1), token, device=caption.device) for token in self.ends
         )
-        loose = torch.cat(
+        joined = torch.cat(
             [begin, self.prefixes[prefix], self.captions[caption], self.views[view], end], dim=1
         )
-        loose = torch.cat([loose, pad.expand(-1, self.length - loose.shape[1])], dim=1)
-        return loose.gather(1, (loose == pad).int().argsort(dim=1, stable=True))
+        joined = torch.cat([joined, pad.expand(-1, self.length - joined.shape[1])], dim=1)
+        return joined.gather(1, (joined == pad).int().argsort(dim=1, stable=True))
 
     def batch(
         self, indices: np.ndarray, dropout: float, seed: int, seen: int
     ) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Pictures [B, H, W, 3] in [0, 1], tokens [B, L], and the generator to draw the noise from: functions of (seed, seen)."""
+        """Return images [B, H, W, 3] in [0, 1], tokens [B, L], and a generator for the noise.
+
+        All three are functions of (`indices`, `seed`, `seen`). `dropout` is the share of empty
+        captions.
+        """
         device = self.caption.device
         gen = torch.Generator(device).manual_seed(derive_seed(seed, "batch", seen))
         at = torch.from_numpy(indices).to(device)
@@ -117,9 +135,9 @@ class Captioned:
         view = torch.where(u[:, 6] > 1 - ROUGH_SHARE, self.rough[at], view)
         empty = u[:, 7] < dropout
         tokens = self.tokens(
-            prefix.masked_fill(
-                empty & ~self.normals[at], 0
-            ),  # else a prompt's guidance would lead away from normal maps
+            # Normal maps keep their prefix even without a caption: otherwise they would belong to
+            # the unconditional model, and guidance would push every prompt away from them.
+            prefix.masked_fill(empty & ~self.normals[at], 0),
             self.caption[at].masked_fill(empty, len(self.captions) - 1),
             view.masked_fill(empty, len(self.views) - 1),
         )

@@ -1,4 +1,4 @@
-"""Training of the classifier on fresh world renders, and its marks on others. Resumes where it stopped."""
+"""Training of the classifier on world renders and its evaluation on others; resumes on restart."""
 
 import json
 import math
@@ -30,45 +30,49 @@ class FitConfig(TrainingConfig):
     """Settings of a training run."""
 
     weights: Path = WEIGHTS
-    """Where the finished weights go; classifier.json, their marks, goes beside them."""
+    """Output file of the weights; their metrics go to a .json file of the same name."""
     test_seed: int = 1002
-    """Seed of the pictures that the marks are given on."""
+    """Seed of the test images."""
     lr: float = 3e-3
-    """Peak rate of AdamW; it falls to zero along a cosine."""
+    """Peak learning rate of AdamW; it decays to zero along a cosine."""
     warmup_images: int = 6_400
+    """Images over which the learning rate rises linearly."""
     weight_decay: float = 0.02
+    """Weight decay of AdamW."""
     smoothing: float = 0.02
-    """Label smoothing: some views do not show the answer, and the network should be able to say so."""
+    """Label smoothing: some views do not show the label, and the network must be able to express
+    that."""
 
 
-WEIGHT = {"kind": 1.0, "color": 1.0, "view": 1.0, "pattern": 0.5}
-"""How much each question counts in the loss: a pattern is often hidden, so it counts for less."""
-NO_ANSWER = -100
-"""What cross entropy leaves out: the side of a kind that has no front."""
+LOSS_WEIGHTS = {"kind": 1.0, "color": 1.0, "view": 1.0, "pattern": 0.5}
+"""Weight of each attribute in the loss; lower for the pattern, which is often hidden."""
+IGNORED = -100
+"""Label that the cross entropy ignores: the view of a kind without a front."""
 
 
 def targets(rows: list[dict], answers: dict[str, tuple[str, ...]]) -> dict[str, Tensor]:
-    """Question → the column of the right answer, [B]. `rows` are labels as `world.pool` writes them."""
+    """Return the class indices [B] of each attribute for labels from `world.dataset`."""
     right = {
         k: torch.tensor([words.index(row[k] or PLAIN) for row in rows])
         for k, words in answers.items()
     }
-    facing = torch.tensor([KINDS[row["kind"]].has_front for row in rows])
-    return right | {"view": right["view"].where(facing, torch.tensor(NO_ANSWER))}
+    has_front = torch.tensor([KINDS[row["kind"]].has_front for row in rows])
+    return right | {"view": right["view"].where(has_front, torch.tensor(IGNORED))}
 
 
 def loss_of(logits: dict[str, Tensor], right: dict[str, Tensor], smoothing: float) -> Tensor:
-    """Weighted sum of the questions' mean cross entropies, a scalar."""
+    """Return the weighted sum of the attributes' mean cross entropies, a scalar."""
     total = 0.0
-    for k, w in WEIGHT.items():
+    for k, w in LOSS_WEIGHTS.items():
         summed = nn.functional.cross_entropy(
-            logits[k], right[k], ignore_index=NO_ANSWER, label_smoothing=smoothing, reduction="sum"
+            logits[k], right[k], ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
         )
-        total = total + w * summed / (right[k] != NO_ANSWER).sum().clamp_min(1)
+        total = total + w * summed / (right[k] != IGNORED).sum().clamp_min(1)
     return total
 
 
 def learning_rate(config: FitConfig, seen: int) -> float:
+    """Return the learning rate after `seen` images: linear warm-up, then cosine decay."""
     return (
         config.lr
         * min(1.0, seen / config.warmup_images)
@@ -78,15 +82,14 @@ def learning_rate(config: FitConfig, seen: int) -> float:
 
 
 def fit(config: FitConfig) -> dict:
-    """Train, write weights and marks, and return the marks."""
+    """Train, write weights and metrics, and return the metrics."""
     if not config.metrics_only:
         _fit(config)
     path = config.weights.with_suffix(".json")
-    marks = provenance(config, path) | metrics_of(
-        Classifier.load(config.weights), config
-    )  # as written: rounding to float16 counts
-    path.write_text(json.dumps(marks, indent=2) + "\n")
-    return marks
+    # The weights are loaded from disk, so that the metrics include the rounding to float16.
+    metrics = provenance(config, path) | metrics_of(Classifier.load(config.weights), config)
+    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics
 
 
 def _fit(config: FitConfig) -> None:
@@ -101,16 +104,18 @@ def _fit(config: FitConfig) -> None:
     )
     network.train()
     right = {k: v.to(config.device) for k, v in targets(dataset.labels, answers).items()}
-    pictures, alone = Stored.of(dataset, config.device), of_one_thing(dataset)
+    stored, single = Stored.of(dataset, config.device), of_one_thing(dataset)
 
     def step(seen: int) -> Tensor:
-        indices = alone[resume.batch_indices(len(alone), config.batch, config.seed, seen)]
-        behind = backgrounds(
+        indices = single[resume.batch_indices(len(single), config.batch, config.seed, seen)]
+        background = backgrounds(
             np.random.default_rng(derive_seed(config.seed, "backgrounds", seen)), len(indices)
         ).to(config.device)
         at = torch.from_numpy(indices).to(config.device)
         images = augment(
-            pictures.rgba(at), behind, generator(config.seed, "augment", seen, device=config.device)
+            stored.rgba(at),
+            background,
+            generator(config.seed, "augment", seen, device=config.device),
         )
         optimizer.param_groups[0]["lr"] = learning_rate(config, seen)
         with precision(config.device, config.half):
@@ -127,7 +132,10 @@ def _fit(config: FitConfig) -> None:
 
 
 def accuracy(classifier: Classifier, images: Tensor, rows: list[dict]) -> dict:
-    """Share of right answers, and of right kinds and colors for each kind. View counts only for kinds that have a front."""
+    """Return the accuracy for each attribute, and that of kind and color for each kind.
+
+    The view accuracy covers only kinds with a front.
+    """
     classification = classifier.classify(images)
     right = {
         k: [
@@ -136,36 +144,42 @@ def accuracy(classifier: Classifier, images: Tensor, rows: list[dict]) -> dict:
         ]
         for k in classifier.answers
     }
-    facing = [
+    has_front = [
         ok for ok, row in zip(right["view"], rows, strict=True) if KINDS[row["kind"]].has_front
     ]
-    marks: dict = {"pictures": len(rows)} | {
-        k: _share(v) for k, v in (right | {"view": facing}).items()
+    metrics: dict = {"pictures": len(rows)} | {
+        k: _mean(v) for k, v in (right | {"view": has_front}).items()
     }
-    for question in ("kind", "color"):
+    for attribute in ("kind", "color"):
         by_kind = {
-            kind: [ok for ok, row in zip(right[question], rows, strict=True) if row["kind"] == kind]
+            kind: [
+                ok for ok, row in zip(right[attribute], rows, strict=True) if row["kind"] == kind
+            ]
             for kind in KINDS
         }
-        marks[f"{question}_by_kind"] = {kind: _share(oks) for kind, oks in by_kind.items() if oks}
-    return marks
+        metrics[f"{attribute}_by_kind"] = {kind: _mean(oks) for kind, oks in by_kind.items() if oks}
+    return metrics
 
 
-def _share(oks: Sequence[float]) -> float | None:
-    return round(sum(oks) / len(oks), 4) if oks else None
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def metrics_of(classifier: Classifier, config: FitConfig) -> dict:
-    """For classifier.json: two shards from random cameras, 512 objects from the cameras of grading, true splats, and two-faced ones."""
+    """Measure the classifier for classifier.json.
+
+    The test data are two shards from random cameras, 512 objects from the cameras of grading,
+    reference splats, and two-faced splats.
+    """
     dataset = rendered(config.dataset, config.test_seed, 2, config.device)
-    alone = of_one_thing(dataset)
-    rgba, rows = torch.from_numpy(dataset.rgba(alone)), [dataset.labels[i] for i in alone]
-    behind = backgrounds(
+    single = of_one_thing(dataset)
+    rgba, rows = torch.from_numpy(dataset.rgba(single)), [dataset.labels[i] for i in single]
+    background = backgrounds(
         np.random.default_rng(derive_seed(config.test_seed, "backgrounds")), len(rows)
     )
-    images = rgba[..., :3] + (1 - rgba[..., 3:]) * behind[:, None, None, :]
+    images = rgba[..., :3] + (1 - rgba[..., 3:]) * background[:, None, None, :]
     below = [i for i, row in enumerate(rows) if row["view"] != "overhead"]
-    soft = augment(rgba, behind, generator(config.test_seed, "augment")).permute(0, 2, 3, 1)
+    soft = augment(rgba, background, generator(config.test_seed, "augment")).permute(0, 2, 3, 1)
     return {
         "test_seed": config.test_seed,
         "world": source_digest(),
@@ -182,35 +196,35 @@ def metrics_of(classifier: Classifier, config: FitConfig) -> dict:
 
 
 def reference_splat_metrics(classifier: Classifier, seed: int, each: int = 5) -> dict:
-    """Mean marks of `evaluation.grade` for objects that are right by construction: the best that any run can hope for."""
+    """Return the mean `evaluation.grade` of reference splats: an upper bound for any run."""
     rng = np.random.default_rng(derive_seed(seed, "true splats"))
-    made = [sample(rng, kind, plain=True) for kind in KINDS for _ in range(each)]
-    grades = [grade(reference_splats(o.parts), o.meaning, classifier) for o in made]
-    marks = {
+    objects = [sample(rng, kind, plain=True) for kind in KINDS for _ in range(each)]
+    grades = [grade(reference_splats(o.parts), o.meaning, classifier) for o in objects]
+    metrics = {
         name: [getattr(g, name) for g in grades]
         for name in ("kind_right", "color_right", "janus", "residue")
     }
-    known = {name: [v for v in values if v is not None] for name, values in marks.items()}
-    return {"objects": len(made)} | {
+    known = {name: [v for v in values if v is not None] for name, values in metrics.items()}
+    return {"objects": len(objects)} | {
         name: round(sum(values) / len(values), 4) for name, values in known.items()
     }
 
 
 def two_faced_metrics(classifier: Classifier, seed: int, each: int = 8) -> dict:
-    """How much of a second face the mark of Janus sees: objects of anything that a caption can say, as they are and with two fronts."""
+    """Measure the Janus metric on random reference splats, as they are and with two fronts."""
     rng = np.random.default_rng(derive_seed(seed, "two faces"))
-    made = [
+    objects = [
         sample(rng, kind.name) for kind in KINDS.values() if kind.has_front for _ in range(each)
     ]
-    given: dict[str, list] = {"one_front": [], "two_fronts": []}
-    for o in made:
+    janus: dict[str, list] = {"one_front": [], "two_fronts": []}
+    for o in objects:
         kind, splats = o.meaning.thing.kind, reference_splats(o.parts)
-        given["one_front"].append((kind, janus_of(splats, kind, classifier)))
-        given["two_fronts"].append((kind, janus_of(two_faced(splats), kind, classifier)))
-    marks: dict = {"objects": len(made)}
-    for name, pairs in given.items():
-        marks[name] = _share([mark for _, mark in pairs])
-        marks[f"{name}_by_kind"] = {
-            kind: _share([mark for k, mark in pairs if k == kind]) for kind in dict(pairs)
+        janus["one_front"].append((kind, janus_of(splats, kind, classifier)))
+        janus["two_fronts"].append((kind, janus_of(two_faced(splats), kind, classifier)))
+    metrics: dict = {"objects": len(objects)}
+    for name, pairs in janus.items():
+        metrics[name] = _mean([value for _, value in pairs])
+        metrics[f"{name}_by_kind"] = {
+            kind: _mean([value for k, value in pairs if k == kind]) for kind in dict(pairs)
         }
-    return marks
+    return metrics

@@ -1,4 +1,4 @@
-"""Training of the small CLIP that knows the world: pictures and prompts in one space (Radford et al. 2021). Resumes where it stopped."""
+"""Training of the small CLIP of the procedural world (Radford et al. 2021); resumes on restart."""
 
 import contextlib
 import json
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 SIZE_PX = 64
 MEAN, STD = 0.5, 0.25
-"""Of world pictures, about, in each color."""
+"""Approximate mean and standard deviation of world renders, per color channel."""
 MAX_SCALE = math.log(100.0)
+"""Upper bound of the learned log temperature."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,32 @@ class FitConfig(TrainingConfig):
     """Settings of a training run."""
 
     weights: Path = FOLDER
-    """Folder for the finished model; its marks, marks.json, go there too."""
+    """Output directory of the model and of its metrics, marks.json."""
     test_seed: int = 1003
-    """Seed of the objects that the marks are given on."""
+    """Seed of the test objects."""
     images: int = 600_000
+    """Total training images, counting repeats."""
     batch: int = 256
-    """Each picture is told apart from the texts of all others in its batch."""
+    """Images per step; the loss contrasts each with the captions of all others in its batch."""
     lr: float = 1e-3
-    """Peak rate of AdamW."""
+    """Peak learning rate of AdamW."""
     muon_lr: float = 0.01
+    """Peak learning rate of Muon (see `pretraining.optimizers`)."""
     warmup_images: int = 8_000
+    """Images over which the learning rates rise linearly."""
     prefix_share: float = 1 / 3
-    """Captions that begin the way people type."""
+    """Share of captions with a prefix such as "a photo of"."""
     compile: bool = False
+    """Compile the model with torch.compile."""
     log_every: int = 20
+    """Steps between rows of log.jsonl."""
 
 
 def new_model(tokenizer: "PreTrainedTokenizerFast") -> "CLIPModel":
-    """An untrained model, 1.7 M parameters: four layers of width 160 over patches of 8×8, two of width 128 over words."""
+    """Return an untrained model of 1.7 M parameters.
+
+    It has four layers of width 160 over 8×8 patches, and two layers of width 128 over words.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     text = {
@@ -85,21 +94,25 @@ def new_model(tokenizer: "PreTrainedTokenizerFast") -> "CLIPModel":
 
 
 class Pair(nn.Module):
-    """Both towers as one module."""
+    """Image and text encoder as one module."""
 
     def __init__(self, model: "CLIPModel"):
         super().__init__()
         self.model = model
 
-    def forward(self, pictures: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, S, S], [B, L], [B, L] → what each tower makes of them, [B, E] each of unit length, float32."""
-        return embed_pictures(self.model, pictures), embed_texts(self.model, tokens, mask)
+    def forward(self, images: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed images [B, 3, S, S] and tokens [B, L] with mask [B, L] as unit vectors.
+
+        Returns the embeddings of images and of texts, [B, E] each, float32.
+        """
+        return embed_pictures(self.model, images), embed_texts(self.model, tokens, mask)
 
 
 def loss_of(logits: Tensor, meaning: Tensor) -> Tensor:
-    """Mean of the cross entropies along rows and along columns of logits [B, B], a row a picture; a scalar.
+    """Return the symmetric contrastive loss of logits [B, B], images × texts; a scalar.
 
-    Two pictures of one `meaning` [B] are no wrong answers to each other and are left out.
+    It is the mean of the cross entropies along rows and along columns. Pairs of different images
+    with the same `meaning` [B] are excluded: each describes the other correctly.
     """
     same = (meaning[:, None] == meaning) & ~torch.eye(
         len(meaning), dtype=torch.bool, device=meaning.device
@@ -112,19 +125,19 @@ def loss_of(logits: Tensor, meaning: Tensor) -> Tensor:
 
 
 def meanings(labels: list[dict]) -> Tensor:
-    """[N] a number for each different thing that labels of a pool say, whatever the words and the view."""
-    told = [
+    """Number the distinct meanings of dataset labels, [N]; wording and view are ignored."""
+    texts = [
         json.dumps(
             {k: v for k, v in row.items() if k not in ("caption", "view", "exact_view", "normals")}
         )
         for row in labels
     ]
-    numbers = {text: i for i, text in enumerate(dict.fromkeys(told))}
-    return torch.tensor([numbers[text] for text in told])
+    numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return torch.tensor([numbers[text] for text in texts])
 
 
 def said(captions: list[str], rng: np.random.Generator, share: float) -> list[str]:
-    """Captions, a `share` of them after a prefix."""
+    """Put a random prefix before a `share` of the captions."""
     return [
         f"{rng.choice(PREFIXES)} {caption}" if rng.random() < share else caption
         for caption in captions
@@ -132,16 +145,16 @@ def said(captions: list[str], rng: np.random.Generator, share: float) -> list[st
 
 
 def fit(config: FitConfig) -> dict:
-    """Train, write the model and its marks, and return the marks."""
+    """Train, write the model and its metrics, and return the metrics."""
     if not config.metrics_only:
         with plain_attention() if config.device == "cpu" else contextlib.nullcontext():
             _fit(config)
     path = config.weights / "marks.json"
-    marks = provenance(config, path) | metrics_on_renders(
+    metrics = provenance(config, path) | metrics_on_renders(
         Clip.load(str(config.weights), "cpu"), config.test_seed
     )
-    path.write_text(json.dumps(marks, indent=2) + "\n")
-    return marks
+    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    return metrics
 
 
 def _fit(config: FitConfig) -> None:
@@ -159,23 +172,28 @@ def _fit(config: FitConfig) -> None:
         meanings(dataset.labels).to(config.device),
         [row["caption"] for row in dataset.labels],
     )
-    pictures_of = Stored.of(dataset, config.device).rgba
+    stored = Stored.of(dataset, config.device)
 
     def step(seen: int) -> Tensor:
         indices = resume.batch_indices(len(dataset), config.batch, config.seed, seen)
         rng = np.random.default_rng(derive_seed(config.seed, "clip", seen))
-        behind = backgrounds(rng, len(indices)).to(config.device)
+        background = backgrounds(rng, len(indices)).to(config.device)
         at = torch.from_numpy(indices).to(config.device)
         images = augment(
-            pictures_of(at), behind, generator(config.seed, "clip", seen, device=config.device)
+            stored.rgba(at),
+            background,
+            generator(config.seed, "clip", seen, device=config.device),
         )
         texts = said([captions[i] for i in indices], rng, config.prefix_share)
         words = tokenizer(texts, padding="max_length", return_tensors="pt").to(config.device)
         with precision(config.device, config.half):
-            pictures, captioned = pair((images - MEAN) / STD, words.input_ids, words.attention_mask)
-        # In float32: two cosines times a hundred that differ by less than a half would be equal in bfloat16.
+            image_embeds, text_embeds = pair(
+                (images - MEAN) / STD, words.input_ids, words.attention_mask
+            )
+        # Logits in float32: at a scale of 100, bfloat16 could not resolve differences below 0.5.
         loss = loss_of(
-            model.logit_scale.clamp_max(MAX_SCALE).exp() * (pictures @ captioned.T), meaning[at]
+            model.logit_scale.clamp_max(MAX_SCALE).exp() * (image_embeds @ text_embeds.T),
+            meaning[at],
         )
         model.zero_grad(set_to_none=True)
         loss.backward()
@@ -191,7 +209,10 @@ def _fit(config: FitConfig) -> None:
 
 
 def pace(config: FitConfig, seen: int) -> float:
-    """Share of the peak rates: a short rise, then down along a cosine."""
+    """Return the learning rates after `seen` images as a share of their peaks.
+
+    The rates rise linearly, then decay along a cosine.
+    """
     return (
         min(1.0, seen / config.warmup_images)
         * 0.5
@@ -200,7 +221,7 @@ def pace(config: FitConfig, seen: int) -> float:
 
 
 def save(folder: Path, model: "CLIPModel", tokenizer: "PreTrainedTokenizerFast") -> None:
-    """A folder as transformers writes them, weights in float16."""
+    """Write model, tokenizer and image processor as transformers does, weights in float16."""
     import copy
 
     from transformers import CLIPImageProcessor
@@ -213,35 +234,37 @@ def save(folder: Path, model: "CLIPModel", tokenizer: "PreTrainedTokenizerFast")
 
 
 def metrics_on_renders(clip: Clip, seed: int, prompts: int = 256, splats: int = 24) -> dict:
-    """R-precision on true objects: among random prompts of all that a caption can say, and among every plain kind in every color.
+    """Measure R-precision on reference objects.
 
-    Also among the random ones on `splats` objects made of true splats, as 120 views: what a perfect run would get.
+    The candidate texts are `prompts` random prompts, or every kind in every color. R-precision
+    among the random prompts is also measured on 120 views of reference splats, for the first
+    `splats` objects: an upper bound for any run.
     """
     rng = np.random.default_rng(derive_seed(seed, "clip marks"))
     anything: dict[str, Sample] = {}
     while len(anything) < prompts:
-        made = sample(rng)
-        anything.setdefault(made.meaning.phrase(), made)
+        random_object = sample(rng)
+        anything.setdefault(random_object.meaning.phrase(), random_object)
     plain = {
         o.meaning.phrase(): o
         for o in (sample(rng, kind, color, plain=True) for kind in KINDS for color in NAMED)
     }
-    marks: dict = {"test_seed": seed}
+    metrics: dict = {"test_seed": seed}
     for name, objects in (("anything", anything), ("plain", plain)):
         texts = clip.texts(list(objects))
         views = on_the_ring(list(objects.values()))
         cosines = torch.cat([clip.pictures(part) for part in views.split(256)]) @ texts.T
-        right = [metrics_of(rows, i).r_precision for i, rows in enumerate(cosines.split(8))]
-        marks[name] = {
+        r_precisions = [metrics_of(rows, i).r_precision for i, rows in enumerate(cosines.split(8))]
+        metrics[name] = {
             "prompts": len(texts),
             "pictures": len(views),
-            "r_precision": round(float(np.mean(right)), 4),
+            "r_precision": round(float(np.mean(r_precisions)), 4),
         }
     texts = clip.texts(list(anything))
     each = [
         clip_metrics(reference_splats(o.parts), clip, texts, i).r_precision
         for i, o in enumerate(list(anything.values())[:splats])
     ]
-    return marks | {
+    return metrics | {
         "true_splats": {"objects": splats, "r_precision": round(float(np.mean(each)), 4)}
     }

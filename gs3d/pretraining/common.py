@@ -1,4 +1,4 @@
-"""What the trainings of the two judges, classifier and CLIP, have in common: settings, and a loop that logs, saves and resumes."""
+"""Settings and training loop shared by the classifier and CLIP: logs, checkpoints and resumes."""
 
 import json
 import time
@@ -15,31 +15,39 @@ from gs3d.world.dataset import SHARD
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings that both have."""
+    """Settings shared by both trainings."""
 
     dataset: Path
-    """Folder for the rendered shards, about 33 MB each; those already there are used."""
+    """Directory of the rendered shards, about 33 MB each; missing shards are rendered."""
     out: Path
-    """Folder for the checkpoint and the log."""
+    """Output directory of the checkpoint and the log."""
     shards: int = 24
-    """Shards of 2,048 pictures to train on."""
+    """Number of training shards, of 2,048 images each."""
     seed: int = 1001
-    """Seed of the training pictures. The built-in prior's are of other seeds, so the two never see the same object."""
+    """Seed of the training images. The built-in prior is trained on other seeds, so the two never
+    see the same object."""
     images: int = 400_000
-    """Pictures to train on in all, repeats counted."""
+    """Total training images, counting repeats."""
     batch: int = 64
+    """Images per step."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Device to train on."""
     half: bool | None = None
-    """Multiply in bfloat16: half as fast again on a CPU that can. By default on a GPU."""
+    """Use bfloat16 autocast. Default: only on a GPU. On a CPU with bfloat16 instructions it is
+    1.5 times as fast."""
     metrics_only: bool = False
-    """Train nothing: give the weights that are there their marks."""
+    """Skip training; only measure the existing weights and write their metrics."""
     save_every_s: float = 120.0
+    """Seconds between checkpoints."""
     log_every: int = 50
     """Steps between rows of log.jsonl."""
 
 
-def provenance(config: TrainingConfig, marks: Path) -> dict:
-    """What the marks say of the training: of this one, or, where there was none, what the file `marks` says of the weights' own."""
+def provenance(config: TrainingConfig, metrics_file: Path) -> dict:
+    """Return the training facts that go into `metrics_file`.
+
+    These are the facts of this training, or with `metrics_only` those already in the file.
+    """
     trained = {
         "images_trained_on": config.images,
         "distinct_images": config.shards * SHARD,
@@ -47,7 +55,7 @@ def provenance(config: TrainingConfig, marks: Path) -> dict:
     }
     if not config.metrics_only:
         return trained
-    earlier = json.loads(marks.read_text()) if marks.exists() else {}
+    earlier = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
     return {name: earlier.get(name) for name in trained}
 
 
@@ -57,7 +65,10 @@ def train(
     optimizers: Sequence[torch.optim.Optimizer],
     step: Callable[[int], Tensor],
 ) -> None:
-    """`step(seen)` trains on the batch after `seen` pictures and returns its loss; goes on from the checkpoint in `config.out`."""
+    """Train until `config.images`, starting from the checkpoint in `config.out` if there is one.
+
+    `step(seen)` trains on the batch after `seen` images and returns its loss.
+    """
     seen = resume.resume(config.out, networks, optimizers)
     started = saved = time.monotonic()
     recent: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The built-in prior as it is trained: network and text encoder as one module, its loss, and how it begins from an earlier one."""
+"""The built-in prior in training: network and text encoder as one module, loss, and warm start."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Denoiser(nn.Module):
         self.scaling = Edm(builtin.SIGMA_DATA)
 
     def forward(self, z: Tensor, sigma: Tensor, tokens: Tensor) -> Tensor:
-        """D(z, σ, y): z [B, 3, S, S], σ [B], tokens [B, L] → [B, 3, S, S] float32."""
+        """Denoise: D(z, σ, y) [B, 3, S, S] float32 for z [B, 3, S, S], σ [B] and tokens [B, L]."""
         s = sigma[:, None, None, None]
         text = encode(self.text_encoder, tokens)
         f = predict(self.backbone, self.scaling.c_in(s) * z, self.scaling.c_noise(sigma), text)
@@ -27,10 +27,11 @@ class Denoiser(nn.Module):
 
 
 def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor) -> Tensor:
-    """Karras et al. 2022, Eq. 2, a scalar.
+    """Return the denoising loss of Karras et al. 2022, Eq. 2, a scalar.
 
-    Their λ(σ) = 1/s² + 1/σ², s the spread of the data, with the noise's part bounded: a network of large patches cannot draw details that
-    are finer than its σ_data, and would spend itself on them.
+    The paper's weight is λ(σ) = 1/s² + 1/σ², where s is the standard deviation of the data. Here
+    the second term is bounded. A network of large patches cannot draw details finer than its
+    σ_data, and would otherwise spend its capacity on them.
     """
     weight = 1 / builtin.DATA_STD**2 + 1 / (sigma**2 + builtin.SIGMA_DATA**2)
     error = model(z0 + sigma[:, None, None, None] * noise, sigma, tokens) - z0
@@ -39,26 +40,32 @@ def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: 
 
 @torch.no_grad()
 def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
-    """Copy the weights of the model in `folder`, of the same shape but for the words it knows and the length of its captions.
+    """Initialize `model` with the weights of the trained model in `folder`.
 
-    A word that both know keeps its embedding, whatever its number; positions beyond the old length begin as the old last one, where
-    a caption is as good as always padding.
+    Vocabulary, caption length and image size may differ. A word known to both models keeps its
+    embedding, whatever its token number. Position embeddings beyond the old caption length start
+    as the last old one, a position that is almost always padding. Raises `ValueError` if the old
+    model has another architecture, another scaling or another text encoding.
     """
-    old = load(folder, "cpu")  # float32; on a GPU it would come in half precision
+    old = load(folder, "cpu")  # in float32; on a GPU it would load in half precision
     if old.network.scaling != model.scaling or not getattr(
         old.text.model.config, "sum_at_padding", False
     ):
         raise ValueError(
-            f"{folder}: was trained with other scalings ({old.network.scaling}) or texts, and its weights mean something else"
+            f"{folder}: incompatible model: it was trained with another scaling"
+            f" ({old.network.scaling}) or text encoding; choose another --start"
         )
-    # Where a patch stands is not learnt but computed, for the size of the picture: a grid of views is begun from single ones.
+    # Patch positions are computed for the image size, not learned. Keeping those of `model` lets a
+    # grid of views start from a model of single views.
     computed = "pos_embed.pos_embed"
     try:
         model.backbone.load_state_dict(
             old.network.backbone.state_dict() | {computed: model.backbone.state_dict()[computed]}
         )
     except RuntimeError as error:
-        raise ValueError(f"{folder}: a network of another shape") from error
+        raise ValueError(
+            f"{folder}: incompatible model: another network architecture; choose another --start"
+        ) from error
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
     rows, old_rows = (list(r) for r in zip(*shared, strict=True))

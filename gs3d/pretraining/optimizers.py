@@ -1,4 +1,4 @@
-"""What moves which weight of the built-in prior: Muon (Jordan et al. 2024) and AdamW."""
+"""Optimizers of the built-in prior and of CLIP: Muon (Jordan et al. 2024) and AdamW."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,9 +10,10 @@ from gs3d.priors import builtin
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` with its "original" rates, but all matrices of one shape at a time.
+    """`torch.optim.Muon` with its "original" learning-rate adjustment, batched over matrices.
 
-    The prior has a hundred small ones, and one after another they took more than a third of a training step on two cores.
+    It updates all matrices of one shape together. The prior has about a hundred small matrices;
+    updating them one by one took more than a third of a training step on two cores.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95):
@@ -31,19 +32,22 @@ class Muon(torch.optim.Optimizer):
                 gradients = [p.grad for p in alike]
                 buffers = [self.state[p]["momentum_buffer"] for p in alike]
                 torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-                turns = orthogonal(
+                updates = orthogonal(
                     torch.stack(torch._foreach_lerp(gradients, buffers, group["momentum"]))
                 )
                 rows, columns = shape
                 torch._foreach_add_(
                     alike,
-                    list(turns.to(alike[0].dtype)),
+                    list(updates.to(alike[0].dtype)),
                     alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5,
                 )
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """[N, R, C] → about U Vᵀ of each matrix's singular vectors, in bfloat16: five Newton–Schulz steps with Jordan's coefficients."""
+    """Approximate U Vᵀ of the singular vectors of each of the matrices [N, R, C], in bfloat16.
+
+    Runs five Newton–Schulz steps with Jordan's coefficients.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).bfloat16()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
@@ -56,13 +60,16 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def optimizers_of(model: nn.Module, lr: float, muon_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for all matrices but the embeddings of words and positions and the prior's last layer, AdamW for these and all else."""
+    """Return Muon for the matrices of the model and AdamW for everything else.
+
+    AdamW also trains the embeddings of words and positions and the last layer of the prior.
+    """
     matrices, last, rest = [], [], []
     for name, weight in model.named_parameters():
         is_last = "proj_out" in name
         is_matrix = weight.ndim == 2 and not is_last and "embedding.weight" not in name
         (last if is_last else matrices if is_matrix else rest).append(weight)
-    # What the network says is DATA_STD / SIGMA_DATA times as large as its other numbers.
+    # The network's output is DATA_STD / SIGMA_DATA times as large as its other activations.
     last_lr = lr * builtin.DATA_STD / builtin.SIGMA_DATA
     groups = [{"params": rest}, *([{"params": last, "lr": last_lr}] if last else [])]
     return [

@@ -1,6 +1,6 @@
 """Training of the built-in prior on world renders: EDM (Karras et al. 2022) with EMA weights.
 
-Runs on a CPU or a GPU, and resumes where it stopped.
+Runs on a CPU or a GPU and resumes on restart.
 """
 
 import contextlib
@@ -36,65 +36,78 @@ class FitConfig:
     """Settings of a training run."""
 
     dataset: Path
-    """Folder of rendered shards (scripts/render_world.py)."""
+    """Directory of shards rendered by scripts/render_world.py."""
     out: Path
-    """Folder for the checkpoint, the log and the finished model."""
+    """Output directory of the checkpoint, the log and the model."""
     start: Path | None = None
-    """Folder of a model trained by this trainer to begin from; words it lacks begin untrained."""
+    """Directory of an earlier model of this trainer whose weights to start from. Words that it
+    does not know start untrained."""
     images: int = 600_000
-    """Pictures to train on in all, repeats counted."""
+    """Total training images, counting repeats."""
     batch: int = 32
-    """Pictures a step."""
+    """Images per step."""
     views: Literal[1, 4] = 1
-    """4: a prior that looks at four views at once (`priors.multiview`), from a pool rendered with --together 4."""
+    """4 trains a prior that denoises four views of an object jointly (`priors.multiview`); it
+    needs a dataset rendered with --together 4."""
     size_px: int = builtin.IMAGE_SIZE
-    """Side of a picture, as the pool was rendered. At 128 a step takes four times as long as at 64, and so does a run with the prior."""
+    """Side of an image; must match the dataset. A training step and a run with the prior take four
+    times as long at 128 as at 64."""
     lr: float = 1e-3
-    """Peak rate of AdamW."""
+    """Peak learning rate of AdamW."""
     muon_lr: float = 0.01
-    """Peak rate of Muon (`fitting.optimizers` says what moves what)."""
+    """Peak learning rate of Muon (see `pretraining.optimizers`)."""
     rarer: tuple[str, ...] = ()
-    """Kinds drawn half as often as the others: those that it draws well already."""
+    """Kinds to sample half as often as the others, such as those the prior draws well already."""
     warmup_images: int = 2_000
+    """Images over which the learning rates rise linearly."""
     decay_images: int = 150_000
-    """From here on the rate falls with the square root of the images seen (Karras et al. 2024, EDM2)."""
+    """Images after which the learning rates fall with the square root of the images seen (Karras et
+    al. 2024, EDM2)."""
     cooldown_images: int = 300_000
-    """Over the last so many pictures the rate falls linearly to zero."""
+    """Last images, over which the learning rates fall linearly to zero."""
     ema_fraction: float = 0.06
-    """EMA half-width as a share of the images seen so far, so that early junk never lingers."""
+    """EMA half-width as a share of the images seen so far, so that early weights are forgotten."""
     dropout: float = 0.1
-    """Share of captions replaced by the empty one, for classifier-free guidance."""
+    """Share of captions replaced by the empty caption, for classifier-free guidance."""
     sigma_mean: float = 0.8
+    """Mean of ln σ of the training noise."""
     sigma_std: float = 1.4
-    """Training noise: ln σ ~ N(mean, std²). More noise than EDM's −1.2: pictures of 64² this plain are told apart even at σ = 4, so at
-    the usual levels a network sees the object in the noise and never needs the caption."""
+    """Standard deviation of ln σ of the training noise: ln σ ~ N(mean, std²). The noise is stronger
+    than EDM's (mean −1.2). Images of 64² this plain can be told apart even at σ = 4, so at EDM's
+    levels the network would see the object in the noise and never need the caption."""
     save_every_s: float = 300.0
+    """Seconds between checkpoints."""
     stop_after_s: float = float("inf")
-    """Checkpoint and stop after this long, finished or not; the same command goes on."""
+    """Seconds after which to write a checkpoint and stop; the same command resumes."""
     cooldown_s: float = 0.0
-    """Also let the rate fall to zero over so many seconds before `stop_after_s`, for a training with a deadline. Such a training cannot
-    be repeated to the bit, and when the same command goes on with it, it begins at the full rate again."""
+    """Also lower the learning rates to zero over this many seconds before `stop_after_s`, for a
+    training with a deadline. Such a training is not reproducible to the bit, and resuming it starts
+    at the full rates again."""
     log_every: int = 25
     """Steps between rows of log.jsonl."""
     seed: int = 0
+    """Seed of weights, batch order and noise."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Device to train on."""
     half: bool | None = None
-    """Multiply in bfloat16, by default on a GPU. On a CPU it pays where there is AVX-512 BF16 or AMX, together with `compile`."""
+    """Use bfloat16 autocast. Default: only on a GPU. On a CPU it helps with AVX-512 BF16 or AMX,
+    together with `compile`."""
     compile: bool = False
-    """torch.compile the network: a minute or more at the start, then faster."""
+    """Compile the network with torch.compile: a minute or more at the start, then faster."""
 
     def __post_init__(self) -> None:
-        whole = self.batch > 0 and self.batch % self.views == 0
+        """Raise `ValueError` for settings out of range."""
+        divisible = self.batch > 0 and self.batch % self.views == 0
         require(
             "batch",
             self.batch,
-            whole,
+            divisible,
             f"a multiple of {self.views}" if self.views > 1 else "1 or more",
         )
-        sized = self.size_px > 0 and self.size_px % builtin.PATCH == 0
-        require("size_px", self.size_px, sized, f"a multiple of {builtin.PATCH}")
+        divisible = self.size_px > 0 and self.size_px % builtin.PATCH == 0
+        require("size_px", self.size_px, divisible, f"a multiple of {builtin.PATCH}")
         fits = self.cooldown_s == 0 or 0 < self.cooldown_s <= self.stop_after_s < float("inf")
-        require("cooldown_s", self.cooldown_s, fits, "0, or seconds of those in stop_after_s")
+        require("cooldown_s", self.cooldown_s, fits, "0, or at most a finite stop_after_s")
         unknown = sorted(set(self.rarer) - set(KINDS))
         require(
             "rarer", ", ".join(unknown), not unknown, f"kinds of the world ({', '.join(KINDS)})"
@@ -102,7 +115,10 @@ class FitConfig:
 
 
 def pace(config: FitConfig, seen: int, elapsed_s: float = 0.0) -> float:
-    """Share of the peak rates after `seen` pictures, `elapsed_s` after this process began to train."""
+    """Return the learning rates after `seen` images as a share of their peaks.
+
+    `elapsed_s` is the time since this process started to train.
+    """
     rate = min(1.0, seen / config.warmup_images) * min(
         1.0, (config.decay_images / max(seen, 1)) ** 0.5
     )
@@ -112,9 +128,10 @@ def pace(config: FitConfig, seen: int, elapsed_s: float = 0.0) -> float:
 
 
 def epoch_of(dataset: Dataset, rarer: tuple[str, ...], views: int = 1) -> np.ndarray:
-    """Pictures of an epoch, as indices into the pool: each once, and with `rarer` kinds those of the other kinds twice.
+    """Return the images of an epoch as indices into the dataset.
 
-    Of a group of `views` pictures only the first is named.
+    Each image occurs once. If there are `rarer` kinds, images of all other kinds occur twice. A
+    group of `views` images is represented by its first image.
     """
     times = [2 if rarer and label["kind"] not in rarer else 1 for label in dataset.labels[::views]]
     return np.repeat(np.arange(0, len(dataset), views), times)
@@ -123,7 +140,10 @@ def epoch_of(dataset: Dataset, rarer: tuple[str, ...], views: int = 1) -> np.nda
 def draw(
     config: FitConfig, data: Captioned, indices: np.ndarray, seed: int, seen: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(z0, σ, noise, tokens) of one batch, functions of (seed, seen). `indices` name single pictures, or the first of each group."""
+    """Return (z0, σ, noise, tokens) of one batch, functions of (indices, seed, seen).
+
+    `indices` are those of single images, or of the first image of each group.
+    """
     rows = (indices[:, None] + np.arange(config.views)).reshape(-1)
     images, tokens, gen = data.batch(rows, config.dropout, seed, seen)
     z0 = to_network(images, config.size_px)
@@ -136,9 +156,11 @@ def draw(
 
 
 def fit(config: FitConfig) -> int:
-    """Train until `config.images` pictures were seen or the time is up; the number seen.
+    """Train until `config.images` or `config.stop_after_s`, and return the number of images seen.
 
-    Checkpoints every `save_every_s`; at each, the loss of the EMA weights on a fixed batch is logged, and `out/model` is written from them.
+    Writes a checkpoint every `save_every_s`. Each time, it also logs the loss of the EMA weights on
+    a fixed batch and writes these weights to `out/model`. Raises `ValueError` if the dataset or an
+    earlier training in `out` does not fit the settings.
     """
     with plain_attention() if config.device == "cpu" else contextlib.nullcontext():
         return _fit(config)
@@ -152,7 +174,8 @@ def _fit(config: FitConfig) -> int:
         config.out / "model"
     ) != config.views:
         raise ValueError(
-            f"{config.out}: training of a prior of another number of views; choose another folder"
+            f"{config.out}: contains a training with another number of views, not {config.views};"
+            " choose another --out"
         )
     model = new_model(config, tokenizer).to(config.device)
     if config.start is not None and not resume.begun(config.out):
@@ -160,32 +183,29 @@ def _fit(config: FitConfig) -> int:
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizers)
-    peaks = [
-        (group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups
-    ]  # loading has replaced the groups
+    # After resuming, because loading replaces the parameter groups.
+    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Dataset.open(config.dataset), tokenizer, config.device)
     if (side := data.pictures.dataset.images[0].shape[1]) != config.size_px:
         raise ValueError(
-            f"{config.dataset}: holds pictures of {side} pixels, not {config.size_px}; render it with --size-px {config.size_px}"
+            f"{config.dataset}: contains images of {side} pixels, not {config.size_px};"
+            f" render it with --size-px {config.size_px}"
         )
     if config.views > 1 and not in_groups(data.pictures.dataset, config.views):
         raise ValueError(
-            f"{config.dataset}: not of four views of each object in a row; render it with --together {config.views}"
+            f"{config.dataset}: expected {config.views} consecutive views of each object;"
+            f" render it with --together {config.views}"
         )
-    shares, groups = (
-        epoch_of(data.pictures.dataset, config.rarer, config.views),
-        config.batch // config.views,
-    )
+    epoch = epoch_of(data.pictures.dataset, config.rarer, config.views)
+    groups = config.batch // config.views
     log = open(config.out / "log.jsonl", "a")  # noqa: SIM115 - open for the whole run
     started = saved = time.monotonic()
     recent: list[Tensor] = []
-    over = seen >= config.images
-    while not over:
-        indices = shares[
-            resume.batch_indices(len(shares), groups, config.seed, seen // config.views)
-        ]
+    done = seen >= config.images
+    while not done:
+        indices = epoch[resume.batch_indices(len(epoch), groups, config.seed, seen // config.views)]
         rate = pace(config, seen, time.monotonic() - started)
         for group, peak in peaks:
             group["lr"] = peak * rate
@@ -202,11 +222,11 @@ def _fit(config: FitConfig) -> int:
             torch._foreach_lerp_(averages, weights, 1 - keep)
         recent.append(loss.detach())
         now = time.monotonic()
-        over = seen >= config.images or now - started > config.stop_after_s
+        done = seen >= config.images or now - started > config.stop_after_s
         if len(recent) == config.log_every:
             _write(log, images=seen, loss=_mean(recent), elapsed_s=now - started)
             recent = []
-        if over or now - saved > config.save_every_s:
+        if done or now - saved > config.save_every_s:
             resume.save(config.out, seen, {"model": model, "ema": average}, optimizers)
             _write(
                 log,
@@ -220,16 +240,16 @@ def _fit(config: FitConfig) -> int:
 
 
 def new_model(config: FitConfig, tokenizer) -> Denoiser:
-    """Untrained, for single pictures or for grids of four."""
+    """Return an untrained model for single images, or for 2×2 grids of views."""
     size = config.size_px * (2 if config.views > 1 else 1)
     return Denoiser(builtin.new_backbone(size), builtin.new_text_encoder(tokenizer))
 
 
 def in_groups(dataset: Dataset, views: int) -> bool:
-    """Whether each `views` pictures in a row are of one object, by what is said of it."""
-    said = [(row["caption"], row["normals"]) for row in dataset.labels]
-    return len(said) % views == 0 and all(
-        len(set(said[at : at + views])) == 1 for at in range(0, len(said), views)
+    """Return whether each `views` consecutive images show one object, judging by their captions."""
+    rows = [(row["caption"], row["normals"]) for row in dataset.labels]
+    return len(rows) % views == 0 and all(
+        len(set(rows[at : at + views])) == 1 for at in range(0, len(rows), views)
     )
 
 
@@ -243,11 +263,14 @@ def _averaged(config: FitConfig, average: dict[str, Tensor], tokenizer) -> Denoi
 def _fixed_loss(
     config: FitConfig, average: dict[str, Tensor], data: Captioned, tokenizer, count: int = 128
 ) -> float:
-    """Loss of the averaged weights on the same pictures of the pool with the same noise every time, and the model written to disk."""
+    """Write the averaged weights to `out/model` and return their loss on a fixed batch.
+
+    The batch always has the same `count` images of the dataset and the same noise.
+    """
     model = _averaged(config, average, tokenizer)
     builtin.save(config.out / "model", model.backbone, model.text_encoder, tokenizer, config.views)
     model.to(config.device)
-    # Shuffled: a shard begins with cameras of a few directions only (core.cameras.sample_cameras).
+    # Shuffled, because a shard starts with few camera directions (core.cameras.sample_cameras).
     fixed = (
         config.views
         * np.random.default_rng(0).permutation(len(data) // config.views)[: count // config.views]

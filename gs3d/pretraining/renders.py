@@ -1,4 +1,4 @@
-"""Renders of the world that judges are trained and marked on."""
+"""World renders for training and testing the classifier and CLIP."""
 
 from pathlib import Path
 
@@ -18,22 +18,27 @@ from gs3d.world.version import source_digest
 
 
 def rendered(folder: Path, seed: int, shards: int, device: str = "cpu") -> Dataset:
-    """The first `shards` shards of a seed, rendered if they are not there: on the card for a training on "cuda" where numba has it too."""
+    """Return the first `shards` shards of a seed, rendering missing ones into `folder`/seed`seed`.
+
+    Rendering uses the GPU if `device` is not "cpu" and numba finds a CUDA device. Raises
+    `ValueError` if the shards come from another version of the procedural world.
+    """
     folder = folder / f"seed{seed}"
     record = folder / "world"
     if folder.exists() and (not record.exists() or record.read_text() != source_digest()):
         raise ValueError(
-            f"{folder}: pictures of another version of the world; remove the folder, and they are rendered anew"
+            f"{folder}: contains images of another version of the procedural world;"
+            " remove the directory to render them again"
         )
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(source_digest())
-    on_card = device != "cpu" and has_card()
+    on_gpu = device != "cpu" and has_card()
     for _ in write_shards(
         folder,
         seed,
         shards,
-        min(8, len(cores())) if on_card else 1,
-        device="cuda" if on_card else "cpu",
+        min(8, len(cores())) if on_gpu else 1,
+        device="cuda" if on_gpu else "cpu",
     ):
         pass
     dataset = Dataset.open(folder)
@@ -41,27 +46,30 @@ def rendered(folder: Path, seed: int, shards: int, device: str = "cpu") -> Datas
 
 
 def of_one_thing(dataset: Dataset) -> np.ndarray:
-    """Indices of the pictures of one thing: of two, no answer would be the right one."""
+    """Return the indices of images with one object; images of two have no single right class."""
     return np.array([i for i, row in enumerate(dataset.labels) if not row["relation"]])
 
 
 def on_the_ring(objects: list[Sample], size_px: int = 64) -> Tensor:
-    """Objects seen as `evaluation.grade` sees them, from 8 sides on light gray: [8 · objects, size, size, 3]."""
+    """Render objects as `evaluation.grade` does, from 8 azimuths on light gray.
+
+    Returns images [8 · objects, size, size, 3] in [0, 1].
+    """
     cameras = ring(8, size_px)
-    pictures = [
+    images = [
         render([o.parts] * len(cameras), cameras).over(np.full(3, LIGHT_GRAY)) for o in objects
     ]
-    return torch.from_numpy(np.concatenate(pictures)).clamp(0, 1)
+    return torch.from_numpy(np.concatenate(images)).clamp(0, 1)
 
 
 def ring_pictures(seed: int, objects: int, size_px: int = 64) -> tuple[Tensor, list[dict]]:
-    """Random objects on the ring, and their labels: [8 · objects, size, size, 3]."""
+    """Render random objects with `on_the_ring`, and return the images and their labels."""
     rng = np.random.default_rng(derive_seed(seed, "ring objects"))
-    made = [sample(rng, pairs=False) for _ in range(objects)]
+    samples = [sample(rng, pairs=False) for _ in range(objects)]
     views = view_words(ring(8, size_px))
     rows = [
         {"kind": o.kind, "color": o.color, "pattern": o.pattern, "view": view}
-        for o in made
+        for o in samples
         for view in views
     ]
-    return on_the_ring(made, size_px), rows
+    return on_the_ring(samples, size_px), rows

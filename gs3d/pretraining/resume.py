@@ -1,4 +1,8 @@
-"""How a training run goes on where it stopped: one file with weights, averages and moments, and batches that depend on what was seen."""
+"""Checkpoints and batch order of a training run, so that it resumes exactly.
+
+A checkpoint is one file with weights, averages and optimizer moments. The batch order depends only
+on the seed and the number of samples seen.
+"""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +24,7 @@ Networks = dict[str, nn.Module | dict[str, Tensor]]
 def save(
     folder: Path, seen: int, networks: Networks, optimizers: Sequence[torch.optim.Optimizer]
 ) -> None:
-    """Write `folder`/checkpoint.safetensors beside the last one and rename it, so that a kill leaves one whole."""
+    """Write `folder`/checkpoint.safetensors atomically: a killed process leaves a complete file."""
     tensors = {
         f"optimizer.{i}.{j}.{k}": v
         for i, optimizer in enumerate(optimizers)
@@ -40,12 +44,16 @@ def save(
 
 
 def begun(folder: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Return whether `folder` has a checkpoint."""
     return (folder / NAME).exists()
 
 
 def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Optimizer]) -> int:
-    """Fill networks and optimizers from the checkpoint when there is one; the number of pictures seen, 0 without one."""
+    """Load the checkpoint in `folder`, if any, into networks and optimizers.
+
+    Returns the number of images seen, 0 without a checkpoint. Raises `ValueError` for a checkpoint
+    of an older version.
+    """
     if not begun(folder):
         return 0
     path = folder / NAME
@@ -54,9 +62,10 @@ def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Op
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for key in [k for k in tensors if k.startswith(f"optimizer.{i}.")]:
-            _, _, j, name = _whole(key, path)
+            _, _, j, name = _split_key(key, path)
             like, value = parameters[int(j)], tensors[key]
-            # A fused Adam walks memory, so a moment must lie as its weight does: channels last stays channels last.
+            # Fused Adam walks through memory, so a moment needs the memory layout of its weight:
+            # channels last must stay channels last.
             moments.setdefault(int(j), {})[name] = (
                 torch.empty_like(like).copy_(value) if value.shape == like.shape else value
             )
@@ -70,15 +79,20 @@ def resume(folder: Path, networks: Networks, optimizers: Sequence[torch.optim.Op
         return int(f.metadata()["images"])
 
 
-def _whole(key: str, path: Path) -> list[str]:
+def _split_key(key: str, path: Path) -> list[str]:
     parts = key.split(".", 3)
     if len(parts) != 4:
-        raise ValueError(f"{path}: was written by an older trainer; begin again in another folder")
+        raise ValueError(
+            f"{path}: checkpoint of an older version; start again in another directory"
+        )
     return parts
 
 
 def batch_indices(count: int, batch: int, seed: int, seen: int) -> np.ndarray:
-    """[batch] indices into `count` samples for the step after `seen` of them: each epoch is a shuffle, a function of (seed, epoch)."""
+    """Return the indices [batch] into `count` samples for the step after `seen` samples.
+
+    Each epoch has its own shuffle, a function of (seed, epoch).
+    """
     epoch, at = divmod(seen // batch, max(count // batch, 1))
     return _order(count, seed, epoch)[at * batch : (at + 1) * batch]
 

@@ -1,6 +1,7 @@
-"""Text-to-image diffusion models as one function D(z, σ, y). Nothing here imports diffusers or transformers until a prior is loaded.
+"""Text-to-image diffusion models behind one interface, the denoiser D(z, σ, y).
 
-A new kind of prior is one file that gives what `base.Prior` lists, and one line in `resolve.load`.
+diffusers and transformers are imported only when a prior is loaded. To add a kind of prior, write
+one module whose class has the members of `base.Prior`, and one line in `loading.resolve.load`.
 """
 
 from gs3d.priors.base import Condition, Prior, epsilon, guided

@@ -1,4 +1,4 @@
-"""What a prior is to everything else: one function D(z, σ, y), the way into its space, and guidance on top of it."""
+"""The interface between a prior and the rest of gs3d, and classifier-free guidance on top of it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,43 +9,64 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Condition:
-    """What B views are asked to show."""
+    """Text embeddings for a batch of B views."""
 
     text: Tensor
-    """[B, L, E] embeddings of the prompt with the words for each view."""
+    """[B, L, E] embeddings of the prompt with the direction words of each view."""
     negative: Tensor
-    """[B, L, E] embeddings of the negative prompt, or of the empty one."""
+    """[B, L, E] embeddings of the negative prompt, or of the empty prompt."""
 
 
 class Prior(Protocol):
-    """A text-to-image diffusion model seen from outside: float32, z = z0 + σ·n, whatever happens within."""
+    """A text-to-image diffusion model: z = z0 + σ·n, float32 at the interface.
+
+    Any object with these members drives a run; it need not inherit from this class. Internally it
+    may compute in another precision.
+
+    These members are optional. gs3d uses them if the object has them:
+
+    - `text`, a `gs3d.priors.network.TextEncoder`: its tokenizer lets `ViewPrompts` warn about
+      unknown words, shorten long prompts, and choose exact view directions and a default negative
+      prompt. Without it, `ViewPrompts` passes the prompt to `embed` unchanged, with the rough view
+      words of `core.views.VIEW_WORDS` and an empty negative prompt.
+    - `free_text_encoder()`: releases the memory of the text encoder. A run calls it after it has
+      embedded all prompts.
+    - `source`, a `gs3d.priors.loading.components.Source`, with `network` and, if it is not the
+      model's own, `autoencoder`: the model folder that `describe` names and hashes for run.yaml.
+      Without `source`, `describe` gives the name alone.
+    - `decode(z)`: z [B, C, h, w] → images [B, image_size, image_size, 3] in [0, 1], float32. No run
+      calls it. scripts/sample_prior.py and scripts/score_prior.py need it to show samples.
+    """
 
     name: str
+    """Name for messages and for run.yaml."""
     image_size: int
-    """Side in pixels of the square pictures `encode` takes; other sizes are resized to it."""
+    """Side in pixels of the square images that the model takes; `encode` resizes other sizes."""
     latent_shape: tuple[int, int, int]
-    """(C, h, w) of z."""
+    """(C, h, w) of z; for a model on pixels (3, image_size, image_size)."""
     views: int
-    """Views that it looks at together: 1, or 4 whose cameras stand as `core.cameras.sample_cameras` groups them, B a multiple of it."""
+    """Number of views denoised jointly: 1, or 4 for a multi-view model.
+
+    With 4, every batch is a multiple of 4, and rows 4k to 4k + 3 are the views of one group, in the
+    order of `core.cameras.sample_cameras`.
+    """
+    device: torch.device
+    """Where the model computes. Arguments and results of all methods are on it."""
 
     def sigma(self, t: float) -> float:
         """Noise level at time t in [0, 1], a fraction of the model's training steps."""
         ...
 
     def embed(self, prompts: list[str]) -> Tensor:
-        """[P, L, E] text embeddings."""
+        """Text embeddings [P, L, E] of P prompts."""
         ...
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """Pictures [B, H, W, 3] in [0, 1] → z0 [B, C, h, w] float32; differentiable."""
-        ...
-
-    def decode(self, z: Tensor) -> Tensor:
-        """z [B, C, h, w] → pictures [B, image_size, image_size, 3] in [0, 1], float32."""
+        """Images [B, H, H, 3] in [0, 1] → z0 [B, C, h, w], float32, differentiable."""
         ...
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """D(z, σ, y): z [B, C, h, w], sigma [B], text [B, L, E] → [B, C, h, w]. No gradient flows."""
+        """D(z, σ, y): z [B, C, h, w], sigma [B], text [B, L, E] → [B, C, h, w], no gradient."""
         ...
 
 
@@ -53,10 +74,11 @@ class Prior(Protocol):
 def guided(
     prior: Prior, z: Tensor, sigma: float | Tensor, condition: Condition, scale: float
 ) -> Tensor:
-    """Classifier-free guidance, the only one in gs3d: D_neg + scale · (D_text − D_neg), [B, C, h, w].
+    """Classifier-free guidance: D_neg + scale · (D_text − D_neg), [B, C, h, w].
 
-    `scale` 1 is the plain conditional model, which then costs one evaluation instead of two (Ho & Salimans 2022; papers that write
-    ε_text + s·(ε_text − ε_∅) mean scale = s + 1). `sigma` is one level for all or one a view, [B].
+    All of gs3d uses this one function. `scale` 1 is the plain conditional model and costs one
+    evaluation instead of two (Ho & Salimans 2022). Papers that write ε_text + s·(ε_text − ε_∅)
+    mean scale = s + 1. `sigma` is one level for all views, or [B], one for each view.
     """
     sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
     if scale == 1.0:
@@ -69,5 +91,5 @@ def guided(
 
 
 def epsilon(z: Tensor, denoised: Tensor, sigma: float) -> Tensor:
-    """ε̂ = (z − D) / σ."""
+    """Noise estimate ε̂ = (z − D) / σ."""
     return (z - denoised) / sigma

@@ -1,6 +1,7 @@
-"""The prior shipped in the package: a small transformer over 64² pixels, in the layout of any diffusers model folder.
+"""The built-in prior: a small transformer on 64² pixels, stored as a diffusers model folder.
 
-`new_backbone` and its neighbors make an untrained one for `fitting.prior`; a trained one is read by `priors.load` like any other folder.
+The functions `new_*` create an untrained model for `gs3d.pretraining.prior`. `priors.load` reads a
+trained one like any other model folder.
 """
 
 from pathlib import Path
@@ -10,13 +11,17 @@ if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
-FOLDER, MV_FOLDER = Path(__file__).parent / "builtin", Path(__file__).parent / "builtin_mv"
+FOLDER = Path(__file__).parent / "builtin"
 DATA_STD = 0.5
-"""Standard deviation of pictures in [−1, 1], about."""
+"""Approximate standard deviation of images in [−1, 1]."""
 SIGMA_DATA = 0.1
-"""Karras et al. 2022 take DATA_STD. Of the noise, s / √(σ² + s²) is in what the network must say, s being σ_data: most of it until σ is
-well above s. A patch of 192 numbers through 192 channels has no room for that; at 0.1 it says what the picture is at all but the lowest
-σ (compare Li & He 2025, arXiv 2511.13720, on predicting the picture with large patches). docs/results-v1.md has the comparison."""
+"""σ_data of the EDM scaling. Karras et al. 2022 use DATA_STD.
+
+The target of the network contains the noise with the factor s / √(σ² + s²), where s is σ_data: most
+of the noise, until σ is well above s. A patch of 192 numbers (8×8×3) in 192 channels has no
+capacity for that. With 0.1 the network predicts the image at all but the lowest σ (compare Li & He
+2025, arXiv 2511.13720, who predict the image from large patches). docs/results-v1.md compares both.
+"""
 IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
@@ -24,7 +29,10 @@ MAX_TOKENS = 25
 
 
 def known_words(folder: Path = FOLDER) -> set[str] | None:
-    """The words that a prior trained on the world knows, which may have grown since; None for one that reads any text."""
+    """Vocabulary of the prior in `folder`; None if its tokenizer reads any text.
+
+    It can be smaller than that of the procedural world, which may have grown since the training.
+    """
     import json
 
     path = folder / "tokenizer" / "tokenizer.json"
@@ -39,10 +47,11 @@ def known_words(folder: Path = FOLDER) -> set[str] | None:
 def new_backbone(
     image_size: int = IMAGE_SIZE, layers: int = 5, heads: int = 4, head_width: int = 48
 ) -> "SD3Transformer2DModel":
-    """An untrained transformer, by default of 6.5 M parameters: patches of 8×8 pixels and the caption's words attend to each other.
+    """Untrained transformer with joint attention between patches of 8×8 pixels and caption tokens.
 
-    On two cores it sees four times as many pictures a second as a U-Net of that size, and learns shapes from fewer of them: a
-    patch is averaged over 64 noisy pixels by its very first layer (MODEL_CARD.md has the comparison).
+    The default has 6.5 M parameters. On two CPU cores it trains on four times as many images per
+    second as a U-Net of that size, and learns shapes from fewer images: its first layer averages
+    each patch over 64 noisy pixels (MODEL_CARD.md has the comparison).
     """
     from diffusers import SD3Transformer2DModel
     from torch import nn
@@ -66,10 +75,10 @@ def new_backbone(
 
 
 def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
-    """A closed vocabulary: one token for each word of `texts`, anything else is [UNK].
+    """Tokenizer with a closed vocabulary: one token for each word of `texts`, [UNK] for all others.
 
-    A direction and a height are one token each, "45 degrees left" and "15 up": as words in a row, the network would have to learn first
-    which number belongs to what.
+    A direction ("45 degrees left") and a height ("15 up") are one token each. As separate words,
+    the network would first have to learn which number belongs to which word.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -109,7 +118,7 @@ def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
 
 
 def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
-    """An untrained two-layer text encoder, 0.23 M parameters."""
+    """Untrained two-layer text encoder, 0.23 M parameters."""
     from torch import nn
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -125,10 +134,12 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            sum_at_padding=True,  # ours: priors.network.encode
+            # Not an option of transformers: `priors.network.encode` reads it.
+            sum_at_padding=True,
         )
     )
-    # CLIP starts its embeddings near zero, where one word among padding changes almost nothing; a short training needs words that differ.
+    # CLIP initializes its embeddings near zero, where one word among padding changes almost
+    # nothing. A short training needs words that differ.
     for name, weight in encoder.named_parameters():
         if "embedding" in name:
             nn.init.normal_(weight, std=0.5 if "token" in name else 0.1)
@@ -136,9 +147,10 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
 
 
 def save(folder: Path, backbone, text_encoder, tokenizer, views: int = 1) -> None:
-    """Write a diffusers folder: model_index.json, transformer/, text_encoder/, tokenizer/, scheduler/; weights in float16.
+    """Write a diffusers model folder with float16 weights.
 
-    `views` 4 marks a network over grids of four views (`multiview`).
+    It holds model_index.json, transformer/, text_encoder/, tokenizer/ and scheduler/. `views` 4
+    marks a network on grids of four views (`priors.multiview`).
     """
     import copy
     import json

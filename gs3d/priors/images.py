@@ -1,4 +1,4 @@
-"""Pictures on their way into and out of a network: [B, H, W, 3] in [0, 1] outside, [B, 3, S, S] in [−1, 1] inside."""
+"""Image layouts: [B, H, W, 3] in [0, 1] outside a prior, [B, 3, S, S] in [−1, 1] inside."""
 
 import torch
 from torch import Tensor
@@ -6,14 +6,16 @@ from torch.nn import functional
 
 
 def to_network(rgb: Tensor, size: int) -> Tensor:
-    """[B, H, W, 3] in [0, 1] → [B, 3, size, size] in [−1, 1], float32, differentiable.
+    """[B, H, H, 3] in [0, 1] → [B, 3, size, size] in [−1, 1], float32, differentiable.
 
-    Square pictures of another size are resized: by an antialiased bilinear filter when they shrink, by plain bilinear interpolation when
-    they grow (the antialiasing does nothing then). Values above 1 are let through, because clamping would stop the very gradient
-    that brings them back.
+    Square images of another size are resized: with an antialiased bilinear filter when they shrink,
+    with plain bilinear interpolation when they grow (antialiasing has no effect then). Values above
+    1 are not clamped, because clamping would stop the gradient that brings them back.
+
+    Raises ValueError if the images are not square.
     """
     if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.shape[1] != rgb.shape[2]:
-        raise ValueError(f"encode: expected square pictures [B, H, H, 3], got {list(rgb.shape)}")
+        raise ValueError(f"encode: expected square images [B, H, H, 3], got {list(rgb.shape)}")
     x = rgb.permute(0, 3, 1, 2).float() * 2 - 1
     if x.shape[2] == size:
         return x
@@ -29,5 +31,5 @@ def from_network(x: Tensor) -> Tensor:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """How to lay out the weights of a convolutional network: channels last is the faster order on CPUs."""
+    """Memory layout for a convolutional network's weights; channels last is faster on CPUs."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format

@@ -1,4 +1,4 @@
-"""A prior that works on the latents of an autoencoder: Stable Diffusion 1.5, 2.1-base, 2.1 and their like."""
+"""Latent-space prior: Stable Diffusion 1.5, 2.1-base, 2.1 and models with the same parts."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def vae_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that has it, float32 anywhere else; never float16.
+    """Data type of the autoencoder: bfloat16 on a GPU that has it, else float32; never float16.
 
-    The loss is a mean over all latents, so the gradient that comes back through the encoder is of the order of 1e-5 an element, below
-    float16's smallest normal number, and some autoencoders overflow float16 on the way in as well. bfloat16 has float32's range; its
-    rounding of z0 is far below the least noise that is ever added to it.
+    The loss is a mean over all latents, so the gradient through the encoder is about 1e-5 per
+    element. That is below float16's smallest normal number. Some autoencoders also overflow float16
+    in the forward pass. bfloat16 has float32's range, and its rounding of z0 is far below the
+    lowest noise that is ever added to z0.
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16
@@ -29,7 +30,7 @@ def vae_dtype(device: torch.device) -> torch.dtype:
 
 @dataclass(frozen=True)
 class LatentPrior:
-    """A network over an autoencoder's latents. Implements `base.Prior`."""
+    """A network on the latents of an autoencoder. Implements `base.Prior`."""
 
     source: Source
     network: Network
@@ -40,20 +41,25 @@ class LatentPrior:
     latent_scale: float
     latent_shift: float
     autoencoder: Source | None = None
-    """Where `vae` came from, if it is not the model's own."""
+    """Where `vae` was loaded from; None for the model's own."""
     views: ClassVar[int] = 1
 
     @staticmethod
     def of(
         parts: Components, checkpoint_encoder: bool = False, autoencoder: Source | None = None
     ) -> "LatentPrior":
-        """`checkpoint_encoder` computes the VAE encoder's activations again in the backward pass: slower, far less memory. `autoencoder`
-        is where `parts.vae` is from, if not from the model itself."""
+        """Build the prior.
+
+        `checkpoint_encoder` recomputes the VAE encoder's activations in the backward pass: slower,
+        far less memory. `autoencoder` is where `parts.vae` was loaded from, if it is not the
+        model's own. Raises `UserError` if the parts do not fit together.
+        """
         net, vae = parts.backbone.config, parts.vae.config
         if autoencoder is not None and vae.latent_channels != net.in_channels:
             raise UserError(
-                f"vae {autoencoder.name}: gives latents of {vae.latent_channels} channels, and the prior {parts.source.name} "
-                f"takes {net.in_channels}; leave `vae` out of the config, or name one that was trained for this prior's latents"
+                f"vae {autoencoder.name}: its latents have {vae.latent_channels} channels, but the "
+                f"prior {parts.source.name} takes {net.in_channels}; remove `vae` from the config, "
+                "or use an autoencoder trained for the latents of this prior"
             )
         if (
             net.in_channels != vae.latent_channels
@@ -61,15 +67,17 @@ class LatentPrior:
             or not isinstance(net.sample_size, int)
         ):
             raise UserError(
-                f"prior {parts.source.name}: expected a network over the {vae.latent_channels} channels of its VAE at a square size, "
-                f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}; "
-                "inpainting and depth models are not text-to-image"
+                f"prior {parts.source.name}: expected a network on the {vae.latent_channels} "
+                f"channels of its VAE at a square size, got {net.in_channels} in, "
+                f"{net.out_channels} out, size {net.sample_size}; use a text-to-image model, "
+                "not an inpainting or depth model"
             )
         if checkpoint_encoder:
             if type(parts.vae).__name__ == "AutoencoderTiny":
                 raise UserError(
-                    "checkpoint_encoder: not with a tiny autoencoder, for which diffusers then leaves out the step from [-1, 1] to [0, 1]; "
-                    "leave it out of the config"
+                    "checkpoint_encoder: not supported with an AutoencoderTiny, because diffusers "
+                    "then skips its conversion from [-1, 1] to [0, 1]; remove `checkpoint_encoder` "
+                    "from the config"
                 )
             parts.vae.enable_gradient_checkpointing()
         side = net.sample_size
@@ -81,7 +89,8 @@ class LatentPrior:
             image_size=side * _downsampling(parts.vae),
             latent_shape=(vae.latent_channels, side, side),
             latent_scale=float(vae.scaling_factor),
-            # Stable Diffusion's configuration holds no shift, or null; later autoencoders' latents are not centered on zero.
+            # Stable Diffusion's config has no shift, or null. The latents of later autoencoders
+            # are not centered on zero.
             latent_shift=float(vae.get("shift_factor") or 0.0),
             autoencoder=autoencoder,
         )
@@ -104,17 +113,18 @@ class LatentPrior:
         self.text.free()
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """[B, H, H, 3] → z0 [B, C, h, w].
+        """[B, H, H, 3] in [0, 1] → z0 [B, C, h, w].
 
-        The mean of the encoder's Gaussian, not a draw from it: its spread is tiny, and a draw would put fresh noise on z0 every
-        iteration, which is the very thing that CDS's fixed noise is there to avoid.
+        z0 is the mean of the encoder's Gaussian, not a sample. The standard deviation is tiny, and
+        a sample would add new noise to z0 in every iteration, which CDS's fixed noise is there to
+        avoid.
         """
         x = to_network(rgb, self.image_size)
-        # Of one layout, resized or not: an encoder that is compiled would be compiled once more for another.
+        # One memory layout for resized and other inputs: a compiled encoder would be compiled again
+        # for another layout.
         encoded = self.vae.encode(x.to(self.vae.dtype, memory_format=torch.contiguous_format))
-        z = (
-            encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        )  # AutoencoderTiny has no distribution
+        # AutoencoderTiny has no distribution.
+        z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
         return (z.float() - self.latent_shift) * self.latent_scale
 
     @torch.no_grad()
@@ -127,6 +137,6 @@ class LatentPrior:
 
 
 def _downsampling(vae: "AutoencoderKL | AutoencoderTiny") -> int:
-    """Pixels a latent: a factor of two between one level and the next."""
+    """Side of a latent in pixels: a factor of 2 between consecutive levels of the encoder."""
     levels = vae.config.get("block_out_channels") or vae.config.encoder_block_out_channels
     return 2 ** (len(levels) - 1)

@@ -1,8 +1,9 @@
-"""A prior that looks at four views of an object at once (MVDream, Shi et al. 2023), so that they agree on where its front is.
+"""A multi-view prior: it denoises four views of an object jointly (MVDream, Shi et al. 2023).
 
-The views of a group are the quarters of one picture of twice the size: front and left above, back and right below. So the
-network is one of those that draw single pictures, every patch of a view attends to every patch of the others, and the caption names the
-camera of the first.
+So the views agree on where the front of the object is. The four views of a group are the quarters
+of one image of twice the side: front and left above, back and right below. The network is therefore
+an ordinary single-image network: every patch of a view attends to every patch of the other views.
+The caption names the camera of the first view.
 """
 
 from typing import ClassVar
@@ -19,9 +20,12 @@ VIEWS = GROUP
 
 
 def to_grid(views: Tensor) -> Tensor:
-    """[4G, C, h, w] → [G, C, 2h, 2w]."""
+    """Tile each group of four views into one image: [4G, C, h, w] → [G, C, 2h, 2w].
+
+    Raises ValueError if the number of views is not a multiple of 4.
+    """
     if len(views) % VIEWS:
-        raise ValueError(f"to_grid: expected whole groups of {VIEWS} views, got {len(views)}")
+        raise ValueError(f"to_grid: expected a multiple of {VIEWS} views, got {len(views)}")
     count, c, h, w = views.shape
     return (
         views.reshape(count // VIEWS, 2, 2, c, h, w)
@@ -31,7 +35,7 @@ def to_grid(views: Tensor) -> Tensor:
 
 
 def from_grid(grids: Tensor) -> Tensor:
-    """The inverse of `to_grid`."""
+    """Inverse of `to_grid`: [G, C, 2h, 2w] → [4G, C, h, w]."""
     count, c, h, w = grids.shape
     return (
         grids.reshape(count, c, 2, h // 2, 2, w // 2)
@@ -41,20 +45,26 @@ def from_grid(grids: Tensor) -> Tensor:
 
 
 class MultiViewPrior(PixelPrior):
-    """A network over grids of four pictures. Implements `base.Prior`; rows 4k to 4k + 3 of a batch are one group, at one noise level."""
+    """A network on 2×2 grids of views. Implements `base.Prior`.
+
+    Rows 4k to 4k + 3 of a batch are one group and have one noise level.
+    """
 
     views: ClassVar[int] = VIEWS
 
     @staticmethod
     def of(parts: Components) -> "MultiViewPrior":
-        single = PixelPrior.of(parts)
-        if single.image_size % 2:
+        """Build the prior. Raises `UserError` if the network's image size is odd."""
+        grid_size = PixelPrior.of(parts).image_size
+        if grid_size % 2:
             raise UserError(
-                f"prior {parts.source.name}: four views make a picture of an even size, got {single.image_size}"
+                f"prior {parts.source.name}: expected an even image size for a grid of four views, "
+                f"got {grid_size}; use another model"
             )
         return MultiViewPrior(
-            parts.source, Network(parts.backbone, parts.scaling), parts.text, single.image_size // 2
+            parts.source, Network(parts.backbone, parts.scaling), parts.text, grid_size // 2
         )
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        """D for groups of four views; each group has the sigma and text of its first view."""
         return from_grid(self.network.denoise(to_grid(z), sigma[::VIEWS], text[::VIEWS]))

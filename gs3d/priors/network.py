@@ -1,4 +1,4 @@
-"""The two halves that every diffusers prior has: a denoising network with its scalings, and a text encoder with its tokenizer."""
+"""Parts of a diffusers prior: denoising network with its scaling, text encoder with tokenizer."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -24,9 +24,9 @@ Attention = Literal["sdpa", "xformers"]
 def predict(
     backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor
 ) -> Tensor:
-    """Either network called its own way: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
+    """Call a U-Net or a transformer: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
 
-    The transformer also wants one vector for the whole text, which is the last state (`encode`).
+    The transformer also takes a pooled vector of the text, which is the last state (see `encode`).
     """
     if "pooled_projection_dim" in backbone.config:
         return backbone(
@@ -40,27 +40,28 @@ def predict(
 
 
 def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
-    """The text as a network sees it, tokens [B, L] → [B, L, E]: the encoder's last hidden state.
+    """Text embeddings for the network: tokens [B, L] → last hidden state [B, L, E].
 
-    An encoder with `sum_at_padding` in its config has, in the place of all padding, the sum of the true tokens' states over √n. It names
-    every word from the first step of training on. The state of the last position, which is what the transformer takes for the whole text,
-    says almost nothing of the words until a causal encoder has learnt to look at them through the padding.
+    If the encoder's config has `sum_at_padding`, every padding position holds the sum of the states
+    of the n real tokens, divided by √n. This sum depends on every word from the first training step
+    on. The state of the last position, which the transformer takes as the pooled text, carries
+    almost nothing about the words until a causal encoder has learned to attend to them through the
+    padding.
     """
     hidden = encoder(tokens).last_hidden_state
     if not getattr(encoder.config, "sum_at_padding", False):
         return hidden
-    true = (tokens != encoder.config.pad_token_id)[..., None]
-    whole = (hidden * true).sum(dim=1, keepdim=True) / true.sum(dim=1, keepdim=True).sqrt()
-    kept = true.clone()
-    kept[:, -1] = (
-        False  # the transformer reads the whole text there, even when there was no padding
-    )
-    return hidden.where(kept, whole)
+    real = (tokens != encoder.config.pad_token_id)[..., None]
+    pooled = (hidden * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).sqrt()
+    kept = real.clone()
+    # The transformer reads the pooled text there, even if the text has no padding.
+    kept[:, -1] = False
+    return hidden.where(kept, pooled)
 
 
 @dataclass(frozen=True)
 class Network:
-    """D(z, σ, y) = c_skip·z + c_out·net(c_in·z, c_noise, y)."""
+    """The denoiser D(z, σ, y) = c_skip·z + c_out·net(c_in·z, c_noise, y)."""
 
     backbone: "UNet2DConditionModel | SD3Transformer2DModel"
     scaling: Scaling
@@ -69,32 +70,37 @@ class Network:
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """z [B, C, h, w], sigma [B], text [B, L, E] → D [B, C, h, w], float32.
 
-        The scaled input goes in at the weights' precision; the sum with z, which is large at high σ, is taken in float32. The time
-        stays float32, because a table's index of 999.5 or a ln σ / 4 near zero would lose its meaning in half precision.
+        The network runs in the precision of its weights. The sum with z, which is large at high σ,
+        is float32. The time stays float32 too, because half precision is too coarse for a table
+        index such as 999.5 or for ln σ / 4 near zero.
         """
-        s = self.scaling
+        scaling, dtype = self.scaling, self.backbone.dtype
         sigma = sigma.float()
-        wide = sigma[:, None, None, None]
-        dtype = self.backbone.dtype
-        out = predict(self.backbone, (s.c_in(wide) * z).to(dtype), s.c_noise(sigma), text.to(dtype))
-        return s.c_skip(wide) * z + s.c_out(wide) * out.float()
+        sigma_b = sigma[:, None, None, None]
+        x, time = (scaling.c_in(sigma_b) * z).to(dtype), scaling.c_noise(sigma)
+        out = predict(self.backbone, x, time, text.to(dtype))
+        return scaling.c_skip(sigma_b) * z + scaling.c_out(sigma_b) * out.float()
 
 
 class TextEncoder:
-    """Prompts → embeddings, as the network saw them in training: padded to the full length, as `encode` says."""
+    """Prompts → embeddings, padded to full length as in training (see `encode`)."""
 
     def __init__(self, model: "CLIPTextModel", tokenizer: "PreTrainedTokenizerBase"):
         self.model: CLIPTextModel | None = model
         self.tokenizer = tokenizer
-        # A tokenizer that names no length says 1e30; the encoder's positions are the true limit.
+        # A tokenizer without a maximum length has 1e30 here; the encoder's positions are the limit.
         self.max_tokens = min(tokenizer.model_max_length, model.config.max_position_embeddings)
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
-        """[P, L, E] float32. No attention mask: Stable Diffusion and the built-in prior were both trained without one."""
+        """[P, L, E] float32 embeddings of P prompts. Raises RuntimeError after `free`.
+
+        There is no attention mask: Stable Diffusion and the built-in prior were trained without.
+        """
         if self.model is None:
             raise RuntimeError(
-                "embed: the text encoder was freed by free_text_encoder(); embed all prompts first, or load the prior again"
+                "embed: the text encoder was freed by free_text_encoder(); "
+                "embed all prompts first, or load the prior again"
             )
         tokens = self.tokenizer(
             prompts,
@@ -106,7 +112,7 @@ class TextEncoder:
         return encode(self.model, tokens.input_ids.to(self.model.device)).float()
 
     def free(self) -> None:
-        """Drop the weights; the tokenizer stays."""
+        """Release the memory of the weights; the tokenizer stays."""
         self.model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -115,22 +121,27 @@ class TextEncoder:
 def use_attention(
     backbone: "UNet2DConditionModel | SD3Transformer2DModel", attention: Attention
 ) -> None:
-    """sdpa is what diffusers does by itself; xformers replaces the attention processors of the network."""
+    """Select the attention of the network: sdpa is diffusers' default, xformers replaces it.
+
+    Raises `UserError` if xformers is not installed or does not work on this machine.
+    """
     if attention == "sdpa":
         return
     try:
-        import xformers.ops  # noqa: F401 - asked for here only to see whether it is there
+        import xformers.ops  # noqa: F401 - imported only to check that it is installed
     except ImportError:
         raise UserError(
-            "attention xformers: the package xformers is not installed; "
-            "install it with `pip install xformers` (it needs the torch version it was built for), or set `attention: sdpa` in the config"
+            "attention xformers: the package xformers is not installed; install it with "
+            "`pip install xformers` (it needs the torch version that it was built for), "
+            "or set `attention: sdpa` in the config"
         ) from None
     try:
         backbone.enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"attention xformers: it does not work on this machine ({reason}); set `attention: sdpa` in the config"
+            f"attention xformers: does not work on this machine ({reason}); "
+            "set `attention: sdpa` in the config"
         ) from error
 
 
@@ -138,9 +149,10 @@ def compile_networks(
     backbone: "UNet2DConditionModel | SD3Transformer2DModel",
     vae: "AutoencoderKL | AutoencoderTiny | None",
 ) -> None:
-    """Has torch compile what an iteration calls, the network and the encoder, at their first call, for the sizes that it has there.
+    """Mark the network and the VAE encoder for compilation by torch at their first call.
 
-    `UserError` where this Python has no compiler of torch's; what else is in the way shows at the first call.
+    They are compiled for the input sizes of that call. Raises `UserError` if torch.compile does not
+    support this Python; all other compiler errors are raised by the first call.
     """
     try:
         backbone.compile(dynamic=False)
@@ -148,5 +160,5 @@ def compile_networks(
             vae.encoder.compile(dynamic=False)
     except RuntimeError as error:
         raise UserError(
-            f"compile: {' '.join(str(error).split())[:200]}; leave `compile` out of the config"
+            f"compile: {' '.join(str(error).split())[:200]}; remove `compile` from the config"
         ) from error

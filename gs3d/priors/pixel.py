@@ -1,4 +1,4 @@
-"""A prior that works on pixels: no autoencoder between a render and its gradient."""
+"""Pixel-space prior: no autoencoder between a render and its gradient."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from gs3d.priors.network import Network, TextEncoder
 
 @dataclass(frozen=True)
 class PixelPrior:
-    """A network over red, green and blue. Implements `base.Prior`."""
+    """A network on RGB pixels. Implements `base.Prior`."""
 
     source: Source
     network: Network
@@ -24,11 +24,13 @@ class PixelPrior:
 
     @staticmethod
     def of(parts: Components) -> "PixelPrior":
+        """Build the prior. Raises `UserError` if the network is not one on square RGB images."""
         net = parts.backbone.config
         if (net.in_channels, net.out_channels) != (3, 3) or not isinstance(net.sample_size, int):
             raise UserError(
-                f"prior {parts.source.name}: a model without a VAE must take and give 3 channels at a square size, "
-                f"got {net.in_channels} in, {net.out_channels} out, size {net.sample_size}"
+                f"prior {parts.source.name}: expected a model without a VAE to have 3 channels in, "
+                f"3 out and a square size, got {net.in_channels} in, {net.out_channels} out, "
+                f"size {net.sample_size}; use another model"
             )
         return PixelPrior(
             parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size
@@ -56,7 +58,7 @@ class PixelPrior:
         self.text.free()
 
     def encode(self, rgb: Tensor) -> Tensor:
-        """[B, H, H, 3] in [0, 1] → [B, 3, S, S] in [−1, 1]."""
+        """[B, H, H, 3] in [0, 1] → [B, 3, S, S] in [−1, 1], where S is `image_size`."""
         return to_network(rgb, self.image_size)
 
     def decode(self, z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Prompt + camera → condition: checking what the user typed, the words for the view, the negative prompt."""
+"""Prompt and camera → condition: prompt checks, direction words, the negative prompt."""
 
 import difflib
 import re
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 1000
 NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, watermark"
-"""Negative prompt of a prior with an open vocabulary; one with a closed vocabulary was trained on the empty one alone."""
+"""Default negative prompt of a prior with an open vocabulary.
+
+A prior with a closed vocabulary was trained with the empty negative prompt only.
+"""
 VIEW_SUFFIX = ", {view} view"
-"""What is put behind the prompt for each view of `core.views`; the built-in prior's captions end the same way."""
+"""Text after the prompt for each view of `core.views`, as in the built-in prior's captions."""
 
 
 def check_prompt(prompt: Any, what: str = "prompt") -> str:
-    """The prompt with runs of white space made one blank, or a UserError."""
+    """Collapse each run of white space into one blank; raise `UserError` if the prompt is invalid.
+
+    `what` names the prompt in the message.
+    """
     if not isinstance(prompt, str):
         raise UserError(f"{what}: expected text, got {type(prompt).__name__}")
     cleaned = " ".join(prompt.split())
@@ -37,13 +43,15 @@ def check_prompt(prompt: Any, what: str = "prompt") -> str:
         )
     if len(cleaned) > MAX_CHARACTERS:
         raise UserError(
-            f"{what}: expected at most {MAX_CHARACTERS} characters, got {len(cleaned)}; a sentence or two is all a prior reads"
+            f"{what}: expected at most {MAX_CHARACTERS} characters, got {len(cleaned)}; "
+            "shorten it to one or two sentences"
         )
-    # Cs are lone surrogates: what Python makes of bytes on the command line that are no valid text. Tokenizers fail on them.
+    # Cs are lone surrogates, which Python creates for command-line bytes that are not valid UTF-8.
+    # Tokenizers fail on them.
     bad = next((c for c in cleaned if unicodedata.category(c) in ("Cc", "Cs")), None)
     if bad is not None:
         found = (
-            "bytes that are no UTF-8 text"
+            "a byte that is not valid UTF-8"
             if unicodedata.category(bad) == "Cs"
             else f"the control character U+{ord(bad):04X}"
         )
@@ -53,100 +61,114 @@ def check_prompt(prompt: Any, what: str = "prompt") -> str:
 
 @dataclass(frozen=True)
 class ViewPrompts:
-    """A prompt seen from each direction that the prior has words for, embedded once a run."""
+    """A prompt with the words for each view direction, embedded once for a run."""
 
     prompt: str
-    """As it was embedded: checked, its tail cut off if it was too long for the encoder."""
+    """The embedded prompt: checked, and shortened at its end if too long for the encoder."""
     negative_prompt: str
     views: tuple[str, ...]
-    """`core.views.EXACT_VIEWS` for a prior that was taught them, else the rough `VIEW_WORDS`."""
+    """`core.views.EXACT_VIEWS` for a prior trained with them, else the rough `VIEW_WORDS`."""
     directions: Tensor
-    """[V, L, E], in the order of `views`."""
+    """[V, L, E] embeddings of the prompt for each of `views`, in their order."""
     negative: Tensor
-    """[1, L, E]."""
+    """[1, L, E] embedding of the negative prompt."""
     warnings: tuple[str, ...]
-    """Lines for the user about words that the prior will not see."""
+    """Messages for the user about words that the prior does not know or that are cut off."""
 
     @staticmethod
     def of(
         prior: Prior, prompt: str, negative: str | None = None, suffix: str = VIEW_SUFFIX
     ) -> "ViewPrompts":
-        """`negative` None takes the prior's own; `suffix` "" asks for the same picture from everywhere."""
+        """Embed `prompt` with each of its view directions, and the negative prompt.
+
+        `negative` None is the default of the prior. `suffix` "" gives all views the same text. A
+        prior without `text` (see `base.Prior`) gets the prompt unchanged, with the rough view
+        words. Raises `UserError` if a prompt is invalid.
+        """
         prompt = check_prompt(prompt)
-        text: TextEncoder | None = getattr(
-            prior, "text", None
-        )  # only priors read from a folder have words to check
+        encoder: TextEncoder | None = getattr(prior, "text", None)
         if negative is None:
-            negative = NEGATIVE if text and not is_closed(text.tokenizer) else ""
+            negative = NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
         elif negative:
             negative = check_prompt(negative, "negative prompt")
         warnings, views = [], VIEW_WORDS
-        if text:
-            if knows_exact_views(text.tokenizer):
+        if encoder:
+            tokenizer = encoder.tokenizer
+            if knows_exact_views(tokenizer):
                 views = EXACT_VIEWS
-            if is_closed(text.tokenizer) and (unknown := unknown_words(text.tokenizer, prompt)):
-                shown = f"{vocab_command(prior.name)} shows the words it knows"
+            if is_closed(tokenizer) and (unknown := unknown_words(tokenizer, prompt)):
                 warnings.append(
-                    f"prompt: the prior {prior.name} does not know {_listed(unknown)}; {shown}"
+                    f"prompt: the prior {prior.name} does not know {_quoted(unknown)}; "
+                    f"{vocab_command(prior.name)} lists the words that it knows"
                 )
             longest = max(
                 (suffix.format(view=view) for view in views),
-                key=lambda s: _length(text.tokenizer, s),
+                key=lambda text: _token_count(tokenizer, text),
             )
-            prompt, cut = fitted(text.tokenizer, prompt, longest, text.max_tokens)
+            prompt, cut = shortened(tokenizer, prompt, longest, encoder.max_tokens)
             if cut:
                 warnings.append(
-                    f'prompt: too long for the prior {prior.name}; it will not see "{cut}"'
+                    f'prompt: too long for the prior {prior.name}; it does not read "{cut}"'
                 )
         texts = [prompt + suffix.format(view=view) for view in views]
         embedded = prior.embed([*texts, negative])
         return ViewPrompts(prompt, negative, views, embedded[:-1], embedded[-1:], tuple(warnings))
 
     def at(self, cameras: Cameras) -> Condition:
-        """What each of B cameras is asked to show."""
-        named = exact_views if self.views == EXACT_VIEWS else view_words
+        """Embeddings for each of B cameras, by its view direction."""
+        words = exact_views if self.views == EXACT_VIEWS else view_words
         index = torch.tensor(
-            [self.views.index(view) for view in named(cameras)], device=self.directions.device
+            [self.views.index(view) for view in words(cameras)], device=self.directions.device
         )
         return Condition(self.directions[index], self.negative.expand(len(cameras), -1, -1))
 
 
-def fitted(
+def shortened(
     tokenizer: "PreTrainedTokenizerBase", prompt: str, suffix: str, max_tokens: int
 ) -> tuple[str, str]:
-    """(the prompt, what was cut off its end) so that prompt + suffix fits: the encoder would cut the direction word first."""
+    """Drop words at the end of the prompt until prompt + suffix has at most `max_tokens` tokens.
+
+    Returns (kept prompt, dropped words). At least one word is kept. The encoder itself would cut
+    off the direction words first.
+    """
     words = prompt.split(" ")
     kept = len(words)
-    while kept > 1 and _length(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
+    while kept > 1 and _token_count(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
         kept -= 1
     return " ".join(words[:kept]), " ".join(words[kept:])
 
 
 def vocab_command(prior: str) -> str:
-    """What lists the words of a prior with a closed vocabulary."""
+    """Command that lists the words of a prior with a closed vocabulary."""
     return "`gs3d vocab`" if prior == "builtin" else f"`gs3d vocab --prior {prior}`"
 
 
 def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Whether the tokenizer knows whole words only, as the built-in prior's does."""
+    """Whether the vocabulary is a fixed list of words, like the built-in prior's."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and type(backend.model).__name__ == "WordLevel"
 
 
 def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Whether the prior's captions named the angle: only a closed vocabulary can say so, and then it holds the words for it."""
+    """Whether the prior was trained with exact view directions in its captions.
+
+    Only a closed vocabulary shows this: it then has the words of `core.views.EXACT_VIEWS`.
+    """
     return is_closed(tokenizer) and all(
         tokenizer.unk_token_id not in ids for ids in tokenizer(list(EXACT_VIEWS)).input_ids
     )
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
-    """The words of a closed vocabulary, sorted."""
+    """Sorted words of a closed vocabulary."""
     return sorted(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
 
 
 def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, list[str]]:
-    """Word of the prompt that a closed vocabulary lacks → the nearest words it has, best first, three at most."""
+    """Words of the prompt that are not in a closed vocabulary.
+
+    Each maps to at most three of the nearest known words, best first.
+    """
     known = vocabulary(tokenizer)
     backend = tokenizer.backend_tokenizer
     pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(prompt))
@@ -158,13 +180,13 @@ def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str
     }
 
 
-def _listed(unknown: dict[str, list[str]]) -> str:
-    """E.g. `"mushrom" (nearest: mushroom), "qzx"`."""
+def _quoted(unknown: dict[str, list[str]]) -> str:
+    """Format unknown words: `"mushrom" (nearest: mushroom), "qzx"`."""
     return ", ".join(
         f'"{word}"' + (f" (nearest: {', '.join(near)})" if near else "")
         for word, near in unknown.items()
     )
 
 
-def _length(tokenizer: "PreTrainedTokenizerBase", text: str) -> int:
+def _token_count(tokenizer: "PreTrainedTokenizerBase", text: str) -> int:
     return len(tokenizer(text, verbose=False).input_ids)

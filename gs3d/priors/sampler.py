@@ -1,4 +1,4 @@
-"""Drawing pictures from a prior: to judge it by itself, before any 3D."""
+"""Sampling of images from a prior, to assess the prior without any 3D optimization."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from gs3d.priors.base import Condition, Prior, epsilon, guided
 def karras_sigmas(
     steps: int, sigma_max: float, sigma_min: float = 0.02, rho: float = 7.0
 ) -> list[float]:
-    """Noise levels from `sigma_max` to `sigma_min`, then 0 (Karras et al. 2022, Eq. 5); steps + 1 values."""
+    """Noise levels from `sigma_max` to `sigma_min`, then 0; steps + 1 values.
+
+    Karras et al. 2022, Eq. 5.
+    """
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return [*((high + ramp * (low - high)) ** rho).tolist(), 0.0]
@@ -19,9 +22,10 @@ def karras_sigmas(
 def sample(
     prior: Prior, condition: Condition, noise: Tensor, scale: float, steps: int = 20
 ) -> Tensor:
-    """One picture a row of `noise` [B, C, h, w] by Heun's method along the ODE: z0 [B, C, h, w] (Karras et al. 2022, Alg. 1).
+    """Solve the probability-flow ODE with Heun's method: noise [B, C, h, w] → z0 [B, C, h, w].
 
-    `condition` is for B views, `scale` the guidance scale; 2·steps − 1 evaluations of the prior, twice that with guidance.
+    Karras et al. 2022, Alg. 1. `condition` is for B views, `scale` is the guidance scale. Takes
+    2·steps − 1 evaluations of the prior, twice as many with guidance.
     """
     sigmas = karras_sigmas(steps, prior.sigma(1.0))
     z = sigmas[0] * noise

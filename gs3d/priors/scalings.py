@@ -1,7 +1,8 @@
-"""How a network's output becomes a denoised estimate: D(z, σ) = c_skip·z + c_out·net(c_in·z, c_noise).
+"""From network output to denoised estimate: D(z, σ) = c_skip·z + c_out·net(c_in·z, c_noise).
 
-z = z0 + σ·n, the variance-exploding view of Karras et al. 2022 (EDM), is the only noise convention outside this room. σ is a float
-tensor of one value a sample, [B]; every method returns [B].
+z = z0 + σ·n, the variance-exploding form of Karras et al. 2022 (EDM), is the only noise convention
+outside `gs3d.priors`. The coefficients `c_*` map σ elementwise: a float tensor with one value for
+each sample gives a tensor of the same shape.
 """
 
 import math
@@ -13,26 +14,30 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class VpTable:
-    """The σ of a variance-preserving model by time t in [0, 1], a fraction of its training steps: σ² = (1 − ᾱ_t) / ᾱ_t."""
+    """σ of a variance-preserving model by training step: σ² = (1 − ᾱ_t) / ᾱ_t.
+
+    Time t in [0, 1] is a fraction of the training steps.
+    """
 
     sigmas: Tensor
-    """[T] float64, rising."""
+    """[T] float64, increasing."""
 
     @staticmethod
     def scaled_linear(
         beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
     ) -> "VpTable":
-        """Stable Diffusion's table: √β linear between its ends."""
+        """Stable Diffusion's table: √β is linear in the step."""
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
         return VpTable.from_alphas_cumprod((1 - betas).cumprod(0))
 
     @staticmethod
     def from_alphas_cumprod(alphas_cumprod: Tensor) -> "VpTable":
+        """Table of a diffusers scheduler; `alphas_cumprod` [T] holds ᾱ."""
         a = alphas_cumprod.double()
         return VpTable(((1 - a) / a).sqrt())
 
     def sigma(self, t: float) -> float:
-        """σ at t in [0, 1]; log-linear between the table's entries."""
+        """σ at t in [0, 1], log-linear between the entries of the table."""
         position = min(max(t, 0.0), 1.0) * len(self.sigmas) - 1
         position = min(max(position, 0.0), len(self.sigmas) - 1.0)
         low = min(int(position), len(self.sigmas) - 2)
@@ -40,17 +45,17 @@ class VpTable:
         return math.exp(float(logs[0] + (logs[1] - logs[0]) * (position - low)))
 
     def index(self, sigma: Tensor) -> Tensor:
-        """The (fractional) table index of each σ, clamped to the table."""
-        logs, wanted = self.sigmas.log().to(sigma.device), sigma.double().log()
-        high = torch.searchsorted(logs, wanted).clamp(1, len(logs) - 1)
+        """Fractional table index of each σ, clamped to the ends of the table."""
+        logs, target = self.sigmas.log().to(sigma.device), sigma.double().log()
+        high = torch.searchsorted(logs, target).clamp(1, len(logs) - 1)
         low = high - 1
-        fraction = ((wanted - logs[low]) / (logs[high] - logs[low])).clamp(0, 1)
+        fraction = ((target - logs[low]) / (logs[high] - logs[low])).clamp(0, 1)
         return (low + fraction).float()
 
 
 @dataclass(frozen=True)
 class Epsilon:
-    """The network predicts the noise of a variance-preserving process (SD 1.5, SD 2.1-base, SDXL)."""
+    """The network predicts the noise of a variance-preserving process: SD 1.5, 2.1-base, SDXL."""
 
     table: VpTable
 
@@ -108,13 +113,17 @@ class Flow:
 class Edm:
     """The network predicts F of Karras et al. 2022, Table 1.
 
-    A model of this kind has no time of its own: t is mapped through Stable Diffusion's table times the spread of the data, so that one
-    schedule written in t means about the same signal-to-noise ratio for every prior.
+    Such a model has no time variable of its own. σ at time t is the value of Stable Diffusion's
+    table times the standard deviation of the data, so that a schedule in t gives about the same
+    signal-to-noise ratio for every prior.
     """
 
     sigma_data: float = 0.5
     spread: float = 0.5
-    """Standard deviation of the data. Karras et al. take it for σ_data too; the built-in prior does not (priors.builtin)."""
+    """Standard deviation of the data.
+
+    Karras et al. also use it as σ_data. The built-in prior does not (`priors.builtin.SIGMA_DATA`).
+    """
 
     def sigma(self, t: float) -> float:
         return self.spread * _SD_TABLE.sigma(t)

@@ -1,6 +1,7 @@
-"""Splats to pixels. `rasterize` picks the CPU or the CUDA rasterizer by where the splats are; `reference.py` is the oracle of both.
+"""Rasterization of splats. `rasterize` selects the CPU or CUDA rasterizer by the splats' device.
 
-Nothing heavy is imported here: numba and gsplat are imported by the first picture that needs them.
+Both are tested against `reference.py`. The imports are light: numba and gsplat are imported by the
+first render that needs them.
 """
 
 from torch import Tensor
@@ -14,20 +15,24 @@ __all__ = ["rasterize"]
 def rasterize(
     splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
 ) -> Render:
-    """Draws `splats` from every camera (3D Gaussian Splatting, Kerbl et al., 2023; EWA projection, Zwicker et al., 2001).
+    """Render `splats` from every camera.
+
+    3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001).
 
     Args:
         splats: N Gaussians, float32, all tensors on one device; N may be 0.
-        cameras: B pinhole cameras of one image size, on any device; no gradient.
-        background: [3] or [B, 3] in [0, 1], on the splats' device; None is black.
-        normals: Also draw normals: each splat's shortest axis in the world, turned towards the camera.
+        cameras: B pinhole cameras of one image size, on any device; they get no gradient.
+        background: Color [3] or [B, 3] in [0, 1], on the device of the splats; None is black.
+        normals: Also render normals. The normal of a splat is its shortest axis in the world,
+            oriented towards the camera.
 
     Returns:
-        `Render`: rgb [B, H, W, 3], alpha and depth [B, H, W, 1], normal [B, H, W, 3] or None, differentiable in all tensors of `splats`;
-        and in `aux` what densification reads, `means2d.grad` in loss per pixel among it.
+        `Render` with rgb [B, H, W, 3], alpha and depth [B, H, W, 1], and normal [B, H, W, 3] or
+        None. All are differentiable in all tensors of `splats`. `aux` has the inputs of
+        densification, including `means2d.grad` in loss per pixel.
 
     Raises:
-        ValueError: A tensor of the wrong shape, dtype or device; the message names it.
+        ValueError: A tensor has the wrong shape, dtype or device; the message names it.
         UserError: gsplat's CUDA extension cannot be built.
     """
     kind = splats.means.device.type

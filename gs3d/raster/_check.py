@@ -1,4 +1,4 @@
-"""What every rasterizer asks of its arguments. The compiled ones do not check bounds, so this is what stands before a crash."""
+"""Argument checks of the rasterizers, because the compiled kernels do not check array bounds."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,10 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Splats
 
-_COEFFICIENTS = (1, 4, 9, 16)
+_SH_COUNTS = (1, 4, 9, 16)
 
 
-def _is(
+def _check_tensor(
     name: str,
     tensor: Tensor,
     shape: tuple[int | str, ...],
@@ -18,49 +18,49 @@ def _is(
 ) -> None:
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    fits = tensor.dim() == len(shape) and all(
+    shape_matches = tensor.dim() == len(shape) and all(
         isinstance(n, str) or n == got for n, got in zip(shape, tensor.shape, strict=False)
     )
-    if not fits:
+    if not shape_matches:
         expected = ", ".join(str(n) for n in shape)
         raise ValueError(f"{name}: expected shape [{expected}], got {list(tensor.shape)}")
     if dtype is not None and tensor.dtype != dtype:
         raise ValueError(
-            f"{name}: expected {dtype}, got {tensor.dtype}; only rasterize_reference takes other dtypes"
+            f"{name}: expected {dtype}, got {tensor.dtype}; "
+            "only rasterize_reference takes other dtypes"
         )
     if device is not None and tensor.device != device:
         raise ValueError(
-            f"{name}: expected to be on {device} as splats.means is, got {tensor.device}"
+            f"{name}: expected device {device}, that of splats.means, got {tensor.device}"
         )
 
 
 def check(splats: Splats, cameras: Cameras, background: Tensor | None) -> None:
-    """Raises ValueError, naming the argument, what was expected and what came, unless a rasterizer can draw these."""
+    """Raise `ValueError` if the arguments of a rasterizer are invalid.
+
+    The message names the argument, what was expected, and what was given.
+    """
     f32, n = torch.float32, len(splats)
-    _is("splats.means", splats.means, ("N", 3), f32, None)
+    _check_tensor("splats.means", splats.means, ("N", 3), f32, None)
     device = splats.means.device
-    _is("splats.quats", splats.quats, (n, 4), f32, device)
-    _is("splats.scales", splats.scales, (n, 3), f32, device)
-    _is("splats.opacities", splats.opacities, (n,), f32, device)
-    _is("splats.sh", splats.sh, (n, "K", 3), f32, device)
-    if splats.sh.shape[1] not in _COEFFICIENTS:
+    _check_tensor("splats.quats", splats.quats, (n, 4), f32, device)
+    _check_tensor("splats.scales", splats.scales, (n, 3), f32, device)
+    _check_tensor("splats.opacities", splats.opacities, (n,), f32, device)
+    _check_tensor("splats.sh", splats.sh, (n, "K", 3), f32, device)
+    if splats.sh.shape[1] not in _SH_COUNTS:
         raise ValueError(
-            f"splats.sh: expected 1, 4, 9 or 16 coefficients (degree 0 to 3), got {splats.sh.shape[1]}"
+            "splats.sh: expected 1, 4, 9 or 16 coefficients (degree 0 to 3), "
+            f"got {splats.sh.shape[1]}"
         )
-    _is("cameras.world_to_camera", cameras.world_to_camera, ("B", 4, 4), None, None)
-    _is("cameras.intrinsics", cameras.intrinsics, (len(cameras), 3, 3), None, None)
+    _check_tensor("cameras.world_to_camera", cameras.world_to_camera, ("B", 4, 4), None, None)
+    _check_tensor("cameras.intrinsics", cameras.intrinsics, (len(cameras), 3, 3), None, None)
     if len(cameras) == 0:
-        raise ValueError("cameras: expected at least one, got none")
+        raise ValueError("cameras: expected at least one camera, got none")
     for name, size in (("width", cameras.width), ("height", cameras.height)):
         if not isinstance(size, int) or size < 1:
             raise ValueError(
                 f"cameras.{name}: expected a whole number of pixels, 1 or more, got {size!r}"
             )
     if background is not None:
-        _is(
-            "background",
-            background,
-            (3,) if background.dim() == 1 else (len(cameras), 3),
-            f32,
-            device,
-        )
+        shape = (3,) if background.dim() == 1 else (len(cameras), 3)
+        _check_tensor("background", background, shape, f32, device)

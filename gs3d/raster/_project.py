@@ -1,12 +1,19 @@
-"""The numba kernels that take splats from the world to the picture plane, and gradients back. Imported only when needed.
+"""numba kernels that project splats to the image plane, forward and backward.
 
-EWA splatting (Zwicker et al., 2001) as in 3D Gaussian Splatting (Kerbl et al., 2023). With camera-space position (x, y, z), the
-world-to-camera rotation W, the Jacobian J of the projection, and the splat's axes times its scales M = R·S, the covariance in pixels is
-Σ' = P·Pᵀ + 0.3·I with P = J·W·M, a 2×3 matrix. A splat is projected once a view while a pixel loop runs millions of times, so all of
-this is done in float64: long needles would otherwise lose the determinant of Σ'.
+Import this module only when it is needed, because it imports numba.
 
-Pixel loops do not take the inverse of Σ' but its square form, u = dx + shear·dy, s = au·u² + av·dy², where
-shear = −Σ'xy/Σ'yy, au = 1/(2(Σ'xx − Σ'xy²/Σ'yy)), av = 1/(2Σ'yy). It costs the same, can never be negative, and does not cancel.
+EWA splatting (Zwicker et al., 2001) as in 3D Gaussian Splatting (Kerbl et al., 2023). Let (x, y, z)
+be the position in camera space, W the world-to-camera rotation, J the Jacobian of the projection,
+and M = R·S the splat's axes times its scales. The covariance in pixels is Σ' = P·Pᵀ + 0.3·I with
+the 2×3 matrix P = J·W·M. All of this is computed in float64, because float32 would lose the
+determinant of Σ' for long, thin splats. The cost is small: a splat is projected once per view,
+while a pixel loop runs millions of times.
+
+The pixel loops evaluate the exponent s of the Gaussian as a sum of squares instead of using the
+inverse of Σ':
+    u = dx + shear·dy,  s = au·u² + av·dy²
+    shear = −Σ'xy/Σ'yy,  au = 1/(2(Σ'xx − Σ'xy²/Σ'yy)),  av = 1/(2Σ'yy)
+This costs the same, is never negative, and has no cancellation.
 """
 
 import math
@@ -17,59 +24,72 @@ from gs3d.core.runtime.cache import import_numba
 
 numba = import_numba()
 njit = numba.njit(cache=True, nogil=True, error_model="numpy")
-# `contract` allows fused multiply-adds. Nothing here may assume that NaN and infinity do not occur: they are what is guarded against.
-maths = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+# `contract` allows fused multiply-adds. Flags that assume finite numbers (`nnan`, `ninf`) would
+# break the checks for NaN and infinity.
+njit_contract = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
-# Columns of a projected splat: one cache line of float32. Its opacity falls to 1/255 at s = REACH; TURN is the dy of the rightmost point of
-# the ellipse where it does. numba's cache watches only the file that a kernel stands in: after a change here, touch _tiles.py as well.
-X, Y, SHEAR, AU, AV, OPACITY, RED, GREEN, BLUE, DEPTH, NORMAL_X, NORMAL_Y, NORMAL_Z, REACH, TURN = (
-    range(15)
-)
+# Columns of a projected splat, one cache line of float32. At s = CUTOFF, alpha falls to 1/255;
+# RIGHTMOST_DY is the dy of the rightmost point of the ellipse s = CUTOFF. numba's cache only checks
+# the file that contains a kernel: after changing these numbers, touch _tiles.py as well.
+(
+    X,
+    Y,
+    SHEAR,
+    AU,
+    AV,
+    OPACITY,
+    RED,
+    GREEN,
+    BLUE,
+    DEPTH,
+    NORMAL_X,
+    NORMAL_Y,
+    NORMAL_Z,
+    CUTOFF,
+    RIGHTMOST_DY,
+) = range(15)
 COLUMNS = 16
 
-# Columns of a camera, float64: rotation by rows 0-8, translation 9-11, center 12-14, then these.
+# Columns of a camera, float64. Columns 0-8 are the rotation by rows, 9-11 the translation, 12-14
+# the camera center. LEFT, RIGHT, TOP and BOTTOM are the limits of the slopes x/z and y/z.
 FX, FY, CX, CY, LEFT, RIGHT, TOP, BOTTOM = range(15, 23)
 CAMERA_COLUMNS = 23
 
 NEAR, FAR = 0.01, 1e10
 BLUR_PX2 = 0.3
 MIN_ALPHA = 1.0 / 255.0
-MIN_QUAT2 = (
-    1e-24  # below this squared length a quaternion has no direction and stands for no rotation
-)
-MAX_PX2 = 1e24  # variance in pixels beyond which float32 would overflow; such a splat is not seen
+# A quaternion with a smaller squared length is the identity rotation.
+MIN_QUAT2 = 1e-24
+# Larger variances in px² would overflow float32; such splats are not rendered.
+MAX_PX2 = 1e24
 MAX_RADIUS_PX = 1e9
 
 
-@maths
+@njit_contract
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@maths
+@njit_contract
 def _add(a, b):
     return (a[0] + b[0], a[1] + b[1], a[2] + b[2])
 
 
-@maths
+@njit_contract
 def _scaled(a, k):
     return (a[0] * k, a[1] * k, a[2] * k)
 
 
-@maths
-def _row(m, i):
+@njit_contract
+def _row3(m, i):
     return (np.float64(m[i, 0]), np.float64(m[i, 1]), np.float64(m[i, 2]))
 
 
-@maths
+@njit_contract
 def _unit_quat(quats, i):
-    """Unit quaternion w, x, y, z and one over the length it had; (1, 0, 0, 0) and 0 if it had none."""
-    w, x, y, z = (
-        np.float64(quats[i, 0]),
-        np.float64(quats[i, 1]),
-        np.float64(quats[i, 2]),
-        np.float64(quats[i, 3]),
-    )
+    """Normalized quaternion w, x, y, z and 1/length; the identity and 0 for a zero quaternion."""
+    w, x = np.float64(quats[i, 0]), np.float64(quats[i, 1])
+    y, z = np.float64(quats[i, 2]), np.float64(quats[i, 3])
     n2 = w * w + x * x + y * y + z * z
     if not n2 > MIN_QUAT2:
         return 1.0, 0.0, 0.0, 0.0, 0.0
@@ -77,9 +97,9 @@ def _unit_quat(quats, i):
     return w * r, x * r, y * r, z * r, r
 
 
-@maths
+@njit_contract
 def _axes(w, x, y, z):
-    """The three columns of the rotation matrix: the splat's axes in the world."""
+    """Columns of the rotation matrix: the splat's axes in the world."""
     return (
         (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
         (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
@@ -87,14 +107,14 @@ def _axes(w, x, y, z):
     )
 
 
-@maths
+@njit_contract
 def _camera_row(camera, i):
     return (camera[3 * i], camera[3 * i + 1], camera[3 * i + 2])
 
 
-@maths
-def _plane(camera, x, y, z):
-    """The rows of J·W, and the slopes x/z, y/z of J as clamped to 1.3 times the field of view."""
+@njit_contract
+def _jacobian_rows(camera, x, y, z):
+    """Rows of J·W, and the slopes x/z and y/z that J uses, clamped to 1.3 times the image size."""
     w0, w1, w2 = _camera_row(camera, 0), _camera_row(camera, 1), _camera_row(camera, 2)
     slope_x = min(max(x / z, camera[LEFT]), camera[RIGHT])
     slope_y = min(max(y / z, camera[TOP]), camera[BOTTOM])
@@ -104,17 +124,20 @@ def _plane(camera, x, y, z):
     return a0, a1, slope_x, slope_y
 
 
-@maths
-def _shortest(scales, i):
-    """Which axis is the shortest; the first of equals."""
+@njit_contract
+def _shortest_axis(scales, i):
+    """Index of the shortest axis; the first one in case of a tie."""
     if scales[i, 0] <= scales[i, 1]:
         return 0 if scales[i, 0] <= scales[i, 2] else 2
     return 1 if scales[i, 1] <= scales[i, 2] else 2
 
 
-@maths
+@njit_contract
 def _sh_basis(count, d, basis):
-    """Real spherical harmonics of degree 0 to 3 at the unit vector d, in the order and signs of 3DGS: `count` = (degree + 1)² values."""
+    """Write `count` = (degree + 1)² real spherical harmonics at the unit vector d to `basis`.
+
+    Degree 0 to 3, in the order and with the signs of 3D Gaussian Splatting.
+    """
     x, y, z = d
     basis[0] = 0.28209479177387814
     if count > 1:
@@ -137,8 +160,8 @@ def _sh_basis(count, d, basis):
         basis[15] = -0.5900435899266435 * x * (x * x - 3 * y * y)
 
 
-@maths
-def _sh_slope(count, d, g):
+@njit_contract
+def _sh_basis_gradient(count, d, g):
     """Gradient of Σ g·basis(d) with respect to d."""
     x, y, z = d
     gx, gy, gz = 0.0, 0.0, 0.0
@@ -169,11 +192,14 @@ def _sh_slope(count, d, g):
 
 
 @njit
-def _first_and_last(center, reach, size):
-    """First pixel, and one past the last, whose centers lie within `reach` of `center`; a little too many rather than one too few."""
-    slack = 1e-3 + 1e-5 * (reach + abs(center))
-    low = min(max(math.ceil(center - reach - slack - 0.5), 0.0), float(size))
-    high = min(max(math.floor(center + reach + slack - 0.5) + 1.0, 0.0), float(size))
+def _pixel_range(center, extent, size):
+    """Range [low, high) of the pixels with centers within `extent` of `center`.
+
+    The range is conservative: it may contain a pixel too many, but never one too few.
+    """
+    slack = 1e-3 + 1e-5 * (extent + abs(center))
+    low = min(max(math.ceil(center - extent - slack - 0.5), 0.0), float(size))
+    high = min(max(math.floor(center + extent + slack - 0.5) + 1.0, 0.0), float(size))
     return int(low), int(high)
 
 
@@ -195,11 +221,12 @@ def project(
     radii,
     rows,
 ):
-    """Projects all splats into all views; the tasks are blocks of 256 splats.
+    """Project all splats into all views. The tasks are blocks of 256 splats.
 
-    Reads means [N, 3], quats [N, 4], scales [N, 3], opacities [N], sh [N, K, 3] float32 and cameras [B, CAMERA_COLUMNS] float64.
-    Writes splats [B, N, COLUMNS] and means2d [B, N, 2] float32, radii [B, N, 2] int32 (0 = not seen) and rows [B, N, 2] int32, the first
-    pixel row a splat may touch and one past the last (both 0 = none).
+    Reads means [N, 3], quats [N, 4], scales [N, 3], opacities [N] and sh [N, K, 3] float32, and
+    cameras [B, CAMERA_COLUMNS] float64. Writes splats [B, N, COLUMNS] and means2d [B, N, 2]
+    float32, radii [B, N, 2] int32 (0 = not visible), and rows [B, N, 2] int32: the first pixel row
+    that a splat may touch and one past the last (both 0 = none).
     """
     count = sh.shape[1]
     basis = np.zeros(16)
@@ -207,15 +234,13 @@ def project(
         for i in range(256 * block, min(256 * block + 256, means.shape[0])):
             w, x, y, z, _ = _unit_quat(quats, i)
             r0, r1, r2 = _axes(w, x, y, z)
-            m0, m1, m2 = (
-                _scaled(r0, scales[i, 0]),
-                _scaled(r1, scales[i, 1]),
-                _scaled(r2, scales[i, 2]),
-            )
-            mean = _row(means, i)
+            m0, m1 = _scaled(r0, scales[i, 0]), _scaled(r1, scales[i, 1])
+            m2 = _scaled(r2, scales[i, 2])
+            mean = _row3(means, i)
             opacity = np.float64(opacities[i])
-            # Exact bounds: beyond s = ln(255 o) the opacity falls under 1/255 and is skipped (StopThePop, App. B.2).
-            reach = math.log(opacity / MIN_ALPHA) if opacity >= MIN_ALPHA else 0.0
+            # Exact bounds: beyond s = ln(255 o), alpha is below 1/255 and is skipped (StopThePop,
+            # App. B.2).
+            cutoff = math.log(opacity / MIN_ALPHA) if opacity >= MIN_ALPHA else 0.0
             for view in range(cameras.shape[0]):
                 camera = cameras[view]
                 for c in range(COLUMNS):
@@ -226,10 +251,10 @@ def project(
                 tx = _dot(_camera_row(camera, 0), mean) + camera[9]
                 ty = _dot(_camera_row(camera, 1), mean) + camera[10]
                 tz = _dot(_camera_row(camera, 2), mean) + camera[11]
-                # Each of these tests is false for NaN, so a broken splat is a splat that is not seen.
+                # All conditions are false for NaN, so splats with NaN are not rendered.
                 if not (tz > NEAR and tz < FAR and opacity >= MIN_ALPHA):
                     continue
-                a0, a1, _, _ = _plane(camera, tx, ty, tz)
+                a0, a1, _, _ = _jacobian_rows(camera, tx, ty, tz)
                 p00, p01, p02 = _dot(a0, m0), _dot(a0, m1), _dot(a0, m2)
                 p10, p11, p12 = _dot(a1, m0), _dot(a1, m1), _dot(a1, m2)
                 cxx = p00 * p00 + p01 * p01 + p02 * p02 + BLUR_PX2
@@ -237,7 +262,7 @@ def project(
                 cyy = p10 * p10 + p11 * p11 + p12 * p12 + BLUR_PX2
                 q = cxx - cxy * cxy / cyy
                 px, py = camera[FX] * tx / tz + camera[CX], camera[FY] * ty / tz + camera[CY]
-                ex, ey = math.sqrt(2 * reach * cxx), math.sqrt(2 * reach * cyy)
+                ex, ey = math.sqrt(2 * cutoff * cxx), math.sqrt(2 * cutoff * cyy)
                 radius_x, radius_y = math.ceil(ex), math.ceil(ey)
                 if not (q > 0 and cxx < MAX_PX2 and cyy < MAX_PX2 and ex > 0):
                     continue
@@ -250,23 +275,17 @@ def project(
                     continue
                 radii[view, i, 0] = int(min(radius_x, MAX_RADIUS_PX))
                 radii[view, i, 1] = int(min(radius_y, MAX_RADIUS_PX))
-                x0, x1 = _first_and_last(px, ex, width)
-                y0, y1 = _first_and_last(py, ey, height)
+                x0, x1 = _pixel_range(px, ex, width)
+                y0, y1 = _pixel_range(py, ey, height)
                 if x0 < x1 and y0 < y1:
                     rows[view, i, 0], rows[view, i, 1] = y0, y1
                 means2d[view, i, 0], means2d[view, i, 1] = px, py
                 splats[view, i, X], splats[view, i, Y] = px, py
-                splats[view, i, SHEAR], splats[view, i, AU], splats[view, i, AV] = (
-                    -cxy / cyy,
-                    0.5 / q,
-                    0.5 / cyy,
-                )
-                splats[view, i, OPACITY], splats[view, i, REACH], splats[view, i, DEPTH] = (
-                    opacity,
-                    reach,
-                    tz,
-                )
-                splats[view, i, TURN] = cxy / cxx * ex
+                splats[view, i, SHEAR] = -cxy / cyy
+                splats[view, i, AU], splats[view, i, AV] = 0.5 / q, 0.5 / cyy
+                splats[view, i, OPACITY], splats[view, i, CUTOFF] = opacity, cutoff
+                splats[view, i, DEPTH] = tz
+                splats[view, i, RIGHTMOST_DY] = cxy / cxx * ex
                 if count > 1:
                     d = (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])
                     d = _scaled(d, 1 / math.sqrt(_dot(d, d)))
@@ -279,18 +298,13 @@ def project(
                         color += basis[k] * sh[i, k, c]
                     splats[view, i, RED + c] = max(color, 0.0)
                 if normals:
-                    axis = _shortest(scales, i)
+                    axis = _shortest_axis(scales, i)
                     n = r0 if axis == 0 else (r1 if axis == 1 else r2)
-                    away = (
-                        _dot(n, (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14]))
-                        > 0
-                    )
-                    n = _scaled(n, -1.0 if away else 1.0)
-                    (
-                        splats[view, i, NORMAL_X],
-                        splats[view, i, NORMAL_Y],
-                        splats[view, i, NORMAL_Z],
-                    ) = n
+                    sight = (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])
+                    n = _scaled(n, -1.0 if _dot(n, sight) > 0 else 1.0)
+                    splats[view, i, NORMAL_X] = n[0]
+                    splats[view, i, NORMAL_Y] = n[1]
+                    splats[view, i, NORMAL_Z] = n[2]
 
 
 @njit
@@ -313,9 +327,11 @@ def project_backward(
     g_opacities,
     g_sh,
 ):
-    """Gradients of `project`: from g_splats [B, N, COLUMNS] and g_means2d [B, N, 2] to those of the five inputs, summed over views.
+    """Backward pass of `project`. The tasks are blocks of 256 splats.
 
-    The views of one splat are summed by one task in their order, so the sum does not depend on threads.
+    Reads the gradients g_splats [B, N, COLUMNS] and g_means2d [B, N, 2]. Writes those of the five
+    inputs, summed over views. One task sums all views of a splat, in order, so the sum does not
+    depend on the number of threads.
     """
     count = sh.shape[1]
     basis, g_basis = np.zeros(16), np.zeros(16)
@@ -324,39 +340,35 @@ def project_backward(
         for i in range(256 * block, min(256 * block + 256, means.shape[0])):
             w, x, y, z, inverse_length = _unit_quat(quats, i)
             r0, r1, r2 = _axes(w, x, y, z)
-            s0, s1, s2 = (
-                np.float64(scales[i, 0]),
-                np.float64(scales[i, 1]),
-                np.float64(scales[i, 2]),
-            )
+            s0, s1 = np.float64(scales[i, 0]), np.float64(scales[i, 1])
+            s2 = np.float64(scales[i, 2])
             m0, m1, m2 = _scaled(r0, s0), _scaled(r1, s1), _scaled(r2, s2)
-            mean = _row(means, i)
-            axis = _shortest(scales, i)
+            mean = _row3(means, i)
+            axis = _shortest_axis(scales, i)
             zero = (0.0, 0.0, 0.0)
             g_mean, g_m0, g_m1, g_m2, g_n = zero, zero, zero, zero, zero
             g_opacity = 0.0
             sum_sh[:count] = 0
-            seen = False
+            visible = False
             for view in range(cameras.shape[0]):
                 if radii[view, i, 0] == 0:
                     continue
-                seen = True
+                visible = True
                 camera = cameras[view]
                 g_px, g_py = np.float64(g_means2d[view, i, 0]), np.float64(g_means2d[view, i, 1])
                 w0, w1, w2 = _camera_row(camera, 0), _camera_row(camera, 1), _camera_row(camera, 2)
-                tx, ty, tz = (
-                    _dot(w0, mean) + camera[9],
-                    _dot(w1, mean) + camera[10],
-                    _dot(w2, mean) + camera[11],
-                )
-                a0, a1, slope_x, slope_y = _plane(camera, tx, ty, tz)
+                tx = _dot(w0, mean) + camera[9]
+                ty = _dot(w1, mean) + camera[10]
+                tz = _dot(w2, mean) + camera[11]
+                a0, a1, slope_x, slope_y = _jacobian_rows(camera, tx, ty, tz)
                 p00, p01, p02 = _dot(a0, m0), _dot(a0, m1), _dot(a0, m2)
                 p10, p11, p12 = _dot(a1, m0), _dot(a1, m1), _dot(a1, m2)
                 cxx = p00 * p00 + p01 * p01 + p02 * p02 + BLUR_PX2
                 cxy = p00 * p10 + p01 * p11 + p02 * p12
                 cyy = p10 * p10 + p11 * p11 + p12 * p12 + BLUR_PX2
                 shear, q = -cxy / cyy, cxx - cxy * cxy / cyy
-                # shear, au = 1/2q and av = 1/2Σ'yy back to Σ', where ∂q/∂Σ'xy = 2 shear and ∂q/∂Σ'yy = shear².
+                # From shear, au = 1/2q and av = 1/2Σ'yy back to Σ', with ∂q/∂Σ'xy = 2 shear and
+                # ∂q/∂Σ'yy = shear².
                 g_q = -0.5 * g_splats[view, i, AU] / (q * q)
                 g_cxx = g_q
                 g_cxy = 2 * shear * g_q - g_splats[view, i, SHEAR] / cyy
@@ -365,7 +377,7 @@ def project_backward(
                     - shear * g_splats[view, i, SHEAR] / cyy
                     - 0.5 * g_splats[view, i, AV] / (cyy * cyy)
                 )
-                # Σ' = P·Pᵀ, and then P = (J·W)·M.
+                # From Σ' = P·Pᵀ + 0.3·I back to P, and from P = (J·W)·M back to J·W and M.
                 g_p00, g_p10 = 2 * g_cxx * p00 + g_cxy * p10, 2 * g_cyy * p10 + g_cxy * p00
                 g_p01, g_p11 = 2 * g_cxx * p01 + g_cxy * p11, 2 * g_cyy * p11 + g_cxy * p01
                 g_p02, g_p12 = 2 * g_cxx * p02 + g_cxy * p12, 2 * g_cyy * p12 + g_cxy * p02
@@ -374,7 +386,8 @@ def project_backward(
                 g_m2 = _add(g_m2, _add(_scaled(a0, g_p02), _scaled(a1, g_p12)))
                 g_a0 = _add(_add(_scaled(m0, g_p00), _scaled(m1, g_p01)), _scaled(m2, g_p02))
                 g_a1 = _add(_add(_scaled(m0, g_p10), _scaled(m1, g_p11)), _scaled(m2, g_p12))
-                # Rows of J·W are (f/z)·(W0 − slope·W2). A slope that is clamped passes no gradient on.
+                # The rows of J·W are (f/z)·(W0 − slope·W2) and (f/z)·(W1 − slope·W2). A clamped
+                # slope has zero gradient.
                 kx, ky = camera[FX] / tz, camera[FY] / tz
                 g_slope_x, g_slope_y = -kx * _dot(g_a0, w2), -ky * _dot(g_a1, w2)
                 g_z = g_splats[view, i, DEPTH] - (_dot(g_a0, a0) + _dot(g_a1, a1)) / tz
@@ -389,21 +402,21 @@ def project_backward(
                     g_mean, _add(_add(_scaled(w0, g_x), _scaled(w1, g_y)), _scaled(w2, g_z))
                 )
                 g_opacity += g_splats[view, i, OPACITY]
-                # Color. A channel that was clamped at 0 passes nothing on.
+                # Color. A channel that was clamped at 0 has zero gradient.
                 c0 = np.float64(g_splats[view, i, RED]) if splats[view, i, RED] > 0 else 0.0
                 c1 = np.float64(g_splats[view, i, GREEN]) if splats[view, i, GREEN] > 0 else 0.0
                 c2 = np.float64(g_splats[view, i, BLUE]) if splats[view, i, BLUE] > 0 else 0.0
                 sight = (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])
                 basis[0] = 0.28209479177387814
                 if count > 1:
-                    nearness = 1 / math.sqrt(_dot(sight, sight))
-                    d = _scaled(sight, nearness)
+                    inverse_distance = 1 / math.sqrt(_dot(sight, sight))
+                    d = _scaled(sight, inverse_distance)
                     _sh_basis(count, d, basis)
                     for k in range(count):
                         g_basis[k] = c0 * sh[i, k, 0] + c1 * sh[i, k, 1] + c2 * sh[i, k, 2]
-                    g_d = _sh_slope(count, d, g_basis)
+                    g_d = _sh_basis_gradient(count, d, g_basis)
                     g_d = _add(g_d, _scaled(d, -_dot(g_d, d)))
-                    g_mean = _add(g_mean, _scaled(g_d, nearness))
+                    g_mean = _add(g_mean, _scaled(g_d, inverse_distance))
                 for k in range(count):
                     sum_sh[k, 0] += c0 * basis[k]
                     sum_sh[k, 1] += c1 * basis[k]
@@ -411,15 +424,12 @@ def project_backward(
                 if normals:
                     n = r0 if axis == 0 else (r1 if axis == 1 else r2)
                     sign = -1.0 if _dot(n, sight) > 0 else 1.0
-                    g_n = _add(
-                        g_n,
-                        (
-                            sign * g_splats[view, i, NORMAL_X],
-                            sign * g_splats[view, i, NORMAL_Y],
-                            sign * g_splats[view, i, NORMAL_Z],
-                        ),
-                    )
-            if not seen:  # its numbers may be broken, and 0 times infinity is not 0
+                    nx = sign * g_splats[view, i, NORMAL_X]
+                    ny = sign * g_splats[view, i, NORMAL_Y]
+                    nz = sign * g_splats[view, i, NORMAL_Z]
+                    g_n = _add(g_n, (nx, ny, nz))
+            if not visible:
+                # Its values may be NaN or infinite, and 0 times infinity is not 0.
                 g_means[i, :] = 0
                 g_quats[i, :] = 0
                 g_scales[i, :] = 0
@@ -450,21 +460,14 @@ def project_backward(
                 + w * (g_r0[1] - g_r1[0])
                 - 2 * z * (g_r0[0] + g_r1[1])
             )
-            along = g_w * w + g_x * x + g_y * y + g_z * z
+            radial = g_w * w + g_x * x + g_y * y + g_z * z
             g_means[i, 0], g_means[i, 1], g_means[i, 2] = g_mean
-            g_quats[i, 0], g_quats[i, 1] = (
-                (g_w - along * w) * inverse_length,
-                (g_x - along * x) * inverse_length,
-            )
-            g_quats[i, 2], g_quats[i, 3] = (
-                (g_y - along * y) * inverse_length,
-                (g_z - along * z) * inverse_length,
-            )
-            g_scales[i, 0], g_scales[i, 1], g_scales[i, 2] = (
-                _dot(g_m0, r0),
-                _dot(g_m1, r1),
-                _dot(g_m2, r2),
-            )
+            g_quats[i, 0] = (g_w - radial * w) * inverse_length
+            g_quats[i, 1] = (g_x - radial * x) * inverse_length
+            g_quats[i, 2] = (g_y - radial * y) * inverse_length
+            g_quats[i, 3] = (g_z - radial * z) * inverse_length
+            g_scales[i, 0], g_scales[i, 1] = _dot(g_m0, r0), _dot(g_m1, r1)
+            g_scales[i, 2] = _dot(g_m2, r2)
             g_opacities[i] = g_opacity
             for k in range(count):
                 for c in range(3):

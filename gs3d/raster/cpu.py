@@ -1,8 +1,10 @@
-"""Splats to pixels and gradients back on a CPU, compiled by numba.
+"""Differentiable rasterizer for the CPU, compiled by numba.
 
-The method is 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001), and the numbers are those of gsplat
-1.5.3 in its "classic" mode: 0.3 px² of blur, near plane 0.01, opacity at most 0.999, nothing under 1/255, stop before T falls to 1e-4.
-`reference.py` says the same in plain PyTorch and is what this is tested against. The kernels are in `_project.py` and `_tiles.py`.
+It implements 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001).
+The constants are those of gsplat 1.5.3 in "classic" mode: 0.3 px² of blur, near plane 0.01, opacity
+at most 0.999, contributions below 1/255 skipped, and compositing stops before the transmittance T
+falls to 1e-4. The kernels are in `_project.py` and `_tiles.py`. `reference.py` is the same
+algorithm in plain PyTorch, for tests.
 """
 
 import functools
@@ -17,12 +19,14 @@ from gs3d.core.types import Render, Splats
 from gs3d.raster._check import check
 
 MAX_SUMS = 32_000_000
-"""Gradient sums held at a time, in floats (128 MB). More than that, from a great many huge splats, are made and added up in turns."""
+"""Maximum number of gradient sums in memory at a time, in floats (128 MB).
+
+A very large number of huge splats can exceed it. The sums are then computed in several batches."""
 
 
 @functools.cache
 def _project():
-    """The projection kernels. numba takes half a second to import, so nothing of it is touched before the first picture."""
+    """Import the projection kernels at the first render, because importing numba takes 0.5 s."""
     from gs3d.raster import _project
 
     return _project
@@ -30,6 +34,7 @@ def _project():
 
 @functools.cache
 def _tiles():
+    """Import the tile kernels at the first render."""
     from gs3d.raster import _tiles
 
     return _tiles
@@ -40,19 +45,13 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _camera_table(cameras: Cameras) -> np.ndarray:
-    """[B, CAMERA_COLUMNS] float64, as `_project.py` lays cameras out."""
-    matrix, intrinsics = (
-        _array(cameras.world_to_camera).astype(np.float64),
-        _array(cameras.intrinsics).astype(np.float64),
-    )
+    """Cameras as an array [B, CAMERA_COLUMNS] float64, with the columns of `_project.py`."""
+    matrix = _array(cameras.world_to_camera).astype(np.float64)
+    intrinsics = _array(cameras.intrinsics).astype(np.float64)
     rotation, translation = matrix[:, :3, :3], matrix[:, :3, 3]
-    fx, fy, cx, cy = (
-        intrinsics[:, 0, 0],
-        intrinsics[:, 1, 1],
-        intrinsics[:, 0, 2],
-        intrinsics[:, 1, 2],
-    )
-    # The slope of J is held within the picture and 15 % of its size more on each side.
+    fx, fy = intrinsics[:, 0, 0], intrinsics[:, 1, 1]
+    cx, cy = intrinsics[:, 0, 2], intrinsics[:, 1, 2]
+    # The slopes x/z and y/z in J are clamped to the image plus 15% of its size on each side.
     margin_x, margin_y = 0.15 * cameras.width / fx, 0.15 * cameras.height / fy
     table = np.empty((len(matrix), _project().CAMERA_COLUMNS))
     table[:, :9] = rotation.reshape(-1, 9)
@@ -65,7 +64,11 @@ def _camera_table(cameras: Cameras) -> np.ndarray:
 
 
 class _Project(torch.autograd.Function):
-    """Splats in the world -> means2d [B, N, 2], splats2d [B, N, COLUMNS], radii and rows [B, N, 2] int32 (see `_project.project`)."""
+    """Projection of splats to the image plane.
+
+    Outputs means2d [B, N, 2], splats2d [B, N, COLUMNS], radii and rows [B, N, 2] int32; see
+    `_project.project`.
+    """
 
     @staticmethod
     def forward(ctx, means, quats, scales, opacities, sh, cameras, normals):
@@ -115,7 +118,10 @@ class _Project(torch.autograd.Function):
 
 
 class _Draw(torch.autograd.Function):
-    """Projected splats -> rgb, alpha, depth, normal. Gradients go to means2d, splats2d and background."""
+    """Compositing of projected splats into rgb, alpha, depth and normal.
+
+    Differentiable in means2d, splats2d and background.
+    """
 
     @staticmethod
     def forward(ctx, means2d, splats2d, rows, background, width, height, normals):
@@ -129,7 +135,7 @@ class _Draw(torch.autograd.Function):
         normal = means2d.new_empty(views, height, width, 3) if normals else None
         splats = _array(splats2d)
         run(k.sort, views, splats, _array(rows), order, order_rows, counts, band_counts)
-        pictures = [rgb.numpy(), alpha.numpy(), depth.numpy(), normal.numpy() if normals else None]
+        images = [rgb.numpy(), alpha.numpy(), depth.numpy(), normal.numpy() if normals else None]
         run(
             k.forward,
             views * bands,
@@ -138,11 +144,11 @@ class _Draw(torch.autograd.Function):
             order_rows,
             counts,
             _array(background),
-            *pictures,
+            *images,
             drawn,
         )
         ctx.save_for_backward(splats2d, rgb, alpha, depth, normal)
-        ctx.plan = order, order_rows, counts, band_counts, drawn, _array(background).copy()
+        ctx.buffers = order, order_rows, counts, band_counts, drawn, _array(background).copy()
         ctx.set_materialize_grads(False)
         return rgb, alpha, depth, normal
 
@@ -151,23 +157,16 @@ class _Draw(torch.autograd.Function):
     def backward(ctx, g_rgb, g_alpha, g_depth, g_normal):
         k = _tiles()
         splats2d, rgb, alpha, depth, normal = ctx.saved_tensors
-        order, order_rows, counts, band_counts, drawn, background = ctx.plan
+        order, order_rows, counts, band_counts, drawn, background = ctx.buffers
         views, bands = drawn.shape[:2]
         with_depth, with_normals = g_depth is not None, g_normal is not None
         g_rgb = torch.zeros_like(rgb) if g_rgb is None else g_rgb
         g_alpha = torch.zeros_like(alpha) if g_alpha is None else g_alpha
-        pictures = [
-            _array(rgb),
-            _array(alpha),
-            _array(depth),
-            _array(normal) if with_normals else None,
-        ]
-        grads = [
-            _array(g_rgb),
-            _array(g_alpha),
-            _array(g_depth) if with_depth else None,
-            _array(g_normal) if with_normals else None,
-        ]
+        images = [_array(rgb), _array(alpha), _array(depth)]
+        images.append(_array(normal) if with_normals else None)
+        grads = [_array(g_rgb), _array(g_alpha)]
+        grads.append(_array(g_depth) if with_depth else None)
+        grads.append(_array(g_normal) if with_normals else None)
         splats, totals = _array(splats2d), torch.zeros_like(splats2d)
         columns = k.V_NZ + 1 if with_normals else k.V_DEPTH + 1
         tasks = np.stack(
@@ -177,16 +176,13 @@ class _Draw(torch.autograd.Function):
         first = 0
         while first < len(tasks):
             done = ends[first - 1] if first else 0
-            last = max(
-                first + 1, int(np.searchsorted(ends, done + MAX_SUMS // columns, side="right"))
-            )
+            fitting = int(np.searchsorted(ends, done + MAX_SUMS // columns, side="right"))
+            last = max(first + 1, fitting)
             offsets = np.concatenate([[0], ends[first:last] - done])
-            sums, ids = (
-                np.empty((offsets[-1], columns), np.float32),
-                np.empty(offsets[-1], np.int32),
-            )
-            plan = tasks[first:last], offsets, splats, order, order_rows, counts, drawn, background
-            run(k.backward, last - first, *plan, *pictures, *grads, sums, ids)
+            sums = np.empty((offsets[-1], columns), np.float32)
+            ids = np.empty(offsets[-1], np.int32)
+            inputs = tasks[first:last], offsets, splats, order, order_rows, counts, drawn
+            run(k.backward, last - first, *inputs, background, *images, *grads, sums, ids)
             run(k.gather, views, tasks[first:last], offsets, sums, ids, totals.numpy())
             first = last
         g_means2d = splats2d.new_empty(*splats2d.shape[:2], 2)
@@ -198,26 +194,33 @@ class _Draw(torch.autograd.Function):
 def rasterize_cpu(
     splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
 ) -> Render:
-    """Draws `splats` from every camera: float32 on the CPU, differentiable in all five tensors of `splats` and in `background`.
+    """Render `splats` from every camera, in float32 on the CPU.
+
+    The result is differentiable in all five tensors of `splats` and in `background`. Images and
+    gradients are bitwise reproducible, independent of the number of threads. Gradients of depth and
+    normals are computed only if the loss uses them.
+
+    Memory is proportional to splats × views and to the number of pixels. Buffers proportional to
+    splats × bands (of 16 pixel rows) are limited to 128 MB at a time, and buffers proportional to
+    splats × tiles exist for one band at a time.
 
     Args:
-        splats: N Gaussians (`Splats` gives the shapes). One with NaN in its place, scale or opacity is not drawn and gets no gradient; a
-            quaternion of no length stands for no rotation.
-        cameras: B pinhole cameras; no gradient. Skew is ignored, as gsplat does.
-        background: [3] or [B, 3] in [0, 1]; None is black.
-        normals: Also draw each splat's shortest axis in the world, turned towards the camera.
+        splats: N Gaussians with the shapes that `Splats` documents. A splat with NaN in its mean,
+            scale or opacity is not rendered and gets no gradient. A zero quaternion is the
+            identity rotation.
+        cameras: B pinhole cameras; they get no gradient. Skew is ignored, as in gsplat.
+        background: Color [3] or [B, 3] in [0, 1]; None is black.
+        normals: Also render normals. The normal of a splat is its shortest axis in the world,
+            oriented towards the camera.
 
     Returns:
-        `Render` with rgb [B, H, W, 3], alpha and depth [B, H, W, 1], normal [B, H, W, 3] or None. `aux` holds what gsplat's
-        DefaultStrategy reads: means2d [B, N, 2] (its `.grad`, in loss per pixel, is there after backward), radii [B, N, 2] int32, width,
-        height, n_cameras and gaussian_ids (None: nothing is packed).
+        `Render` with rgb [B, H, W, 3], alpha and depth [B, H, W, 1], and normal [B, H, W, 3] or
+        None. `aux` has the entries that gsplat's DefaultStrategy reads: means2d [B, N, 2], with
+        `.grad` in loss per pixel after the backward pass; radii [B, N, 2] int32; width; height;
+        n_cameras; and gaussian_ids, None because the tensors are not packed.
 
     Raises:
-        ValueError: A tensor of the wrong shape, dtype or device; the message names it.
-
-    The picture and the gradients are the same bit for bit on every call, whatever the number of threads. Work for depth and normal
-    gradients is only done if the loss uses them. Memory grows with splats × views and with pixels; what grows with splats × bands of 16
-    pixel rows is made in turns of 128 MB, and what grows with splats × tiles is one band's at a time.
+        ValueError: A tensor has the wrong shape, dtype or device; the message names it.
     """
     check(splats, cameras, background)
     cameras = cameras.to("cpu")
@@ -244,7 +247,10 @@ def rasterize_cpu(
 
 
 def warm_up() -> None:
-    """Compiles every kernel, or loads it from the cache: about 20 s the first time on a machine, under a second after that."""
+    """Compile every kernel, or load it from the cache.
+
+    This takes about 20 s the first time on a machine, and less than 1 s afterwards.
+    """
     from gs3d.core.cameras import ring
 
     generator = torch.Generator().manual_seed(0)

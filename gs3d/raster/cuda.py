@@ -1,7 +1,8 @@
-"""Splats to pixels and gradients back on an NVIDIA card, by gsplat 1.5.3. The contract is that of `rasterize_cpu`.
+"""Differentiable rasterizer for CUDA devices, by gsplat 1.5.3. Same interface as `rasterize_cpu`.
 
-gsplat's wheel is pure Python and compiles its CUDA kernels on first use, which takes minutes and fails where the toolkit does not match
-torch. `build` does it ahead of time and says why it failed; `build_state` says how things stand without compiling.
+gsplat's wheel is pure Python and compiles its CUDA kernels on first use. This takes minutes, and it
+fails if the CUDA toolkit does not match torch. `build` compiles ahead of time and reports why it
+failed. `build_state` reports the state without compiling.
 """
 
 import functools
@@ -22,32 +23,36 @@ from gs3d.raster.reference import MIN_QUAT2, facing_normals, sh_basis
 BuildState = Literal["built", "not built", "no gsplat", "no CUDA in torch", "no CUDA toolkit"]
 
 
-def _without_broken(splats: Splats) -> Splats:
-    """Quaternions of no length become no rotation, and what is not finite becomes invisible, as on the CPU: gsplat makes NaN of both."""
+def _sanitized(splats: Splats) -> Splats:
+    """Replace zero quaternions by the identity, and hide splats with non-finite values.
+
+    The CPU rasterizer does the same; gsplat would return NaN for both.
+    """
     n2 = (splats.quats * splats.quats).sum(dim=1, keepdim=True)
-    none = splats.quats.new_tensor([1.0, 0, 0, 0])
-    whole = (
+    identity = splats.quats.new_tensor([1.0, 0, 0, 0])
+    finite = (
         torch.isfinite(splats.means).all(dim=1)
         & torch.isfinite(splats.scales).all(dim=1)
         & torch.isfinite(splats.opacities)
     )
     return Splats(
-        torch.where(whole[:, None], splats.means, 0),
-        torch.where(n2 > MIN_QUAT2, splats.quats, none),
-        torch.where(whole[:, None], splats.scales, 1),
-        torch.where(whole, splats.opacities, 0),
+        torch.where(finite[:, None], splats.means, 0),
+        torch.where(n2 > MIN_QUAT2, splats.quats, identity),
+        torch.where(finite[:, None], splats.scales, 1),
+        torch.where(finite, splats.opacities, 0),
         splats.sh,
     )
 
 
 def _empty(splats: Splats, cameras: Cameras, background: Tensor, normals: bool) -> Render:
-    """The background, for N = 0, which gsplat's kernels are not asked to draw. It hangs on the splats so that backward runs."""
+    """Render the background alone. gsplat's kernels are not called for N = 0.
+
+    The images depend on the empty tensors of `splats`, so that the backward pass works.
+    """
     views = len(cameras)
     means2d = splats.means[None, :, :2].expand(views, -1, -1) + 0
-    nothing = sum(
-        t.sum() for t in (means2d, splats.quats, splats.scales, splats.opacities, splats.sh)
-    )
-    blank = splats.means.new_zeros(views, cameras.height, cameras.width, 1) + nothing
+    zero = sum(t.sum() for t in (means2d, splats.quats, splats.scales, splats.opacities, splats.sh))
+    blank = splats.means.new_zeros(views, cameras.height, cameras.width, 1) + zero
     radii = splats.means.new_zeros(views, 0, 2, dtype=torch.int32)
     rgb = blank + background[:, None, None]
     return Render(
@@ -75,10 +80,12 @@ def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict:
 def rasterize_cuda(
     splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
 ) -> Render:
-    """As `gs3d.raster.rasterize`, for splats on a CUDA device. The first call compiles gsplat's kernels if `build` has not.
+    """Render like `gs3d.raster.rasterize`, for splats on a CUDA device.
+
+    The first call compiles gsplat's kernels unless `build` has done so.
 
     Raises:
-        ValueError: A tensor of the wrong shape, dtype or device.
+        ValueError: A tensor has the wrong shape, dtype or device.
         UserError: gsplat's CUDA extension cannot be built.
     """
     check(splats, cameras, background)
@@ -92,9 +99,10 @@ def rasterize_cuda(
     from gsplat import rasterization
 
     matrix = cameras.world_to_camera.float()
-    splats = _without_broken(splats)
+    splats = _sanitized(splats)
     if normals:
-        # gsplat evaluates harmonics only when color is all there is, so with normals as further channels they are evaluated here.
+        # gsplat evaluates spherical harmonics only for three color channels. With normals as extra
+        # channels, they are evaluated here.
         sight = splats.means - cameras.centers.float()[:, None]  # [B, N, 3]
         basis = sh_basis(torch.nn.functional.normalize(sight, dim=-1), count)
         colors = (torch.einsum("bnk,nkc->bnc", basis, splats.sh) + 0.5).clamp(min=0)
@@ -104,7 +112,7 @@ def rasterize_cuda(
         backgrounds, sh_degree = torch.cat([background, torch.zeros_like(background)], dim=1), None
     else:
         colors, backgrounds, sh_degree = splats.sh, background, math.isqrt(count) - 1
-    picture, alpha, info = rasterization(
+    image, alpha, info = rasterization(
         splats.means,
         splats.quats,
         splats.scales,
@@ -124,11 +132,11 @@ def rasterize_cuda(
         absgrad=False,
         rasterize_mode="classic",
     )
-    normal = picture[..., 3:6] if normals else None
+    normal = image[..., 3:6] if normals else None
     return Render(
-        picture[..., :3],
+        image[..., :3],
         alpha,
-        picture[..., -1:],
+        image[..., -1:],
         normal,
         _aux(info["means2d"], info["radii"], cameras),
     )
@@ -136,47 +144,53 @@ def rasterize_cuda(
 
 @functools.cache
 def build() -> None:
-    """Loads gsplat's CUDA extension, after compiling it (minutes) if that has not been done on this machine.
+    """Load gsplat's CUDA extension; compile it first (minutes) if this machine has no build of it.
 
     Raises:
-        UserError: It cannot be done. The message says why, with the last lines of the compiler's own words.
+        UserError: gsplat is not installed, torch has no CUDA support, or the build failed. The
+            message gives the cause, with the last lines of the compiler's output.
     """
     if importlib.util.find_spec("gsplat") is None:
         raise UserError(
-            "gsplat is not installed, and CUDA rasterizing needs it: pip install gsplat==1.5.3"
+            "gsplat is not installed, and CUDA rasterization needs it; pip install gsplat==1.5.3"
         )
     if torch.version.cuda is None:
         raise UserError(
-            f"torch {torch.__version__} is built without CUDA; install a CUDA build of torch, or run with --device cpu"
+            f"torch {torch.__version__} is built without CUDA; "
+            "install a CUDA build of torch, or run with --device cpu"
         )
     try:
         from gsplat.cuda._backend import _C
     except Exception as error:
-        # Whatever the build throws (a failed ninja, a library that does not load, a missing compiler), its text is what the user needs.
-        words = "\n".join(str(error).strip().splitlines()[-40:])
+        # The build can raise anything: a ninja failure, a library that does not load, a missing
+        # compiler. The user needs its text in every case.
+        output = "\n".join(str(error).strip().splitlines()[-40:])
+        # The command line recognizes the compiler's output by the words "The build said:".
         raise UserError(
-            f"gsplat's CUDA extension could not be built for torch {torch.__version__} (CUDA {torch.version.cuda}). A toolkit (nvcc) of "
-            "the same major version and a C++ compiler that it accepts are needed; CUDA_HOME chooses the toolkit. "
-            f"The build said:\n{words}"
+            f"gsplat's CUDA extension could not be built for torch {torch.__version__} "
+            f"(CUDA {torch.version.cuda}). It needs a CUDA toolkit (nvcc) of the same major "
+            "version and a C++ compiler that the toolkit accepts; CUDA_HOME selects the toolkit. "
+            f"The build said:\n{output}"
         ) from error
     if _C is None:
         raise UserError(
-            f"no CUDA toolkit was found, and gsplat compiles its kernels with nvcc: install the toolkit for CUDA {torch.version.cuda}, "
-            "or set CUDA_HOME to where it is"
+            "no CUDA toolkit was found, and gsplat compiles its kernels with nvcc; "
+            f"install the toolkit for CUDA {torch.version.cuda}, or set CUDA_HOME to its folder"
         )
 
 
 def build_state() -> BuildState:
-    """How gsplat's CUDA extension stands, without compiling or loading it."""
+    """State of gsplat's CUDA extension, determined without compiling or loading it."""
     if importlib.util.find_spec("gsplat") is None:
         return "no gsplat"
     if torch.version.cuda is None:
         return "no CUDA in torch"
     from torch.utils import cpp_extension
 
-    if importlib.util.find_spec("gsplat.csrc") is not None:  # a wheel with the kernels compiled in
+    # Some wheels contain compiled kernels.
+    if importlib.util.find_spec("gsplat.csrc") is not None:
         return "built"
-    # The folder where torch's just-in-time compiler would put it; torch makes it if it is not there.
+    # The output folder of torch's just-in-time compiler. This call creates it if it does not exist.
     folder = Path(cpp_extension._get_build_directory("gsplat_cuda", verbose=False))
     if any((folder / f"gsplat_cuda{suffix}").exists() for suffix in (".so", ".pyd", ".lib")):
         return "built"

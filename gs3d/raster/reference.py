@@ -1,7 +1,8 @@
-"""The oracle: splats to pixels in plain PyTorch, every splat against every pixel. Slow, short, and what the fast ones must agree with.
+"""Reference rasterizer in plain PyTorch. Tests compare the other rasterizers with it.
 
-3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001), and the numbers of gsplat 1.5.3 in its "classic"
-mode. Gradients are autograd's. Works in float32 and float64, on any device.
+3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001) and the
+constants of gsplat 1.5.3 in "classic" mode. It is short and slow: it evaluates every splat at every
+pixel. Autograd computes the gradients. It works in float32 and float64, on any device.
 """
 
 import torch
@@ -18,16 +19,20 @@ MIN_TRANSMITTANCE = 1e-4
 MIN_QUAT2 = 1e-24
 MAX_PX2 = 1e24
 CHUNK = 16_000_000
-"""Pixels × splats held at a time."""
+"""Maximum pixels × splats evaluated at a time, to limit memory."""
 
 
 def rotations(quats: Tensor) -> Tensor:
-    """Rotation matrices [N, 3, 3] of quaternions wxyz [N, 4] of any length; none for a quaternion of no length."""
+    """Convert quaternions (w, x, y, z) [N, 4] of any length to rotation matrices [N, 3, 3].
+
+    A zero quaternion gives the identity.
+    """
     n2 = (quats * quats).sum(dim=1, keepdim=True)
-    whole = n2 > MIN_QUAT2
-    none = quats.new_tensor([1.0, 0, 0, 0])
-    # The inner `where` keeps an infinite derivative from being multiplied by the outer one's zero.
-    w, x, y, z = torch.where(whole, quats * torch.where(whole, n2, 1).rsqrt(), none).unbind(dim=1)
+    valid = n2 > MIN_QUAT2
+    identity = quats.new_tensor([1.0, 0, 0, 0])
+    # Without the inner `where`, the backward pass would multiply an infinite derivative by zero.
+    unit = torch.where(valid, quats * torch.where(valid, n2, 1).rsqrt(), identity)
+    w, x, y, z = unit.unbind(dim=1)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -37,9 +42,10 @@ def rotations(quats: Tensor) -> Tensor:
 
 
 def sh_basis(directions: Tensor, count: int) -> Tensor:
-    """The first `count` = (degree + 1)² real spherical harmonics at unit directions [..., 3]: [..., count].
+    """Evaluate real spherical harmonics at unit directions [..., 3].
 
-    Degree 0 to 3, in the order and with the signs of 3DGS.
+    Returns [..., count] with `count` = (degree + 1)² for degree 0 to 3, in the order and with the
+    signs of 3D Gaussian Splatting.
     """
     x, y, z = directions.unbind(dim=-1)
     values = [SH_C0 * torch.ones_like(x)]
@@ -67,7 +73,11 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
 
 
 def facing_normals(quats: Tensor, scales: Tensor, sight: Tensor) -> Tensor:
-    """Each splat's shortest axis in the world, against the line of sight [B, N, 3] (from camera to splat): [B, N, 3]."""
+    """Normals of splats: the shortest axis of each, oriented towards the camera.
+
+    `quats` is [N, 4] and `scales` [N, 3]; `sight` [B, N, 3] points from each camera to each splat.
+    Returns unit vectors [B, N, 3] in the world.
+    """
     shortest = scales.argmin(dim=1)[:, None, None].expand(-1, 3, 1)
     axis = rotations(quats).gather(2, shortest)[:, :, 0]
     away = (axis * sight).sum(dim=-1, keepdim=True) > 0
@@ -82,12 +92,16 @@ def _project(
     width: int,
     height: int,
 ):
-    """One view: means2d [N, 2], covariance in pixels xx, xy, yy [N, 3], depth [N], radii [N, 2] int32 (0 = not seen)."""
+    """Project splats into one view.
+
+    Returns means2d [N, 2] in pixels, covariance (xx, xy, yy) [N, 3] in px², depth [N], and radii
+    [N, 2] int32 in pixels (0 = not visible).
+    """
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     x, y, z = (splats.means @ rotation.T + translation).unbind(dim=1)
-    seen = (z > NEAR) & (z < FAR) & (splats.opacities >= MIN_ALPHA)
-    # What is not seen gets harmless numbers here, so that no infinity meets a zero in the gradient.
-    x, y, z = torch.where(seen, x, 0), torch.where(seen, y, 0), torch.where(seen, z, 1)
+    visible = (z > NEAR) & (z < FAR) & (splats.opacities >= MIN_ALPHA)
+    # Invisible splats get safe values, so that no gradient is infinity times zero.
+    x, y, z = torch.where(visible, x, 0), torch.where(visible, y, 0), torch.where(visible, z, 1)
     margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
     slope_x = torch.minimum(torch.maximum(x / z, -cx / fx - margin_x), (width - cx) / fx + margin_x)
     slope_y = torch.minimum(
@@ -107,25 +121,32 @@ def _project(
     yy = (p[:, 1] * p[:, 1]).sum(dim=1) + BLUR_PX2
     means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=1)
     with torch.no_grad():
-        # Beyond s = ln(255 o) a splat's opacity falls under 1/255, and it is skipped there.
-        reach = 2 * (splats.opacities / MIN_ALPHA).log()
-        radii = torch.ceil(torch.stack([(reach * xx).sqrt(), (reach * yy).sqrt()], dim=1))
+        # Beyond s = ln(255 o), a splat's alpha is below 1/255 and is skipped.
+        cutoff2 = 2 * (splats.opacities / MIN_ALPHA).log()
+        radii = torch.ceil(torch.stack([(cutoff2 * xx).sqrt(), (cutoff2 * yy).sqrt()], dim=1))
         size = torch.tensor([width, height], dtype=z.dtype, device=z.device)
-        seen = seen & (xx < MAX_PX2) & (yy < MAX_PX2) & (xx * yy > xy * xy)
-        seen = seen & ((radii > 0) & (means2d + radii > 0) & (means2d - radii < size)).all(dim=1)
-        radii = torch.where(seen[:, None], radii.clamp(max=1e9), 0).int()
+        visible = visible & (xx < MAX_PX2) & (yy < MAX_PX2) & (xx * yy > xy * xy)
+        on_screen = (radii > 0) & (means2d + radii > 0) & (means2d - radii < size)
+        visible = visible & on_screen.all(dim=1)
+        radii = torch.where(visible[:, None], radii.clamp(max=1e9), 0).int()
     return means2d, torch.stack([xx, xy, yy], dim=1), z, radii
 
 
 def falloff(s: Tensor) -> Tensor:
-    """What is left of a splat's opacity at s, half the squared distance from its middle in standard deviations."""
+    """Gaussian falloff exp(−s).
+
+    s is half the squared distance from the splat's center, in standard deviations.
+    """
     return (-s).exp()
 
 
 def _composite(
     pixels: Tensor, means2d: Tensor, cov: Tensor, opacities: Tensor, features: Tensor
 ) -> Tensor:
-    """Σ w·features and Σ w at pixel centers [P, 2], for splats in order of depth: features [M, F] -> [P, F + 1]."""
+    """Composite M splats, sorted by depth, at pixel centers [P, 2].
+
+    Returns [P, F + 1]: Σ w·features for features [M, F], and Σ w.
+    """
     dx, dy = (pixels[:, None, :] - means2d[None]).unbind(dim=2)
     xx, xy, yy = cov.unbind(dim=1)
     det = xx * yy - xy * xy
@@ -134,7 +155,8 @@ def _composite(
     alpha = torch.where(alpha < MIN_ALPHA, 0, alpha.clamp(max=MAX_ALPHA))  # [P, M]
     after = torch.cumprod(1 - alpha, dim=1)  # transmittance behind each splat
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
-    # The splat that would take T to 1e-4 is not drawn, nor any behind it. T never grows, so this is the rest of the row.
+    # Skip the splat that would reduce T to 1e-4 or below, and all behind it. T never increases, so
+    # one comparison covers both.
     w = torch.where(after > MIN_TRANSMITTANCE, alpha * before, 0)
     return w @ torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
 
@@ -142,18 +164,18 @@ def _composite(
 def rasterize_reference(
     splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
 ) -> Render:
-    """As `gs3d.raster.rasterize`, but the sum over splats is written out for every pixel. Shapes and `aux` are the same.
+    """Render like `gs3d.raster.rasterize`, by evaluating every splat at every pixel.
 
-    `background` is [3], [B, 3] or None for black; cameras are taken in the dtype of `splats`. Time and work grow with pixels × splats.
+    Arguments, results and `aux` have the same shapes. The cameras are converted to the dtype of
+    `splats`. `background` is [3], [B, 3] or None for black. Time is proportional to
+    pixels × splats.
     """
     dtype, device = splats.means.dtype, splats.means.device
     views, width, height = len(cameras), cameras.width, cameras.height
     background = splats.means.new_zeros(3) if background is None else background
     background = background.to(device, dtype).expand(views, 3)
-    matrix, intrinsics = (
-        cameras.world_to_camera.to(device, dtype),
-        cameras.intrinsics.to(device, dtype),
-    )
+    matrix = cameras.world_to_camera.to(device, dtype)
+    intrinsics = cameras.intrinsics.to(device, dtype)
     centers = -(matrix[:, :3, :3].transpose(1, 2) @ matrix[:, :3, 3, None])[:, :, 0]
     projected = [
         _project(splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height)
@@ -173,18 +195,18 @@ def rasterize_reference(
         torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
     )
     pixels = torch.stack([x, y], dim=-1).reshape(-1, 2).to(dtype) + 0.5
-    pictures = []
+    images = []
     for b in range(views):
-        seen = (radii[b] > 0).all(dim=1).nonzero()[:, 0]
-        seen = seen[torch.sort(depth[b, seen].detach(), stable=True).indices]
-        parts = means2d[b, seen], cov[b, seen], splats.opacities[seen], features[b, seen]
-        rows = max(1, CHUNK // max(1, len(seen)))
-        pieces = [
-            checkpoint(_composite, chunk, *parts, use_reentrant=False)
-            for chunk in pixels.split(rows)
+        ids = (radii[b] > 0).all(dim=1).nonzero()[:, 0]
+        ids = ids[torch.sort(depth[b, ids].detach(), stable=True).indices]
+        inputs = means2d[b, ids], cov[b, ids], splats.opacities[ids], features[b, ids]
+        chunk_size = max(1, CHUNK // max(1, len(ids)))
+        chunks = [
+            checkpoint(_composite, chunk, *inputs, use_reentrant=False)
+            for chunk in pixels.split(chunk_size)
         ]
-        pictures.append(torch.cat(pieces).reshape(height, width, -1))
-    out = torch.stack(pictures)
+        images.append(torch.cat(chunks).reshape(height, width, -1))
+    out = torch.stack(images)
     alpha = out[..., -1:]
     rgb = out[..., :3] + (1 - alpha) * background[:, None, None]
     hit = alpha > 0

@@ -1,1 +1,1 @@
-"""What a run optimizes: Gaussians, a radiance field (NeRF), or a surface (DMTet)."""
+"""What a run optimizes: 3D Gaussians, a radiance field (NeRF) or a surface (DMTet)."""

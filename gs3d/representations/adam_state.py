@@ -1,4 +1,4 @@
-"""Adam's moments as flat dictionaries, for checkpoints."""
+"""Save and restore the moments of Adam as flat dictionaries, for checkpoints."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 Named = Mapping[str, tuple[Tensor, torch.optim.Optimizer]]
-"""Name → a parameter and the optimizer that moves it."""
+"""Parameter name → (parameter, the optimizer that updates it)."""
 
 
 def moments_of(named: Named) -> dict[str, Tensor]:
-    """`adam.NAME.KEY` → what the optimizer remembers of each parameter; nothing before its first step."""
+    """Return the optimizer state as `adam.NAME.KEY` → tensor; empty before the first step."""
     return {
         f"adam.{name}.{k}": v
         for name, (parameter, optimizer) in named.items()
@@ -19,11 +19,12 @@ def moments_of(named: Named) -> dict[str, Tensor]:
 
 
 def put_moments(named: Named, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `moments_of`."""
+    """Restore the optimizer state that `moments_of` returned."""
     for name, (parameter, optimizer) in named.items():
-        head = f"adam.{name}."
-        moments = {k[len(head) :]: v for k, v in tensors.items() if k.startswith(head)}
-        if moments:  # Adam counts its steps on the CPU whatever the parameter lives on
+        prefix = f"adam.{name}."
+        moments = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        if moments:
+            # Adam keeps its step count on the CPU, on every device.
             optimizer.state[parameter] = {
                 k: v.clone() if k == "step" else v.to(parameter.device).clone()
                 for k, v in moments.items()

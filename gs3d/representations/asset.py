@@ -1,4 +1,4 @@
-"""Pictures of whatever a run has made, for those who do not care what it is."""
+"""Render and count an asset without knowing its type: splats, a mesh or a textured mesh."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,11 @@ def draw(
     background: Tensor | tuple[float, float, float],
     normals: bool = False,
 ) -> Render:
-    """B pictures over one color [3], on the device that `made` is on; a mesh, which is arrays, is drawn on that of the cameras."""
+    """Render `asset` from B cameras over one background color [3], without gradients.
+
+    Splats are rendered on their own device. A mesh consists of numpy arrays and is rendered on the
+    device of the cameras, always with normals.
+    """
     device = asset.means.device if isinstance(asset, Splats) else cameras.intrinsics.device
     color = torch.as_tensor(background, dtype=torch.float32, device=device)
     if isinstance(asset, Splats):
@@ -27,5 +31,5 @@ def draw(
 
 
 def primitive_count(asset: Asset) -> int:
-    """Splats, or triangles."""
+    """Return the number of splats or triangles."""
     return len(asset) if isinstance(asset, Splats) else len(asset.faces)

@@ -1,4 +1,4 @@
-"""What a run optimizes, as the loop sees it: splats, a radiance field, a surface."""
+"""The interface of what a run optimizes: splats, a radiance field or a surface."""
 
 from typing import ClassVar, Protocol
 
@@ -10,13 +10,13 @@ from gs3d.core.types import Render
 
 
 class Representation(Protocol):
-    """Can be drawn, kept tidy, optimized, tended and saved."""
+    """A 3D shape that can be rendered, regularized, optimized and saved."""
 
     counts: ClassVar[str]
-    """What `len` counts, for the log."""
+    """What `len` counts; the name of that number in the log."""
 
     def __len__(self) -> int:
-        """How much there is."""
+        """Return the current size of the representation, in the unit that `counts` names."""
         ...
 
     @property
@@ -30,36 +30,43 @@ class Representation(Protocol):
         gen: torch.Generator | None = None,
         normals: bool = False,
     ) -> Render:
-        """B pictures over `background`, [3] or one a camera [B, 3], with `normal` if asked for.
+        """Render B images over `background`: [3], or [B, 3] for one color per camera.
 
-        Without a generator nothing about them is left to chance.
+        `normals` adds `Render.normal`. Without a generator, rendering is deterministic.
         """
         ...
 
     def regularizer(self, out: Render, progress: float) -> Tensor:
-        """The weighted sum of all regularizers, a scalar."""
+        """Return the weighted sum of all regularizers, a scalar."""
         ...
 
     def gradients(self) -> list[Tensor]:
-        """Those at hand."""
+        """Return the gradients of all parameters that have one."""
         ...
 
     def optimize(self, progress: float, share: float) -> None:
-        """One step on the gradients at hand, which are cleared; `share` is how much of the run the step is."""
+        """Take one optimizer step on the current gradients, then clear them.
+
+        `share` is the fraction of the run that this step covers.
+        """
         ...
 
     def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
-        """What is due between progress `before` and `now`: splats grow and go, a field looks where it is empty. After `optimize`."""
+        """Do the maintenance that is due between progress `before` and `now`.
+
+        Splats are densified and pruned; a field updates its occupancy grid. Call it after
+        `optimize`.
+        """
         ...
 
     def discard_gradients(self) -> None:
-        """Forget the gradients at hand, for a step that is skipped."""
+        """Clear the current gradients, for a step that is skipped."""
         ...
 
     def is_consistent(self) -> bool:
-        """False when a change was cut short and the last checkpoint is the better state."""
+        """Return False if an update was interrupted and the last checkpoint must be used."""
         ...
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """All that changes, for a checkpoint."""
+        """Return everything that changes during a run, for a checkpoint."""
         ...

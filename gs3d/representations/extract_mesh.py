@@ -1,26 +1,30 @@
-"""From a field or a surface of tetrahedra to a closed mesh that is painted in its colors."""
+"""Extract a closed, colored triangle mesh from a radiance field or a DMTet surface."""
 
 import numpy as np
 import torch
 
 from gs3d.core.checks import within
 from gs3d.core.errors import UserError
+from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.dmtet.convert import surface_of_field
-from gs3d.representations.dmtet.dmtet import Dmtet, DmtetConfig
+from gs3d.representations.dmtet.dmtet import Dmtet
 from gs3d.representations.meshing.simplify import thinned, without_floaters
 from gs3d.representations.meshing.texture import PaintedMesh
 from gs3d.representations.nerf.nerf import Nerf
 
 FIELD_RESOLUTION = 96
-"""Of the grid that a field's surface is looked for on."""
+"""Resolution of the tetrahedral grid on which the surface of a field is extracted."""
 
 
 @torch.no_grad()
 def mesh_of(shape: Nerf | Dmtet, faces: int = 50_000) -> PaintedMesh:
-    """The surface without its floaters, in at most `faces` triangles (100 to 2,000,000).
+    """Return the surface of `shape` without floaters, as at most `faces` triangles.
+
+    `faces` lies in 100 to 2,000,000. The mesh has more triangles if no simplification to `faces`
+    keeps its shape.
 
     Raises:
-        UserError: There is no surface: everything has vanished.
+        UserError: There is no surface, because the optimization removed everything.
     """
     within("faces", faces, "[100, 2000000]")
     surface = (
@@ -28,14 +32,14 @@ def mesh_of(shape: Nerf | Dmtet, faces: int = 50_000) -> PaintedMesh:
         if isinstance(shape, Dmtet)
         else surface_of_field(shape.field, DmtetConfig(resolution=FIELD_RESOLUTION))
     )
-    surface_mesh = surface.surface_mesh()
-    if not len(surface_mesh.faces):
-        raise UserError("mesh: expected a surface, got none: nothing is left inside it")
+    mesh = surface.surface_mesh()
+    if not len(mesh.faces):
+        raise UserError(
+            "mesh: expected a surface, got none: the optimization removed the whole object; "
+            "run again with another --seed"
+        )
     vertices, triangles = thinned(
-        *without_floaters(
-            surface_mesh.points.double().cpu().numpy(), surface_mesh.faces.cpu().numpy()
-        ),
-        faces,
+        *without_floaters(mesh.points.double().cpu().numpy(), mesh.faces.cpu().numpy()), faces
     )
 
     @torch.no_grad()

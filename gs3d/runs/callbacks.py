@@ -1,4 +1,4 @@
-"""Before whom a run is made."""
+"""Events of a run and the callbacks that receive them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,31 @@ from gs3d.runs.signals import Wish
 
 
 @dataclass(frozen=True)
-class Callbacks:
-    """What they are told, and how they may interfere; by default nobody is there."""
+class Message:
+    """A line for the user."""
 
-    report: Callable[[StepLog, Budget], None] = lambda entry, budget: None
-    """After every iteration."""
-    say: Callable[[str], None] = lambda line: None
-    """Lines for a person; those that begin with "warning: " are warnings."""
-    watch: Callable[[TrainState], Wish] = lambda state: "go on"
-    """Sees the state after every iteration, changes nothing about it, and says how to go on; while it says "wait" it is asked again."""
+    text: str
+    is_warning: bool = False
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a run calls; the defaults do nothing. They run in the thread of the run."""
+
+    on_message: Callable[[Message], None] = _ignore
+    """Gets every message of the run."""
+    on_step: Callable[[StepLog, Budget], None] = _ignore
+    """Called after every iteration."""
+    control: Callable[[TrainState], Wish] = lambda state: "go on"
+    """Called after every iteration with the state, which it must not change. It returns how to
+    continue; while it returns "wait" it is called again and the clock of the run stands still."""
+
+    def info(self, text: str) -> None:
+        self.on_message(Message(text))
+
+    def warn(self, text: str) -> None:
+        self.on_message(Message(text, is_warning=True))

@@ -1,4 +1,4 @@
-"""One run a folder: two started at the same moment must not write into each other's files."""
+"""A lock on an output directory: two runs must not write into one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from gs3d.core.errors import UserError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process, or raise `UserError` if another one holds it.
+    """Hold `folder` for this process. `UserError` if another process holds it.
 
-    The system lets go of the claim when the process ends, however it ends. Where it has no such locks, nothing is held.
+    The system releases the lock when the process ends, however it ends. A file system without
+    locks is not protected.
     """
     try:
         import fcntl
@@ -24,7 +25,8 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"--out {folder}: another run is writing there; wait for it, or choose another folder with --out"
+                f"--out {folder}: another run is writing there; wait for it, "
+                "or choose another folder with --out"
             ) from None
         except OSError:
             pass  # a file system without locks

@@ -1,4 +1,4 @@
-"""run.yaml: what was asked, with what, on what, and how long each stage took."""
+"""run.yaml: what was requested, with what, on what, and how long each phase took."""
 
 import os
 import platform
@@ -12,6 +12,9 @@ from gs3d.distill.config import config_tree, parse_config
 from gs3d.distill.stages import HOW, RunConfig
 from gs3d.runs.request import Request
 
+PACKAGES = ("gs3d", "torch", "numpy", "numba", "gsplat", "diffusers", "transformers")
+RESUMABLE = "from Python alone, with the same objects"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -23,34 +26,27 @@ class RunRecord:
     """See `priors.describe`."""
     device: str
 
+    @property
+    def python_objects(self) -> list[str]:
+        """Arguments that are objects, which a file cannot hold."""
+        given = {"prior": self.request.prior, "guidance": self.request.guidance}
+        return [
+            name for name, value in given.items() if not isinstance(value, (str, Path, type(None)))
+        ]
+
     def tree(self, timings: dict[str, float], result: dict | None) -> dict:
-        from importlib.metadata import PackageNotFoundError, version
-
-        def found(name: str) -> str | None:
-            try:
-                return version(name)
-            except PackageNotFoundError:
-                return None
-
-        names = ("gs3d", "torch", "numpy", "numba", "gsplat", "diffusers", "transformers")
-        hardware = {
-            "cpu": _cpu_name(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": self.device,
-        }
-        if self.device.startswith("cuda"):
-            hardware["gpu"] = torch.cuda.get_device_name()
+        objects = self.python_objects
         return {
             "prompt": self.request.prompt,
             "seed": self.request.seed,
             "minutes": self.request.minutes,
             "steps": self.request.steps,
             **({"start": str(self.request.start)} if self.request.start else {}),
+            **({"python_objects": objects, "resumable": RESUMABLE} if objects else {}),
             "prior": self.prior,
             "config": config_tree(self.config),
-            "versions": {"python": platform.python_version(), **{n: found(n) for n in names}},
-            "hardware": hardware,
+            "versions": {"python": platform.python_version(), **_versions()},
+            "hardware": _hardware(self.device),
             "timings_s": {k: round(v, 2) for k, v in timings.items()},
             "result": result,
         }
@@ -59,10 +55,9 @@ class RunRecord:
         import yaml
 
         path, temporary = folder / "run.yaml", folder / "run.yaml.tmp"
+        tree = self.tree(timings, result)
         try:
-            temporary.write_text(
-                yaml.safe_dump(self.tree(timings, result), sort_keys=False, allow_unicode=True)
-            )
+            temporary.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -71,59 +66,83 @@ class RunRecord:
             ) from None
 
     def check_same(self, folder: Path) -> None:
-        """Refuse to continue a run that was started with another prompt, seed, prior or settings."""
+        """`UserError` if the run in `folder` has another prompt, seed, prior or other settings."""
         import yaml
 
         try:
             old = yaml.safe_load((folder / "run.yaml").read_text())
         except (OSError, yaml.YAMLError):
-            return  # killed before the record was whole: nothing to compare with
+            return  # killed before the record was complete: nothing to compare with
         if not isinstance(old, dict):
             return
-        differs = next(
-            (key for key in ("prompt", "seed") if old.get(key) != getattr(self.request, key)), None
-        )
-        if differs or not self._same_settings(old.get("config")):
-            what = (
-                f"{differs} {old.get(differs)!r}, not {getattr(self.request, differs)!r}"
-                if differs
-                else "other settings"
-            )
-            raise UserError(
-                f"--resume {folder}: that run has {what}; repeat its command, or choose another --out"
-            )
+        if what := self._difference(old):
+            raise UserError(f"--resume {folder}: {what}")
+
+    def _difference(self, old: dict) -> str | None:
+        """Why this run cannot continue the recorded one; None if it can."""
+        other = "choose another --out"
+        objects = old.get("python_objects") or []
+        if objects != self.python_objects:
+            what = " and ".join(objects) or "no objects"
+            return f"that run was made in Python with {what}; resume it there, or {other}"
+        for key in ("prompt", "seed"):
+            mine = getattr(self.request, key)
+            if old.get(key) != mine:
+                return f"that run has {key} {old.get(key)!r}, not {mine!r}; repeat its command, or {other}"
+        if not self._same_settings(old.get("config")):
+            return f"that run has other settings; repeat its command, or {other}"
         used = old.get("prior") or {}
         if used.get("name") != self.prior["name"]:
-            raise UserError(
-                f"--resume {folder}: that run used the prior {used.get('name')}; pass it with --prior"
-            )
+            return f"that run used the prior {used.get('name')}; pass it with --prior"
         if used.get("weights_sha256") != self.prior["weights_sha256"]:
-            raise UserError(
-                f"--resume {folder}: that run used other weights of the prior {used.get('name')}; choose another --out"
-            )
+            return f"that run used other weights of the prior {used.get('name')}; {other}"
         if used.get("vae_sha256") != self.prior.get("vae_sha256"):
-            raise UserError(
-                f"--resume {folder}: that run used other weights of its autoencoder; choose another --out"
-            )
+            return f"that run used other weights of its autoencoder; {other}"
+        return None
 
     def _same_settings(self, tree: object) -> bool:
-        """Whether a run.yaml's settings mean these: one of an earlier version lacks what has come since, and meant its default. What only
-        says how the networks are run may change, as when a run goes on with another card."""
+        """Whether recorded settings equal these. A setting that is newer than the record had its
+        default. Settings of how networks are run (`HOW`) may differ."""
+        mine = config_tree(self.config)
+        if "guidance" in self.python_objects and isinstance(tree, dict):
+            return {k: v for k, v in tree.items() if k not in HOW} == {
+                k: v for k, v in mine.items() if k not in HOW
+            }
         try:
             old = parse_config(tree, "run.yaml")
         except UserError:
             return False
-        return config_tree(
-            replace(old, **{name: getattr(self.config, name) for name in HOW})
-        ) == config_tree(self.config)
+        return (
+            config_tree(replace(old, **{name: getattr(self.config, name) for name in HOW})) == mine
+        )
+
+
+def _versions() -> dict[str, str | None]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _hardware(device: str) -> dict:
+    hardware = {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    return hardware | ({"gpu": torch.cuda.get_device_name()} if device.startswith("cuda") else {})
 
 
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as f:
-            return next(
-                (line.partition(":")[2].strip() for line in f if line.startswith("model name")),
-                platform.machine(),
-            )
+            models = (line.partition(":")[2].strip() for line in f if line.startswith("model name"))
+            return next(models, platform.machine())
     except OSError:
         return platform.processor() or platform.machine()

@@ -1,31 +1,24 @@
-"""What a user asks for, checked before anything slow begins, and the folder it goes to."""
+"""What a user asks for: the arguments of `gs3d.generate` and the options of `gs3d generate`.
 
-import contextlib
+Both are derived from `Request`, so an argument is written here once.
+"""
+
 import math
 import numbers
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import typing
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from gs3d.core.errors import UserError
-from gs3d.io import MESH, PLOT, SPLATS
+from gs3d.guidance import Guidance
+from gs3d.priors.base import Prior
+from gs3d.priors.prompts import check_prompt
 
 DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
-OUTPUTS = (
-    SPLATS,
-    MESH,
-    "preview.png",
-    "turntable.mp4",
-    "run.yaml",
-    "log.jsonl",
-    "checkpoint",
-    "progress.png",
-    PLOT,
-)
-"""What a run leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +26,61 @@ class Request:
     """One run."""
 
     prompt: str
+    """Text prompt, e.g. "a red mushroom with white spots". Quote it on the command line."""
     minutes: float | None = None
-    """Wall clock from process start to files on disk; 3 when neither this nor `steps` is given."""
+    """Wall-clock minutes until all files are written. Default 3, unless steps are given."""
+    _: KW_ONLY
     steps: int | None = None
-    """Iterations instead of minutes: reproducible."""
-    prior: str = "auto"
-    loss: str | None = None
-    """A name of `guidance.GUIDANCE`; None takes the preset's."""
+    """Number of iterations, instead of minutes. The result is reproducible on the same machine."""
+    prior: str | Prior = "auto"
+    """Diffusion model: builtin, sd21-base, sd21, sd15, a model folder, or owner/name of a model
+    hub. auto is Stable Diffusion if CUDA and its weights are available, else builtin."""
+    guidance: str | Guidance | None = None
+    """Guidance loss: cds (consistency distillation sampling) or sds (score distillation sampling).
+    The config decides by default: sds in presets for the built-in prior, cds in the others."""
     seed: int = 0
+    """Random seed."""
     out: Path | None = None
-    """Folder of the results; None makes outputs/<slug>-s<seed>."""
+    """Output directory. Default outputs/PROMPT-sSEED."""
     resume: bool = False
+    """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
-    """A preset's name or a YAML file; None picks the preset that fits prior and minutes."""
-    device: str | None = None
-    """cuda, cpu, or None for what there is."""
+    """Preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage),
+    YAML file, or run.yaml of another run. By default a preset for the prior, minutes and mode."""
+    set: tuple[str, ...] = ()
+    """Change a setting of the config, e.g. gaussians.count=5000. Can be given several times."""
+    device: str | torch.device | None = None
+    """Device: cpu, cuda or cuda:N. CUDA by default if it is available."""
     mode: Mode = "splats"
-    """Which preset to take when `config` names none: splats; splats and then a surface that begins as they are; or the paper's field and
-    then surface. The last two make a mesh."""
+    """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
+    then a surface, as in Consistent3D). A given config overrides this."""
     start: Path | None = None
-    """A run's folder or a splat file to take the splats from that the surface begins as, instead of making them first."""
+    """Existing splats that the surface of mode mesh starts from: a run's folder or a splat file."""
 
 
-def slug(prompt: str) -> str:
-    """A folder name from a prompt: at most 60 characters of [a-z0-9-]."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "prompt"
+def checked(request: Request) -> Request:
+    """The request with its prompt cleaned, its paths as `Path` and its minutes filled in.
+
+    Raises:
+        UserError: An argument is out of range or of another type.
+    """
+    check_budget(request.minutes, request.steps)
+    if request.mode not in typing.get_args(Mode):
+        expected = " or ".join(typing.get_args(Mode))
+        raise UserError(f"--mode {request.mode}: expected {expected}")
+    unlimited = request.minutes is None and request.steps is None
+    return replace(
+        request,
+        prompt=check_prompt(request.prompt),
+        minutes=DEFAULT_MINUTES if unlimited else request.minutes,
+        out=None if request.out is None else Path(request.out),
+        start=None if request.start is None else Path(request.start),
+        set=(request.set,) if isinstance(request.set, str) else tuple(request.set),
+    )
 
 
 def check_budget(minutes: float | None, steps: int | None) -> None:
+    """`UserError` unless at most one of the two is given and it is positive and finite."""
     if minutes is not None and steps is not None:
         raise UserError("give --minutes or --steps, not both")
     if minutes is not None and not (
@@ -71,71 +91,21 @@ def check_budget(minutes: float | None, steps: int | None) -> None:
         raise UserError(f"--steps: expected a whole number, 1 or more, got {steps!r}")
 
 
-def _used(folder: Path) -> list[str]:
-    return [name for name in OUTPUTS if (folder / name).exists()]
-
-
-def default_folder(request: Request) -> Path:
-    """Where the first run of a prompt and seed goes that names no folder."""
-    return Path("outputs") / f"{slug(request.prompt)}-s{request.seed}"
-
-
-def pick_folder(request: Request) -> Path:
-    """Where a run goes. Nothing that is there already is overwritten, unless it is the run that `resume` continues.
-
-    Without `out`, runs of one prompt and seed are numbered -2, -3, …, and `resume` continues the newest.
-    """
-    base = request.out or default_folder(request)
-    if base.exists() and not base.is_dir():
-        raise UserError(f"--out {base}: is a file; expected a folder, choose another")
-    if request.out:
-        if not request.resume and (used := _used(base)):
-            raise UserError(
-                f"--out {base}: already holds {used[0]}; add --resume to continue that run, or choose another folder"
-            )
-        return base
-    taken, free = _numbered(base)
-    return taken[-1] if request.resume and taken else free
-
-
-def next_folder(base: Path) -> Path:
-    """The first of base, base-2, base-3, … that no run has used."""
-    return _numbered(base)[1]
-
-
-def _numbered(base: Path) -> tuple[list[Path], Path]:
-    """Of base, base-2, base-3, …: those that runs have used, and the first that none has."""
-    taken, free = [], base
-    while _used(free):
-        taken.append(free)
-        free = base.with_name(f"{base.name}-{len(taken) + 1}")
-    return taken, free
-
-
-def make_writable(folder: Path) -> None:
-    """Make the folder and see that something can be written to it, before an hour goes into what should end there."""
-    probe = folder / ".gs3d-write-test"
+def pick_device(device: str | torch.device | None) -> str:
+    """The device of a run by name. `UserError` for one that this machine does not have."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"0" * 4096)
-    except OSError as error:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError):
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: expected cpu, cuda or cuda:N")
+    if wanted.type == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror}); choose another folder or free some space"
-        ) from None
-    finally:
-        if folder.is_dir():
-            probe.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """`make_writable`; a folder that was not there before and is empty does not outlive a `UserError`."""
-    new = not folder.exists()
-    try:
-        make_writable(folder)
-        yield
-    except UserError:
-        if new:
-            with contextlib.suppress(OSError):  # it is not empty
-                folder.rmdir()
-        raise
+            "--device cuda: torch finds no CUDA here; leave the option out, or see `gs3d doctor`"
+        )
+    if wanted.index and wanted.index >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UserError(f"--device {device}: expected cuda:0 to cuda:{last}")
+    return str(device)

@@ -1,4 +1,4 @@
-"""What whoever looks at a run can do with it: pause it, stop it, and ask for the next one."""
+"""Controls of a run in the viewer: buttons to pause and stop it, and a form for the next run."""
 
 import threading
 from collections import deque
@@ -13,88 +13,94 @@ if TYPE_CHECKING:
     from gs3d.viewer.viewer import Viewer
 
 POLL_S = 0.1
-"""Between two looks at what is asked for: a wait without an end would not let Ctrl-C through on every system."""
+"""Interval between checks of the queue. A wait without a timeout blocks Ctrl-C on some systems."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that somebody asked for in the browser."""
+    """A run that was requested in the browser."""
 
     prompt: str
     seed: int
 
 
 class RunControls:
-    """Buttons in the panel of a viewer; browsers press them in threads of their own."""
+    """Buttons and a form in the panel of a viewer. Their callbacks run in threads of viser."""
 
     def __init__(self, viewer: "Viewer", prompt: str, seed: int):
+        """Add the controls to `viewer`, with `prompt` and `seed` filled into the form."""
         self._viewer, self._change = viewer, threading.Condition()
         self._wish: Wish = "go on"
-        self._asked: deque[Asked] = deque()
+        self._queue: deque[Asked] = deque()
         gui = viewer.server.gui
         self.pause, self.stop = gui.add_button("Pause"), gui.add_button("Stop and export")
         with gui.add_folder("Next run"):
             self.prompt = gui.add_text("Prompt", prompt)
             self.seed = gui.add_number("Seed", seed, step=1)
-            self.make = gui.add_button("Make it next")
+            self.make = gui.add_button("Add to queue")
             self.waiting = gui.add_markdown("")
-        for button, pressed in (
-            (self.pause, self._pressed_pause),
-            (self.stop, self._pressed_stop),
-            (self.make, self._pressed_make),
+        for button, callback in (
+            (self.pause, self._toggle_pause),
+            (self.stop, self._stop),
+            (self.make, self._enqueue),
         ):
-            button.on_click(lambda _, pressed=pressed: pressed())
+            button.on_click(lambda _, callback=callback: callback())
 
-    def _pressed_pause(self) -> None:
+    def _toggle_pause(self) -> None:
         with self._change:
             if self._wish != "stop":
                 self._wish = "go on" if self._wish == "wait" else "wait"
                 self.pause.label = "Resume" if self._wish == "wait" else "Pause"
 
-    def _pressed_stop(self) -> None:
+    def _stop(self) -> None:
         with self._change:
             self._wish = "stop"
             self.pause.disabled = self.stop.disabled = True
 
-    def _pressed_make(self) -> None:
+    def _enqueue(self) -> None:
         try:
-            asked = Asked(check_prompt(self.prompt.value), int(self.seed.value))
+            request = Asked(check_prompt(self.prompt.value), int(self.seed.value))
         except UserError as error:
             self._viewer.notify("No run", str(error))
             return
         with self._change:
-            self._asked.append(asked)
-            self._list()
+            self._queue.append(request)
+            self._show_queue()
 
-    def _list(self) -> None:
+    def _show_queue(self) -> None:
         self.waiting.content = "\n".join(
-            f"{i}. {a.prompt}, seed {a.seed}" for i, a in enumerate(self._asked, 1)
+            f"{i}. {request.prompt}, seed {request.seed}"
+            for i, request in enumerate(self._queue, 1)
         )
 
     def begin(self) -> None:
-        """A run begins: it goes on until a button says otherwise."""
+        """Show the buttons for a new run, which continues until a button is pressed."""
         with self._change:
             self._wish, self.pause.label = "go on", "Pause"
             for button in (self.pause, self.stop):
                 button.disabled, button.visible = False, True
 
     def end(self) -> None:
-        """There is no run to be paused or stopped."""
+        """Hide the buttons, because no run is active."""
         with self._change:
             self.pause.visible = self.stop.visible = False
 
     def wish(self) -> Wish:
-        """What whoever looks wants the run to do."""
+        """Whether the user wants the run to continue, pause or stop."""
         return self._wish
 
     def next(self, wait: bool) -> Asked | None:
-        """What was asked for first and is not made yet. None if there is nothing; with `wait`, once there is something, or Ctrl-C."""
+        """Take the oldest request from the queue.
+
+        If the queue is empty, returns None, or with `wait` waits for a request. Ctrl-C ends the
+        wait and returns None.
+        """
         with self._change:
             try:
-                while wait and not self._asked:
+                while wait and not self._queue:
                     self._change.wait(POLL_S)
             except KeyboardInterrupt:
                 return None
-            asked = self._asked.popleft() if self._asked else None
-            self._list()
-            return asked
+            request = self._queue.popleft() if self._queue else None
+            self._show_queue()
+            return request

@@ -1,4 +1,4 @@
-"""What a viewer is sent: an object at the size and place that its cameras expect, as plain arrays."""
+"""Conversion of assets to the arrays that the viewer sends: scaled and placed for its cameras."""
 
 import math
 import tempfile
@@ -17,43 +17,50 @@ from gs3d.representations.asset import Asset
 
 FOVY_DEG, FILL = 38.0, 0.95
 ELEVATION_DEG = 15.0
-"""As of the pictures that gs3d makes."""
+"""Cameras as for gs3d's own renders."""
 PRESETS = {
     "front": (0, ELEVATION_DEG),
     "right": (270, ELEVATION_DEG),
     "back": (180, ELEVATION_DEG),
     "left": (90, ELEVATION_DEG),
 }
+"""Azimuth and elevation in degrees. Right and left are the object's own."""
+# Not exactly from above, where the up direction of the camera is undefined.
 PRESETS["above"] = (0, 89.9)
-"""Azimuth and elevation; the object's own right and left. Straight down, nothing would say which way is up."""
 UNITS = 32.0
-"""A viewer keeps covariances in half precision, which is too coarse for thin splats in the unit sphere: it gets them so much larger."""
-LARGEST = 100.0
-"""Of a standard deviation, in those units; the square of a few times more would be infinite in half precision."""
+"""Scale of the splats that are sent to the browser, for an object in the unit sphere.
+
+The viewer keeps covariances in half precision, which is too coarse for thin splats at scale 1."""
+MAX_SCALE = 100.0
+"""Largest standard deviation sent, in those units. In half precision, the square of a value a few
+times larger would be infinite."""
 USUAL_REACH = (0.25, 1.25)
+"""Radius about the origin of assets that are shown in world coordinates."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an object is: (p − center) / radius is in the unit sphere, which cameras look at."""
+    """Position and size of an object: (p − center) / radius lies in the unit sphere.
+
+    The cameras look at the unit sphere."""
 
     center: np.ndarray
-    """[3]"""
+    """[3], in world units."""
     radius: float
 
 
 WORLD = Place(np.zeros(3), 1.0)
-"""Of what gs3d makes."""
+"""The place of assets that gs3d generates."""
 
 
 @dataclass(frozen=True)
 class Gaussians:
-    """Splats as viser takes them, but for the covariances A·Aᵀ."""
+    """Splats in viser's layout, with A instead of the covariances A·Aᵀ."""
 
     centers: np.ndarray
     """[N, 3] float32."""
     axes: np.ndarray
-    """A [N, 3, 3] float32, a column an axis."""
+    """A, [N, 3, 3] float32, with an axis per column."""
     rgbs: np.ndarray
     """[N, 3] uint8."""
     opacities: np.ndarray
@@ -61,21 +68,27 @@ class Gaussians:
 
 
 def place_of(asset: Asset) -> Place:
-    """The world for what fills the unit sphere about as gs3d's objects do; else where it is, but for a few strays."""
+    """WORLD if the asset fills the unit sphere about as gs3d's own assets do, else its own place.
+
+    The place ignores a few outliers.
+    """
     points = asset.means if isinstance(asset, Splats) else torch.from_numpy(asset.vertices)
     if USUAL_REACH[0] <= reach_of(points) <= USUAL_REACH[1]:
         return WORLD
     center = center_of(points)
-    wide = 2 * float(asset.scales.amax(1).median()) if isinstance(asset, Splats) else 0.0
-    return Place(center, max(reach_of(points, center) + wide, 1e-9))
+    margin = 2 * float(asset.scales.amax(1).median()) if isinstance(asset, Splats) else 0.0
+    return Place(center, max(reach_of(points, center) + margin, 1e-9))
 
 
 @torch.no_grad()
 def gaussians_of(splats: Splats, place: Place) -> Gaussians:
-    """`splats` in `UNITS` about `place`. Their colors are those of degree 0: viser knows one color for all views."""
+    """Convert `splats` to viser's layout, in `UNITS` about `place`.
+
+    Colors are those of degree 0, because viser has one color per splat for all views.
+    """
     factor = UNITS / place.radius
     means = (splats.means.cpu() - torch.from_numpy(place.center).float()) * factor
-    scales = (splats.scales.cpu() * factor).clamp(max=LARGEST)
+    scales = (splats.scales.cpu() * factor).clamp(max=MAX_SCALE)
     colors = 0.5 + SH_C0 * splats.sh[:, 0].cpu()
     return Gaussians(
         means.numpy(),
@@ -85,8 +98,8 @@ def gaussians_of(splats: Splats, place: Place) -> Gaussians:
     )
 
 
-def sent(gaussians: Gaussians, opacity: float, size: float) -> dict[str, np.ndarray]:
-    """Arguments of viser, with every splat so many times as opaque and as large."""
+def viser_arguments(gaussians: Gaussians, opacity: float, size: float) -> dict[str, np.ndarray]:
+    """Arguments of viser's splat functions, with opacities and sizes scaled by these factors."""
     axes = gaussians.axes * np.float32(size)
     return {
         "centers": gaussians.centers,
@@ -101,7 +114,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def glb_of(mesh: Mesh | TexturedMesh) -> bytes:
-    """A .glb file of `mesh`."""
+    """`mesh` as the content of a .glb file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mesh.glb"
         write_mesh(path, mesh)
@@ -109,7 +122,7 @@ def glb_of(mesh: Mesh | TexturedMesh) -> bytes:
 
 
 def camera(azimuth_deg: float, elevation_deg: float, width: int = 1, height: int = 1) -> Cameras:
-    """One that looks at the unit sphere."""
+    """A single camera that looks at the unit sphere; `width` and `height` in pixels."""
     fovy, *angles = (
         torch.tensor([math.radians(a)]) for a in (FOVY_DEG, azimuth_deg, elevation_deg)
     )
@@ -117,5 +130,5 @@ def camera(azimuth_deg: float, elevation_deg: float, width: int = 1, height: int
 
 
 def position_of(preset: str) -> np.ndarray:
-    """[3], where the camera of one of PRESETS is."""
+    """Position [3] of the camera of one of PRESETS."""
     return camera(*PRESETS[preset]).centers[0].double().numpy()

@@ -1,6 +1,7 @@
-"""The address that the viewer is opened at, and who may come in.
+"""The socket and address of the viewer, and its access control.
 
-viser checks nobody: whoever reaches its port, another page in the same browser among them, sees what is shown and can press its buttons.
+viser has no access control. Anyone who reaches its port can see the scene and press its buttons,
+and so can other pages in the same browser.
 """
 
 import contextlib
@@ -15,11 +16,15 @@ from urllib.parse import urlsplit
 
 from gs3d.core.errors import UserError
 
-REFUSAL = "This viewer opens at the address that gs3d printed, and at no other.\n"
+REFUSAL = "This viewer is only available at the exact address that gs3d printed.\n"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host` and `port`, 0 for any free one. `UserError` if that cannot be."""
+    """Open a listening socket at `host` and `port`; port 0 takes any free one.
+
+    Raises:
+        UserError: The port is out of range or in use, or `host` is not an address of this machine.
+    """
     if not 0 <= port <= 65535:
         raise UserError(f"--port: expected 0 to 65535, got {port}")
     try:
@@ -29,29 +34,31 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family)
     except (socket.gaierror, UnicodeError):
         raise UserError(
-            f"--host {host}: expected a name or an address of this machine, which this is not"
+            f"--host {host}: expected a name or an address of this machine; got one that does not "
+            "resolve"
         ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"--port {port}: is taken; give another, or 0 for any that is free"
+                f"--port {port}: already in use; give another port, or 0 for any free one"
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise UserError(
-                f"--host {host}: expected an address of this machine, which this is not"
+                f"--host {host}: expected an address of this machine; got one of another machine"
             ) from None
         raise UserError(
-            f"--host {host} --port {port}: cannot be opened ({error.strerror}); give another"
+            f"--host {host} --port {port}: cannot be opened ({error.strerror}); "
+            "give another host or port"
         ) from None
 
 
 def token_for(sock: socket.socket) -> str | None:
-    """What an address must begin with to be let in; None where only this machine can reach `sock`."""
+    """A random token that URLs must contain; None if only this machine can reach `sock`."""
     return None if is_loopback(sock.getsockname()[0]) else secrets.token_urlsafe(16)
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a name or an address is this machine itself, as only this machine sees it. Names other than localhost are not asked for."""
+    """Whether `host` is localhost or a loopback address. Other names are not resolved."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -59,41 +66,46 @@ def is_loopback(host: str | None) -> bool:
 
 
 def address_of(sock: socket.socket, token: str | None) -> str:
-    """What to open in a browser. A socket that listens at every address of this machine is called by the machine's name."""
+    """URL to open in a browser.
+
+    A socket that listens at all addresses of this machine gets the machine's name as its host.
+    """
     host, port = sock.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/{f'{token}/' if token else ''}"
 
 
-def admitted(path: str, host: str | None, origin: str | None, token: str | None) -> str | None:
-    """The path that a request asks for, without the token; None if it is to be refused. `host` and `origin` are its headers.
+def allowed_path(path: str, host: str | None, origin: str | None, token: str | None) -> str | None:
+    """Path of a request without the token, or None if the request must be refused.
 
-    Without a token, browsers must be kept from bringing in other pages: by a websocket of theirs, which has another origin, or by a name
-    of theirs that leads to this machine (DNS rebinding).
+    `host` and `origin` are headers of the request. With a token, the path must start with it.
+    Without one, two attacks of web pages are prevented: a websocket from a page of another origin,
+    and a foreign host name that resolves to this machine (DNS rebinding).
     """
     if token is not None:
         first, _, rest = path.partition("?")[0].lstrip("/").partition("/")
         return f"/{rest}" if secrets.compare_digest(first.encode(), token.encode()) else None
-    here = is_loopback(urlsplit(f"//{host or ''}").hostname) and (
+    is_local = is_loopback(urlsplit(f"//{host or ''}").hostname) and (
         origin is None or urlsplit(origin).netloc == host
     )
-    return path if here else None
+    return path if is_local else None
 
 
 @contextlib.contextmanager
 def guarded(sock: socket.socket, token: str | None) -> Iterator[list]:
-    """While open, the server that viser starts listens at `sock` and lets in only what is `admitted`; it has no setting for either.
+    """Make the server that viser starts in this context listen at `sock` and use `allowed_path`.
 
-    The list that is given is empty afterwards if viser came by its port in another way.
+    viser has no setting for either, so `websockets.asyncio.server.serve` is replaced meanwhile. The
+    list that is yielded stays empty if viser opened its port in another way.
     """
     from websockets.asyncio import server
 
     serve, used = server.serve, []
 
-    def ours(handler: Callable, *_, process_request: Callable | None = None, **options):
+    def guarded_serve(handler: Callable, *_, process_request: Callable | None = None, **options):
         def check(connection, request):
-            path = admitted(
+            path = allowed_path(
                 request.path, request.headers.get("Host"), request.headers.get("Origin"), token
             )
             if path is None:
@@ -104,9 +116,9 @@ def guarded(sock: socket.socket, token: str | None) -> Iterator[list]:
         used.append(sock)
         return serve(handler, sock=sock, process_request=check, **options)
 
-    # Whatever knocks and is no browser would otherwise leave a traceback on the terminal.
+    # Without a handler, clients that do not speak HTTP cause tracebacks on the terminal.
     logging.getLogger("websockets").addHandler(logging.NullHandler())
-    server.serve = ours
+    server.serve = guarded_serve
     try:
         yield used
     finally:

@@ -1,4 +1,5 @@
-"""The procedural world: objects of signed-distance parts, their captions, and a fast CPU renderer.
+"""The procedural world: objects built from signed-distance parts, their captions, and a renderer.
 
-Training data for the built-in prior and ground truth for evaluation: every picture has a caption that is known to be right.
+It gives training data for the built-in prior and ground truth for evaluation. Every render has a
+caption that is known to be correct.
 """

@@ -1,4 +1,4 @@
-"""What a sample is called: the grammar of prompts that the built-in prior understands.
+"""Captions of samples: the grammar of prompts that the built-in prior understands.
 
 [PREFIX] a [SIZE] [MATERIAL] COLOR KIND [with COLOR PATTERN] [and|with a COLOR PART][, VIEW view]
 [PREFIX] a COLOR KIND on|next to a COLOR KIND[, VIEW view]
@@ -26,7 +26,7 @@ PREFIXES = (
     "a zoomed out photo of",
 )
 NORMALS_PREFIX = "a normal map of"
-"""Begins the caption of a picture that shows which way each surface faces instead of its color."""
+"""Prefix of the caption of a normal map, an image of surface directions instead of colors."""
 SYNONYMS: dict[str, tuple[str, ...]] = {
     **{kind.name: kind.synonyms for kind in KINDS.values() if kind.synonyms},
     **COLOR_SYNONYMS,
@@ -40,7 +40,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Thing:
-    """All that a caption can say of one object."""
+    """One object as a caption describes it: kind, color and optional attributes."""
 
     kind: str
     color: str
@@ -52,45 +52,50 @@ class Thing:
     size: str | None = None
 
     def phrase(self, rng: np.random.Generator | None = None) -> str:
-        """E.g. "a tall red mug with white spots and a blue handle"; with `rng`, half the words that have synonyms are said by one."""
+        """Describe the object, e.g. "a tall red mug with white spots and a blue handle".
 
-        def say(word: str | None) -> str:
-            others = SYNONYMS.get(word or "", ())
+        With `rng`, each word that has synonyms is replaced by one of them with probability 0.5.
+        """
+
+        def choose_word(word: str | None) -> str:
+            synonyms = SYNONYMS.get(word or "", ())
             return (
-                str(rng.choice(others))
-                if rng is not None and others and rng.random() < 0.5
+                str(rng.choice(synonyms))
+                if rng is not None and synonyms and rng.random() < 0.5
                 else word or ""
             )
 
-        text = with_article(
-            " ".join(filter(None, map(say, (self.size, self.material, self.color, self.kind))))
-        )
+        main_words = (self.size, self.material, self.color, self.kind)
+        text = with_article(" ".join(filter(None, map(choose_word, main_words))))
         extras = []
         if self.pattern:
-            extras.append(f"{say(self.pattern_color)} {say(self.pattern)}")
+            extras.append(f"{choose_word(self.pattern_color)} {choose_word(self.pattern)}")
         if self.part:
-            colored = f"{say(self.part_color)} {self.part}"
+            colored = f"{choose_word(self.part_color)} {self.part}"
             extras.append(colored if _takes_no_article(self.part) else with_article(colored))
         return f"{text} with {' and '.join(extras)}" if extras else text
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a caption says: one thing, or two and how the first stands to the other."""
+    """Content of a caption: one object, or two objects and the relation of the first to the second.
+
+    `relation` is one of `RELATION_WORDS`.
+    """
 
     thing: Thing
     relation: str | None = None
     other: Thing | None = None
 
     def phrase(self, rng: np.random.Generator | None = None) -> str:
-        """E.g. "a red ball on a green table"; `rng` as for `Thing.phrase`."""
+        """Describe the content, e.g. "a red ball on a green table"; `rng` as in `Thing.phrase`."""
         return self.thing.phrase(rng) + (
             f" {self.relation} {self.other.phrase(rng)}" if self.other else ""
         )
 
 
 def with_article(text: str) -> str:
-    """E.g. "an orange tree"."""
+    """Prepend "a" or "an", e.g. "an orange tree"."""
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
@@ -99,17 +104,20 @@ def _takes_no_article(part: str) -> bool:
 
 
 def with_view(text: str, view: str | None) -> str:
-    """E.g. "a red mushroom, front view"."""
+    """Append the view if there is one, e.g. "a red mushroom, front view"."""
     return f"{text}, {view} view" if view else text
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: lower case, punctuation dropped."""
+    """The words of a text, in lower case and without punctuation."""
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
-    """Every entry of the grammar by what it is for; with `known`, those that can be said in these single words."""
+    """Role → every entry of the grammar with that role.
+
+    With `known`, a set of single words, only entries that consist of these words are listed.
+    """
     entries = {
         "kinds": list(KINDS),
         "colors": list(NAMED),
@@ -118,7 +126,7 @@ def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
         "materials": [word for word in MATERIAL_WORDS.values() if word],
         "sizes": list(SIZE_WORDS),
         "relations": list(RELATION_WORDS),
-        "synonyms": [other for others in SYNONYMS.values() for other in others],
+        "synonyms": [synonym for synonyms in SYNONYMS.values() for synonym in synonyms],
         "views": [*VIEW_WORDS, *EXACT_VIEWS],
         "prefixes": [*PREFIXES, NORMALS_PREFIX],
         "grammar": ["a", "an", "of", "with", "and", "view"],
@@ -126,11 +134,11 @@ def vocabulary(known: set[str] | None = None) -> dict[str, list[str]]:
     if known is None:
         return entries
     return {
-        name: [entry for entry in listed if set(words(entry)) <= known]
-        for name, listed in entries.items()
+        role: [entry for entry in listed if set(words(entry)) <= known]
+        for role, listed in entries.items()
     }
 
 
 def vocabulary_texts() -> list[str]:
-    """All entries of `vocabulary()`: what a tokenizer of the world has to know."""
+    """All entries of `vocabulary()`: the texts that a tokenizer of the world must cover."""
     return [entry for entries in vocabulary().values() for entry in entries]

@@ -1,4 +1,4 @@
-"""Color words and what they look like."""
+"""Color words and their RGB values in [0, 1]."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ NAMED: dict[str, tuple[float, float, float]] = {
     "grey": (0.55, 0.55, 0.56),
     "black": (0.08, 0.08, 0.09),
 }
-"""The words a caption may use for the object, its pattern, or one of its parts."""
+"""Colors that a caption may give to the object, its pattern, or one of its parts."""
 
 COLOR_SYNONYMS: dict[str, tuple[str, ...]] = {
     "grey": ("gray",),
@@ -41,11 +41,11 @@ FIXED: dict[str, tuple[float, float, float]] = {
     "blossom": (0.95, 0.35, 0.55),
     "leaf": (0.16, 0.47, 0.17),
 }
-"""Colors that belong to a part whatever the caption says: tires, trunks, windows."""
+"""Colors of parts that the caption does not color, such as tires, trunks and windows."""
 
 
 def near(name: str, rng: np.random.Generator, spread: float = 0.03) -> tuple[float, float, float]:
-    """A color that still deserves the word `name`: each channel moved by at most `spread`."""
+    """A random shade of the color `name`: each channel is changed by at most `spread`."""
     return tuple(
         float(v) for v in np.clip(np.asarray(NAMED[name]) + rng.uniform(-spread, spread, 3), 0, 1)
     )

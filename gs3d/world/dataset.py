@@ -1,7 +1,8 @@
-"""A pool of rendered samples on disk, in shards, for training priors and classifiers.
+"""A dataset of rendered samples on disk, in shards, for training priors and classifiers.
 
-Shard k is a function of the pool's settings and k alone (on a card but for what `render` says). Pictures keep their alpha, so that every
-epoch can put them on other backgrounds.
+Shard k depends only on the settings and on k (for renders on a CUDA device, up to the differences
+that `render` documents). Images keep their alpha channel, so that each epoch can composite them
+over other backgrounds.
 """
 
 import json
@@ -26,13 +27,14 @@ from gs3d.world.sample import sample
 from gs3d.world.splits import Split
 
 SHARD = 2048
-VIEWS = GROUP  # pictures of one object: making it costs as much as drawing it once
-
+"""Images per shard."""
+VIEWS = GROUP
+"""Images per object. Generating an object costs as much as rendering it once."""
 
 CAMERAS = CameraConfig(
     elevation_deg=(-10.0, 50.0), overhead_fraction=0.08, resolution_px=Steps((0.0,), (64,))
 )
-"""Wide enough for the cameras of any run on the built-in prior."""
+"""Ranges that contain the cameras of any run with the built-in prior."""
 
 
 def write_shard(
@@ -46,13 +48,20 @@ def write_shard(
     together: int = 1,
     device: Device = "cpu",
 ) -> Path:
-    """Render shard `index` into `folder` unless it is there: shard_00000.npy [SHARD, H, W, 4] uint8 and shard_00000.json.
+    """Render shard `index` into `folder` unless it exists; return the path of its .npy file.
 
-    `spread` and `split` are those of `world.sample`, `together` that of `sample_cameras`: then each group of cameras looks at one
-    object. A share `normals` of the pictures (of the groups) are normal maps. `device` is that of `render`.
+    A shard is two files: shard_00000.npy, [SHARD, H, W, 4] uint8 with colors premultiplied by
+    alpha, and shard_00000.json with one row of labels per image.
+
+    Args:
+        spread, split: As for `world.sample.sample`.
+        normals: Fraction of the images (with `together`: of the groups) that are normal maps.
+        together: As for `core.cameras.sample_cameras`. With `GROUP`, all cameras of a group see
+            the same object.
+        device: As for `render`.
     """
     path = _path(folder, index)
-    if _is_there(path):
+    if _exists(path):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
@@ -65,26 +74,26 @@ def write_shard(
         owner = np.random.default_rng(derive_seed(seed, "world shard owners", index)).permutation(
             owner
         )
-    pictures = render([objects[i].parts for i in owner], cameras, device=device)
-    mapped = (
+    renders = render([objects[i].parts for i in owner], cameras, device=device)
+    is_normal_map = (
         np.random.default_rng(derive_seed(seed, "world shard normals", index)).random(SHARD)
         < normals
     )
-    mapped = np.repeat(mapped[::together], together)
-    rgb = np.where(mapped[:, None, None, None], pictures.facing(cameras), pictures.rgb)
-    rgba = np.concatenate([rgb, pictures.alpha[..., None]], axis=-1)
+    is_normal_map = np.repeat(is_normal_map[::together], together)
+    rgb = np.where(is_normal_map[:, None, None, None], renders.facing(cameras), renders.rgb)
+    rgba = np.concatenate([rgb, renders.alpha[..., None]], axis=-1)
     labels = [
         {
             **asdict(objects[i].thing),
             "relation": objects[i].relation,
             "other": objects[i].other and asdict(objects[i].other),
             "caption": objects[i].caption,
-            "view": rough,
-            "exact_view": exact,
+            "view": view,
+            "exact_view": exact_view,
             "normals": bool(is_map),
         }
-        for i, rough, exact, is_map in zip(
-            owner, view_words(cameras), exact_views(cameras), mapped, strict=True
+        for i, view, exact_view, is_map in zip(
+            owner, view_words(cameras), exact_views(cameras), is_normal_map, strict=True
         )
     ]
     _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
@@ -95,11 +104,14 @@ def write_shard(
 def write_shards(
     folder: Path, seed: int, count: int, workers: int = 1, **settings
 ) -> Iterator[int]:
-    """The first `count` shards of a seed by `write_shard(**settings)`; yields how many there are so far, once for each that it renders.
+    """Write the first `count` shards of a seed with `write_shard(**settings)`.
 
-    `workers` processes share them: objects are made by Python, one at a time, and a card draws faster than one process makes them.
+    Yields the number of shards that exist so far, once for each shard that it renders.
+
+    The shards are divided among `workers` processes: Python generates objects one at a time, and a
+    GPU renders faster than one process can generate them.
     """
-    missing = [index for index in range(count) if not _is_there(_path(folder, index))]
+    missing = [index for index in range(count) if not _exists(_path(folder, index))]
     jobs = [partial(write_shard, folder, seed, index, **settings) for index in missing]
     if workers == 1 or not jobs:
         for done, job in enumerate(jobs, 1 + count - len(jobs)):
@@ -108,18 +120,17 @@ def write_shards(
         return
     threads = max(1, len(cores()) // workers)
     with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _few_threads, (threads,)
-    ) as dataset:
+        workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)
+    ) as executor:
         try:
             for done, future in enumerate(
-                as_completed([dataset.submit(job) for job in jobs]), 1 + count - len(jobs)
+                as_completed([executor.submit(job) for job in jobs]), 1 + count - len(jobs)
             ):
                 future.result()
                 yield done
         except BaseException:
-            dataset.shutdown(
-                cancel_futures=True
-            )  # else it would make all the others before it says what went wrong
+            # Without this, all other shards would be rendered before the error is reported.
+            executor.shutdown(cancel_futures=True)
             raise
 
 
@@ -127,11 +138,11 @@ def _path(folder: Path, index: int) -> Path:
     return folder / f"shard_{index:05d}.npy"
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return path.exists() and path.with_suffix(".json").exists()
 
 
-def _few_threads(count: int) -> None:
+def _limit_threads(count: int) -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
 
@@ -148,10 +159,13 @@ class Dataset:
     """The shards of a folder, read through memory maps."""
 
     images: list[np.ndarray]
+    """[SHARD, H, W, 4] uint8, one array per shard."""
     labels: list[dict]
+    """One row per image."""
 
     @staticmethod
     def open(folder: Path) -> "Dataset":
+        """Open all shards of `folder`; raises FileNotFoundError if it has none."""
         paths = sorted(folder.glob("shard_*.npy"))
         if not paths:
             raise FileNotFoundError(
@@ -164,7 +178,7 @@ class Dataset:
         return len(self.labels)
 
     def rgba(self, indices: np.ndarray) -> np.ndarray:
-        """[n, H, W, 4] float32 in [0, 1], colors premultiplied."""
+        """The images at `indices` [n]: [n, H, W, 4] float32 in [0, 1], premultiplied by alpha."""
         return (
             np.stack([self.images[i // SHARD][i % SHARD] for i in indices]).astype(np.float32) / 255
         )
@@ -172,23 +186,27 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Stored:
-    """The pictures of a pool where a training needs them: read from disk for a CPU, all in memory of a GPU."""
+    """The images of a dataset, stored where training needs them.
+
+    Training on a CPU reads them from disk. Training on a GPU keeps them all in GPU memory.
+    """
 
     dataset: Dataset
     images: torch.Tensor | None
-    """[N, H, W, 4] uint8 on the GPU."""
+    """[N, H, W, 4] uint8 on the GPU; None on a CPU."""
 
     @staticmethod
     def of(dataset: Dataset, device: str) -> "Stored":
-        whole = None
+        """Load all images of `dataset` onto `device`, unless that is "cpu"."""
+        images = None
         if device != "cpu":
-            whole = torch.cat(
+            images = torch.cat(
                 [torch.from_numpy(np.array(shard)).to(device) for shard in dataset.images]
             )
-        return Stored(dataset, whole)
+        return Stored(dataset, images)
 
     def rgba(self, indices: torch.Tensor) -> torch.Tensor:
-        """Of `indices` [n] on the device: [n, H, W, 4] float32 in [0, 1], colors premultiplied."""
+        """The images at `indices` [n], a tensor on the device; returned as by `Dataset.rgba`."""
         if self.images is None:
             return torch.from_numpy(self.dataset.rgba(indices.numpy()))
         return self.images[indices].float() / 255

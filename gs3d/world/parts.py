@@ -1,6 +1,7 @@
-"""The solids that objects are made of, and their row layout for the renderer.
+"""Solid parts that objects consist of, and their table layout for the renderer.
 
-A part lives in its own frame: center at the origin, axis along z; it is turned by `rotation`, then moved to `center`.
+A part is defined in local coordinates: its center is the origin and its axis is z. It is rotated by
+`rotation` and then translated to `center`.
 """
 
 from dataclasses import dataclass, replace
@@ -10,33 +11,35 @@ import numpy as np
 ELLIPSOID, BOX, CONE, TORUS, TUBE, GABLE = range(6)
 PLAIN, SPOTS, STRIPES, CHECKER = range(4)
 MATTE, GLOSSY, METAL = range(3)
-ROW = 26  # floats a part takes in the table that the renderer reads
-MOST_PARTS = 63
-"""Of an object: the tracer has a bit for each."""
+ROW = 26
+"""Floats per part in the table that the renderer reads."""
+MAX_PARTS = 63
+"""Parts per object: the tracer stores one bit for each in a 64-bit integer."""
 
 Vec = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One solid with one paint."""
+    """One solid with one color."""
 
     shape: int
     size: tuple[float, float, float]
-    """ellipsoid and box: half-extents; cone: bottom radius, top radius, half-height; torus: ring radius, tube radius, the same again;
-    tube: mean radius, half-thickness, half-height; gable: half-depth (x), half-width (y), half-height (z)."""
+    """Ellipsoid and box: half-extents. Cone: bottom radius, top radius, half-height.
+    Torus: ring radius, tube radius, tube radius again. Tube: mean radius, half-thickness,
+    half-height. Gable: half-depth (x), half-width (y), half-height (z)."""
     center: Vec
     paint: str
-    """A color word, or "main" / "accent" for the colors of the caption."""
+    """A color word, or "main" or "accent" for a color that the caption names."""
     rotation: tuple[tuple[float, float, float], ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
     rounding: float = 0.0
     patterned: bool = False
-    """Whether the caption's spots, stripes or checks appear on it."""
+    """Whether the caption's pattern (spots, stripes or checks) is applied to it."""
     name: str = ""
-    """What a caption calls it when it has a color of its own, such as "legs"; "" for a part that is never named."""
+    """The word for it in captions that give it its own color, such as "legs"; "" if never named."""
 
     def moved(self, offset: np.ndarray, scale: float) -> "Part":
-        """The part after x → (x + offset) · scale."""
+        """The part after the map x → (x + offset) · scale."""
         center = tuple(float(v) for v in (np.asarray(self.center) + offset) * scale)
         return replace(
             self,
@@ -46,7 +49,10 @@ class Part:
         )
 
     def stretched(self, factor: float) -> "Part":
-        """The part of an object made `factor` times as tall. One that does not stand upright keeps its shape: a wheel stays round."""
+        """The part after its object is stretched vertically by `factor`.
+
+        Only upright parts change shape; others are only moved, so that wheels stay round.
+        """
         x, y, z = self.center
         a, b, c = self.size
         upright = self.rotation[2][2] == 1 and self.shape != TORUS
@@ -56,7 +62,7 @@ class Part:
 
 
 def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
-    """Rotation matrix about one axis, rows as tuples."""
+    """Rotation matrix about the axis "x", "y" or "z", as a tuple of rows."""
     c, s = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
     return {
         "x": ((1.0, 0.0, 0.0), (0.0, c, -s), (0.0, s, c)),
@@ -66,12 +72,12 @@ def turn(axis: str, degrees: float) -> tuple[tuple[float, float, float], ...]:
 
 
 def toward(degrees: float, far: float = 1.0) -> tuple[float, float]:
-    """The point of the plane that is `far` from the middle, counted from +X to +Y."""
+    """The point (x, y) at distance `far` from the origin and angle `degrees` from +X towards +Y."""
     return far * float(np.cos(np.radians(degrees))), far * float(np.sin(np.radians(degrees)))
 
 
 def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
-    """The last of some rotations done first."""
+    """The matrix product of several rotations; the last one is applied first."""
     product = np.asarray(turns[0])
     for further in turns[1:]:
         product = product @ np.asarray(further)
@@ -79,56 +85,66 @@ def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
 
 
 def pointing(azimuth: float, down: float) -> tuple[tuple[float, float, float], ...]:
-    """The rotation of a part that leans by `down` degrees towards `azimuth`: so far below level its x points there, and z from upright."""
+    """Rotation that tilts a part by `down` degrees towards `azimuth` (degrees from +X towards +Y).
+
+    Afterwards the part's x axis points towards `azimuth`, `down` degrees below the horizontal. Its
+    z axis is tilted in the same direction by `down` degrees from the vertical.
+    """
     return rotation(turn("z", azimuth), turn("y", down))
 
 
 def ball(center: Vec, radius: float | Vec, paint: str, **more) -> Part:
-    """A sphere, or an ellipsoid with three half-axes."""
+    """A sphere of one radius, or an ellipsoid of three half-axes."""
     size = radius if isinstance(radius, tuple) else (radius, radius, radius)
     return Part(ELLIPSOID, size, center, paint, **more)
 
 
 def box(center: Vec, half: Vec, paint: str, **more) -> Part:
+    """A cuboid of half-extents `half`."""
     return Part(BOX, half, center, paint, **more)
 
 
 def cone(center: Vec, bottom: float, top: float, half_height: float, paint: str, **more) -> Part:
-    """A capped cone along z; a cylinder where both radii agree."""
+    """A capped cone along z; a cylinder if both radii are equal."""
     return Part(CONE, (bottom, top, half_height), center, paint, **more)
 
 
 def torus(center: Vec, ring: float, tube_radius: float, paint: str, **more) -> Part:
+    """A torus around z."""
     return Part(TORUS, (ring, tube_radius, tube_radius), center, paint, **more)
 
 
 def tube(
     center: Vec, radius: float, half_thickness: float, half_height: float, paint: str, **more
 ) -> Part:
-    """A pipe wall along z, open at both ends."""
+    """The wall of a pipe along z, open at both ends."""
     return Part(TUBE, (radius, half_thickness, half_height), center, paint, **more)
 
 
 def gable(center: Vec, half: Vec, paint: str, **more) -> Part:
-    """A roof: a triangle in (y, z) with its ridge up, drawn out along x."""
+    """A gable roof: a triangle in the (y, z) plane, apex up, extruded along x."""
     return Part(GABLE, half, center, paint, **more)
 
 
 _CIRCLE = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], 1)
+"""16 points on the unit circle, [16, 2]."""
 
 
 def _outline(part: Part) -> np.ndarray:
-    """Points on the hull of a part in the world, [n, 3], dense enough to frame an object with."""
+    """Points on the surface or convex hull of a part, [n, 3], in world coordinates.
+
+    They are dense enough to compute bounds and bounding spheres from.
+    """
     a, b, c = part.size
     if part.shape == ELLIPSOID:
         polar = np.linspace(0, np.pi, 9)
         ring = np.concatenate([np.c_[_CIRCLE * np.sin(p), np.full(16, np.cos(p))] for p in polar])
         local = ring * (a, b, c)
     elif part.shape in (BOX, GABLE):
-        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+        vertices = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
         if part.shape == GABLE:
-            corners[corners[:, 2] > 0, 1] = 0
-        local = corners * (a, b, c)
+            vertices[vertices[:, 2] > 0, 1] = 0
+        local = vertices * (a, b, c)
     else:
         low, high, z = {CONE: (a, b, c), TORUS: (a + b, a + b, b), TUBE: (a + b, a + b, c)}[
             part.shape
@@ -140,13 +156,13 @@ def _outline(part: Part) -> np.ndarray:
 
 
 def bounds(parts: list[Part]) -> np.ndarray:
-    """Lowest and highest corner of the box around the object, [2, 3]."""
+    """Axis-aligned bounding box of an object: minimum and maximum, [2, 3]."""
     points = np.concatenate([_outline(p) for p in parts])
     return np.stack([points.min(0), points.max(0)])
 
 
 def fit_unit_sphere(parts: list[Part], radius: float = 0.97) -> list[Part]:
-    """The same object centered on its bounding box and scaled to touch the sphere of `radius` around the origin."""
+    """Center the bounding box of an object and scale the object to touch the sphere of `radius`."""
     points = np.concatenate([_outline(p) for p in parts])
     center = (points.min(0) + points.max(0)) / 2
     scale = radius / np.linalg.norm(points - center, axis=1).max()
@@ -160,10 +176,10 @@ def table(
     pattern_rgb: Vec = (0.0, 0.0, 0.0),
     material: int = MATTE,
 ) -> np.ndarray:
-    """Parts as the renderer reads them, [P, ROW] float32.
+    """Convert parts to the table that the renderer reads, [P, ROW] float32.
 
-    Columns: 0 shape, 1:4 center, 4:13 rotation (rows), 13:16 size, 16 rounding, 17:20 color, 20 pattern, 21:24 pattern color,
-    24 bounding radius around the center, 25 material.
+    Columns: 0 shape, 1:4 center, 4:13 rotation (row by row), 13:16 size, 16 rounding, 17:20 color,
+    20 pattern, 21:24 pattern color, 24 bounding radius around the center, 25 material.
     """
     rows = np.zeros((len(parts), ROW), np.float32)
     for row, part in zip(rows, parts, strict=True):
@@ -181,10 +197,10 @@ def table(
 
 
 def checked(parts: np.ndarray) -> np.ndarray:
-    """A table as the tracer reads it, [P, ROW] float32 in one piece. ValueError unless it can be one."""
+    """`parts` as a contiguous float32 array [P, ROW]; raises ValueError for any other shape."""
     parts = np.ascontiguousarray(parts, np.float32)
-    if parts.ndim != 2 or parts.shape[1] != ROW or not 1 <= len(parts) <= MOST_PARTS:
+    if parts.ndim != 2 or parts.shape[1] != ROW or not 1 <= len(parts) <= MAX_PARTS:
         raise ValueError(
-            f"parts: expected [P, {ROW}] with 1 to {MOST_PARTS} parts, got {list(parts.shape)}"
+            f"parts: expected [P, {ROW}] with 1 to {MAX_PARTS} parts, got {list(parts.shape)}"
         )
     return parts

@@ -1,4 +1,4 @@
-"""What a prompt of the world means: the way back from a caption to the thing it names."""
+"""Parse a prompt of the world: recover from a caption the object or objects that it describes."""
 
 import difflib
 from functools import cache
@@ -23,55 +23,60 @@ Phrase = tuple[str, ...]
 
 
 def parse_prompt(prompt: str) -> Meaning | None:
-    """The things of a caption or of a prompt that says the same; None for a text that the world has no picture of.
+    """Parse a caption, or an equivalent prompt; None if the world cannot render the text.
 
-    Upper and lower case, punctuation, prefixes, view words and articles do not matter, nor in which order size, material and color come.
+    Case, punctuation, prefixes, view words and articles are ignored. Size, material and color may
+    come in any order.
     """
     rest = _without_view(_without_prefix(tuple(words(prompt))))
     for relation in RELATION_WORDS:
-        mark = tuple(words(relation))
-        for at in range(1, len(rest) - len(mark)):
-            if rest[at : at + len(mark)] == mark:
-                first, other = _thing(rest[:at]), _thing(rest[at + len(mark) :])
+        phrase = tuple(words(relation))
+        for at in range(1, len(rest) - len(phrase)):
+            if rest[at : at + len(phrase)] == phrase:
+                first, other = _parse_thing(rest[:at]), _parse_thing(rest[at + len(phrase) :])
                 return Meaning(first, relation, other) if first and other else None
-    thing = _thing(rest)
+    thing = _parse_thing(rest)
     return Meaning(thing) if thing else None
 
 
 def kinds_in(prompt: str, known: set[str]) -> set[str]:
-    """Kinds that a text names, whatever else it says, in words that are all `known`."""
-    said = tuple(words(prompt))
-    runs = {said[i:j] for i in range(len(said)) for j in range(i + 1, min(i + 4, len(said) + 1))}
-    return {kind for way, kind in _entries()["kind"].items() if way in runs and set(way) <= known}
+    """The kinds that occur anywhere in a text under names that consist of `known` words."""
+    text = tuple(words(prompt))
+    runs = {text[i:j] for i in range(len(text)) for j in range(i + 1, min(i + 4, len(text) + 1))}
+    return {
+        kind
+        for phrase, kind in _entries()["kind"].items()
+        if phrase in runs and set(phrase) <= known
+    }
 
 
 def why_not(prompt: str) -> str:
-    """What is wrong with a prompt that `understand` makes nothing of, for a person."""
+    """Explain to the user why `parse_prompt` returned None for `prompt`."""
     known = {word for text in vocabulary_texts() for word in words(text)}
-    said = words(prompt)
-    strange = [word for word in dict.fromkeys(said) if word not in known]
-    if strange:
-        near = {word: difflib.get_close_matches(word, known, 1, 0.6) for word in strange}
+    text = words(prompt)
+    unknown = [word for word in dict.fromkeys(text) if word not in known]
+    if unknown:
+        closest = {word: difflib.get_close_matches(word, known, 1, 0.6) for word in unknown}
         listed = ", ".join(
-            f"{word!r}" + (f" (did you mean {near[word][0]!r}?)" if near[word] else "")
-            for word in strange
+            f"{word!r}" + (f" (did you mean {closest[word][0]!r}?)" if closest[word] else "")
+            for word in unknown
         )
         return f"the world has no word for {listed}"
-    for role, what in (("kind", "what it is"), ("color", "which color it has")):
+    for role, missing in (("kind", "what it is"), ("color", "which color it has")):
         if not any(
-            phrase == tuple(said[at : at + len(phrase)])
+            phrase == tuple(text[at : at + len(phrase)])
             for phrase in _entries()[role]
-            for at in range(len(said))
+            for at in range(len(text))
         ):
-            return f"it does not say {what}"
+            return f"it does not say {missing}"
     return "each word is known, but not in this order or company"
 
 
 @cache
 def _entries() -> dict[str, dict[Phrase, str]]:
-    """Role → each way to say an entry of it → the world's own word."""
+    """Role → phrase (an entry of that role or one of its synonyms) → the entry."""
     patterns, materials = (
-        [word for word in said.values() if word] for said in (PATTERN_WORDS, MATERIAL_WORDS)
+        [word for word in table.values() if word] for table in (PATTERN_WORDS, MATERIAL_WORDS)
     )
     parts = sorted({part for kind in KINDS.values() for part in kind.named})
     roles = {
@@ -83,46 +88,47 @@ def _entries() -> dict[str, dict[Phrase, str]]:
         "part": parts,
     }
     return {
-        role: {said: entry for entry in entries for said in _ways(entry)}
+        role: {phrase: entry for entry in entries for phrase in _phrases(entry)}
         for role, entries in roles.items()
     }
 
 
-def _ways(entry: str) -> list[Phrase]:
-    return [tuple(words(said)) for said in (entry, *SYNONYMS.get(entry, ()))]
+def _phrases(entry: str) -> list[Phrase]:
+    return [tuple(words(name)) for name in (entry, *SYNONYMS.get(entry, ()))]
 
 
-def _without_prefix(said: Phrase) -> Phrase:
-    for prefix in PREFIXES:  # a normal map is no picture of the thing in its colors
-        mark = tuple(words(prefix))
-        if said[: len(mark)] == mark:
-            return said[len(mark) :]
-    return said
+def _without_prefix(text: Phrase) -> Phrase:
+    # NORMALS_PREFIX is not removed: a normal map does not show the colors of the object.
+    for prefix in PREFIXES:
+        phrase = tuple(words(prefix))
+        if text[: len(phrase)] == phrase:
+            return text[len(phrase) :]
+    return text
 
 
-def _without_view(said: Phrase) -> Phrase:
+def _without_view(text: Phrase) -> Phrase:
     for view in (*EXACT_VIEWS, *VIEW_WORDS):
-        mark = (*words(view), "view")
-        if said[-len(mark) :] == mark:
-            return said[: -len(mark)]
-    return said
+        phrase = (*words(view), "view")
+        if text[-len(phrase) :] == phrase:
+            return text[: -len(phrase)]
+    return text
 
 
-def _take(said: Phrase, role: str) -> tuple[str | None, Phrase]:
-    """The entry of a role that `said` begins with, the longest that fits, and what follows it."""
+def _take(text: Phrase, role: str) -> tuple[str | None, Phrase]:
+    """The longest entry of a role that `text` starts with (None if none), and the rest."""
     for length in (3, 2, 1):
-        entry = _entries()[role].get(said[:length]) if length <= len(said) else None
+        entry = _entries()[role].get(text[:length]) if length <= len(text) else None
         if entry:
-            return entry, said[length:]
-    return None, said
+            return entry, text[length:]
+    return None, text
 
 
-def _without_article(said: Phrase) -> Phrase:
-    return said[1:] if said[:1] in (("a",), ("an",), ("the",)) else said
+def _without_article(text: Phrase) -> Phrase:
+    return text[1:] if text[:1] in (("a",), ("an",), ("the",)) else text
 
 
-def _thing(said: Phrase) -> Thing | None:
-    rest, found = _without_article(said), {}
+def _parse_thing(text: Phrase) -> Thing | None:
+    rest, found = _without_article(text), {}
     while rest:
         for role in ("size", "material", "color"):
             entry, after = _take(rest, role)
@@ -135,10 +141,10 @@ def _thing(said: Phrase) -> Thing | None:
     if not found["kind"] or "color" not in found:
         return None
     kind = KINDS[found["kind"]]
-    for joint in ("with", "and"):
+    for conjunction in ("with", "and"):
         if not rest:
             break
-        if rest[0] != joint:
+        if rest[0] != conjunction:
             return None
         color, rest = _take(_without_article(rest[1:]), "color")
         pattern, after_pattern = _take(rest, "pattern")

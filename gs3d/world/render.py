@@ -1,4 +1,4 @@
-"""A sphere tracer for the world, in numba: color, alpha, depth and normals of many objects at once."""
+"""Sphere tracing of the world with numba: color, alpha, depth and normals of many objects."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,24 +16,24 @@ from gs3d.world.parts import checked
 
 @dataclass(frozen=True)
 class Pictures:
-    """M renders without a background: composite as `rgb + (1 − alpha) · background`."""
+    """M renders without a background; to add one, compute `rgb + (1 − alpha) · background`."""
 
     rgb: np.ndarray
     """[M, H, W, 3] float32, premultiplied by alpha."""
     alpha: np.ndarray
-    """[M, H, W] coverage."""
+    """[M, H, W] coverage in [0, 1]."""
     depth: np.ndarray
-    """[M, H, W] mean z-depth of what is hit, 0 elsewhere."""
+    """[M, H, W] mean z-depth of the rays that hit the object, 0 where none does."""
     normal: np.ndarray
-    """[M, H, W, 3] world-space, premultiplied by alpha."""
+    """[M, H, W, 3] in world coordinates, premultiplied by alpha."""
 
     def over(self, background: np.ndarray) -> np.ndarray:
-        """[M, H, W, 3] in [0, 1] over one color [3] or one a picture [M, 3]."""
+        """Composite over one color [3] or one color per image [M, 3]: [M, H, W, 3] in [0, 1]."""
         background = np.broadcast_to(np.asarray(background, np.float32), (len(self.rgb), 3))
         return self.rgb + (1 - self.alpha[..., None]) * background[:, None, None, :]
 
     def facing(self, cameras: Cameras) -> np.ndarray:
-        """`core.facing` of the normals, [M, H, W, 3]."""
+        """Normal maps as images, see `core.normals.facing`: [M, H, W, 3]."""
         return facing(
             torch.from_numpy(self.normal), torch.from_numpy(self.alpha)[..., None], cameras
         ).numpy()
@@ -45,17 +45,20 @@ Device = Literal["cpu", "cuda"]
 def render(
     tables: list[np.ndarray], cameras: Cameras, supersample: int = 2, device: Device = "cpu"
 ) -> Pictures:
-    """Render object `tables[i]` ([P, ROW] each) with camera i; `supersample`² rays a pixel.
+    """Render object `tables[i]` ([P, ROW] each) with camera i, using `supersample`² rays per pixel.
 
-    On "cuda" a ray that only just hits may miss, and the other way round; all else is equal but for rounding.
+    Results on "cuda" and "cpu" agree up to rounding, except that a ray that barely hits the object
+    on one device may miss it on the other.
 
     Raises:
-        ValueError: Not a camera an object; a table of another shape, or of more than `parts.MOST_PARTS` rows.
-        UserError: "cuda", and numba finds no card.
+        ValueError: The number of cameras differs from the number of objects, `device` is unknown,
+            or a table has another shape or more than `parts.MAX_PARTS` rows.
+        UserError: `device` is "cuda" and numba finds no CUDA device.
     """
     if len(tables) != len(cameras):
         raise ValueError(
-            f"render: expected one camera an object, got {len(tables)} objects and {len(cameras)} cameras"
+            f"render: expected one camera per object, "
+            f"got {len(tables)} objects and {len(cameras)} cameras"
         )
     tables = [checked(table) for table in tables]
     starts = np.cumsum([0] + [len(t) for t in tables]).astype(np.int64)
@@ -69,27 +72,29 @@ def render(
 
 
 def has_card() -> bool:
-    """Whether numba finds a card that it can draw on."""
-    return _why_no_card() is None
+    """Whether numba finds a CUDA device."""
+    return _why_no_cuda() is None
 
 
-def _why_no_card() -> str | None:
+def _why_no_cuda() -> str | None:
+    """The reason why numba cannot use CUDA; None if it can."""
     import_numba()
     try:
         from numba import cuda
 
         found = cuda.is_available()
-    except Exception as error:  # versions that do not fit numpy fail on import, each in its own way
-        return f"numba.cuda cannot be loaded ({type(error).__name__}: {error})"
-    return None if found else "numba finds no card here; install numba-cuda and a driver"
+    # Versions that are incompatible with numpy fail on import with various exceptions.
+    except Exception as error:
+        return f"numba.cuda cannot be imported ({type(error).__name__}: {error})"
+    return None if found else "numba finds no CUDA device; install numba-cuda and a driver"
 
 
 @cache
 def _kernel(device: Device):
     if device not in get_args(Device):
         raise ValueError(f"device: expected one of {', '.join(get_args(Device))}, got {device!r}")
-    if device == "cuda" and (why := _why_no_card()):
-        raise UserError(f"drawing the world on cuda: {why}, or draw on the CPU")
+    if device == "cuda" and (reason := _why_no_cuda()):
+        raise UserError(f"rendering the world on cuda: {reason}, or render on the CPU")
     if device == "cpu":
         from gs3d.world.tracer.kernels import trace
     else:

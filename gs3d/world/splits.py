@@ -1,4 +1,4 @@
-"""Which combinations a prior never sees in training, so that what it makes of them can be marked as such."""
+"""Attribute combinations excluded from training, so that results on them can be flagged."""
 
 from typing import Literal
 
@@ -7,24 +7,27 @@ from gs3d.world.captions import Thing
 
 Split = Literal["seen", "unseen"]
 UNSEEN_SHARE, PAIR_SHARE = 0.2, 0.1
+"""Fraction of unseen combinations in total, and of unseen pairs of kind and color."""
 
 
 def split_of(thing: Thing) -> Split:
-    """Whether training may show this thing.
+    """Whether an object with these attributes may occur in training.
 
-    A tenth of all pairs of kind and color is never shown, whatever else is said; and of what is left, as many combinations of kind,
-    color, pattern and part color as make a fifth unseen in all.
+    `PAIR_SHARE` of all pairs of kind and color are never seen, regardless of the other attributes.
+    Among the rest, combinations of kind, color, pattern and part color are excluded at a rate that
+    brings the unseen share to `UNSEEN_SHARE` overall.
     """
-    pair, whole = (
-        (thing.kind, thing.color),
-        (thing.kind, thing.color, thing.pattern or "", thing.part_color or ""),
-    )
-    unseen = _number("pair", *pair) < PAIR_SHARE or _number("whole", *whole) < (
+    pair = (thing.kind, thing.color)
+    combination = (*pair, thing.pattern or "", thing.part_color or "")
+    unseen = _hash("pair", *pair) < PAIR_SHARE or _hash("whole", *combination) < (
         UNSEEN_SHARE - PAIR_SHARE
     ) / (1 - PAIR_SHARE)
     return "unseen" if unseen else "seen"
 
 
-def _number(*what: str) -> float:
-    """In [0, 1), fixed for the words. The seed is the first that leaves the README's example seen."""
-    return derive_seed(1, "split", *what) % 10_000 / 10_000
+def _hash(*words: str) -> float:
+    """A fixed number in [0, 1) for the words.
+
+    The seed 1 is the first for which the README's example is seen.
+    """
+    return derive_seed(1, "split", *words) % 10_000 / 10_000

@@ -1,10 +1,10 @@
-"""Which world made a picture: pools and marks of another one are not to be mixed with this one's."""
+"""Version of the world: datasets and scores of different versions must not be mixed."""
 
 import hashlib
 from functools import cache
 from pathlib import Path
 
-DECIDE = (
+SOURCES = (
     "tracer/kernels.py",
     "tracer/cuda.py",
     "colors.py",
@@ -14,11 +14,12 @@ DECIDE = (
     "kinds/*.py",
     "../core/normals.py",
 )
+"""Files that determine how objects look, relative to this folder."""
 
 
 @cache
 def source_digest() -> str:
-    """Of the files that decide what an object looks like."""
+    """Hash of the files in `SOURCES`: 12 hexadecimal digits."""
     here = Path(__file__).parent
-    sources = [path.read_bytes() for pattern in DECIDE for path in sorted(here.glob(pattern))]
+    sources = [path.read_bytes() for pattern in SOURCES for path in sorted(here.glob(pattern))]
     return hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]

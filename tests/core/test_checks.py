@@ -17,7 +17,7 @@ from gs3d.core.checks import ordered, require, within
         (-5, "(-inf, inf)"),
     ],
 )
-def test_what_lies_in_an_interval_passes(value, interval):
+def test_within_accepts_values_in_the_interval(value, interval):
     within("x", value, interval)
 
 
@@ -32,17 +32,16 @@ def test_what_lies_in_an_interval_passes(value, interval):
         (math.nan, "(-inf, inf)"),
     ],
 )
-def test_what_does_not_is_named_with_the_interval_and_the_value(value, interval):
+def test_within_reports_the_interval_and_the_value(value, interval):
     with pytest.raises(ValueError) as caught:
         within("x", value, interval)
-    said = str(caught.value)
-    assert said.startswith(
-        "x: expected number" if isinstance(value, tuple) else "x: expected a number"
-    )
-    assert interval in said and said.endswith(f"got {value!r}")
+    message = str(caught.value)
+    expected = "numbers" if isinstance(value, tuple) else "a number"
+    assert message.startswith(f"x: expected {expected} in ")
+    assert interval in message and message.endswith(f"got {value!r}")
 
 
-def test_a_range_has_its_lower_end_first():
+def test_ordered_requires_the_lower_end_first():
     ordered("x", (1, 1), "[0, 2]")
     with pytest.raises(ValueError, match="lower end first, got"):
         ordered("x", (2, 1), "[0, 2]")
@@ -50,7 +49,7 @@ def test_a_range_has_its_lower_end_first():
         ordered("x", (1, 3), "[0, 2]")
 
 
-def test_require():
+def test_require_message():
     require("x", 1, True, "one")
     with pytest.raises(ValueError, match="^x: expected one, got 2$"):
         require("x", 2, False, "one")

@@ -1,4 +1,4 @@
-"""Splats that are picked from and joined."""
+"""Indexing and concatenation of `Splats`."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from gs3d.core.types import Splats
 
 
-def some(count, degree=0):
+def random_splats(count, degree=0):
     gen = torch.Generator().manual_seed(count)
     return Splats(
         *(
@@ -16,39 +16,38 @@ def some(count, degree=0):
     )
 
 
-def test_a_mask_indices_and_a_slice_pick_whole_splats():
-    splats = some(6)
+def test_indexing_by_mask_indices_and_slice():
+    splats = random_splats(6)
     mask = torch.tensor([True, False, False, True, False, True])
-    for which, kept in (
+    for which, indices in (
         (mask, [0, 3, 5]),
         (torch.tensor([5, 0]), [5, 0]),
         (slice(2, 4), [2, 3]),
         (slice(0, 0), []),
     ):
         picked = splats[which]
-        assert len(picked) == len(kept)
+        assert len(picked) == len(indices)
         for name, part in vars(picked).items():
-            torch.testing.assert_close(part, getattr(splats, name)[kept], rtol=0, atol=0)
+            torch.testing.assert_close(part, getattr(splats, name)[indices], rtol=0, atol=0)
 
 
-def test_one_splat_is_no_splats():
-    with pytest.raises(
-        TypeError, match=r"expected a mask, indices or a slice, got 2; one splat is splats\[2:3\]"
-    ):
-        some(6)[2]
+def test_indexing_by_one_number_and_iteration_raise():
+    message = r"expected a mask, indices or a slice, got 2; for one splat use splats\[2:3\]"
+    with pytest.raises(TypeError, match=message):
+        random_splats(6)[2]
     with pytest.raises(TypeError, match="not iterable"):
-        list(some(6))
+        list(random_splats(6))
 
 
-def test_parts_are_joined_in_their_order():
-    splats = some(6, degree=1)
-    again = Splats.cat([splats[:2], splats[2:5], splats[5:]])
-    for name, part in vars(again).items():
+def test_cat_keeps_the_order():
+    splats = random_splats(6, degree=1)
+    joined = Splats.cat([splats[:2], splats[2:5], splats[5:]])
+    for name, part in vars(joined).items():
         torch.testing.assert_close(part, getattr(splats, name), rtol=0, atol=0)
 
 
-def test_what_cannot_be_joined_is_named():
-    with pytest.raises(ValueError, match=r"equally many coefficients, got \[1, 4\]"):
-        Splats.cat([some(2), some(2, degree=1)])
-    with pytest.raises(ValueError, match="got no splats"):
+def test_cat_rejects_no_parts_and_different_degrees():
+    with pytest.raises(ValueError, match=r"same number of SH coefficients, got \[1, 4\]"):
+        Splats.cat([random_splats(2), random_splats(2, degree=1)])
+    with pytest.raises(ValueError, match="got no parts"):
         Splats.cat([])

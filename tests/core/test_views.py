@@ -14,30 +14,21 @@ def cameras(azimuths_deg, elevations_deg):
     return orbit(azimuths, elevations, torch.full((n,), 3.0), torch.full((n,), 0.7), 8, 8)
 
 
-def test_rough_words():
-    seen = cameras([0, 44, 46, 90, 136, 180, -136, -46, 0], [0, 0, 0, 0, 0, 0, 0, 0, 61])
-    assert view_words(seen) == [
-        "front",
-        "front",
-        "side",
-        "side",
-        "back",
-        "back",
-        "back",
-        "side",
-        "overhead",
-    ]
+def test_view_words():
+    orbit_cameras = cameras([0, 44, 46, 90, 136, 180, -136, -46, 0], [0, 0, 0, 0, 0, 0, 0, 0, 61])
+    expected = ["front", "front", "side", "side", "back", "back", "back", "side", "overhead"]
+    assert view_words(orbit_cameras) == expected
 
 
 def test_exact_views():
-    seen = cameras([0, 7, 8, 90, 172, 173, 180, -173, -172, -90, -8], [5] * 11)
+    orbit_cameras = cameras([0, 7, 8, 90, 172, 173, 180, -173, -172, -90, -8], [5] * 11)
     directions = [
         *("front", "front", "15 degrees left", "90 degrees left", "165 degrees left", "back"),
         *("back", "back", "165 degrees right", "90 degrees right", "15 degrees right"),
     ]
-    assert exact_views(seen) == [f"{direction} level" for direction in directions]
+    assert exact_views(orbit_cameras) == [f"{direction} level" for direction in directions]
     heights = cameras([0] * 8, [-40, 7, 8, 22, 23, 38, 59, 61])
-    ups = [
+    expected = [
         "front level",
         "front level",
         "front 15 up",
@@ -47,17 +38,15 @@ def test_exact_views():
         "front 45 up",
         "front overhead",
     ]
-    assert exact_views(heights) == ups
+    assert exact_views(heights) == expected
 
 
-def test_left_is_the_side_of_plus_y():
-    assert (
-        exact_views(cameras([90], [0])) == ["90 degrees left level"]
-        and cameras([90], [0]).centers[0, 1] > 0
-    )
+def test_left_is_towards_plus_y():
+    assert exact_views(cameras([90], [0])) == ["90 degrees left level"]
+    assert cameras([90], [0]).centers[0, 1] > 0
 
 
-def test_every_camera_has_one_name_and_every_name_a_camera():
+def test_exact_views_are_120_and_all_occur():
     azimuth = torch.arange(-180, 180, 5).float()
     names = {
         view
@@ -65,6 +54,5 @@ def test_every_camera_has_one_name_and_every_name_a_camera():
         for view in exact_views(cameras(azimuth, torch.full_like(azimuth, elevation)))
     }
     assert names == set(EXACT_VIEWS) and len(EXACT_VIEWS) == 120
-    assert set(VIEW_WORDS).isdisjoint(
-        EXACT_VIEWS
-    )  # a caption must not mean a quarter of the circle and one direction at once
+    # A caption must not be ambiguous between a coarse word and an exact view.
+    assert set(VIEW_WORDS).isdisjoint(EXACT_VIEWS)

@@ -225,7 +225,7 @@ def test_settings_of_another_run_are_read_from_its_record(tmp_path):
     config = load_config("builtin", "sds")
     RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
     assert load_config(tmp_path / "run.yaml") == load_config(tmp_path / "run.yaml", "sds") == config
-    with pytest.raises(UserError, match="a run with 'sds', which says nothing of 'cds'"):
+    with pytest.raises(UserError, match="a run with 'sds' has no settings for 'cds'"):
         load_config(tmp_path / "run.yaml", "cds")
 
 
@@ -327,5 +327,5 @@ def test_settings_of_two_stages_are_read_from_a_record(tmp_path):
     config = load_config("builtin-two-stage", "sds")
     RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
     assert load_config(tmp_path / "run.yaml") == config
-    with pytest.raises(UserError, match="a run with 'sds', which says nothing of 'cds'"):
+    with pytest.raises(UserError, match="a run with 'sds' has no settings for 'cds'"):
         load_config(tmp_path / "run.yaml", "cds")

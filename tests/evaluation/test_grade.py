@@ -1,4 +1,4 @@
-"""The grader on splats whose right marks are known."""
+"""Grading of reference splats, whose right grades are known, and of deliberately bad assets."""
 
 import dataclasses
 
@@ -27,11 +27,13 @@ def classifier():
     return Classifier.load()
 
 
-def meant(kind, color):
+def plain(kind, color):
+    """The meaning of a plain prompt."""
     return Meaning(Thing(kind, color))
 
 
 def reference(kind, color, seed=0):
+    """Reference splats of a plain object."""
     return reference_splats(
         sample(np.random.default_rng(seed), kind, color, plain=True).parts, size_px=72
     )
@@ -47,28 +49,28 @@ def reference(kind, color, seed=0):
         ("mug", "pink"),
     ],
 )
-def test_a_true_object_gets_good_marks(classifier, kind, color):
-    marks = grade(reference(kind, color), meant(kind, color), classifier)
-    assert marks.kind_right >= 7 / 8 and marks.color_right >= 7 / 8, marks
-    assert marks.kind_probability > 0.7 and marks.color_probability > 0.7
-    assert marks.residue < 0.02 and marks.clipped < 0.01 and 0.05 < marks.coverage < 0.6
-    assert len(marks.kinds) == len(marks.colors) == len(marks.views) == 8
-    assert marks.janus is None if kind in ("mushroom", "mug") else marks.janus == 0
+def test_reference_splats_get_good_grades(classifier, kind, color):
+    graded = grade(reference(kind, color), plain(kind, color), classifier)
+    assert graded.kind_right >= 7 / 8 and graded.color_right >= 7 / 8, graded
+    assert graded.kind_probability > 0.7 and graded.color_probability > 0.7
+    assert graded.residue < 0.02 and graded.clipped < 0.01 and 0.05 < graded.coverage < 0.6
+    assert len(graded.kinds) == len(graded.colors) == len(graded.views) == 8
+    assert graded.janus is None if kind in ("mushroom", "mug") else graded.janus == 0
 
 
-def test_another_kind_or_color_gets_bad_marks(classifier):
-    marks = grade(reference("duck", "yellow"), meant("chair", "blue"), classifier)
-    assert marks.kind_right == marks.color_right == 0 and marks.kind_probability < 0.1
+def test_wrong_kind_and_color_get_bad_grades(classifier):
+    graded = grade(reference("duck", "yellow"), plain("chair", "blue"), classifier)
+    assert graded.kind_right == graded.color_right == 0 and graded.kind_probability < 0.1
 
 
 @pytest.mark.parametrize("kind", ["car", "duck", "snowman"])
-def test_an_object_with_two_fronts_is_caught(classifier, kind):
+def test_janus_detects_two_fronts(classifier, kind):
     splats = reference(kind, "red")
-    assert grade(two_faced(splats), meant(kind, "red"), classifier).janus >= 0.6
-    assert grade(splats, meant(kind, "red"), classifier).janus == 0
+    assert grade(two_faced(splats), plain(kind, "red"), classifier).janus >= 0.6
+    assert grade(splats, plain(kind, "red"), classifier).janus == 0
 
 
-def test_a_two_faced_object_is_its_front_half_twice():
+def test_two_faced_repeats_the_front_half():
     splats = reference("duck", "yellow")
     both = two_faced(splats)
     assert len(both) == 2 * (splats.means[:, 0] > 0).sum()
@@ -78,110 +80,103 @@ def test_a_two_faced_object_is_its_front_half_twice():
         torch.testing.assert_close(a, torch.cat(b.chunk(2)[::-1]))
 
 
-def test_smoke_about_the_object_shows_as_haze(classifier):
+def test_semi_transparent_splats_around_the_object_count_as_residue(classifier):
     splats = reference("mushroom", "red")
-    smoke = 0.1 * torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) + torch.tensor(
+    means = 0.1 * torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) + torch.tensor(
         [0.0, 0.0, -0.5]
     )
-    smoke[:, :2] = (
+    means[:, :2] = (
         torch.nn.functional.normalize(
             torch.randn(40, 2, generator=torch.Generator().manual_seed(0)), dim=1
         )
         * 0.85
     )
-    more = (
+    other_fields = (
         torch.tensor([[1.0, 0, 0, 0]]).repeat(40, 1),
         torch.full((40, 3), 0.12),
         torch.full((40,), 0.12),
         torch.zeros(40, 1, 3),
     )
-    hazy = Splats.cat([splats, Splats(smoke, *more)])
-    assert grade(hazy, meant("mushroom", "red"), classifier).residue > 0.1
+    with_residue = Splats.cat([splats, Splats(means, *other_fields)])
+    assert grade(with_residue, plain("mushroom", "red"), classifier).residue > 0.1
 
 
-def test_the_right_shape_is_nearer_than_another(classifier):
-    chair, duck = (reference_for(meant(kind, "red"), objects=6) for kind in ("chair", "duck"))
+def test_right_shape_is_nearer_to_the_reference_than_a_wrong_one(classifier):
+    chair, duck = (reference_for(plain(kind, "red"), objects=6) for kind in ("chair", "duck"))
     splats = reference("chair", "red", seed=4)
-    right, wrong = (grade(splats, meant("chair", "red"), classifier, t) for t in (chair, duck))
+    right, wrong = (grade(splats, plain("chair", "red"), classifier, r) for r in (chair, duck))
     assert right.chamfer < 0.08 and right.normal_deg < 25
     assert wrong.chamfer > 2 * right.chamfer and wrong.normal_deg > 2 * right.normal_deg
     assert abs(right.saturation_bias) < 0.05 and abs(right.brightness_bias) < 0.05
 
 
-def test_size_and_place_do_not_change_the_shape(classifier):
-    splats, right = reference("mug", "pink"), reference_for(meant("mug", "pink"), objects=4)
+def test_chamfer_ignores_size_and_position(classifier):
+    splats, right = reference("mug", "pink"), reference_for(plain("mug", "pink"), objects=4)
     moved = dataclasses.replace(
         splats,
         means=0.7 * splats.means + torch.tensor([0.0, 0.1, -0.1]),
         scales=0.7 * splats.scales,
     )
-    a, b = (grade(s, meant("mug", "pink"), classifier, right) for s in (splats, moved))
+    a, b = (grade(s, plain("mug", "pink"), classifier, right) for s in (splats, moved))
     assert b.chamfer == pytest.approx(a.chamfer, abs=0.01)
 
 
-def test_colors_that_are_too_strong_show_as_drift(classifier):
-    splats = reference("mug", "pink")
-    garish = dataclasses.replace(splats, sh=3 * splats.sh)
-    assert (
-        grade(
-            garish, meant("mug", "pink"), classifier, reference_for(meant("mug", "pink"), objects=2)
-        ).saturation_bias
-        > 0.1
-    )
+def test_oversaturated_colors_give_saturation_bias(classifier):
+    splats, meaning = reference("mug", "pink"), plain("mug", "pink")
+    oversaturated = dataclasses.replace(splats, sh=3 * splats.sh)
+    graded = grade(oversaturated, meaning, classifier, reference_for(meaning, objects=2))
+    assert graded.saturation_bias > 0.1
 
 
-def test_two_things_have_a_shape_and_no_kind(classifier):
+def test_two_objects_are_graded_by_shape_but_not_by_kind(classifier):
     both = parse_prompt("a red ball on a green table")
-    marks = grade(
+    graded = grade(
         reference_splats(realize(np.random.default_rng(0), both).parts, 72),
         both,
         classifier,
         reference_for(both, objects=8),
     )
     assert (
-        marks.kind_right
-        is marks.color_right
-        is marks.pattern_right
-        is marks.janus
-        is marks.agreement
+        graded.kind_right
+        is graded.color_right
+        is graded.pattern_right
+        is graded.janus
+        is graded.agreement
         is None
     )
-    assert marks.chamfer < 0.1
+    assert graded.chamfer < 0.1
 
 
-def test_a_pattern_is_marked(classifier):
+def test_pattern_right(classifier):
     spotted = parse_prompt("a red mushroom with white spots")
     splats = reference_splats(realize(np.random.default_rng(0), spotted).parts, 72)
     assert grade(splats, spotted, classifier).pattern_right >= 7 / 8
-    assert grade(splats, meant("mushroom", "red"), classifier).pattern_right <= 1 / 8
+    assert grade(splats, plain("mushroom", "red"), classifier).pattern_right <= 1 / 8
 
 
-def test_floaters_are_what_lies_beside_the_object():
+def test_floaters_are_the_mass_outside_the_object():
     splats = reference("duck", "yellow")
     cameras = ring(8, 128)
     alpha = rasterize(splats, cameras).alpha[..., 0]
     assert floaters_of(splats, alpha, cameras) < 0.01
-    away = splats[:20]  # too few and too thin to be solid
-    away = dataclasses.replace(
-        away,
-        means=0.02 * away.means + torch.tensor([0.0, 0.0, 0.9]),
-        opacities=0.02 * away.opacities,
+    floaters = splats[:20]  # too few and too transparent to be solid
+    floaters = dataclasses.replace(
+        floaters,
+        means=0.02 * floaters.means + torch.tensor([0.0, 0.0, 0.9]),
+        opacities=0.02 * floaters.opacities,
     )
-    more = Splats.cat([splats, away])
-    mass = [
-        (s.opacities * s.scales[:, 0] ** 2).sum().item() for s in (splats, away)
-    ]  # round splats
-    alpha = rasterize(more, cameras).alpha[..., 0]
-    assert floaters_of(more, alpha, cameras) == pytest.approx(mass[1] / sum(mass), rel=0.05)
+    both = Splats.cat([splats, floaters])
+    # The splats are spheres.
+    mass = [(s.opacities * s.scales[:, 0] ** 2).sum().item() for s in (splats, floaters)]
+    alpha = rasterize(both, cameras).alpha[..., 0]
+    assert floaters_of(both, alpha, cameras) == pytest.approx(mass[1] / sum(mass), rel=0.05)
     assert floaters_of(splats[:0], alpha, cameras) == 0
 
 
-def test_no_splats_at_all_can_be_graded(classifier):
-    nothing = reference("mug", "red")[:0]
-    marks = grade(nothing, meant("mug", "red"), classifier)
-    compared = grade(
-        nothing, meant("mug", "red"), classifier, reference_for(meant("mug", "red"), objects=1)
-    )
+def test_empty_splats_can_be_graded(classifier):
+    nothing, meaning = reference("mug", "red")[:0], plain("mug", "red")
+    graded = grade(nothing, meaning, classifier)
+    compared = grade(nothing, meaning, classifier, reference_for(meaning, objects=1))
     assert (
         compared.chamfer
         is compared.normal_deg
@@ -189,30 +184,33 @@ def test_no_splats_at_all_can_be_graded(classifier):
         is compared.residue
         is None
     )
-    assert (
-        marks.empty == 1 and marks.coverage == marks.clipped == 0 and marks.kind_probability < 0.9
-    )
+    assert graded.empty == 1 and graded.coverage == graded.clipped == 0
+    assert graded.kind_probability < 0.9
 
 
-def test_haze_counts_thin_pixels_off_the_rim_only():
+def test_residue_excludes_the_soft_edge():
     alpha = torch.zeros(1, 128, 128)
     alpha[0, 40:80, 40:80] = 1
-    alpha[0, 39, 40:80] = 0.3  # the soft rim of the square
+    alpha[0, 39, 40:80] = 0.3  # soft edge of the square
     assert residue_of(alpha) == 0
     alpha[0, 100:110, 40:80] = 0.3
     assert residue_of(alpha) == pytest.approx(400 / (1600 + 40 + 400))
     assert residue_of(torch.full((1, 64, 64), 0.2)) == 1 and residue_of(torch.zeros(1, 64, 64)) == 0
 
 
-def test_clipped_is_the_share_of_alpha_at_the_edge():
+def test_clipped_is_the_share_of_alpha_at_the_border():
     alpha = torch.zeros(2, 100, 100)
     alpha[:, 50, :] = 1
     assert clipped_of(alpha) == pytest.approx(0.04)
     assert clipped_of(torch.zeros(1, 64, 64)) == 0
 
 
-class Sides:
-    """A judge that says of three pictures: more front than back, though a side; the back; and a side, then the back."""
+class FixedClassifier:
+    """Classifier with fixed probabilities for three images.
+
+    The first is a side, but more front than back; the second a back; the third a side, but more
+    back than front.
+    """
 
     def classify(self, images):
         answers = labels()
@@ -220,55 +218,51 @@ class Sides:
         views = torch.tensor([[0.3, 0.5, 0.2, 0.0], [0.1, 0.0, 0.9, 0.0], [0.2, 0.5, 0.3, 0.0]])
         assert answers["view"] == ("front", "side", "back", "overhead")
         kind, color, pattern = (
-            torch.zeros(3, len(answers[question])) for question in ("kind", "color", "pattern")
+            torch.zeros(3, len(answers[attribute])) for attribute in ("kind", "color", "pattern")
         )
         return Classification(kind, color, views, pattern, answers)
 
 
-def test_janus_weighs_front_against_back_in_three_pictures_from_behind():
+def test_janus_compares_front_with_back_in_three_views():
     duck = reference("duck", "yellow")
-    assert janus_of(duck, "duck", Sides()) == pytest.approx(1 / 3)
-    assert janus_of(duck, "tree", Sides()) is None
+    assert janus_of(duck, "duck", FixedClassifier()) == pytest.approx(1 / 3)
+    assert janus_of(duck, "tree", FixedClassifier()) is None
 
 
-def test_janus_looks_from_behind(classifier, monkeypatch):
-    asked = []
+def test_janus_uses_back_views(classifier, monkeypatch):
+    used = []
     monkeypatch.setattr(
         "gs3d.evaluation.grade.draw",
-        lambda made, cameras, behind: asked.append(cameras) or draw(made, cameras, behind),
+        lambda asset, cameras, background: used.append(cameras) or draw(asset, cameras, background),
     )
     janus_of(reference("duck", "yellow"), "duck", classifier)
-    torch.testing.assert_close(
-        asked[0].azimuth_rad.rad2deg() % 360, torch.tensor([150.0, 180.0, 210.0]), atol=1e-3, rtol=0
+    azimuth_deg, elevation_deg = (
+        angle.rad2deg() for angle in (used[0].azimuth_rad, used[0].elevation_rad)
     )
     torch.testing.assert_close(
-        asked[0].elevation_rad.rad2deg(), torch.full((3,), 15.0), atol=1e-3, rtol=0
+        azimuth_deg % 360, torch.tensor([150.0, 180.0, 210.0]), atol=1e-3, rtol=0
     )
-    torch.testing.assert_close(asked[0].intrinsics, ring(3, 128).intrinsics)
+    torch.testing.assert_close(elevation_deg, torch.full((3,), 15.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(used[0].intrinsics, ring(3, 128).intrinsics)
     turned = rotate_splats(
         reference("duck", "yellow"), torch.tensor([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]])
     )
     assert janus_of(turned, "duck", classifier) == 1
 
 
-def test_words_that_are_not_of_the_world_are_named(classifier):
+def test_unknown_kind_or_color_raises_user_error(classifier):
     splats = reference("mug", "red")
     with pytest.raises(
-        UserError, match="kind 'dragon': not one that can be graded; expected one of .*mushroom, "
+        UserError, match="kind 'dragon': unknown to the classifier; expected one of .*mushroom, "
     ):
-        grade(splats, meant("dragon", "red"), classifier)
+        grade(splats, plain("dragon", "red"), classifier)
     with pytest.raises(UserError, match="color 'teal': .* expected one of red, "):
-        grade(splats, meant("mug", "teal"), classifier)
+        grade(splats, plain("mug", "teal"), classifier)
 
 
-def test_a_true_mesh_is_graded_as_what_it_is():
-    made = sample(np.random.default_rng(5), kind="car", color="blue", plain=True)
-    marks = grade(
-        mesh_of(made.parts, 128), made.meaning, Classifier.load(), reference_for(made.meaning, 6)
-    )
-    assert (
-        marks.kind_right == marks.color_right == 1
-        and marks.floaters is None
-        and marks.residue < 0.01
-    )
-    assert marks.chamfer < 0.05
+def test_reference_mesh_gets_good_grades(classifier):
+    car = sample(np.random.default_rng(5), kind="car", color="blue", plain=True)
+    graded = grade(mesh_of(car.parts, 128), car.meaning, classifier, reference_for(car.meaning, 6))
+    assert graded.kind_right == graded.color_right == 1
+    assert graded.floaters is None and graded.residue < 0.01
+    assert graded.chamfer < 0.05

@@ -1,4 +1,4 @@
-"""The look by eye: runs and hidden two-faced ones, in the same order when it is said what was seen."""
+"""scripts/janus_by_eye.py: pages of runs and hidden two-faced objects, and the comparison."""
 
 import json
 import runpy
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 from gs3d.evaluation.reference import reference_splats
@@ -17,6 +18,7 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "janus_by_ey
 
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory):
+    """Output directory of an evaluation of two kinds with a front and one without."""
     out, results = tmp_path_factory.mktemp("evaluation"), []
     for i, (kind, janus) in enumerate((("duck", 0.0), ("car", 0.0), ("mug", None))):
         folder = out / "runs" / f"a-red-{kind}"
@@ -44,16 +46,17 @@ def run(evaluation, **settings):
     SCRIPT["main"](SCRIPT["Args"](evaluation, **settings))
 
 
-def test_what_has_no_front_is_not_shown_and_each_row_has_eight_sides(evaluation, tmp_path):
+def test_pages_show_eight_sides_of_objects_with_a_front(evaluation, tmp_path):
     run(evaluation, out=tmp_path, hidden=2)
     with Image.open(tmp_path / "page-0.png") as page:
         assert page.size == (30 + 8 * 96, 4 * 96)
 
 
-def test_what_was_said_is_counted_for_runs_and_for_the_hidden(evaluation, capsys):
+def test_second_fronts_are_counted_for_runs_and_hidden_objects(evaluation, capsys):
     args = SCRIPT["Args"](evaluation, hidden=2)
-    hidden = tuple(row for row, (_, twice) in enumerate(SCRIPT["shown_rows"](args)) if twice)
-    run(evaluation, hidden=2, said=hidden)
+    rows = SCRIPT["shown_rows"](args)
+    hidden = tuple(row for row, (_, two_fronts) in enumerate(rows) if two_fronts)
+    run(evaluation, hidden=2, second_fronts=hidden)
     rows = [
         line.split("|")[1:-1]
         for line in capsys.readouterr().out.splitlines()
@@ -65,6 +68,11 @@ def test_what_was_said_is_counted_for_runs_and_for_the_hidden(evaluation, capsys
     ]
 
 
-def test_nothing_to_show_is_said(evaluation):
+def test_former_option_name_still_works(evaluation):
+    args = tyro.cli(SCRIPT["Args"], args=[str(evaluation), "--said", "3", "17"])
+    assert args.second_fronts == (3, 17)
+
+
+def test_no_matching_run_is_an_error(evaluation):
     with pytest.raises(SystemExit, match="no run of these methods and seeds"):
         run(evaluation, methods=("cds",))

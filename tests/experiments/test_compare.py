@@ -17,7 +17,7 @@ from gs3d.experiments import compare
 from gs3d.experiments.compare import HEAD_PX, WORDS_PX, sides_of
 from gs3d.io import save_splats
 from gs3d.io.mesh import write_mesh
-from gs3d.runs.outputs.files import pictures
+from gs3d.runs.outputs.files import stacked_frames
 from gs3d.world.mesh import mesh_of
 from gs3d.world.sample import sample
 
@@ -59,7 +59,9 @@ def test_the_sheet_has_a_row_a_run_from_the_same_cameras(runs, tmp_path, capsys)
     assert pixels.shape == (3 * PX, WORDS_PX + 8 * PX, 3)
     for i, run in enumerate(runs):
         wanted = (
-            np.concatenate(list(pictures(gs3d.load(run).asset, gs3d.ring(8, PX)).numpy()), axis=1)
+            np.concatenate(
+                list(stacked_frames(gs3d.load(run).asset, gs3d.ring(8, PX)).numpy()), axis=1
+            )
             * 255
         )
         row = pixels[i * PX : (i + 1) * PX]
@@ -87,7 +89,7 @@ def test_the_turntable_turns_them_together(runs, tmp_path, monkeypatch):
     assert len(shots) == 4 and shots[0].shape == (2 * tile, 2 * PX, 3)
     assert (shots[0][tile:, PX:] > 245).all()  # three runs leave the last tile white
     assert (shots[0][:HEAD_PX, :PX] < 128).any() and (shots[0][:HEAD_PX, PX:] < 128).any()
-    wanted = pictures(gs3d.load(runs[2]).asset, gs3d.ring(4, PX)).numpy() * 255
+    wanted = stacked_frames(gs3d.load(runs[2]).asset, gs3d.ring(4, PX)).numpy() * 255
     for shot, view in zip(shots, wanted, strict=True):
         assert np.abs(shot[tile + HEAD_PX :, :PX] - view).mean() < 6
 

@@ -1,4 +1,4 @@
-"""Priors whose denoiser is known in closed form."""
+"""Analytic priors: the denoiser is known in closed form."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,10 @@ CONDITION = Condition(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
 
 @dataclass(frozen=True)
 class Mixture:
-    """Data are a mixture of Gaussians N(m_k, s²) with equal weights, on [C, h, w]; one component is a plain Gaussian."""
+    """Prior whose data distribution is an equally weighted mixture of Gaussians N(m_k, s²).
+
+    Samples are [C, h, w]. One component gives a plain Gaussian.
+    """
 
     means: Tensor
     """[K, C, h, w]."""
@@ -34,22 +37,22 @@ class Mixture:
         return (weight * (self.means[None] + shrink * (z[:, None] - self.means[None]))).sum(1)
 
 
-NOISIEST = 4.0
+MAX_SIGMA = 4.0
 
 
-class EvenMixture(Mixture):
-    """A mixture whose noise level is even in time, so that a step in t is a step of one length in σ wherever it lies."""
+class LinearSigmaMixture(Mixture):
+    """Mixture with a noise level linear in time: a step in t is the same step in σ at any t."""
 
     def sigma(self, t: float) -> float:
-        return NOISIEST * t
+        return MAX_SIGMA * t
 
 
 def condition(batch: int) -> Condition:
     return Condition(CONDITION.text.expand(batch, -1, -1), CONDITION.negative.expand(batch, -1, -1))
 
 
-def descend(prior, loss, z0: Tensor, steps: int, rate: float, seed: int = 0) -> Tensor:
-    """Plain gradient descent on z0 along the loss's gradient, progress from 0 to 1."""
+def descend(prior, guidance, z0: Tensor, steps: int, rate: float, seed: int = 0) -> Tensor:
+    """Run gradient descent on z0 with the guidance's gradient, for progress from 0 to 1."""
     for step in range(steps):
-        z0 = z0 - rate * loss(prior, condition(len(z0)), z0, step / steps, seed, step).grad
+        z0 = z0 - rate * guidance(prior, condition(len(z0)), z0, step / steps, seed, step).grad
     return z0

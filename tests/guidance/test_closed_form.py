@@ -1,4 +1,4 @@
-"""CDS and SDS on priors whose answer is known."""
+"""CDS and SDS on analytic priors with known results."""
 
 import itertools
 import math
@@ -11,119 +11,131 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance import Cds, Sds
 from gs3d.guidance.common import clamped, weight_of
 from gs3d.priors.base import epsilon, guided
-from tests.guidance.analytic import NOISIEST, TABLE, EvenMixture, Mixture, condition, descend
+from tests.guidance.analytic import (
+    MAX_SIGMA,
+    TABLE,
+    LinearSigmaMixture,
+    Mixture,
+    condition,
+    descend,
+)
 
 SHAPE = (3, 2, 2)
-PLAIN = Ramp(1.0, 1.0)
+NO_CFG = Ramp(1.0, 1.0)
 
 
 def gaussian(s=0.5):
     return Mixture(torch.full((1, *SHAPE), 0.3), s)
 
 
-def modes():
+def two_modes():
     return Mixture(torch.stack([torch.full(SHAPE, -1.0), torch.full(SHAPE, 1.0)]), 0.1)
 
 
-@pytest.mark.parametrize("prior", [gaussian(), modes()])
+@pytest.mark.parametrize("prior", [gaussian(), two_modes()])
 @pytest.mark.parametrize("progress", [0.0, 0.4, 0.9])
-def test_identity_sigma2_times_the_gradient_is_the_difference_of_denoised(prior, progress):
-    # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1); the gradient is ε̂1 − ε̂2, so σ2 times it is D(x̂2) − D(x1).
-    # It holds for the Euler step alone, and for one sign of the gradient alone.
-    cds, z0 = Cds(cfg=PLAIN), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
+def test_sigma2_times_the_cds_gradient_is_the_difference_of_denoised_images(prior, progress):
+    # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1). The gradient is ε̂1 − ε̂2, so σ2
+    # times the gradient is D(x̂2) − D(x1). This holds only for the Euler step, and only for one sign
+    # of the gradient.
+    cds, z0 = Cds(cfg=NO_CFG), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
     out = cds(prior, condition(5), z0, progress, 3, 7)
     t2, t1 = cds.times(progress, 3, 7)
     x1 = z0 + prior.sigma(t1) * rng.normal(SHAPE, 3, "fixed noise")
     difference = out.target - guided(prior, x1, prior.sigma(t1), condition(5), 1.0)
     torch.testing.assert_close(out.grad * prior.sigma(t2), difference, atol=1e-5, rtol=1e-4)
-    assert difference.abs().max() > 1e-3  # else zero would do, and either sign
+    # Otherwise a zero gradient, or one of the other sign, would pass too.
+    assert difference.abs().max() > 1e-3
 
 
-def test_cds_gradient_is_the_closed_form_on_a_gaussian():
-    prior, cds = gaussian(s=0.5), Cds(cfg=PLAIN)
+def test_cds_gradient_on_a_gaussian_matches_the_closed_form():
+    prior, cds = gaussian(s=0.5), Cds(cfg=NO_CFG)
     z0 = torch.randn(4, *SHAPE)
     out = cds(prior, condition(4), z0, 0.4, 3, 7)
     t2, t1 = cds.times(0.4, 3, 7)
     s1, s2, s = prior.sigma(t1), prior.sigma(t2), prior.s
     x1 = z0 + s1 * rng.normal(SHAPE, 3, "fixed noise")
-    e1 = s1 / (s**2 + s1**2) * (x1 - 0.3)  # ε̂ = (x − D)/σ with D = m + s²/(s²+σ²)(x − m)
+    # ε̂ = (x − D)/σ with D = m + s²/(s²+σ²)(x − m).
+    e1 = s1 / (s**2 + s1**2) * (x1 - 0.3)
     x2 = x1 + (s2 - s1) * e1
     e2 = s2 / (s**2 + s2**2) * (x2 - 0.3)
     torch.testing.assert_close(out.grad, e1 - e2, atol=1e-5, rtol=1e-4)
 
 
-def test_cds_runs_to_the_mode_and_its_opposite_runs_away():
-    prior, cds = gaussian(s=0.3), Cds(cfg=PLAIN, t=Ramp(0.7, 0.02, "sqrt"), delta=(0.1, 0.1))
+def test_cds_descent_converges_to_the_mode_and_ascent_diverges():
+    prior, cds = gaussian(s=0.3), Cds(cfg=NO_CFG, t=Ramp(0.7, 0.02, "sqrt"), delta=(0.1, 0.1))
     z0 = torch.randn(4, *SHAPE) * 2
-    there = descend(prior, cds, z0, 2000, 0.2)
-    # What is left of the noise is that of the last times, σ(0.12); see the fixed point below.
-    left = TABLE.sigma(0.12) * rng.normal(SHAPE, 0, "fixed noise")
-    assert (there - (0.3 - left)).abs().max() < 0.05
-    away = descend(prior, lambda *a: type("Out", (), {"grad": -cds(*a).grad}), z0, 400, 0.2)
-    assert (away - 0.3).abs().mean() > 2 * (z0 - 0.3).abs().mean()
+    end = descend(prior, cds, z0, 2000, 0.2)
+    # The residual noise is that of the last time t1, σ(0.12); see the fixed point below.
+    residual = TABLE.sigma(0.12) * rng.normal(SHAPE, 0, "fixed noise")
+    assert (end - (0.3 - residual)).abs().max() < 0.05
+    diverged = descend(prior, lambda *a: type("Out", (), {"grad": -cds(*a).grad}), z0, 400, 0.2)
+    assert (diverged - 0.3).abs().mean() > 2 * (z0 - 0.3).abs().mean()
 
 
-def test_cds_at_a_constant_time_settles_on_the_mode_less_the_noise():
-    # The fixed point of e1 = e2 on a Gaussian is x1 = m, hence z0 = m − σ1·ε* (paper.md, "The sign").
+def test_cds_at_constant_time_converges_to_the_mode_minus_noise():
+    # The fixed point of ε̂1 = ε̂2 on a Gaussian is x1 = m, so z0 = m − σ1·ε*.
     prior = gaussian(s=0.5)
-    cds = Cds(cfg=PLAIN, t=Ramp(0.3, 0.3), delta=(0.1, 0.1))
+    cds = Cds(cfg=NO_CFG, t=Ramp(0.3, 0.3), delta=(0.1, 0.1))
     z0 = descend(prior, cds, torch.randn(1, *SHAPE), 3000, 0.5)
     expected = 0.3 - TABLE.sigma(0.4) * rng.normal(SHAPE, 0, "fixed noise")
     torch.testing.assert_close(z0[0], expected, atol=2e-2, rtol=0)
 
 
-def test_views_that_share_the_noise_stay_together_and_with_noise_of_their_own_they_part():
-    # The paper's reason for one ε*: one trajectory for all views, and so one target.
+def test_views_agree_with_shared_noise_and_diverge_with_separate_noise():
+    # The paper's reason for one fixed noise ε*: all views have the same trajectory and target.
     ends = {
-        fixed: descend(modes(), Cds(cfg=PLAIN, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3)
+        fixed: descend(
+            two_modes(), Cds(cfg=NO_CFG, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3
+        )
         for fixed in (True, False)
     }
     spread = {fixed: (end - end.mean(0)).abs().mean() for fixed, end in ends.items()}
     assert spread[True] < 1e-6 and spread[False] > 0.1
 
 
-def test_sds_fixed_point_on_a_gaussian_is_its_mean():
+def test_sds_on_a_gaussian_converges_to_its_mean():
     prior = gaussian(s=0.5)
-    z0 = descend(prior, Sds(cfg=PLAIN, weight="one"), torch.randn(64, *SHAPE) * 2, 600, 0.1)
+    z0 = descend(prior, Sds(cfg=NO_CFG, weight="one"), torch.randn(64, *SHAPE) * 2, 600, 0.1)
     assert (z0.mean() - 0.3).abs() < 0.05
 
 
 @pytest.mark.parametrize("s, t", [(0.1, 0.3), (0.1, 0.7), (3.0, 0.1), (1.0, 0.05)])
-def test_with_fresh_noise_a_narrow_prior_favors_sds_and_a_wide_one_cds(s, t):
-    # On N(m, s²) the gradient of SDS has signal |x − m| σ / s² over noise 1, that of CDS |x − m| / σ1: SDS aims better where σ·σ1 > s².
-    prior, pictures = gaussian(s), 4000
-    z0 = torch.full((pictures, *SHAPE), 1.3)
+def test_signal_to_noise_of_sds_and_cds_with_fresh_noise(s, t):
+    # On N(m, s²), the signal-to-noise ratio of the SDS gradient is |x − m| σ / s², and that of the
+    # CDS gradient is |x − m| / σ1. SDS is better where σ·σ1 > s².
+    prior, batch = gaussian(s), 4000
+    z0 = torch.full((batch, *SHAPE), 1.3)
     ratio = {}
-    for loss in (
-        Sds(t=Ramp(t, t), random_t=False, cfg=PLAIN, weight="one"),
-        Cds(t=Ramp(t, t), delta=(0.1, 0.1), cfg=PLAIN, fixed_noise=False),
+    for guidance in (
+        Sds(t=Ramp(t, t), random_t=False, cfg=NO_CFG, weight="one"),
+        Cds(t=Ramp(t, t), delta=(0.1, 0.1), cfg=NO_CFG, fixed_noise=False),
     ):
-        grad = loss(prior, condition(pictures), z0, 0.5, 0, 0).grad
-        ratio[type(loss)] = float(grad.mean() / grad.std())
+        grad = guidance(prior, condition(batch), z0, 0.5, 0, 0).grad
+        ratio[type(guidance)] = float(grad.mean() / grad.std())
     sigma, sigma1 = prior.sigma(t), prior.sigma(t + 0.1)
-    assert ratio[Sds] == pytest.approx(sigma / s**2, rel=0.1) and ratio[Cds] == pytest.approx(
-        1 / sigma1, rel=0.1
-    )
+    assert ratio[Sds] == pytest.approx(sigma / s**2, rel=0.1)
+    assert ratio[Cds] == pytest.approx(1 / sigma1, rel=0.1)
     assert (ratio[Sds] > ratio[Cds]) == (sigma * sigma1 > s**2)
 
 
-def test_sds_annealed_time_follows_the_ramp_and_random_time_stays_inside_it():
+def test_sds_annealed_and_random_times():
     annealed = Sds(t=Ramp(0.9, 0.1), random_t=False)
     assert annealed.time(0.5, 0, 0) == pytest.approx(0.5)
-    drawn = [Sds(t=Ramp(0.9, 0.1)).time(0.5, 0, step) for step in range(300)]
-    assert 0.1 <= min(drawn) < 0.15 and 0.85 < max(drawn) <= 0.9
+    times = [Sds(t=Ramp(0.9, 0.1)).time(0.5, 0, step) for step in range(300)]
+    assert 0.1 <= min(times) < 0.15 and 0.85 < max(times) <= 0.9
 
 
-def test_sds_fixed_noise_repeats_and_fresh_noise_does_not():
+def test_sds_gradient_repeats_only_with_fixed_noise():
     prior, z0 = gaussian(), torch.randn(2, *SHAPE)
     grads = {}
     for fixed in (True, False):
-        sds = Sds(cfg=PLAIN, fixed_noise=fixed, random_t=False)
+        sds = Sds(cfg=NO_CFG, fixed_noise=fixed, random_t=False)
         grads[fixed] = [sds(prior, condition(2), z0, 0.5, 0, step).grad for step in (1, 2)]
     assert torch.equal(*grads[True]) and not torch.allclose(*grads[False])
 
 
-def test_cds_times_follow_the_paper():
+def test_cds_times_match_the_paper():
     cds = Cds()
     for step in range(200):
         t2, t1 = cds.times(step / 200, 0, step)
@@ -133,11 +145,10 @@ def test_cds_times_follow_the_paper():
     assert 0.1 <= min(random) < 0.15 and 0.65 < max(random) <= 0.7
 
 
-def ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
-    """The end of the probability-flow ODE from σ_max·ε*, by fine Euler steps; a sample of the data."""
-    sigmas = torch.logspace(
-        torch.tensor(sigma_max).log10(), torch.tensor(sigma_min).log10(), steps
-    ).tolist()
+def exact_ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
+    """Solve the probability-flow ODE from σ_max·ε* to a data sample, with fine Euler steps."""
+    ends = torch.tensor(sigma_max).log10(), torch.tensor(sigma_min).log10()
+    sigmas = torch.logspace(*ends, steps).tolist()
     x = sigma_max * noise
     for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
         d = guided(prior, x, high, condition(1), 1.0)
@@ -145,48 +156,51 @@ def ode_sample(prior, noise, sigma_max, sigma_min=1e-3, steps=4000):
     return x
 
 
-def walk(prior, noise, steps, sigma_max, sigma_min=1e-3):
-    """`ode_sample` by the steps of `Cds` itself: x̂2 of one call is x1 of the next.
+def cds_chain(prior, noise, steps, sigma_max, sigma_min=1e-3):
+    """Solve the same ODE with the steps of `Cds`: x̂2 of one call is x1 of the next.
 
-    Its ε̂2 is ε̂1 less the gradient, and x̂2 = D2 + σ2·ε̂2.
+    It uses ε̂2 = ε̂1 − gradient and x̂2 = D2 + σ2·ε̂2.
     """
     sigmas = torch.logspace(math.log10(sigma_max), math.log10(sigma_min), steps).tolist()
     x = sigma_max * noise
     for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
-        cds = Cds(
-            cfg=PLAIN, t=Ramp(low / NOISIEST, low / NOISIEST), delta=((high - low) / NOISIEST,) * 2
-        )
+        t, delta = low / MAX_SIGMA, (high - low) / MAX_SIGMA
+        cds = Cds(cfg=NO_CFG, t=Ramp(t, t), delta=(delta, delta))
         out = cds(prior, condition(1), x - high * rng.normal(SHAPE, 0, "fixed noise"), 0.0, 0, 0)
         eps1 = epsilon(x, guided(prior, x, high, condition(1), 1.0), high)
         x = out.target + low * (eps1 - out.grad)
     return x
 
 
-def test_theorem_1_steps_of_cds_end_in_proportion_to_their_length_from_the_sample_of_the_ode():
-    # ‖x − x*‖ = O(Δ): a chain of pairs (x1, x̂2) ends within O(Δ) of the sample x* of the exact ODE, so steps of half the length
-    # must leave half the error. Seen on a mixture, whose ODE is not linear.
-    prior = EvenMixture(torch.stack([torch.full(SHAPE, -0.6), torch.full(SHAPE, 0.8)]), 0.4)
+def test_theorem_1_error_of_a_chain_of_cds_steps_is_linear_in_the_step():
+    # ‖x − x*‖ = O(Δ): a chain of pairs (x1, x̂2) ends within O(Δ) of the sample x* of the exact ODE.
+    # Half the step must therefore give half the error. The ODE of a mixture is nonlinear.
+    prior = LinearSigmaMixture(torch.stack([torch.full(SHAPE, -0.6), torch.full(SHAPE, 0.8)]), 0.4)
     noise = rng.normal((1, *SHAPE), 5, "noise")
-    exact = ode_sample(prior, noise, 3.0)
-    errors = [(walk(prior, noise, steps, 3.0) - exact).norm().item() for steps in (16, 32, 64, 128)]
+    exact = exact_ode_sample(prior, noise, 3.0)
+    errors = [
+        (cds_chain(prior, noise, steps, 3.0) - exact).norm().item() for steps in (16, 32, 64, 128)
+    ]
     slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(0.7 < s < 1.4 for s in slopes), slopes
 
 
 @pytest.mark.parametrize("means", [[0.3], [-1.0, 1.0]])
-def test_theorem_1_descent_by_cds_ends_in_proportion_to_its_step_from_the_mode(means):
-    # The same at the level of pictures. On an even grid of times of spacing Δ the last pair is σ2 = Δ, σ1 = 2Δ; there the gradient
-    # ε̂1 − ε̂2 = (x1 − m)·s²Δ / ((s² + σ1²)(s² + σ2²)) vanishes at x1 = m alone, so descent ends at m − 2Δ·ε*: O(Δ) from the mode m.
-    # Both the wrong sign and a missing Euler step (as s < σ) turn that factor negative, and descent runs away.
-    prior = EvenMixture(torch.stack([torch.full(SHAPE, m) for m in means]), 0.1)
+def test_theorem_1_error_of_cds_descent_is_linear_in_the_step(means):
+    # The same for the optimized images. On a uniform grid of noise levels with spacing Δ, the last
+    # pair is σ2 = Δ, σ1 = 2Δ. There the gradient
+    #     ε̂1 − ε̂2 = (x1 − m)·s²Δ / ((s² + σ1²)(s² + σ2²))
+    # is zero only at x1 = m, so descent ends at m − 2Δ·ε*, within O(Δ) of the mode m. The wrong
+    # sign or a missing Euler step (as s < σ) makes the factor negative, and descent diverges.
+    prior = LinearSigmaMixture(torch.stack([torch.full(SHAPE, m) for m in means]), 0.1)
     start = means[-1] + 0.2 * torch.randn(4, *SHAPE, generator=rng.generator(1, "pictures"))
     errors = []
     for spacing in (0.4, 0.2, 0.1):
-        cds = Cds(
-            cfg=PLAIN, t=Ramp(0.5 / NOISIEST, spacing / NOISIEST), delta=(spacing / NOISIEST,) * 2
-        )
+        t, delta = Ramp(0.5 / MAX_SIGMA, spacing / MAX_SIGMA), spacing / MAX_SIGMA
+        cds = Cds(cfg=NO_CFG, t=t, delta=(delta, delta))
         end = descend(prior, cds, start, 1500, 1.0)
-        assert (end - end[0]).abs().max() < 1e-3  # one end, wherever it began
+        # All starting points converge to the same end.
+        assert (end - end[0]).abs().max() < 1e-3
         errors.append((end - means[-1]).norm().item())
     slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(0.9 < s < 1.1 for s in slopes), (errors, slopes)
@@ -195,18 +209,18 @@ def test_theorem_1_descent_by_cds_ends_in_proportion_to_its_step_from_the_mode(m
 @pytest.mark.parametrize(
     "kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)]
 )
-def test_weights(kind, sigma, expected):
+def test_weight_of(kind, sigma, expected):
     assert weight_of(kind, sigma) == pytest.approx(expected)
 
 
-def test_clamp_is_element_wise_and_follows_its_ramp():
+def test_clamp_is_element_wise_and_follows_the_ramp():
     grad = torch.tensor([-9.0, 0.5, 9.0])
     assert clamped(grad, Ramp(2.0, 8.0), 0.5).tolist() == [-5.0, 0.5, 5.0]
     assert clamped(grad, None, 0.5) is grad
 
 
-def test_losses_give_no_gradient_to_the_prior_input():
+def test_guidance_output_has_no_autograd_graph():
     z0 = torch.randn(2, *SHAPE, requires_grad=True)
-    for loss in (Cds(), Sds()):
-        out = loss(gaussian(), condition(2), z0, 0.1, 0, 0)
+    for guidance in (Cds(), Sds()):
+        out = guidance(gaussian(), condition(2), z0, 0.1, 0, 0)
         assert not out.grad.requires_grad and not out.target.requires_grad

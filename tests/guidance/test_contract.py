@@ -1,4 +1,4 @@
-"""What every loss of the table keeps to; a new one is picked up from there."""
+"""Contract tests that run for every entry of `GUIDANCE`."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ PRIOR = Mixture(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 
 
 
 @pytest.fixture(params=GUIDANCE)
-def loss(request):
+def guidance(request):
     return GUIDANCE[request.param]()
 
 
@@ -22,10 +22,10 @@ def z0():
     return 0.3 * torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_gradient_for_every_picture(loss):
+def test_output_has_a_finite_gradient_per_image(guidance):
     z = z0().requires_grad_()
     for progress in (0.0, 0.5, 1.0):
-        out = loss(PRIOR, condition(4), z, progress, seed=0, step=3)
+        out = guidance(PRIOR, condition(4), z, progress, seed=0, step=3)
         for tensor in (out.grad, out.target):
             assert tensor.shape == z.shape and tensor.dtype == torch.float32
             assert torch.isfinite(tensor).all() and not tensor.requires_grad
@@ -34,56 +34,51 @@ def test_a_gradient_for_every_picture(loss):
     assert z.grad is None
 
 
-def test_it_is_a_function_of_seed_and_step(loss):
-    a, b, other = (loss(PRIOR, condition(4), z0(), 0.5, seed, step=3).grad for seed in (0, 0, 1))
+def test_gradient_is_a_function_of_seed_and_step(guidance):
+    a, b, other = (
+        guidance(PRIOR, condition(4), z0(), 0.5, seed, step=3).grad for seed in (0, 0, 1)
+    )
     assert torch.equal(a, b) and not torch.equal(a, other)
 
 
-def test_its_settings_are_fixed_and_checked(loss):
+def test_settings_are_frozen_and_validated(guidance):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        loss.weight = "one"
-    if hasattr(loss, "cfg"):
+        guidance.weight = "one"
+    if hasattr(guidance, "cfg"):
         with pytest.raises(ValueError, match="cfg"):
-            dataclasses.replace(loss, cfg=dataclasses.replace(loss.cfg, start=-1.0))
+            dataclasses.replace(guidance, cfg=dataclasses.replace(guidance.cfg, start=-1.0))
 
 
-def test_one_noise_for_all_is_one_for_each_place_in_a_group():
+def test_fixed_noise_is_shared_per_position_in_a_group():
     z = torch.zeros(8, 3, 2, 2)
-    alone = noise_for(z, True, 1, seed=0, step=5)
-    assert torch.equal(alone, alone[:1].expand(8, -1, -1, -1)) and torch.equal(
-        alone, noise_for(z, True, 1, seed=0, step=6)
-    )
-    torch.testing.assert_close(alone[0], rng.normal((3, 2, 2), 0, "fixed noise"))
-    four = noise_for(z, True, 4, seed=0, step=5)
-    assert (
-        torch.equal(four[:4], four[4:])
-        and len({tuple(n.flatten().tolist()) for n in four[:4]}) == 4
-    )
+    single = noise_for(z, True, 1, seed=0, step=5)
+    assert torch.equal(single, single[:1].expand(8, -1, -1, -1))
+    assert torch.equal(single, noise_for(z, True, 1, seed=0, step=6))
+    torch.testing.assert_close(single[0], rng.normal((3, 2, 2), 0, "fixed noise"))
+    grouped = noise_for(z, True, 4, seed=0, step=5)
+    assert torch.equal(grouped[:4], grouped[4:])
+    assert len({tuple(n.flatten().tolist()) for n in grouped[:4]}) == 4
     fresh = noise_for(z, False, 4, seed=0, step=5)
-    assert not torch.equal(fresh[:4], fresh[4:]) and not torch.equal(
-        fresh, noise_for(z, False, 4, seed=0, step=6)
-    )
+    assert not torch.equal(fresh[:4], fresh[4:])
+    assert not torch.equal(fresh, noise_for(z, False, 4, seed=0, step=6))
 
 
-def test_a_loss_asks_for_the_noise_that_its_prior_wants(loss):
-    if not hasattr(loss, "fixed_noise"):
-        pytest.skip("draws no noise of its own")
-    asked = []
+def test_fixed_noise_matches_the_views_of_the_prior(guidance):
+    if not hasattr(guidance, "fixed_noise"):
+        pytest.skip("has no fixed_noise setting")
+    inputs = []
 
-    class Four(Mixture):
+    class FourViewMixture(Mixture):
         def denoise(self, z, sigma, text):
-            asked.append(z.clone())
+            inputs.append(z.clone())
             return super().denoise(z, sigma, text)
 
-    loss, z = (
-        dataclasses.replace(
-            loss, fixed_noise=True, cfg=dataclasses.replace(loss.cfg, start=1.0, end=1.0)
-        ),
-        torch.zeros(8, 3, 2, 2),
-    )
-    loss(Four(PRIOR.means, PRIOR.s, views=4), condition(8), z, 0.5, seed=0, step=0)
-    first = asked[0]
+    cfg = dataclasses.replace(guidance.cfg, start=1.0, end=1.0)
+    guidance = dataclasses.replace(guidance, fixed_noise=True, cfg=cfg)
+    prior, z = FourViewMixture(PRIOR.means, PRIOR.s, views=4), torch.zeros(8, 3, 2, 2)
+    guidance(prior, condition(8), z, 0.5, seed=0, step=0)
+    first = inputs[0]
     torch.testing.assert_close(first[:4], first[4:])
-    assert len({round(float(picture.sum()), 4) for picture in first[:4]}) == 4
-    with pytest.raises(ValueError, match="whole groups of 4 pictures for this prior, got 6"):
-        loss(Four(PRIOR.means, PRIOR.s, views=4), condition(6), z[:6], 0.5, seed=0, step=0)
+    assert len({round(float(image.sum()), 4) for image in first[:4]}) == 4
+    with pytest.raises(ValueError, match="whole groups of 4 images for this prior, got 6"):
+        guidance(prior, condition(6), z[:6], 0.5, seed=0, step=0)

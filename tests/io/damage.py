@@ -1,4 +1,4 @@
-"""Small good files of every kind that is read, and what can go wrong with them: by chance, from a seed, and by hand."""
+"""Small valid files of every format that is read, and random damage to them from a seed."""
 
 import copy
 import gzip
@@ -34,11 +34,11 @@ COUNTS = [
     "0x10",
     "٣",
 ]
-"""In 1 kB: of 4 bytes, 536870912 are 2 GB."""
+"""Row counts for a file of 1 kB. 536870912 rows of 4 bytes are 2 GB."""
 NUMBERS = [0, 1, 2, 7, 127, 128, 255, 2**16 - 1, 2**29, 2**31 - 1, 2**31, 2**32 - 1]
 FLOATS = [float("nan"), float("inf"), -float("inf"), 3.4e38, -3.4e38, 1e-45, -0.0, 1e20, -1.0, 0.0]
 DEPTHS = (10, 900, *range(940, 1000), 5000, 200_000)
-"""Lists in lists: some pass the parser, and then what prints them stumbles."""
+"""Depths of nested lists. Some pass the JSON parser and then fail when they are printed."""
 VALUES = [
     None,
     True,
@@ -71,6 +71,7 @@ VALUES += [
     {"index": 9},
     [{"a\nb": "\n"}] * 3,
 ]
+"""JSON values that replace a valid one."""
 
 
 def _splats(count: int, degree: int) -> Splats:
@@ -83,19 +84,16 @@ def _splats(count: int, degree: int) -> Splats:
 
 
 def _meshes() -> tuple[Mesh, TexturedMesh]:
-    vertices, faces = (
-        np.eye(4, 3, dtype=np.float32),
-        np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32),
-    )
+    vertices = np.eye(4, 3, dtype=np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
     normals, uvs = np.full((4, 3), 3**-0.5, np.float32), np.full((4, 2), 0.3, np.float32)
     texture = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
-    return Mesh(vertices, faces, normals, np.full((4, 3), 0.5, np.float32)), TexturedMesh(
-        vertices, faces, normals, uvs, texture
-    )
+    mesh = Mesh(vertices, faces, normals, np.full((4, 3), 0.5, np.float32))
+    return mesh, TexturedMesh(vertices, faces, normals, uvs, texture)
 
 
-def good_files(folder: Path) -> dict[str, bytes]:
-    """Name, with the suffix that it is to be read by → bytes. `folder` is for what has to be written first."""
+def valid_files(folder: Path) -> dict[str, bytes]:
+    """File name → bytes; the suffix of the name selects the reader. Writes to `folder`."""
     for name in ("little.ply", "packed.compressed.ply", "plain.splat", "splats.glb"):
         save_splats(folder / name, _splats(5, 2))
     rows = plyfile.PlyData.read(str(folder / "little.ply"))["vertex"]
@@ -108,38 +106,38 @@ def good_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-# By chance
+# Kinds of damage
 
 
 def _cut(data: bytearray, rng: np.random.Generator) -> bytes:
     return bytes(data[: rng.integers(len(data))])
 
 
-def _flip(data: bytearray, rng: np.random.Generator) -> bytes:
-    for place in rng.integers(len(data), size=rng.integers(1, 9)):
-        data[place] ^= 1 << int(rng.integers(8))
+def _flip_bits(data: bytearray, rng: np.random.Generator) -> bytes:
+    for offset in rng.integers(len(data), size=rng.integers(1, 9)):
+        data[offset] ^= 1 << int(rng.integers(8))
     return bytes(data)
 
 
-def _flip_start(data: bytearray, rng: np.random.Generator) -> bytes:
-    """Where headers are, and magic words."""
-    for place in rng.integers(min(len(data), 40), size=rng.integers(1, 4)):
-        data[place] = int(rng.integers(256))
+def _change_start(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Replace bytes near the start, where magic words and binary headers are."""
+    for offset in rng.integers(min(len(data), 40), size=rng.integers(1, 4)):
+        data[offset] = int(rng.integers(256))
     return bytes(data)
 
 
-def _numbers(data: bytearray, rng: np.random.Generator) -> bytes:
-    """A float or a count that should not be."""
-    for place in 4 * rng.integers(max(len(data) // 4 - 1, 1), size=rng.integers(1, 6)):
+def _change_numbers(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Replace aligned 32-bit words by extreme floats or counts."""
+    for offset in 4 * rng.integers(max(len(data) // 4 - 1, 1), size=rng.integers(1, 6)):
         kind, number = (
             ("<f", rng.choice(FLOATS)) if rng.random() < 0.5 else ("<I", rng.choice(NUMBERS))
         )
-        data[place : place + 4] = struct.pack(kind, number)
+        data[offset : offset + 4] = struct.pack(kind, number)
     return bytes(data)
 
 
-def _moved(data: bytearray, rng: np.random.Generator) -> bytes:
-    """Bytes taken out, or there twice."""
+def _remove_or_repeat(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Remove a span of bytes, or repeat it."""
     first, last = sorted(int(i) for i in rng.integers(len(data), size=2))
     return (
         bytes(data[:first] + data[last:])
@@ -148,18 +146,16 @@ def _moved(data: bytearray, rng: np.random.Generator) -> bytes:
     )
 
 
-def _ply_header(data: bytearray, rng: np.random.Generator) -> bytes:
-    """Lines of the header left out, doubled, moved, or with another word in them."""
+def _change_ply_header(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Remove, repeat or insert lines of the header, or replace a word of a line."""
     head, end, body = bytes(data).partition(b"end_header\n")
     lines = head.split(b"\n")[:-1]
+    more_words = ["list uchar float", "f_rest_0", "x", "x" * 9999, "a\rb", "ascii"]
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(1, len(lines)))
         words = lines[at].split(b" ")
-        words[int(rng.integers(len(words)))] = str(
-            rng.choice(
-                [*TYPES, *COUNTS, "list uchar float", "f_rest_0", "x", "x" * 9999, "a\rb", "ascii"]
-            )
-        ).encode()
+        new_word = str(rng.choice([*TYPES, *COUNTS, *more_words])).encode()
+        words[int(rng.integers(len(words)))] = new_word
         lines[at : at + 1] = [
             [],
             [lines[at]] * 2,
@@ -169,82 +165,75 @@ def _ply_header(data: bytearray, rng: np.random.Generator) -> bytes:
     return b"\n".join(lines) + b"\n" + end + body
 
 
-def _spz_inside(data: bytearray, rng: np.random.Generator) -> bytes:
-    """Damage that the checksum of gzip does not tell of."""
+def _change_spz_content(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Damage inside the gzip stream, which its checksum does not reveal."""
     if data[:2] != b"\x1f\x8b":
-        return _numbers(data, rng)
-    return gzip.compress(
-        [_flip_start, _numbers, _moved, _cut][int(rng.integers(4))](
-            bytearray(gzip.decompress(bytes(data))), rng
-        )
-    )
+        return _change_numbers(data, rng)
+    change = [_change_start, _change_numbers, _remove_or_repeat, _cut][int(rng.integers(4))]
+    return gzip.compress(change(bytearray(gzip.decompress(bytes(data))), rng))
 
 
-def glb(tree: object, binary: bytes) -> bytes:
+def glb_bytes(tree: object, binary: bytes) -> bytes:
+    """The bytes of a .glb; `tree` is the JSON, or its text as bytes."""
     text = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
     text += b" " * (-len(text) % 4)
-    body = (
-        struct.pack("<I4s", len(text), b"JSON")
-        + text
-        + struct.pack("<I4s", len(binary), b"BIN\0")
-        + binary
-    )
+    body = struct.pack("<I4s", len(text), b"JSON") + text
+    body += struct.pack("<I4s", len(binary), b"BIN\0") + binary
     return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
 
 
-def parts_of(data: bytes) -> tuple[dict, bytes]:
-    """The JSON of a .glb and its binary chunk."""
+def glb_parts(data: bytes) -> tuple[dict, bytes]:
+    """The JSON and the binary chunk of a .glb."""
     length = struct.unpack_from("<I", data, 12)[0]
     return json.loads(data[20 : 20 + length]), bytes(data[28 + length :])
 
 
-def _places(entry: object) -> Iterator[tuple[dict | list, object]]:
-    """Every value in the JSON, as the dict or list that holds it, and its key."""
+def _json_places(entry: object) -> Iterator[tuple[dict | list, object]]:
+    """Every value in the JSON, as its parent (a dict or list) and its key."""
     for key in (
         entry if isinstance(entry, dict) else range(len(entry)) if isinstance(entry, list) else ()
     ):
         yield entry, key
-        yield from _places(entry[key])
+        yield from _json_places(entry[key])
 
 
-def _json(data: bytearray, rng: np.random.Generator) -> bytes:
-    """Values left out, or others in their place."""
-    tree, binary = parts_of(data)
-    deep = ""
+def _change_json(data: bytearray, rng: np.random.Generator) -> bytes:
+    """Remove or replace values in the JSON of a .glb."""
+    tree, binary = glb_parts(data)
+    nested = ""
     for _ in range(rng.integers(1, 4)):
-        places = list(_places(tree))
-        holder, key = places[int(rng.integers(len(places)))]
-        if rng.random() < 0.2 and isinstance(holder, dict):
-            del holder[key]
+        places = list(_json_places(tree))
+        parent, key = places[int(rng.integers(len(places)))]
+        if rng.random() < 0.2 and isinstance(parent, dict):
+            del parent[key]
         elif rng.random() < 0.1:
-            holder[key], deep = "DEEP", "[" * int(rng.choice(DEPTHS))
+            parent[key], nested = "DEEP", "[" * int(rng.choice(DEPTHS))
         else:
-            holder[key] = copy.deepcopy(VALUES[int(rng.integers(len(VALUES)))])
+            parent[key] = copy.deepcopy(VALUES[int(rng.integers(len(VALUES)))])
         if not tree:
             break
-    return glb(json.dumps(tree).replace('"DEEP"', deep + deep.replace("[", "]")).encode(), binary)
+    text = json.dumps(tree).replace('"DEEP"', nested + nested.replace("[", "]"))
+    return glb_bytes(text.encode(), binary)
 
 
-def ways(name: str) -> list[Callable]:
-    """What can happen to a file of this name; what its format makes worth trying, more often than the rest."""
-    own = (
-        [_ply_header] * 3
-        if name.endswith(".ply")
-        else [_json] * 6
-        if name.endswith(".glb")
-        else [_spz_inside] * 4
-    )
-    return [_cut, _flip, _flip_start, _numbers, _moved, *([] if name.endswith(".splat") else own)]
+def kinds_of_damage(name: str) -> list[Callable]:
+    """The kinds of damage to try on a file of this name; those of its format more often."""
+    general = [_cut, _flip_bits, _change_start, _change_numbers, _remove_or_repeat]
+    if name.endswith(".splat"):
+        return general
+    if name.endswith(".ply"):
+        return general + [_change_ply_header] * 3
+    if name.endswith(".glb"):
+        return general + [_change_json] * 6
+    return general + [_change_spz_content] * 4
 
 
-def by_chance(good: dict[str, bytes], seeds: range) -> Iterator[tuple[str, str, bytes]]:
-    """What was done, the suffix to read it by, and the bytes: of every good file, one for a seed."""
+def random_damage(good: dict[str, bytes], seeds: range) -> Iterator[tuple[str, str, bytes]]:
+    """A description, the suffix of the reader, and the bytes: one per valid file and seed."""
     for seed in seeds:
         for i, (name, data) in enumerate(good.items()):
             rng = np.random.default_rng((seed, i))
-            way = ways(name)[seed % len(ways(name))]
-            yield (
-                f"{name}, {way.__name__}, seed {seed}",
-                name[name.index(".") :],
-                way(bytearray(data), rng),
-            )
+            kinds = kinds_of_damage(name)
+            damage = kinds[seed % len(kinds)]
+            suffix = name[name.index(".") :]
+            yield f"{name}, {damage.__name__}, seed {seed}", suffix, damage(bytearray(data), rng)

@@ -1,7 +1,8 @@
-"""Mesh files: what another library reads back, upright, unmirrored, in the right colors."""
+"""Mesh files: trimesh reads them back upright, not mirrored, and in the right colors."""
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from gs3d.io.mesh import read_mesh, write_mesh
 SRGB = np.array([[0.8, 0.2, 0.05], [1, 1, 1], [0, 0, 0], [0.5, 0.5, 0.5]], np.float32)
 
 
-def corner() -> Mesh:
-    """A tetrahedron whose vertices tell the axes of the world apart: the origin, 1 to the front, 2 to its left, 3 up."""
+def tetrahedron() -> Mesh:
+    """A tetrahedron of different extent along each world axis.
+
+    Its vertices are the origin, 1 to the front, 2 to the left and 3 up.
+    """
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
     normals = np.array([[-1, -1, -1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -27,25 +31,25 @@ def read(path) -> trimesh.Trimesh:
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj", ".GLB"])
-def test_front_left_and_up_are_where_gltf_has_them(tmp_path, suffix):
-    path = tmp_path / f"corner{suffix}"
-    write_mesh(path, corner())
+def test_front_left_and_up_follow_gltf(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_mesh(path, tetrahedron())
     got = read(path)
-    # glTF: +Y up, the front +Z, and so the object's left +X.
+    # glTF: +Y up and the front +Z, so the object's left is +X.
     expected = [[0, 0, 0], [0, 0, 1], [2, 0, 0], [0, 3, 0]]
     np.testing.assert_allclose(sorted(got.vertices.tolist()), sorted(expected), atol=1e-6)
     assert got.is_watertight and got.volume == pytest.approx(1)
 
 
 def gltf(path) -> tuple[dict, bytes]:
-    """The JSON of a .glb and its binary chunk."""
+    """JSON and binary chunk of a .glb."""
     data = path.read_bytes()
     length = struct.unpack("<I", data[12:16])[0]
     return json.loads(data[20 : 20 + length]), data[20 + length + 8 :]
 
 
-def test_colors_of_glb_are_linear(tmp_path):
-    write_mesh(tmp_path / "a.glb", corner())
+def test_glb_colors_are_linear(tmp_path):
+    write_mesh(tmp_path / "a.glb", tetrahedron())
     tree, binary = gltf(tmp_path / "a.glb")
     accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
     assert accessor["componentType"] == 5121 and accessor["type"] == "VEC4"  # unsigned bytes
@@ -56,16 +60,16 @@ def test_colors_of_glb_are_linear(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj"])
-def test_colors_of_the_others_are_as_pictures_have_them(tmp_path, suffix):
+def test_ply_and_obj_colors_are_srgb(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    write_mesh(path, corner())
+    write_mesh(path, tetrahedron())
     got = read(path)
-    at = int(np.abs(got.vertices).sum(1).argmin())
-    np.testing.assert_allclose(got.visual.vertex_colors[at, :3] / 255, SRGB[0], atol=0.005)
+    origin = int(np.abs(got.vertices).sum(1).argmin())
+    np.testing.assert_allclose(got.visual.vertex_colors[origin, :3] / 255, SRGB[0], atol=0.005)
 
 
-def test_glb_is_no_metal(tmp_path):
-    write_mesh(tmp_path / "a.glb", corner())
+def test_glb_material_is_not_metallic(tmp_path):
+    write_mesh(tmp_path / "a.glb", tetrahedron())
     tree, _ = gltf(tmp_path / "a.glb")
     (primitive,) = tree["meshes"][0]["primitives"]
     assert tree["materials"][primitive["material"]]["pbrMetallicRoughness"]["metallicFactor"] == 0
@@ -82,18 +86,16 @@ def test_glb_is_no_metal(tmp_path):
         ("missing/a.ply", {}, "does not exist"),
     ],
 )
-def test_what_cannot_be_written_is_one_line_and_changes_nothing(tmp_path, name, change, expected):
-    mesh = Mesh(
-        **({k: getattr(corner(), k) for k in ("vertices", "faces", "normals", "colors")} | change)
-    )
+def test_failed_writes_raise_and_leave_no_file(tmp_path, name, change, expected):
+    mesh = replace(tetrahedron(), **change)
     with pytest.raises(UserError, match=expected):
         write_mesh(tmp_path / name, mesh)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("textured", [False, True])
-def test_what_was_written_is_read_back_in_the_world(tmp_path, textured):
-    mesh = corner()
+def test_glb_round_trip_in_world_coordinates(tmp_path, textured):
+    mesh = tetrahedron()
     if textured:
         uvs = np.array([[0.1, 0.2], [0.9, 0.2], [0.5, 0.8], [0.3, 0.6]], np.float32)
         texture = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
@@ -102,18 +104,18 @@ def test_what_was_written_is_read_back_in_the_world(tmp_path, textured):
     got = read_mesh(tmp_path / "a.glb")
     assert type(got) is type(mesh)
     for name, value in vars(mesh).items():
-        # A byte of linear color is a coarse step where it is dark.
+        # A byte of linear color is a coarse step for dark colors.
         np.testing.assert_allclose(
             getattr(got, name), value, atol=0.03 if name == "colors" else 0.003, err_msg=name
         )
 
 
-def test_damaged_files_and_what_is_no_mesh_are_one_line(tmp_path):
-    write_mesh(tmp_path / "a.glb", corner())
-    whole = (tmp_path / "a.glb").read_bytes()
+def test_damaged_files_raise_errors_of_one_line(tmp_path):
+    write_mesh(tmp_path / "a.glb", tetrahedron())
+    intact = (tmp_path / "a.glb").read_bytes()
     cases = {
-        "short": whole[:-40],
-        "head": whole[:10],
+        "short": intact[:-40],
+        "head": intact[:10],
         "empty": b"",
         "noise": b"\x00" * 400,
         "text": b"not a mesh",

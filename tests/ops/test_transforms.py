@@ -1,4 +1,4 @@
-"""Rotating splats by any rotation, not only the axis swap that .ply needs."""
+"""Rotation of splats by arbitrary matrices, not only by the axis swap of .ply."""
 
 import pytest
 import torch
@@ -27,13 +27,12 @@ def unit_directions(count=60):
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_sh_rotation_keeps_the_color_of_every_turned_direction(degree):
+def test_sh_rotation_keeps_the_color_of_every_rotated_direction(degree):
     directions = unit_directions()
     for rotation in random_rotations():
-        turned = sh_basis(directions @ rotation.T, (degree + 1) ** 2) @ sh_rotation(
-            rotation, degree
-        )
-        assert torch.allclose(turned, sh_basis(directions, (degree + 1) ** 2), atol=1e-12)
+        basis = sh_basis(directions @ rotation.T, (degree + 1) ** 2)
+        expected = sh_basis(directions, (degree + 1) ** 2)
+        assert torch.allclose(basis @ sh_rotation(rotation, degree), expected, atol=1e-12)
 
 
 def test_sh_rotations_are_orthogonal_and_compose():
@@ -44,7 +43,7 @@ def test_sh_rotations_are_orthogonal_and_compose():
     assert torch.allclose(sh_rotation(a @ b, 3), sh_rotation(a, 3) @ sh_rotation(b, 3), atol=1e-12)
 
 
-def test_a_band_never_leaks_into_another():
+def test_sh_rotation_does_not_mix_bands():
     matrix = sh_rotation(random_rotations(1)[0], 3)
     for band in range(4):
         part = slice(band * band, (band + 1) ** 2)
@@ -53,7 +52,7 @@ def test_a_band_never_leaks_into_another():
         assert not rest.any()
 
 
-def test_quaternion_of_a_matrix_gives_the_matrix_back():
+def test_quaternion_of_a_matrix_gives_the_same_rotation():
     half_turns = torch.stack(
         [
             torch.diag(torch.tensor(d, dtype=torch.float64))
@@ -75,17 +74,16 @@ def test_quaternion_product_is_the_matrix_product():
     )
 
 
-def test_the_ply_frame_is_a_rotation():
-    """A reflection would show every object, and every text on it, mirrored."""
+def test_world_to_ply_is_a_rotation_not_a_reflection():
+    """A reflection would mirror every object, and all text on it."""
     matrix = torch.tensor(WORLD_TO_PLY, dtype=torch.float64)
-    assert torch.equal(matrix @ matrix.T, torch.eye(3, dtype=torch.float64)) and torch.linalg.det(
-        matrix
-    ) == pytest.approx(1)
+    assert torch.equal(matrix @ matrix.T, torch.eye(3, dtype=torch.float64))
+    assert torch.linalg.det(matrix) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_splats_are_turned_in_their_own_precision_and_in_place_if_so_asked(dtype):
-    """A turn that mixes all axes, of more splats than are turned at once."""
+def test_rotate_splats_keeps_the_precision_and_can_work_in_place(dtype):
+    """With a rotation that mixes all axes, and more splats than a block holds."""
     gen = torch.Generator().manual_seed(3)
     shapes = ((3,), (4,), (3,), (), (16, 3))
     splats = Splats(
@@ -95,16 +93,17 @@ def test_splats_are_turned_in_their_own_precision_and_in_place_if_so_asked(dtype
         )
     )
     rotation = random_rotations(1)[0]
-    made = rotate_splats(splats, rotation)
-    assert all(part.dtype == dtype for part in vars(made).values())
+    rotated = rotate_splats(splats, rotation)
+    assert all(part.dtype == dtype for part in vars(rotated).values())
     exact = torch.einsum("jk,nkc->njc", sh_rotation(rotation, 3), splats.sh.double())
     error = 1e-6 if dtype == torch.float32 else 1e-14
-    assert (made.sh - exact).norm() < error * exact.norm()
-    assert (made.means - splats.means.double() @ rotation.T).norm() < error * splats.means.norm()
-    wanted = quaternion_product(quaternion_of(rotation), splats.quats.double())
-    assert (made.quats - wanted).norm() < error * wanted.norm()
+    assert (rotated.sh - exact).norm() < error * exact.norm()
+    means = splats.means.double() @ rotation.T
+    assert (rotated.means - means).norm() < error * splats.means.norm()
+    quats = quaternion_product(quaternion_of(rotation), splats.quats.double())
+    assert (rotated.quats - quats).norm() < error * quats.norm()
     assert rotate_splats(splats, rotation, out=splats).sh is splats.sh
     assert all(
         (a - b).norm() <= error * a.norm()
-        for a, b in zip(vars(made).values(), vars(splats).values(), strict=True)
+        for a, b in zip(vars(rotated).values(), vars(splats).values(), strict=True)
     )

@@ -1,10 +1,9 @@
-"""A training run that is killed at a checkpoint and goes on."""
+"""Helpers for tests of a training that is killed at a checkpoint and resumed."""
 
 import pytest
 
-from gs3d.pretraining import common as classifiers
-from gs3d.pretraining import renders, resume
-from gs3d.world import dataset as dataset
+from gs3d.pretraining import common, renders, resume
+from gs3d.world import dataset
 
 SHORT = {
     "shards": 2,
@@ -15,27 +14,27 @@ SHORT = {
     "log_every": 2,
     "device": "cpu",
 }
-"""Settings of a run of six steps with a checkpoint after each."""
+"""Settings of a training of six steps with a checkpoint after each."""
 
 
-def draw_little(patch: pytest.MonkeyPatch) -> None:
-    """Shards of 32 pictures, drawn in this process: others would draw whole ones."""
-    for module in (dataset, classifiers, renders):
+def render_small_shards(patch: pytest.MonkeyPatch) -> None:
+    """Render shards of only 32 images, in this process: others would render full-size shards."""
+    for module in (dataset, common, renders):
         patch.setattr(module, "SHARD", 32)
     patch.setattr(renders, "has_card", lambda: False)
 
 
 def in_two_parts(fit, config, at: int) -> None:
-    """Run `fit(config)`, killed by its checkpoint after `at` pictures, then again to the end."""
+    """Run `fit(config)` until the checkpoint after `at` images, then again to the end."""
     save = resume.save
 
-    def and_die(folder, seen, *rest):
+    def save_and_die(folder, seen, *rest):
         save(folder, seen, *rest)
         if seen == at:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resume, "save", and_die)
+        patch.setattr(resume, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             fit(config)
     fit(config)

@@ -1,3 +1,5 @@
+"""The attention that replaces torch's in training on a CPU."""
+
 import pytest
 import torch
 from torch.nn import functional
@@ -11,20 +13,20 @@ CASES = {
     "plain": {},
     "causal": {"is_causal": True},
     "scaled": {"scale": 0.3},
-    "some keys hidden": {
+    "boolean mask": {
         "attn_mask": torch.tensor([True, True, False, True, True, False, True]).expand(2, 1, 7, 7)
     },
-    "something added": {"attn_mask": torch.linspace(-2, 2, 49).view(7, 7)},
+    "additive mask": {"attn_mask": torch.linspace(-2, 2, 49).view(7, 7)},
 }
 
 
-@pytest.mark.parametrize("more", CASES.values(), ids=CASES)
-def test_values_and_gradients_are_those_of_torch(more):
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_values_and_gradients_equal_those_of_torch(options):
     gen = torch.Generator().manual_seed(0)
     ours = [torch.randn(2, 3, 7, 5, generator=gen).requires_grad_() for _ in range(3)]
     theirs = [x.detach().clone().requires_grad_() for x in ours]
     weights = torch.randn(2, 3, 7, 5, generator=gen)
-    a, b = attend(*ours, **more), functional.scaled_dot_product_attention(*theirs, **more)
+    a, b = attend(*ours, **options), functional.scaled_dot_product_attention(*theirs, **options)
     torch.testing.assert_close(a, b)
     (a * weights).sum().backward()
     (b * weights).sum().backward()
@@ -32,7 +34,7 @@ def test_values_and_gradients_are_those_of_torch(more):
         torch.testing.assert_close(x.grad, y.grad)
 
 
-def test_it_is_in_force_within_and_gone_after():
+def test_plain_attention_is_undone_after_an_exception():
     fused = functional.scaled_dot_product_attention
     with pytest.raises(KeyError), plain_attention():
         assert functional.scaled_dot_product_attention is attend
@@ -40,13 +42,13 @@ def test_it_is_in_force_within_and_gone_after():
     assert functional.scaled_dot_product_attention is fused
 
 
-def test_the_prior_in_training_calls_it(monkeypatch):
+def test_prior_uses_plain_attention(monkeypatch):
     tokenizer = builtin.new_tokenizer(["a red car"])
     backbone = builtin.new_backbone(image_size=16, layers=2, heads=2, head_width=16)
     model = Denoiser(backbone, builtin.new_text_encoder(tokenizer))
     calls = []
     monkeypatch.setattr(
-        attention, "attend", lambda *args, **more: calls.append(1) or attend(*args, **more)
+        attention, "attend", lambda *args, **options: calls.append(1) or attend(*args, **options)
     )
     z, tokens = (
         torch.randn(1, 3, 16, 16),
@@ -55,10 +57,10 @@ def test_the_prior_in_training_calls_it(monkeypatch):
     before = model(z, torch.ones(1), tokens)
     with plain_attention():
         torch.testing.assert_close(model(z, torch.ones(1), tokens), before, atol=1e-5, rtol=1e-4)
-    assert len(calls) == 4  # two layers of words, two of patches and words
+    assert len(calls) == 4  # two layers of the text encoder, two of the backbone
 
 
-def test_bfloat16_is_as_near_as_torch_is():
+def test_bfloat16_error_is_similar_to_that_of_torch():
     gen = torch.Generator().manual_seed(0)
     x = [torch.randn(2, 3, 20, 16, generator=gen) for _ in range(3)]
     exact = functional.scaled_dot_product_attention(*x)
@@ -70,8 +72,8 @@ def test_bfloat16_is_as_near_as_torch_is():
     assert (ours - exact).abs().mean() < 2 * (theirs - exact).abs().mean()
 
 
-@pytest.mark.parametrize("more", [{"dropout_p": 0.1}, {"enable_gqa": True}])
-def test_what_it_cannot_do_is_refused(more):
+@pytest.mark.parametrize("options", [{"dropout_p": 0.1}, {"enable_gqa": True}])
+def test_unsupported_options_raise(options):
     x = torch.zeros(1, 1, 2, 2)
-    with pytest.raises(ValueError, match="expected no dropout and as many keys"):
-        attend(x, x, x, **more)
+    with pytest.raises(ValueError, match="expected dropout_p=0 and enable_gqa=False, got"):
+        attend(x, x, x, **options)

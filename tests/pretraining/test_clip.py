@@ -1,3 +1,5 @@
+"""Training of the small CLIP: resuming, loss, captions, and metrics."""
+
 import dataclasses
 import json
 import math
@@ -10,54 +12,48 @@ from safetensors.torch import load_file
 from gs3d.evaluation.clip import Clip
 from gs3d.pretraining import clip
 from gs3d.pretraining.clip import FitConfig, fit, loss_of, meanings, metrics_on_renders, said
-from gs3d.world import dataset as dataset
-from tests.pretraining.killed import SHORT, draw_little, in_two_parts
+from gs3d.world import dataset
+from tests.pretraining.killed import SHORT, in_two_parts, render_small_shards
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_model_and_transformers_reads_it(
-    tmp_path, monkeypatch
-):
-    draw_little(monkeypatch)
-    monkeypatch.setattr(clip, "metrics_on_renders", lambda classifier, seed: {"test_seed": seed})
+def test_killed_training_resumes_to_the_same_model_and_it_loads(tmp_path, monkeypatch):
+    render_small_shards(monkeypatch)
+    monkeypatch.setattr(clip, "metrics_on_renders", lambda model, seed: {"test_seed": seed})
 
     def config(name):
         out = tmp_path / name
-        return FitConfig(tmp_path / "pool", out, weights=out / "model", **SHORT)
+        return FitConfig(tmp_path / "dataset", out, weights=out / "model", **SHORT)
 
-    assert fit(config("whole"))["test_seed"] == 1003
-    in_two_parts(fit, config("parts"), at=24)
-    whole, parts = (
-        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts")
+    assert fit(config("one"))["test_seed"] == 1003
+    in_two_parts(fit, config("killed"), at=24)
+    one, killed = (
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "killed")
     )
-    assert all(torch.equal(parts[key], whole[key]) for key in whole)
-    assert (
-        json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])["images"] == 48
-    )
-    classifier = Clip.load(str(tmp_path / "whole" / "model"), "cpu")
-    texts = classifier.texts(
+    assert all(torch.equal(killed[key], one[key]) for key in one)
+    last = (tmp_path / "one" / "log.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["images"] == 48
+    model = Clip.load(str(tmp_path / "one" / "model"), "cpu")
+    texts = model.texts(
         [
             "a red mug",
             "a DSLR photo of a tall glossy blue chair with white spots and yellow legs",
             "a red mug",
         ]
     )
-    assert (
-        texts.shape == (3, 128)
-        and torch.allclose(texts[0], texts[2], atol=1e-5)
-        and not torch.allclose(texts[0], texts[1], atol=0.01)
-    )
-    assert classifier.pictures(torch.rand(2, 64, 64, 3)).shape == (2, 128)
-    again = fit(
+    assert texts.shape == (3, 128)
+    assert torch.allclose(texts[0], texts[2], atol=1e-5)
+    assert not torch.allclose(texts[0], texts[1], atol=0.01)
+    assert model.pictures(torch.rand(2, 64, 64, 3)).shape == (2, 128)
+    metrics = fit(
         dataclasses.replace(
-            config("whole"), metrics_only=True, images=7, dataset=tmp_path / "no pool"
+            config("one"), metrics_only=True, images=7, dataset=tmp_path / "missing"
         )
     )
-    assert (
-        again["images_trained_on"] == 48 and again["distinct_images"] == 64
-    )  # what the weights have seen, not what is asked for now
+    # The metrics keep the facts of the training, whatever the settings are now.
+    assert metrics["images_trained_on"] == 48 and metrics["distinct_images"] == 64
 
 
-def test_loss_is_that_of_telling_each_from_the_others_but_not_from_its_like():
+def test_loss_is_contrastive_and_excludes_equal_meanings():
     logits = torch.tensor([[3.0, 0.0, 1.0], [0.5, 2.0, 0.0], [1.0, 0.0, 4.0]])
 
     def entropy(row, right):
@@ -67,13 +63,13 @@ def test_loss_is_that_of_telling_each_from_the_others_but_not_from_its_like():
     rows = [entropy(logits[i].tolist(), i) for i in range(3)]
     columns = [entropy(logits[:, i].tolist(), i) for i in range(3)]
     assert different.item() == pytest.approx((sum(rows) + sum(columns)) / 6, abs=1e-6)
-    alike = loss_of(logits, torch.tensor([0, 1, 0]))
+    equal = loss_of(logits, torch.tensor([0, 1, 0]))
     rows[0], columns[0] = entropy([3.0, 0.0], 0), entropy([3.0, 0.5], 0)
     rows[2], columns[2] = entropy([0.0, 4.0], 1), entropy([0.0, 4.0], 1)
-    assert alike.item() == pytest.approx((sum(rows) + sum(columns)) / 6, abs=1e-6)
+    assert equal.item() == pytest.approx((sum(rows) + sum(columns)) / 6, abs=1e-6)
 
 
-def test_one_meaning_in_other_words_and_views_is_one(tmp_path, monkeypatch):
+def test_meanings_ignore_wording_and_view(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD", 64)
     dataset.write_shard(tmp_path, 1, 0)
     labels = dataset.Dataset.open(tmp_path).labels
@@ -95,12 +91,12 @@ def test_a_share_of_the_captions_gets_a_prefix():
     assert 60 < len(prefixed) < 140 and all(text.endswith(" of a red mug") for text in prefixed)
 
 
-def test_marks_are_the_share_of_views_that_find_their_text(monkeypatch):
+def test_metrics_are_the_share_of_views_that_match_their_text(monkeypatch):
     monkeypatch.setattr(clip, "KINDS", ("mug",))
     monkeypatch.setattr(clip, "NAMED", ("red", "blue"))
 
-    class Sorted:
-        """A judge that takes every picture for the prompt in the middle."""
+    class ConstantClip:
+        """Matches every image to the middle prompt."""
 
         size_px = 16
 
@@ -113,7 +109,7 @@ def test_marks_are_the_share_of_views_that_find_their_text(monkeypatch):
             rows[:, self.count // 2] = 1
             return rows
 
-    marks = metrics_on_renders(Sorted(), 5, prompts=4, splats=4)
-    assert marks["anything"] == {"prompts": 4, "pictures": 32, "r_precision": 0.25}
-    assert marks["plain"]["r_precision"] == round(1 / marks["plain"]["prompts"], 4)
-    assert marks["true_splats"] == {"objects": 4, "r_precision": 0.25}
+    metrics = metrics_on_renders(ConstantClip(), 5, prompts=4, splats=4)
+    assert metrics["anything"] == {"prompts": 4, "pictures": 32, "r_precision": 0.25}
+    assert metrics["plain"]["r_precision"] == round(1 / metrics["plain"]["prompts"], 4)
+    assert metrics["true_splats"] == {"objects": 4, "r_precision": 0.25}

@@ -1,4 +1,4 @@
-"""Muon, which moves the matrices of the prior in training."""
+"""Muon, the optimizer of the prior's matrices."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ SHAPES = [(32, 8), (8, 32), (16, 16), (16, 16)]
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
-def test_muon_moves_matrices_as_torchs_own_does():
+def test_muon_equals_that_of_torch():
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for shape in SHAPES]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
@@ -26,9 +26,8 @@ def test_muon_moves_matrices_as_torchs_own_does():
         for optimizer in optimizers:
             optimizer.step()
     for a, b, old in zip(ours, theirs, before, strict=True):
-        assert (a - b).norm() < 0.02 * (
-            a - old
-        ).norm()  # bfloat16 may be rounded in another order elsewhere
+        # Not exactly equal: bfloat16 rounding depends on the order of operations.
+        assert (a - b).norm() < 0.02 * (a - old).norm()
 
 
 @pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
@@ -36,12 +35,11 @@ def test_orthogonal_brings_all_singular_values_near_one(shape):
     sizes = torch.tensor([1e-3, 1.0, 10.0, 1e3])[:, None, None]
     matrices = sizes * torch.randn(4, *shape, generator=torch.Generator().manual_seed(1))
     values = torch.linalg.svdvals(orthogonal(matrices).float())
-    assert (
-        values.min() > 0.5 and values.max() < 1.4
-    )  # Jordan's coefficients are for speed: they stop near one
+    # Jordan's coefficients favor speed, so the values only come near one.
+    assert values.min() > 0.5 and values.max() < 1.4
 
 
-def test_a_matrix_without_a_gradient_stays():
+def test_matrix_without_a_gradient_does_not_change():
     weights = [nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))]
     weights[0].grad = torch.eye(4)
     Muon(weights, 0.1).step()

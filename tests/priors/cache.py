@@ -1,4 +1,4 @@
-"""A Hugging Face cache as downloads leave it."""
+"""A Hugging Face cache in the layout that downloads create."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def put_in_cache(cache: Path, repo: str, model: Path) -> Path:
-    """`model` as huggingface_hub would have left it after a download of `repo`."""
+    """Copy `model` into the cache as a download of `repo`; returns its snapshot folder."""
     root = cache / f"models--{repo.replace('/', '--')}"
     shutil.copytree(model, root / "snapshots" / SHA)
     (root / "refs").mkdir()

@@ -1,4 +1,4 @@
-"""No test of a prior may reach the network, and none may see this machine's model cache."""
+"""Isolation of the tests of priors: no network, and an empty model cache."""
 
 import socket
 
@@ -7,21 +7,21 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Name lookups and connections fail at once, as on a machine that is offline; the list holds the hosts that were asked for."""
-    asked = []
+    """Make name lookups and connections fail at once; the value lists the requested hosts."""
+    hosts = []
 
     def refuse(host, *args, **kwargs):
-        asked.append(host)
+        hosts.append(host)
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: refuse(address))
-    return asked
+    return hosts
 
 
 @pytest.fixture
 def hub_cache(monkeypatch, tmp_path):
-    """An empty Hugging Face cache, online by its settings."""
+    """Folder of an empty Hugging Face cache, with downloads enabled in the settings."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: its cost, its formula."""
+"""Classifier-free guidance: formula and number of evaluations."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from gs3d.priors.base import Condition, epsilon, guided
 
 
 class Recorder:
-    """A prior whose answer is z + σ·(the mean of its text), and that counts what it is asked."""
+    """A prior with D = z + σ · mean(text), which records the size of each batch."""
 
     def __init__(self):
         self.batches = []
@@ -22,14 +22,14 @@ CONDITION = Condition(text=torch.full((3, 2, 4), 2.0), negative=torch.full((3, 2
 Z = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_scale_one_costs_one_evaluation():
+def test_scale_one_takes_one_evaluation():
     prior = Recorder()
     torch.testing.assert_close(guided(prior, Z, 0.5, CONDITION, 1.0), Z + 0.5 * 2.0)
     assert prior.batches == [3]
 
 
 @pytest.mark.parametrize("scale", [0.0, 4.0, 100.0])
-def test_formula(scale):
+def test_guidance_formula(scale):
     prior = Recorder()
     negative, text = Z + 0.5 * 0.5, Z + 0.5 * 2.0
     torch.testing.assert_close(
@@ -38,14 +38,14 @@ def test_formula(scale):
     assert prior.batches == [6]
 
 
-def test_one_sigma_a_view():
+def test_sigma_per_view():
     sigma = torch.tensor([0.1, 1.0, 5.0])
     torch.testing.assert_close(
         guided(Recorder(), Z, sigma, CONDITION, 1.0), Z + sigma[:, None, None, None] * 2.0
     )
 
 
-def test_linear_in_the_scale():
+def test_result_is_linear_in_scale():
     low, middle, high = (guided(Recorder(), Z, 2.0, CONDITION, s) for s in (2.0, 5.0, 8.0))
     torch.testing.assert_close(middle, (low + high) / 2)
 
@@ -55,6 +55,6 @@ def test_no_gradient_flows():
     assert not guided(Recorder(), z, 1.0, CONDITION, 7.5).requires_grad
 
 
-def test_epsilon_undoes_the_noise():
+def test_epsilon_recovers_noise():
     noise = torch.randn_like(Z)
     torch.testing.assert_close(epsilon(Z + 3.0 * noise, Z, 3.0), noise, rtol=1e-4, atol=1e-5)

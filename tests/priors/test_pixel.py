@@ -1,4 +1,4 @@
-"""The built-in prior's layout, saved as training saves it and loaded as a user loads it."""
+"""`PixelPrior` in the built-in layout, saved as by training and loaded as by a user."""
 
 import pytest
 import torch
@@ -18,26 +18,26 @@ def test_shapes(tiny_builtin):
     assert tiny_builtin.embed(["a red car", ""]).shape == (2, builtin.MAX_TOKENS, 96)
 
 
-def test_the_whole_text_names_every_word_in_the_place_of_padding(tiny_builtin):
+def test_padding_positions_hold_pooled_text(tiny_builtin):
     text = tiny_builtin.text
     ids = text.tokenizer(["a red car"], padding="max_length", return_tensors="pt").input_ids
     with torch.no_grad():
         plain = text.model(ids).last_hidden_state[0]
     states = tiny_builtin.embed(["a red car"])[0]
-    true = 5  # beginning, three words, end
-    torch.testing.assert_close(states[:true], plain[:true])
+    real = 5  # [BOS], three words, [EOS]
+    torch.testing.assert_close(states[:real], plain[:real])
     torch.testing.assert_close(
-        states[true:], (plain[:true].sum(0) / true**0.5).expand(len(states) - true, -1)
+        states[real:], (plain[:real].sum(0) / real**0.5).expand(len(states) - real, -1)
     )
-    # The whole text is what the network reads last, even of a text that fills the encoder.
+    # The last position holds the pooled text, even if the text leaves no room for padding.
     full = tiny_builtin.embed(["red car " * 30])[0]
     assert full[-1].norm() > 1.5 * full[:-1].norm(dim=1).max()
-    # As the network sees it, another word is another text; where it stands is said by the words' own states.
+    # Another word changes the pooled text; only the words' own states depend on their order.
     red, blue = tiny_builtin.embed(["a red car", "a blue car"])[:, -1]
     assert (red - blue).norm() > 0.1 * red.norm()
 
 
-def test_a_text_encoder_that_does_not_ask_for_it_keeps_its_padding(tiny_sd):
+def test_padding_is_kept_without_sum_at_padding(tiny_sd):
     text = tiny_sd.text
     ids = text.tokenizer(
         ["a red car"], padding="max_length", max_length=text.max_tokens, return_tensors="pt"
@@ -46,7 +46,7 @@ def test_a_text_encoder_that_does_not_ask_for_it_keeps_its_padding(tiny_sd):
         torch.testing.assert_close(tiny_sd.embed(["a red car"]), text.model(ids).last_hidden_state)
 
 
-def test_encode_keeps_norms_and_decode_inverts_it(tiny_builtin):
+def test_decode_inverts_encode(tiny_builtin):
     rgb = torch.rand(3, 32, 32, 3, generator=rng.generator(0, "pictures"))
     z = tiny_builtin.encode(rgb)
     assert z.shape == (3, 3, 32, 32) and z.dtype == torch.float32
@@ -56,34 +56,30 @@ def test_encode_keeps_norms_and_decode_inverts_it(tiny_builtin):
 
 
 @pytest.mark.parametrize("size", [16, 32, 48, 96])
-def test_gradient_flows_through_encode(tiny_builtin, size):
+def test_gradient_through_encode(tiny_builtin, size):
     rgb = torch.rand(2, size, size, 3, requires_grad=True)
     tiny_builtin.encode(rgb).sum().backward()
-    # The weights of every resizing sum to one output pixel a pixel, and 2x − 1 doubles.
+    # The resize weights of each output pixel sum to 1, and 2x − 1 doubles the gradient.
     assert float(rgb.grad.sum()) == pytest.approx(2 * rgb.numel() * (32 / size) ** 2, rel=1e-3)
-    assert (
-        float((rgb.grad != 0).float().mean()) > 0.99
-    )  # one in thousands may cancel to 0 by rounding
+    # One element in thousands can cancel to 0 by rounding.
+    assert float((rgb.grad != 0).float().mean()) > 0.99
 
 
-def test_shrinking_is_antialiased():
-    """A fine checkerboard becomes gray, not stripes."""
-    board = (
-        ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
-        .float()[None, :, :, None]
-        .expand(1, -1, -1, 3)
-    )
+def test_downsampling_is_antialiased():
+    """A one-pixel checkerboard becomes gray, not stripes."""
+    squares = ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float()
+    board = squares[None, :, :, None].expand(1, -1, -1, 3)
     assert float(to_network(board, 16)[:, :, 2:-2, 2:-2].abs().max()) < 0.05
 
 
-def test_pictures_that_are_not_square_are_refused(tiny_builtin):
+def test_non_square_images_are_refused(tiny_builtin):
     with pytest.raises(ValueError) as error:
         tiny_builtin.encode(torch.zeros(1, 32, 48, 3))
-    assert str(error.value) == "encode: expected square pictures [B, H, H, 3], got [1, 32, 48, 3]"
+    assert str(error.value) == "encode: expected square images [B, H, H, 3], got [1, 32, 48, 3]"
 
 
-def test_denoise_agrees_with_the_model_in_training(tiny_builtin, tiny_builtin_folder):
-    """Same weights, same tokens, through the class that trains them: equal but for the float16 that files hold."""
+def test_denoise_matches_training_model(tiny_builtin, tiny_builtin_folder):
+    """Same weights and tokens in the class used for training give the same result."""
     source = components.Source("again", tiny_builtin_folder)
     parts = components.read(source, torch.device("cpu"), torch.float32, torch.float32)
     trainer = fit_prior.Denoiser(parts.backbone, parts.text.model)
@@ -100,7 +96,7 @@ def test_denoise_agrees_with_the_model_in_training(tiny_builtin, tiny_builtin_fo
     assert not torch.allclose(got, z, atol=1e-2)
 
 
-def test_saving_costs_float16_rounding_only(tmp_path):
+def test_saving_rounds_to_float16_only(tmp_path):
     from gs3d.world.captions import vocabulary_texts
 
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
@@ -108,7 +104,7 @@ def test_saving_costs_float16_rounding_only(tmp_path):
         torch.manual_seed(0)
         backbone, text_encoder = builtin.new_backbone(), builtin.new_text_encoder(tokenizer)
     builtin.save(tmp_path / "model", backbone, text_encoder, tokenizer)
-    assert next(backbone.parameters()).dtype == torch.float32  # training goes on with what it had
+    assert next(backbone.parameters()).dtype == torch.float32  # `save` leaves the model unchanged
     prior = load(tmp_path / "model", "cpu")
     assert prior.latent_shape == (3, 64, 64) and prior.image_size == builtin.IMAGE_SIZE
     tokens = tokenizer(["a blue car"], padding="max_length", return_tensors="pt").input_ids
@@ -119,7 +115,7 @@ def test_saving_costs_float16_rounding_only(tmp_path):
     assert float((got - expected).norm() / expected.norm()) < 2e-3
 
 
-def test_denoise_is_float32_outside_and_takes_no_gradient(tiny_builtin):
+def test_denoise_returns_float32_without_gradient(tiny_builtin):
     z = torch.randn(1, 3, 32, 32, requires_grad=True)
     out = tiny_builtin.denoise(
         z, torch.tensor([1.0], dtype=torch.float64), tiny_builtin.embed(["a car"])
@@ -133,7 +129,7 @@ def test_weights_are_frozen(tiny_builtin):
     assert not any(model.training for model in models)
 
 
-def test_other_channels_are_refused(tiny_builtin):
+def test_other_channel_counts_are_refused(tiny_builtin):
     config = type("Config", (), {"in_channels": 9, "out_channels": 9, "sample_size": 16})
     parts = components.Components(
         source=components.Source("odd", tiny_builtin.source.folder),
@@ -145,5 +141,6 @@ def test_other_channels_are_refused(tiny_builtin):
     with pytest.raises(UserError) as error:
         PixelPrior.of(parts)
     assert str(error.value) == (
-        "prior odd: a model without a VAE must take and give 3 channels at a square size, got 9 in, 9 out, size 16"
+        "prior odd: expected a model without a VAE to have 3 channels in, 3 out and a square size, "
+        "got 9 in, 9 out, size 16; use another model"
     )

@@ -1,4 +1,4 @@
-"""From what is typed to what the prior is asked."""
+"""Prompt checks, direction words, vocabularies and text lengths."""
 
 import math
 
@@ -12,8 +12,8 @@ from gs3d.priors import builtin, prompts
 from gs3d.priors.prompts import (
     ViewPrompts,
     check_prompt,
-    fitted,
     knows_exact_views,
+    shortened,
     unknown_words,
     vocabulary,
 )
@@ -34,7 +34,7 @@ def cameras(azimuth_deg, elevation_deg=15.0):
     )
 
 
-def test_each_view_gets_its_direction(tiny_sd):
+def test_rough_view_words(tiny_sd):
     views = ViewPrompts.of(tiny_sd, "a car")
     assert views.warnings == () and views.prompt == "a car" and views.views == VIEW_WORDS
     condition = views.at(cameras([0, 44, 46, 90, 134, 136, 180, -90, -140, -30]))
@@ -48,7 +48,7 @@ def test_each_view_gets_its_direction(tiny_sd):
     )
 
 
-def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
+def test_exact_view_words(tiny_builtin):
     views = ViewPrompts.of(tiny_builtin, PROMPT)
     assert views.warnings == () and views.prompt == PROMPT
     condition = views.at(cameras([0, 44, 90, -100, 180], 0))
@@ -69,12 +69,12 @@ def test_a_prior_that_was_taught_angles_is_told_them(tiny_builtin):
         torch.testing.assert_close(text, tiny_builtin.embed(expected))
 
 
-def test_suffix_is_the_one_of_the_training_captions():
+def test_suffix_matches_training_captions():
     for view in (*VIEW_WORDS, *EXACT_VIEWS):
         assert PROMPT + prompts.VIEW_SUFFIX.format(view=view) == captions.with_view(PROMPT, view)
 
 
-def test_without_a_suffix_all_views_are_the_same(tiny_builtin):
+def test_empty_suffix_gives_equal_views(tiny_builtin):
     text = ViewPrompts.of(tiny_builtin, PROMPT, suffix="").at(cameras([0, 90, 180])).text
     assert bool((text == text[:1]).all())
 
@@ -91,26 +91,9 @@ def test_negative_prompt(tiny_builtin, tiny_sd):
 def test_negative_prompt_is_checked(tiny_sd):
     with pytest.raises(UserError) as error:
         ViewPrompts.of(tiny_sd, "a car", negative="ugly\x07")
-    assert (
-        str(error.value)
-        == "negative prompt: it holds the control character U+0007 at position 5; remove it"
+    assert str(error.value) == (
+        "negative prompt: it holds the control character U+0007 at position 5; remove it"
     )
-
-
-def test_any_prior_will_do():
-    """The protocol asks for `embed` alone."""
-
-    class Minimal:
-        name = "minimal"
-
-        def embed(self, texts):
-            return torch.arange(len(texts)).float()[:, None, None].expand(-1, 2, 3)
-
-    views = ViewPrompts.of(Minimal(), "a dragon")
-    assert views.negative_prompt == "" and views.at(cameras([0, 180])).text[:, 0, 0].tolist() == [
-        0.0,
-        2.0,
-    ]
 
 
 def test_unknown_words(tiny_builtin):
@@ -120,16 +103,17 @@ def test_unknown_words(tiny_builtin):
     assert list(found) == ["read", "mushrom", "s", "qzxj"]
     assert found["mushrom"][0] == "mushroom" and "red" in found["read"] and found["qzxj"] == []
     assert ViewPrompts.of(tiny_builtin, "a red mushrom qzxj").warnings == (
-        f'prompt: the prior {tiny_builtin.name} does not know "mushrom" (nearest: mushroom), "qzxj"; '
-        f"`gs3d vocab --prior {tiny_builtin.name}` shows the words it knows",
+        f"prompt: the prior {tiny_builtin.name} does not know "
+        '"mushrom" (nearest: mushroom), "qzxj"; '
+        f"`gs3d vocab --prior {tiny_builtin.name}` lists the words that it knows",
     )
 
 
-def test_open_vocabulary_knows_all_words(tiny_sd):
+def test_open_vocabulary_gives_no_warning(tiny_sd):
     assert ViewPrompts.of(tiny_sd, "qzx").warnings == ()
 
 
-def test_vocabulary_is_that_of_the_world(tiny_builtin):
+def test_vocabulary_equals_world_vocabulary(tiny_builtin):
     tokenizer = tiny_builtin.text.tokenizer
     assert set(vocabulary(tokenizer)) == {
         token for text in captions.vocabulary_texts() for token in tokenizer.tokenize(text)
@@ -138,28 +122,27 @@ def test_vocabulary_is_that_of_the_world(tiny_builtin):
     assert knows_exact_views(tokenizer)
 
 
-def test_the_shipped_weights_know_exact_views_and_say_which_words():
-    from transformers import (
-        PreTrainedTokenizerFast,  # as model_index.json names it; the class in its own config is one of transformers 5
-    )
+def test_shipped_tokenizer_knows_exact_views():
+    # The class that model_index.json names. The tokenizer's own config names one of transformers 5.
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(builtin.FOLDER / "tokenizer")
     assert knows_exact_views(tokenizer) and builtin.known_words() == set(vocabulary(tokenizer))
 
 
-def test_an_open_vocabulary_is_told_rough_views(tiny_sd):
+def test_open_vocabulary_has_no_exact_views(tiny_sd):
     assert not knows_exact_views(tiny_sd.text.tokenizer)
 
 
 @pytest.mark.parametrize("prior", ["tiny_builtin", "tiny_sd"])
-def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
+def test_long_prompt_keeps_direction_words(prior, request):
     prior = request.getfixturevalue(prior)
     words = ["red"] * 30 + ["car"]
     views = ViewPrompts.of(prior, " ".join(words))
     kept = len(views.prompt.split())
     assert 1 <= kept < 31
     assert views.warnings == (
-        f'prompt: too long for the prior {prior.name}; it will not see "{" ".join(words[kept:])}"',
+        f'prompt: too long for the prior {prior.name}; it does not read "{" ".join(words[kept:])}"',
     )
     front, back = (
         views.directions[[v.split()[0] for v in views.views].index(word)]
@@ -171,11 +154,11 @@ def test_long_prompt_loses_its_tail_and_keeps_its_direction(prior, request):
     assert len(prior.text.tokenizer(longer).input_ids) > prior.text.max_tokens
 
 
-def test_prompt_that_fits_is_left_alone(tiny_sd):
-    assert fitted(tiny_sd.text.tokenizer, "a red car", ", view", 16) == ("a red car", "")
+def test_short_prompt_is_unchanged(tiny_sd):
+    assert shortened(tiny_sd.text.tokenizer, "a red car", ", view", 16) == ("a red car", "")
 
 
-def test_white_space_is_tidied():
+def test_white_space_is_collapsed():
     assert check_prompt("  a red\tcar\n") == "a red car"
     assert check_prompt("ein grüner Frosch 🐸") == "ein grüner Frosch 🐸"
 
@@ -192,17 +175,21 @@ def test_white_space_is_tidied():
         (b"a car", "prompt: expected text, got bytes"),
         (
             "x" * 10_000,
-            "prompt: expected at most 1000 characters, got 10000; a sentence or two is all a prior reads",
+            "prompt: expected at most 1000 characters, got 10000; "
+            "shorten it to one or two sentences",
         ),
         (
             "a \x1b[31mred car",
             "prompt: it holds the control character U+001B at position 3; remove it",
         ),
         ("a\x00car", "prompt: it holds the control character U+0000 at position 2; remove it"),
-        ("a \udcff car", "prompt: it holds bytes that are no UTF-8 text at position 3; remove it"),
+        (
+            "a \udcff car",
+            "prompt: it holds a byte that is not valid UTF-8 at position 3; remove it",
+        ),
     ],
 )
-def test_bad_prompts(prompt, message):
+def test_invalid_prompts(prompt, message):
     with pytest.raises(UserError) as error:
         check_prompt(prompt)
     assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""Every kind of network, wrapped by its scaling, is the same denoiser."""
+"""Each scaling turns its kind of network into the same denoiser."""
 
 import math
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gs3d.priors.loading.components import scaling_of
+from gs3d.priors.loading.schedulers import scaling_of
 from gs3d.priors.network import Network
 from gs3d.priors.scalings import Edm, Epsilon, Flow, Velocity, VpTable
 
@@ -16,19 +16,23 @@ SIGMAS = (0.03, 0.2, 1.0, 4.0, 14.0)
 
 
 def posterior(x, a, b):
-    """E[data], E[noise] given x = a·data + b·noise, data ~ N(MEAN, STD²), noise ~ N(0, 1)."""
+    """E[data | x] and E[noise | x] for x = a·data + b·noise.
+
+    data ~ N(MEAN, STD²), noise ~ N(0, 1).
+    """
     total = (a * STD) ** 2 + b**2
     centered = x - a * MEAN
     return MEAN + a * STD**2 / total * centered, b / total * centered
 
 
 def sigma_at(index):
-    """The table's σ at a fractional index, log-linear."""
+    """σ of the table at a fractional index, log-linear."""
     logs, low = TABLE.sigmas.log(), index.long().clamp(max=len(TABLE.sigmas) - 2)
     return (logs[low] + (logs[low + 1] - logs[low]) * (index - low)).exp().float()
 
 
 def vp(time):
+    """Factors of data and noise in a variance-preserving process at a table index."""
     sigma = sigma_at(time)[:, None, None, None]
     return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
 
@@ -50,7 +54,7 @@ def flow_net(x, time):
 
 
 def edm_net(x, time):
-    """The target F of Karras et al. 2022 at σ = exp(4·time), from its definition."""
+    """Target F of Karras et al. 2022 at σ = exp(4·time), from its definition."""
     sigma, sd = (4 * time).exp()[:, None, None, None], 0.5
     total = (sigma**2 + sd**2).sqrt()
     z = x * total
@@ -67,6 +71,8 @@ NETS = {
 
 
 def as_unet(net):
+    """`net` with the interface of a diffusers U-Net."""
+
     def call(x, time, text, return_dict):
         return (net(x, time),)
 
@@ -75,17 +81,17 @@ def as_unet(net):
 
 
 @pytest.mark.parametrize("scaling", NETS, ids=lambda s: type(s).__name__)
-def test_gaussian_data_gives_the_closed_form_denoiser(scaling):
+def test_gaussian_data_gives_closed_form_denoiser(scaling):
     z = torch.randn(len(SIGMAS), 4, 8, 8, generator=torch.Generator().manual_seed(0)) * 3
     sigma = torch.tensor(SIGMAS)
-    wide = sigma[:, None, None, None]
-    expected = MEAN + STD**2 / (STD**2 + wide**2) * (z - MEAN)
+    variance = sigma[:, None, None, None] ** 2
+    expected = MEAN + STD**2 / (STD**2 + variance) * (z - MEAN)
     got = Network(as_unet(NETS[scaling]), scaling).denoise(z, sigma, torch.zeros(len(SIGMAS), 1, 1))
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, expected, rtol=2e-4, atol=2e-4)
 
 
-def test_table_is_the_one_diffusers_builds():
+def test_table_matches_diffusers():
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
@@ -94,26 +100,26 @@ def test_table_is_the_one_diffusers_builds():
 
 
 def test_table_round_trip():
-    """t → σ → index: t = 0.7 is step 700 of 1000, the 700th entry."""
+    """t → σ → index: t = 0.7 is step 700 of 1000, which is entry 699."""
     for t in (0.001, 0.02, 0.1, 0.5, 0.7004, 1.0):
         assert float(TABLE.index(torch.tensor([TABLE.sigma(t)]))) == pytest.approx(
             1000 * t - 1, abs=2e-3
         )
 
 
-def test_table_clamps_beyond_its_ends():
+def test_table_clamps_outside_its_range():
     assert TABLE.sigma(-1.0) == TABLE.sigma(0.0) == pytest.approx(float(TABLE.sigmas[0]))
     assert TABLE.index(torch.tensor([1e-4, 1e4])).tolist() == [0.0, 999.0]
 
 
-def test_sigma_rises_with_t():
+def test_sigma_increases_with_t():
     for scaling in NETS:
         values = [scaling.sigma(t) for t in (0.0, 0.02, 0.1, 0.5, 0.9, 0.98, 1.0)]
         assert values == sorted(values) and all(math.isfinite(v) for v in values)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_agrees_with_a_ddim_step_of_diffusers(prediction_type):
+def test_denoise_matches_ddim_step_of_diffusers(prediction_type):
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(
@@ -139,7 +145,7 @@ def test_agrees_with_a_ddim_step_of_diffusers(prediction_type):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * (1 + float(sigma)))
 
 
-def test_the_noise_of_an_edm_model_goes_by_the_spread_of_its_data_whatever_its_scaling():
+def test_edm_sigma_depends_on_data_spread_only():
     assert (
         Edm(0.1).sigma(0.7)
         == Edm(0.5).sigma(0.7)
@@ -147,7 +153,7 @@ def test_the_noise_of_an_edm_model_goes_by_the_spread_of_its_data_whatever_its_s
     )
 
 
-def test_agrees_with_the_edm_scheduler_of_diffusers():
+def test_edm_matches_diffusers_scheduler():
     from diffusers import EDMEulerScheduler
 
     scheduler = EDMEulerScheduler(sigma_data=0.5)
@@ -172,7 +178,7 @@ def test_flow_scheduler():
     assert scaling_of(FlowMatchEulerDiscreteScheduler(shift=3.0)) == Flow(1000.0)
 
 
-def test_scheduler_of_another_kind_is_refused():
+def test_unsupported_scheduler_is_refused():
     from gs3d.core.errors import UserError
 
     class LCMLike:
@@ -181,8 +187,8 @@ def test_scheduler_of_another_kind_is_refused():
     with pytest.raises(UserError) as error:
         scaling_of(LCMLike(), "folder")
     assert str(error.value) == (
-        "prior folder: its scheduler is a LCMLike with prediction_type sample; "
-        "expected epsilon or v_prediction with betas, EDM with epsilon, or flow matching"
+        "prior folder: its scheduler is a LCMLike with prediction_type sample; expected "
+        "epsilon or v_prediction with betas, EDM with epsilon, or flow matching; use another model"
     )
 
 

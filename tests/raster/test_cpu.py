@@ -1,4 +1,4 @@
-"""The CPU rasterizer against the oracle, on ordinary scenes and on nasty ones, and what else is promised of it."""
+"""The CPU rasterizer: against the reference on random scenes and edge cases, and its guarantees."""
 
 import math
 import subprocess
@@ -12,83 +12,90 @@ from gs3d.core.types import Splats
 from gs3d.raster import cpu, rasterize
 from gs3d.raster.reference import rasterize_reference
 from tests.raster.raster_scenes import (
+    camera_along_z,
     cameras,
-    changed,
     draw,
-    nasty_scenes,
+    edge_case_scenes,
     random_scene,
-    relative,
-    straight,
+    relative_error,
+    with_first_rows,
 )
 
 TOLERANCE = 3e-5
 
 
-def assert_same(scene, views, normals, parts="rgb alpha depth normal"):
-    pictures, gradients, out = draw(cpu.rasterize_cpu, scene, views, torch.float32, normals, parts)
-    expected_pictures, expected_gradients, expected = draw(
-        rasterize_reference, scene, views, torch.float64, normals, parts
+def assert_matches_reference(scene, views, normals, loss_terms="rgb alpha depth normal"):
+    images, gradients, out = draw(
+        cpu.rasterize_cpu, scene, views, torch.float32, normals, loss_terms
     )
-    for name, picture in expected_pictures.items():
-        assert torch.isfinite(pictures[name]).all(), name
-        assert relative(pictures[name], picture) < TOLERANCE, name
+    expected_images, expected_gradients, expected = draw(
+        rasterize_reference, scene, views, torch.float64, normals, loss_terms
+    )
+    for name, image in expected_images.items():
+        assert torch.isfinite(images[name]).all(), name
+        assert relative_error(images[name], image) < TOLERANCE, name
     for name, gradient in expected_gradients.items():
         assert torch.isfinite(gradients[name]).all(), name
-        assert relative(gradients[name], gradient) < TOLERANCE, name
-    differ = (out.aux["radii"] - expected.aux["radii"]).abs()
-    assert (differ > 1e-6 * expected.aux["radii"] + 1).sum() == 0
+        assert relative_error(gradients[name], gradient) < TOLERANCE, name
+    difference = (out.aux["radii"] - expected.aux["radii"]).abs()
+    assert (difference > 1e-6 * expected.aux["radii"] + 1).sum() == 0
 
 
 @pytest.mark.parametrize("normals", [False, True])
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_random_scenes_match_the_oracle(degree, normals):
-    assert_same(random_scene(100, degree, degree), cameras(2, seed=degree), normals)
+def test_random_scenes_match_the_reference(degree, normals):
+    assert_matches_reference(random_scene(100, degree, degree), cameras(2, seed=degree), normals)
 
 
-@pytest.mark.parametrize("parts", ["rgb", "alpha", "depth", "normal", "rgb alpha"])
-def test_each_picture_has_its_own_gradient(parts):
-    assert_same(random_scene(60, 1), cameras(1), True, parts)
+@pytest.mark.parametrize("loss_terms", ["rgb", "alpha", "depth", "normal", "rgb alpha"])
+def test_gradient_of_each_output_matches_the_reference(loss_terms):
+    assert_matches_reference(random_scene(60, 1), cameras(1), True, loss_terms)
 
 
-@pytest.mark.parametrize("name", list(nasty_scenes()))
-def test_nasty_scenes_match_the_oracle(name):
-    scene, views = nasty_scenes()[name]
-    assert_same(scene, views, True)
+@pytest.mark.parametrize("name", list(edge_case_scenes()))
+def test_edge_cases_match_the_reference(name):
+    scene, views = edge_case_scenes()[name]
+    assert_matches_reference(scene, views, True)
 
 
-def test_many_splats_in_many_tiles():
-    """Bands and tiles that splats cross, tiles that fill up before their list ends, and lists longer than a check for that."""
+def test_many_splats_in_many_tiles_match_the_reference():
+    """Splats cross bands and tiles, and some tiles become opaque before the end of their list.
+
+    The lists are longer than the 16 splats between two checks for opaque tiles.
+    """
     scene = random_scene(700, 0, 5, 0.07)
-    assert_same(changed(scene, opacities=torch.full((350,), 0.97)), cameras(1, 90, 50), False)
+    assert_matches_reference(
+        with_first_rows(scene, opacities=torch.full((350,), 0.97)), cameras(1, 90, 50), False
+    )
 
 
-def test_broken_numbers_are_not_drawn():
-    """NaN or infinity in one splat leaves the picture of the others, and gradients that are finite."""
+def test_splats_with_nan_or_infinity_are_not_rendered():
+    """Invalid splats do not change the image of the others, and all gradients are finite."""
     scene, views = random_scene(60, 1), cameras(2)
     nan, inf = float("nan"), float("inf")
-    broken = changed(
+    invalid = with_first_rows(
         scene,
         means=torch.tensor([[nan, 0, 0], [0, inf, 0]]),
         scales=torch.cat([scene.scales[:2], torch.tensor([[nan, 1, 1], [inf, 1, 1]])]),
         opacities=torch.cat([scene.opacities[:4], torch.tensor([nan])]),
     )
-    pictures, gradients, _ = draw(cpu.rasterize_cpu, broken, views, torch.float32, True)
-    without = broken[5:]
+    images, gradients, _ = draw(cpu.rasterize_cpu, invalid, views, torch.float32, True)
+    without = invalid[5:]
     expected, _, _ = draw(cpu.rasterize_cpu, without, views, torch.float32, True)
-    for name, picture in expected.items():
-        assert torch.equal(pictures[name], picture), name
+    for name, image in expected.items():
+        assert torch.equal(images[name], image), name
     for name, gradient in gradients.items():
         assert torch.isfinite(gradient).all(), name
 
 
-def test_one_round_splat_in_the_middle():
-    """Σ' = (f·σ/z)² + 0.3, so at (d, d) from the center α = o·exp(−d²/Σ'), and the depth is the splat's."""
+def test_one_isotropic_splat_matches_the_closed_form():
+    """At (d, d) from the center, α = o·exp(−d²/Σ') with Σ' = (f·σ/z)² + 0.3; depth is z."""
     focal, sigma, z, opacity = 40.0, 0.2, 4.0, 0.8
     mean, quat = torch.tensor([[0.0, 0, z]]), torch.tensor([[1.0, 0, 0, 0]])
     splats = Splats(
         mean, quat, torch.full((1, 3), sigma), torch.tensor([opacity]), torch.zeros(1, 1, 3)
     )
-    out = rasterize(splats, straight(32, 32, focal), normals=True)
+    out = rasterize(splats, camera_along_z(32, 32, focal), normals=True)
     variance = (focal * sigma / z) ** 2 + 0.3
     for pixel in (16, 18):
         d = pixel + 0.5 - 16
@@ -96,20 +103,24 @@ def test_one_round_splat_in_the_middle():
         assert out.alpha[0, pixel, pixel, 0].item() == pytest.approx(alpha, rel=1e-5)
         assert out.rgb[0, pixel, pixel].tolist() == pytest.approx([0.5 * alpha] * 3, rel=1e-5)
         assert out.depth[0, pixel, pixel, 0].item() == pytest.approx(z, rel=1e-5)
-        # A round splat's first axis, x, is its shortest, and it stands across the line of sight.
+        # The shortest axis of an isotropic splat is its first axis, x, perpendicular to the view.
         assert out.normal[0, pixel, pixel].norm().item() == pytest.approx(alpha, rel=1e-5)
     assert out.alpha[0, 0, 0, 0] == 0 and out.depth[0, 0, 0, 0] == 0
 
 
-def test_two_splats_in_order_of_depth():
-    """The nearer covers the farther wherever it stands in the list: C = o₁c₁ + (1 − o₁)o₂c₂ + (1 − o₁)(1 − o₂)·background."""
-    unit = (1.0 - 0.5) / 0.28209479177387814
-    sh = torch.tensor([[[unit, -unit, -unit]], [[-unit, -unit, unit]]])  # red, blue
+def test_two_splats_are_composited_in_depth_order():
+    """The nearer splat is in front, regardless of its index.
+
+    C = o₁c₁ + (1 − o₁)o₂c₂ + (1 − o₁)(1 − o₂)·background.
+    """
+    c = (1.0 - 0.5) / 0.28209479177387814
+    red, blue = [c, -c, -c], [-c, -c, c]
+    sh = torch.tensor([[red], [blue]])
     means, opacities = torch.tensor([[0.0, 0, 5], [0, 0, 3]]), torch.tensor([0.5, 0.25])
     splats = Splats(
         means, torch.tensor([[1.0, 0, 0, 0]] * 2), torch.full((2, 3), 100.0), opacities, sh
     )
-    out = rasterize(splats, straight(), torch.tensor([0.0, 1.0, 0.0]))
+    out = rasterize(splats, camera_along_z(), torch.tensor([0.0, 1.0, 0.0]))
     near, far = 0.25, 0.75 * 0.5
     assert out.rgb[0, 16, 16].tolist() == pytest.approx([far, 1 - near - far, near], rel=1e-4)
     assert out.depth[0, 16, 16, 0].item() == pytest.approx(
@@ -117,7 +128,7 @@ def test_two_splats_in_order_of_depth():
     )
 
 
-def test_background_forms_and_its_gradient():
+def test_background_shapes_and_gradient():
     scene, views = random_scene(50), cameras(2)
     one = torch.tensor([0.2, 0.5, 0.9], requires_grad=True)
     out = rasterize(scene, views, one)
@@ -127,51 +138,53 @@ def test_background_forms_and_its_gradient():
     assert torch.allclose(one.grad, (1 - out.alpha).sum().expand(3), rtol=1e-5)
 
 
-def test_same_bits_every_time_and_for_any_number_of_threads():
+def test_results_are_bitwise_equal_for_any_number_of_threads():
     scene, views = random_scene(800, 1), cameras(3, 90, 100)
     before = torch.get_num_threads()
     try:
         results = []
         for threads in (1, 1, 2, 3, 5):
             torch.set_num_threads(threads)
-            pictures, gradients, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
-            results.append(list(pictures.values()) + list(gradients.values()))
+            images, gradients, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+            results.append(list(images.values()) + list(gradients.values()))
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_gradient_sums_made_in_turns_are_the_same(monkeypatch):
+def test_gradient_sums_in_batches_are_bitwise_equal(monkeypatch):
     scene, views = random_scene(300), cameras(2, 40, 90)
-    _, whole, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+    _, at_once, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
     monkeypatch.setattr(cpu, "MAX_SUMS", 100)
-    _, turns, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
-    assert all(torch.equal(whole[name], turns[name]) for name in whole)
+    _, in_batches, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+    assert all(torch.equal(at_once[name], in_batches[name]) for name in at_once)
 
 
-def test_two_threads_may_draw_at_once():
-    """A viewer draws from its own thread while training goes on."""
+def test_concurrent_renders_from_python_threads():
+    """A viewer renders from its own thread during training."""
     scene, views = random_scene(500), cameras(2, 64, 64)
     expected = rasterize(scene, views).rgb
-    wrong = []
+    wrong_renders = []
 
-    def work():
-        wrong.extend(i for i in range(20) if not torch.equal(rasterize(scene, views).rgb, expected))
+    def render_repeatedly():
+        wrong_renders.extend(
+            i for i in range(20) if not torch.equal(rasterize(scene, views).rgb, expected)
+        )
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=render_repeatedly) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not wrong_renders
 
 
-def test_means2d_is_in_pixels_and_only_there_when_asked():
-    scene, views = random_scene(30), straight(64, 48)
+def test_means2d_is_in_pixels_and_requires_grad_only_if_needed():
+    scene, views = random_scene(30), camera_along_z(64, 48)
     out = rasterize(scene, views)
     assert not out.aux["means2d"].requires_grad
-    scene = changed(scene, means=scene.means + torch.tensor([0.0, 0, 3]))
+    scene = with_first_rows(scene, means=scene.means + torch.tensor([0.0, 0, 3]))
     out = rasterize(scene, views)
     expected = 40 * scene.means[:, :2] / scene.means[:, 2:] + torch.tensor([32.0, 24.0])
     seen = (out.aux["radii"][0] > 0).all(dim=1)
@@ -179,7 +192,7 @@ def test_means2d_is_in_pixels_and_only_there_when_asked():
     assert out.aux["radii"].dtype == torch.int32 and out.aux["means2d"].shape == (1, 30, 2)
 
 
-def test_gsplat_strategy_densifies_on_the_cpu():
+def test_gsplat_default_strategy_works_with_the_cpu_rasterizer():
     gsplat = pytest.importorskip("gsplat")
     scene, views = random_scene(60), cameras(2)
     params = torch.nn.ParameterDict(
@@ -220,9 +233,9 @@ def test_gsplat_strategy_densifies_on_the_cpu():
     assert counts[0] == 60 and counts[-1] > 60
 
 
-def test_wrong_arguments_are_named():
+def test_invalid_arguments_raise_value_error():
     scene, views = random_scene(5), cameras(2)
-    bad = {
+    invalid = {
         r"splats\.quats: expected shape \[5, 4\], got \[5, 3\]": Splats(
             scene.means, scene.means, scene.scales, scene.opacities, scene.sh
         ),
@@ -236,7 +249,7 @@ def test_wrong_arguments_are_named():
             scene.means, scene.quats, scene.scales, scene.opacities, scene.sh.repeat(1, 2, 1)
         ),
     }
-    for message, splats in bad.items():
+    for message, splats in invalid.items():
         with pytest.raises(ValueError, match=message):
             rasterize(splats, views)
     with pytest.raises(ValueError, match=r"background: expected shape \[2, 3\], got \[3, 3\]"):
@@ -245,6 +258,9 @@ def test_wrong_arguments_are_named():
         rasterize(scene, views[:0])
 
 
-def test_importing_the_room_imports_nothing_heavy():
-    code = "import sys, gs3d.raster, gs3d.raster.cpu, gs3d.raster.cuda; sys.exit('numba' in sys.modules or 'gsplat' in sys.modules)"
+def test_import_of_the_package_is_light():
+    code = (
+        "import sys, gs3d.raster, gs3d.raster.cpu, gs3d.raster.cuda; "
+        "sys.exit('numba' in sys.modules or 'gsplat' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

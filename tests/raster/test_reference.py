@@ -1,4 +1,4 @@
-"""The oracle against numbers that need no rasterizer: finite differences, and closed forms."""
+"""The reference rasterizer against finite differences, closed forms and gsplat's torch code."""
 
 import math
 
@@ -10,12 +10,12 @@ from gs3d.raster import reference
 from gs3d.raster.reference import rasterize_reference
 from tests.raster.raster_scenes import (
     FIELDS,
+    camera_along_z,
     cameras,
-    changed,
     draw,
     random_scene,
-    relative,
-    straight,
+    relative_error,
+    with_first_rows,
 )
 
 
@@ -27,14 +27,14 @@ def test_gradients_match_finite_differences():
     ]
     views = cameras(1, 5, 4)
 
-    def pictures(*tensors):
+    def images(*tensors):
         out = rasterize_reference(
             Splats(*tensors), views, torch.tensor([0.1, 0.5, 0.9]), normals=True
         )
         return out.rgb, out.alpha, out.depth, out.normal
 
-    # The opacity of a splat jumps at 1/255, so the step has to be small enough to stay on one side of every jump.
-    assert torch.autograd.gradcheck(pictures, inputs, eps=1e-7, atol=1e-4, rtol=1e-3)
+    # Alpha is discontinuous at 1/255, so the step must be too small to cross a discontinuity.
+    assert torch.autograd.gradcheck(images, inputs, eps=1e-7, atol=1e-4, rtol=1e-3)
 
 
 def test_float32_and_float64_agree():
@@ -44,18 +44,18 @@ def test_float32_and_float64_agree():
         for dtype in (torch.float32, torch.float64)
     )
     for a, b in zip(single[:2], double[:2], strict=True):
-        assert all(relative(a[name], b[name]) < 1e-3 for name in b)
+        assert all(relative_error(a[name], b[name]) < 1e-3 for name in b)
 
 
-def test_chunks_do_not_change_the_picture(monkeypatch):
+def test_chunks_do_not_change_the_image(monkeypatch):
     scene, views = random_scene(80), cameras(1)
-    whole = rasterize_reference(scene, views).rgb
+    unchunked = rasterize_reference(scene, views).rgb
     monkeypatch.setattr(reference, "CHUNK", 1000)
-    assert torch.allclose(rasterize_reference(scene, views).rgb, whole, atol=1e-6)
+    assert torch.allclose(rasterize_reference(scene, views).rgb, unchunked, atol=1e-6)
 
 
-def test_harmonics_are_orthonormal():
-    """∫ Yᵢ·Yⱼ over the sphere is 1 where i = j and 0 elsewhere, by a lattice of 20,000 directions."""
+def test_spherical_harmonics_are_orthonormal():
+    """∫ Yᵢ·Yⱼ over the sphere is 1 for i = j, else 0, on a lattice of 20,000 directions."""
     n = 20_000
     k = torch.arange(n, dtype=torch.float64) + 0.5
     z, angle = 1 - 2 * k / n, k * (math.pi * (1 + math.sqrt(5)))
@@ -66,39 +66,45 @@ def test_harmonics_are_orthonormal():
     )
 
 
-def test_stops_before_transmittance_falls_to_1e_4():
-    """Splats of opacity 0.9 leave T = 0.1, 0.01, 0.001; the fourth would leave 1e-4 (less a hair) and is not drawn."""
+def test_compositing_stops_before_transmittance_1e_4():
+    """Splats of opacity 0.9001 leave T ≈ 0.1, 0.01, 0.001.
+
+    The fourth would leave slightly less than 1e-4 and is not rendered.
+    """
     scene = random_scene(5)
     means = torch.tensor([[0.0, 0, 2 + i] for i in range(5)])
-    scene = changed(
+    scene = with_first_rows(
         scene, means=means, scales=torch.full((5, 3), 1e3), opacities=torch.full((5,), 0.9001)
     )
-    alpha = rasterize_reference(scene, straight()).alpha[0, 16, 16, 0].item()
+    alpha = rasterize_reference(scene, camera_along_z()).alpha[0, 16, 16, 0].item()
     assert alpha == pytest.approx(1 - 0.0999**3, abs=1e-5)
 
 
-def test_projection_and_harmonics_are_those_of_gsplat():
-    """gsplat's own plain PyTorch, which runs without a card, says the same of places, shapes, depths and colors."""
-    theirs = pytest.importorskip("gsplat.cuda._torch_impl")
+def test_projection_and_harmonics_match_gsplat():
+    """Means, covariances, depths and colors equal those of gsplat's PyTorch code.
+
+    That code needs no CUDA device.
+    """
+    gsplat_torch = pytest.importorskip("gsplat.cuda._torch_impl")
     scene, views = random_scene(200, 3), cameras(1, seed=4)
-    scene = changed(
-        scene, means=torch.tensor([[1.5, 0.3, 0.1], [0.2, -1.4, 1.2]])
-    )  # beyond the picture, where the slope is held
+    # These are outside the image, where the slope is clamped.
+    scene = with_first_rows(scene, means=torch.tensor([[1.5, 0.3, 0.1], [0.2, -1.4, 1.2]]))
     scene = Splats(*(getattr(scene, name).double() for name in FIELDS))
     matrix, intrinsics = views.world_to_camera.double(), views.intrinsics.double()
     means2d, cov, depth, radii = reference._project(
         scene, matrix[0, :3, :3], matrix[0, :3, 3], intrinsics[0], views.width, views.height
     )
-    covars, _ = theirs._quat_scale_to_covar_preci(scene.quats, scene.scales, compute_preci=False)
-    _, their_means2d, their_depth, conics, _ = theirs._fully_fused_projection(
+    covars, _ = gsplat_torch._quat_scale_to_covar_preci(
+        scene.quats, scene.scales, compute_preci=False
+    )
+    _, expected_means2d, expected_depth, conics, _ = gsplat_torch._fully_fused_projection(
         scene.means, covars, matrix, intrinsics, views.width, views.height
     )
     xx, xy, yy = cov.unbind(dim=1)
     det = xx * yy - xy * xy
     assert torch.allclose(torch.stack([yy, -xy, xx], dim=1) / det[:, None], conics[0], rtol=1e-8)
-    assert torch.allclose(means2d, their_means2d[0], rtol=1e-10) and torch.allclose(
-        depth, their_depth[0], rtol=1e-10
-    )
+    assert torch.allclose(means2d, expected_means2d[0], rtol=1e-10)
+    assert torch.allclose(depth, expected_depth[0], rtol=1e-10)
     sight = torch.nn.functional.normalize(scene.means - views.centers.double(), dim=1)
-    mine = (reference.sh_basis(sight, 16)[:, :, None] * scene.sh).sum(dim=1)
-    assert torch.allclose(mine, theirs._spherical_harmonics(3, sight, scene.sh), atol=1e-7)
+    colors = (reference.sh_basis(sight, 16)[:, :, None] * scene.sh).sum(dim=1)
+    assert torch.allclose(colors, gsplat_torch._spherical_harmonics(3, sight, scene.sh), atol=1e-7)

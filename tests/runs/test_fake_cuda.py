@@ -9,12 +9,12 @@ import yaml
 import gs3d
 from gs3d.priors import load
 from gs3d.priors.images import memory_format
-from gs3d.runs import generate as run
-from gs3d.runs.generate import generate
+from gs3d.runs import setup
 from gs3d.runs.request import Request
 from tests import fake_cuda
 from tests.fake_cuda import NAME
 from tests.runs import test_mesh_mode, test_two_stage
+from tests.runs.running import generate
 
 SPLATS = """
 batch: 4
@@ -65,7 +65,7 @@ def test_it_makes_what_the_cpu_makes(request_, monkeypatch):
         prior.text.model.float()
         return prior
 
-    monkeypatch.setattr(run, "load", exact)
+    monkeypatch.setattr(setup, "load", exact)
     with fake_cuda.install(monkeypatch):
         theirs = generate(request_("splats", "cuda")).folder
     one, other = (gs3d.load(folder).splats for folder in (ours, theirs))

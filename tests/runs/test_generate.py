@@ -16,10 +16,10 @@ import gs3d
 from gs3d.core.errors import UserError
 from gs3d.distill import step
 from gs3d.distill.config import load_config
-from gs3d.runs import loop
+from gs3d.runs import loop, setup
 from gs3d.runs import signals as stop
-from gs3d.runs.generate import generate
 from gs3d.runs.request import Request
+from tests.runs.running import generate
 
 CONFIG = """
 batch: 4
@@ -67,7 +67,7 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("loss", ["cds", "sds"])
 def test_a_run_leaves_every_file_and_says_how_it_was_made(request_, loss):
-    result = generate(dataclasses.replace(request_, loss=loss))
+    result = generate(dataclasses.replace(request_, guidance=loss))
     assert result.outcome == "finished" and result.steps == 10
     assert {p.name for p in result.folder.iterdir()} == FILES
     record = yaml.safe_load((result.folder / "run.yaml").read_text())
@@ -119,7 +119,7 @@ def test_a_prior_of_four_views_gets_cameras_in_groups(
     odd.write_text(CONFIG.replace("batch: 4", "batch: 6"))
     with pytest.raises(
         UserError,
-        match="batch: expected a multiple of 4 for a prior that looks at 4 views at once, got 6",
+        match="batch: expected a multiple of 4 for a prior that denoises 4 views together, got 6",
     ):
         generate(dataclasses.replace(four, config=odd, out=tmp_path / "other"))
 
@@ -224,10 +224,10 @@ def test_kill_9_then_resume_uses_the_newest_valid_checkpoint(
 
 def test_resume_refuses_another_prompt_seed_or_setting(request_, config, tmp_path):
     generate(dataclasses.replace(request_, steps=1))
-    with pytest.raises(UserError, match="already holds splats.ply; add --resume"):
+    with pytest.raises(UserError, match="already holds splats.ply; add resume"):
         generate(request_)
-    for change in ({"prompt": "a blue car"}, {"seed": 3}, {"loss": "sds"}):
-        with pytest.raises(UserError, match="--resume"):
+    for change in ({"prompt": "a blue car"}, {"seed": 3}, {"guidance": "sds"}):
+        with pytest.raises(UserError, match="resume"):
             generate(dataclasses.replace(request_, resume=True, **change))
     assert (request_.out / "splats.ply").exists()
 
@@ -303,7 +303,7 @@ def test_default_folder_is_never_overwritten(request_, tmp_path, monkeypatch):
     assert folders == ["a-red-mushroom-s0", "a-red-mushroom-s0-2", "a-red-mushroom-s0-3"]
     elsewhere = [line for line in said if "holds a run already" in line]
     assert len(elsewhere) == 2 and elsewhere[0].endswith(
-        "a-red-mushroom-s0-2, and is what --resume would go on with"
+        "a-red-mushroom-s0-2, which --resume takes"
     )
 
 
@@ -410,21 +410,20 @@ def test_out_of_memory_exports_what_there_was(request_, monkeypatch):
 
 
 def test_out_of_memory_before_the_first_step_is_advice(request_, monkeypatch):
-    from gs3d.runs import generate as run
 
     def rehearse(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run, "rehearse", rehearse)
+    monkeypatch.setattr(setup, "rehearse", rehearse)
     with pytest.raises(UserError, match="use a smaller batch or resolution"):
         generate(request_)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_there_is_one_line(request_):
-    with pytest.raises(UserError, match="--device cuda: torch finds no CUDA here"):
+    with pytest.raises(UserError, match="device cuda: torch finds no CUDA here"):
         generate(dataclasses.replace(request_, device="cuda"))
-    with pytest.raises(UserError, match="--device mps: expected cpu or cuda"):
+    with pytest.raises(UserError, match="device mps: expected cpu, cuda or cuda:N"):
         generate(dataclasses.replace(request_, device="mps"))
 
 

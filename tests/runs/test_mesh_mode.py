@@ -16,10 +16,11 @@ from gs3d.cli.main import main
 from gs3d.core.errors import UserError
 from gs3d.distill import step
 from gs3d.distill.config import load_config
-from gs3d.runs import generate as run
-from gs3d.runs.generate import generate
+from gs3d.runs import prepare
+from gs3d.runs.folders import next_folder
 from gs3d.runs.history import prior_of, representation_of, training_cameras
-from gs3d.runs.request import Request, next_folder
+from gs3d.runs.request import Request
+from tests.runs.running import generate
 
 CONFIG = """
 batch: 4
@@ -125,9 +126,9 @@ def test_a_surface_can_begin_from_splats_that_are_there(request_, splats):
     "change, words",
     [
         ({"start": "nowhere"}, "there is no such file or folder"),
-        ({"start": "."}, "expected a run that has made splats, but splats.ply is not in it"),
-        ({"start": "made", "config": "builtin", "mode": "splats"}, "add --mode mesh"),
-        ({"start": "made", "config": "builtin-two-stage"}, "add --mode mesh"),
+        ({"start": "."}, "expected a run of splats, but splats.ply is not in it"),
+        ({"start": "made", "config": "builtin", "mode": "splats"}, "add mode mesh"),
+        ({"start": "made", "config": "builtin-two-stage"}, "add mode mesh"),
     ],
 )
 def test_a_start_that_is_none_is_one_line(request_, splats, tmp_path, change, words):
@@ -156,7 +157,7 @@ def test_a_run_that_made_a_mesh_makes_it_anew_with_other_triangles(request_, tmp
     few, all_ = gs3d.load(tmp_path / "few.glb").mesh, gs3d.load(folder / "mesh.glb").mesh
     assert len(few.faces) <= 480 < len(all_.faces) and few.texture.shape == (32, 32, 3)
     assert main(["mesh", str(folder)]) == 2
-    assert "say with -o where the other one should go" in capsys.readouterr().err
+    assert "give a place for the other one with -o" in capsys.readouterr().err
     for checkpoint in (folder / "checkpoint").iterdir():
         checkpoint.unlink()
     assert main(["mesh", str(folder), "-o", str(tmp_path / "none.glb")]) == 2
@@ -197,13 +198,13 @@ def test_a_checkpoint_of_other_settings_is_one_line(request_):
 def test_refining_goes_on_with_the_prompt_of_the_run(request_, splats, monkeypatch, capsys):
     asked = []
     tiny = load_config(request_.config)
-    monkeypatch.setattr(run, "load_config", lambda *_: tiny)
+    monkeypatch.setattr(prepare, "load_config", lambda *_: tiny)
 
-    def by_steps(request, **options):
+    def by_steps(request, started):
         asked.append(request)
-        return generate(dataclasses.replace(request, minutes=None, steps=2), **options)
+        return prepare.prepare(dataclasses.replace(request, minutes=None, steps=2), started)
 
-    monkeypatch.setattr(run, "generate", by_steps)
+    monkeypatch.setattr(gs3d.cli.runs.generate, "prepare", by_steps)
     for name in ("refined", "refined-2"):
         assert main(["mesh", str(splats), "--refine", "0.5", "--faces", "300"]) == 0
         assert (splats / name / "mesh.glb").exists()

@@ -22,8 +22,10 @@ from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations import extract_mesh as finish
 from gs3d.representations.meshing.texture import PaintedMesh
 from gs3d.runs import loop
-from gs3d.runs.generate import generate, of_normals, preset_for
+from gs3d.runs.prepare import preset_for
 from gs3d.runs.request import Request
+from gs3d.runs.setup import normal_map_prompt
+from tests.runs.running import generate
 
 CONFIG = """
 batch: 4
@@ -162,8 +164,8 @@ def test_normal_maps_are_shown_as_often_as_asked_and_asked_for_as_such(request_,
     assert shown == maps and set(asked) == {"a red mushroom", "a normal map of a red mushroom"}
     assert 18 <= len(maps) <= 42  # half of sixty
     assert (
-        of_normals("a DSLR photo of a red car")
-        == of_normals("a red car")
+        normal_map_prompt("a DSLR photo of a red car")
+        == normal_map_prompt("a red car")
         == "a normal map of a red car"
     )
 
@@ -283,7 +285,7 @@ def test_a_mesh_that_fails_in_the_library_is_a_warning_too(request_, monkeypatch
 
 
 def test_an_unknown_mode_is_one_line(request_):
-    with pytest.raises(UserError, match="--mode three-stage: expected splats or mesh or two-stage"):
+    with pytest.raises(UserError, match="mode three-stage: expected splats or mesh or two-stage"):
         generate(dataclasses.replace(request_, mode="three-stage"))
 
 
@@ -295,6 +297,6 @@ def test_the_mode_picks_the_preset(request_):
     ][0]["nerf"]["samples"] == 32
     for mode in ("mesh", "two-stage"):
         assert (
-            preset_for(pixel=False, minutes=3, mode=mode) == mode
-            and preset_for(pixel=True, minutes=3, mode=mode) == f"builtin-{mode}"
+            preset_for(in_pixels=False, minutes=3, mode=mode) == mode
+            and preset_for(in_pixels=True, minutes=3, mode=mode) == f"builtin-{mode}"
         )

@@ -1,4 +1,7 @@
-"""A file as another program shows it: a page of `pages/` in headless Chromium, which sends its picture back."""
+"""Screenshots of files in other viewers.
+
+A page of `pages/` opens the file in headless Chromium and posts its image back.
+"""
 
 import contextlib
 import functools
@@ -35,16 +38,16 @@ FLAGS = (
     "--ignore-gpu-blocklist",
 )
 WORLD_TO_VIEW = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
-"""From gs3d's world to a viewer's: +Y up, the front towards +Z."""
+"""From world coordinates to a viewer's: +Y up and the front towards +Z."""
 WAIT_S = 240.0
 
 
 class ViewerError(Exception):
-    """The page's own words."""
+    """An error that a page reports."""
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of this folder, the one to be shown under /shown/, and a place to send results to."""
+    """Serves this folder, and the file to be shown under /shown/. Receives results by POST."""
 
     extensions_map = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
@@ -57,16 +60,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         super().__init__(*args, directory=str(HERE), **options)
 
     def translate_path(self, path: str) -> str:
-        return (
-            str(self.shown)
-            if urlsplit(path).path == f"/shown/{self.shown.name}"
-            else super().translate_path(path)
-        )
+        if urlsplit(path).path == f"/shown/{self.shown.name}":
+            return str(self.shown)
+        return super().translate_path(path)
 
     def do_POST(self) -> None:
-        self.results.put(
-            (urlsplit(self.path).query, self.rfile.read(int(self.headers["Content-Length"])))
-        )
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.results.put((urlsplit(self.path).query, body))
         self.send_response(204)
         self.end_headers()
 
@@ -88,7 +88,7 @@ def _served(file: Path) -> Iterator[tuple[str, queue.Queue]]:
         server.server_close()
 
 
-def picture(
+def screenshot(
     viewer: str,
     file: Path,
     eye: np.ndarray,
@@ -96,9 +96,12 @@ def picture(
     size_px: int,
     background: tuple[float, float, float],
 ) -> np.ndarray:
-    """[S, S, 3] in [0, 1]: `file` in a page of `pages/`, seen from `eye` [3] of gs3d's world towards the origin.
+    """Image of `file` in the page of a viewer, [S, S, 3] in [0, 1].
 
-    `ViewerError` with the page's words if it cannot show it.
+    The camera is at `eye` [3], in world coordinates, and looks at the origin.
+
+    Raises:
+        ViewerError: The page reports an error, or no image within WAIT_S.
     """
     query = {
         "viewer": viewer,
@@ -127,7 +130,7 @@ def picture(
         try:
             kind, body = results.get(timeout=WAIT_S)
         except queue.Empty:
-            raise ViewerError(f"{viewer}: no picture of {file.name} in {WAIT_S:.0f} s") from None
+            raise ViewerError(f"{viewer}: no image of {file.name} in {WAIT_S:.0f} s") from None
         finally:
             browser.terminate()
             browser.wait()

@@ -1,4 +1,7 @@
-"""A page in headless Chromium, driven by its DevTools protocol: for pages of other servers, which a page of ours cannot look into."""
+"""A page in headless Chromium, controlled through the DevTools protocol.
+
+For pages of other servers, which scripts of `pages/` cannot access.
+"""
 
 import base64
 import contextlib
@@ -18,17 +21,17 @@ from tests.viewers.browser import CHROMIUM, FLAGS, WAIT_S, ViewerError
 
 POLL_S = 0.5
 CANVAS = "document.querySelector('canvas[data-engine]')"
-"""Of three.js; there may be others above it."""
+"""The canvas of three.js. Other canvases may lie above it."""
 
 
 class Page:
-    """One tab. `errors` are what it threw or complained of since it was opened."""
+    """A browser tab. `errors` are its exceptions and logged errors since it was opened."""
 
     def __init__(self, socket):
         self.socket, self.count, self.errors = socket, 0, []
 
     def call(self, method: str, **params) -> dict:
-        """A command of the protocol and its result; events that come meanwhile are looked through for errors."""
+        """Run a command of the protocol and return its result. Collects errors from events."""
         self.count += 1
         self.socket.send(json.dumps({"id": self.count, "method": method, "params": params}))
         while True:
@@ -37,9 +40,9 @@ class Page:
                 if "error" in message:
                     raise ViewerError(f"{method}: {message['error']['message']}")
                 return message["result"]
-            self._note(message.get("method"), message.get("params", {}))
+            self._collect_errors(message.get("method"), message.get("params", {}))
 
-    def _note(self, event: str | None, params: dict) -> None:
+    def _collect_errors(self, event: str | None, params: dict) -> None:
         if event == "Runtime.exceptionThrown":
             self.errors.append(
                 params["exceptionDetails"].get("exception", {}).get("description", "an exception")
@@ -52,59 +55,64 @@ class Page:
             self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
     def value(self, expression: str):
-        """Of JavaScript, as JSON has it."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
-            "result"
-        ].get("value")
+        """Value of a JavaScript expression, as JSON."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer["result"].get("value")
 
     def click(self, label: str) -> None:
-        """The button or the option with this label, once it is there and can be pressed."""
+        """Click the button or option with this label, once it exists and is enabled."""
         texts = "[...document.querySelectorAll('button, label')]"
         found = f"{texts}.find((e) => e.textContent.trim() === {json.dumps(label)} && !e.disabled)"
         self._until(lambda: self.value(f"!!{found}"), f"no button {label}")
         self.value(f"{found}.click()")
 
     def type(self, label: str, text: str) -> None:
-        """Put `text` in the place of what the box beside this label holds."""
-        of = f"[...document.querySelectorAll('label')].find((e) => e.textContent.trim() === {json.dumps(label)})"
-        box = f"(() => {{ let e = {of}; while (e && !e.querySelector('input')) e = e.parentElement; return e?.querySelector('input'); }})()"
-        self._until(lambda: self.value(f"!!{box}"), f"no box {label}")
-        self.value(f"{box}.select()")
+        """Replace the content of the input field with this label by `text`."""
+        labels = "[...document.querySelectorAll('label')]"
+        element = f"{labels}.find((e) => e.textContent.trim() === {json.dumps(label)})"
+        field = (
+            f"(() => {{ let e = {element}; "
+            "while (e && !e.querySelector('input')) e = e.parentElement; "
+            "return e?.querySelector('input'); })()"
+        )
+        self._until(lambda: self.value(f"!!{field}"), f"no field {label}")
+        self.value(f"{field}.select()")
         self.call("Input.insertText", text=text)
 
-    def picture(self, like=lambda picture: True) -> np.ndarray:
-        """[H, W, 3] in [0, 1]: the canvas once it stays as it is, shows more than one color and is `like` what is waited for."""
+    def screenshot(self, accept=lambda image: True) -> np.ndarray:
+        """Image of the canvas, [H, W, 3] in [0, 1].
+
+        Waits until the canvas no longer changes, has more than one color, and `accept` is true of
+        its image.
+        """
         before: list[str] = []
 
-        def still() -> np.ndarray | None:
+        def settled() -> np.ndarray | None:
             data = self.value(f"{CANVAS} && {CANVAS}.toDataURL('image/png')")
             before.append(data)
             if data is None or before[-3:] != [data] * 3:
                 return None
-            seen = (
-                np.asarray(
-                    Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"),
-                    np.float32,
-                )
-                / 255
-            )
-            return seen if np.ptp(seen, axis=(0, 1)).max() > 0.1 and like(seen) else None
+            png = Image.open(io.BytesIO(base64.b64decode(data.split(",")[1])))
+            image = np.asarray(png.convert("RGB"), np.float32) / 255
+            return image if np.ptp(image, axis=(0, 1)).max() > 0.1 and accept(image) else None
 
-        return self._until(still, "no picture that stays")
+        return self._until(settled, "no accepted image that stays the same")
 
-    def _until(self, found, otherwise: str):
-        ends = time.monotonic() + WAIT_S
-        while time.monotonic() < ends:
-            if (result := found()) is not None and result is not False:
+    def _until(self, check, failure: str):
+        """First result of `check` that is neither None nor False."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            if (result := check()) is not None and result is not False:
                 return result
             time.sleep(POLL_S)
-        raise ViewerError(f"{otherwise} in {WAIT_S:.0f} s; the page said {self.errors}")
+        raise ViewerError(f"{failure} in {WAIT_S:.0f} s; errors of the page: {self.errors}")
 
 
 @contextlib.contextmanager
 def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[Page]:
-    """A tab of this size at `address`; files that it downloads go to `downloads`."""
-    from websockets.sync.client import connect  # which viser brings
+    """Open a tab at `address`, `width` × `height` pixels; it downloads into `downloads`."""
+    # A dependency of viser.
+    from websockets.sync.client import connect
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
@@ -118,7 +126,9 @@ def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[P
             [*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            with connect(_tab(Path(profile) / "DevToolsActivePort"), max_size=None) as socket:
+            with connect(
+                _tab_address(Path(profile) / "DevToolsActivePort"), max_size=None
+            ) as socket:
                 page = Page(socket)
                 for domain in ("Page", "Runtime", "Log"):
                     page.call(f"{domain}.enable")
@@ -132,10 +142,10 @@ def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[P
             browser.wait()
 
 
-def _tab(port_file: Path) -> str:
-    """Address of the first tab's websocket, once the browser is up."""
-    ends = time.monotonic() + WAIT_S
-    while time.monotonic() < ends:
+def _tab_address(port_file: Path) -> str:
+    """Websocket address of the first tab, once the browser has started."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
         with contextlib.suppress(OSError, IndexError):
             port = port_file.read_text().splitlines()[0]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=WAIT_S) as answer:

@@ -1,4 +1,7 @@
-"""The tracer on a card: the same pictures as on the CPU. Where there is no card, numba's simulator runs the kernel's threads one by one."""
+"""The tracer on a CUDA device renders the same images as on the CPU.
+
+Without a CUDA device, numba's simulator runs the kernel's threads one by one.
+"""
 
 import os
 import subprocess
@@ -21,42 +24,43 @@ def scene(size, count=6):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_card(), reason="needs a CUDA device, and numba-cuda")
-def test_a_card_draws_what_the_cpu_draws():
+def test_cuda_render_equals_cpu_render():
     tables, cameras = scene(64)
-    one, other = render(tables, cameras), render(tables, cameras, device="cuda")
+    cpu, gpu = render(tables, cameras), render(tables, cameras, device="cuda")
     for name in ("rgb", "alpha", "depth", "normal"):
-        differs = np.abs(getattr(one, name) - getattr(other, name)) > 1e-3
-        # A ray that only just hits, or a point on the border of a pattern, may fall to the other side.
+        differs = np.abs(getattr(cpu, name) - getattr(gpu, name)) > 1e-3
+        # Rounding can decide whether a ray barely hits, or on which side of a pattern's border it
+        # ends.
         assert differs.mean() < 5e-3, name
 
 
-@pytest.mark.skipif(has_card(), reason="there is a card")
-def test_without_a_card_it_says_so():
-    with pytest.raises(UserError, match="no card"):
+@pytest.mark.skipif(has_card(), reason="there is a CUDA device")
+def test_missing_cuda_device_is_reported():
+    with pytest.raises(UserError, match="no CUDA device"):
         render(*scene(8), device="cuda")
 
 
-SIMULATED = """
+SIMULATED_RUN = """
 import numpy as np
 from tests.world.test_cuda import scene
 from gs3d.world.render import has_card, render
 tables, cameras = scene(10, 2)
-one, other = render(tables, cameras), render(tables, cameras, device="cuda")
-assert one.alpha.mean() > 0.1
+cpu, gpu = render(tables, cameras), render(tables, cameras, device="cuda")
+assert cpu.alpha.mean() > 0.1
 for name in ("rgb", "alpha", "depth", "normal"):
-    np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-6)
+    np.testing.assert_allclose(getattr(gpu, name), getattr(cpu, name), atol=1e-6)
 """
 
 
-def test_the_kernel_gives_every_pixel_to_one_thread():
-    simulator = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
+def test_simulated_cuda_render_equals_cpu_render():
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
     root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", SIMULATED],
-        env=simulator,
+    result = subprocess.run(
+        [sys.executable, "-c", SIMULATED_RUN],
+        env=environment,
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr

@@ -1,4 +1,7 @@
-"""The distance functions of the tracer: 0 on the surface, right by sign and length beside it, for every primitive, turned and moved."""
+"""Distance functions of the tracer, for every primitive, rotated and translated.
+
+The distance is 0 on the surface and has the correct sign and magnitude near it.
+"""
 
 import math
 
@@ -9,18 +12,19 @@ from gs3d.world.parts import BOX, CONE, ELLIPSOID, GABLE, TORUS, TUBE, Part, tab
 from gs3d.world.tracer.kernels import _distance
 
 CENTER = (0.1, -0.2, 0.3)
-TURNED = np.asarray(turn("z", 30)) @ np.asarray(turn("x", 50))
+ROTATION = np.asarray(turn("z", 30)) @ np.asarray(turn("x", 50))
 
 
 def distance(shape, size, local, rounding=0.0):
-    """Signed distance of the point `local` of the part's own frame, by way of the world."""
-    part = Part(shape, size, CENTER, "main", rotation=tuple(map(tuple, TURNED)), rounding=rounding)
+    """Signed distance of a point in the part's coordinates, computed in world coordinates."""
+    rotation = tuple(map(tuple, ROTATION))
+    part = Part(shape, size, CENTER, "main", rotation=rotation, rounding=rounding)
     row = table([part], {"main": (1.0, 0.0, 0.0)}, 0, (0.0, 0.0, 0.0))[0]
-    return _distance(row, *(TURNED @ np.asarray(local, float) + CENTER))[0]
+    return _distance(row, *(ROTATION @ np.asarray(local, float) + CENTER))[0]
 
 
 HALF = math.sqrt(0.5)
-# shape, size, a point of the surface, the unit normal there
+# Shape, size, a point on the surface, and the unit normal at that point.
 SURFACES = [
     (ELLIPSOID, (0.5, 0.5, 0.5), (0.3, 0.0, 0.4), (0.6, 0.0, 0.8)),
     (ELLIPSOID, (0.6, 0.4, 0.3), (0.0, 0.4, 0.0), (0, 1, 0)),
@@ -31,7 +35,7 @@ SURFACES = [
     (CONE, (0.3, 0.3, 0.5), (0.3 * HALF, 0.3 * HALF, 0.1), (HALF, HALF, 0)),
     (CONE, (0.5, 0.2, 0.4), (0.1, 0.0, 0.4), (0, 0, 1)),
     (CONE, (0.5, 0.2, 0.4), (0.1, 0.2, -0.4), (0, 0, -1)),
-    # half-way up the slant the radius is 0.35; the normal leans up by (0.5 − 0.2) over 0.8
+    # Halfway up the slanted side the radius is 0.35; the normal rises by (0.5 − 0.2) per 0.8.
     (
         CONE,
         (0.5, 0.2, 0.4),
@@ -50,14 +54,14 @@ SURFACES = [
 
 
 @pytest.mark.parametrize(("shape", "size", "point", "normal"), SURFACES)
-def test_zero_on_the_surface_positive_outside_negative_inside(shape, size, point, normal):
+def test_distance_near_surface(shape, size, point, normal):
     point, normal = np.asarray(point), np.asarray(normal, float)
     assert distance(shape, size, point) == pytest.approx(0, abs=1e-5)
     for step in (-0.02, 0.02):
         assert distance(shape, size, point + step * normal) == pytest.approx(step, abs=1e-5)
 
 
-def test_far_away_the_distance_is_never_more_than_the_way_to_the_surface():
+def test_distance_is_at_most_distance_to_a_surface_point():
     rng = np.random.default_rng(0)
     for shape, size, point, _ in SURFACES:
         for _ in range(20):
@@ -69,16 +73,12 @@ def test_far_away_the_distance_is_never_more_than_the_way_to_the_surface():
 @pytest.mark.parametrize(
     "size", [(0.5, 0.5, 0.5), (0.6, 0.4, 0.3), (0.9, 0.05, 0.2), (0.1, 0.8, 0.8)]
 )
-def test_distance_to_an_ellipsoid_is_that_to_the_nearest_of_many_points_on_it(size):
+def test_ellipsoid_distance_equals_distance_to_nearest_sampled_point(size):
     rng = np.random.default_rng(0)
     index = np.arange(200_000) + 0.5
-    polar, turned = np.arccos(1 - 2 * index / len(index)), index * math.pi * (3 - math.sqrt(5))
-    surface = (
-        np.stack(
-            [np.sin(polar) * np.cos(turned), np.sin(polar) * np.sin(turned), np.cos(polar)], axis=1
-        )
-        * size
-    )
+    polar, azimuth = np.arccos(1 - 2 * index / len(index)), index * math.pi * (3 - math.sqrt(5))
+    x, y, z = np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)
+    surface = np.stack([x, y, z], axis=1) * size
     for point in [
         *rng.uniform(-1.2, 1.2, (20, 3)),
         *rng.uniform(-0.6, 0.6, (10, 3)) * size,
@@ -92,7 +92,7 @@ def test_distance_to_an_ellipsoid_is_that_to_the_nearest_of_many_points_on_it(si
 
 
 @pytest.mark.parametrize("size", [(0.5, 0.5, 0.5), (0.6, 0.4, 0.3), (0.9, 0.05, 0.2)])
-def test_distance_to_an_ellipsoid_grows_by_one_along_its_normals(size):
+def test_ellipsoid_distance_has_unit_slope_along_normals(size):
     rng = np.random.default_rng(1)
     for direction in rng.normal(size=(20, 3)):
         point = direction / np.linalg.norm(direction) * size
@@ -102,17 +102,15 @@ def test_distance_to_an_ellipsoid_grows_by_one_along_its_normals(size):
             assert distance(ELLIPSOID, size, point + step * normal) == pytest.approx(step, abs=2e-5)
 
 
-def test_corners_of_a_box_are_outside_by_the_diagonal_and_rounding_takes_them_off():
-    corner = np.array([0.3, 0.4, 0.5])
-    assert distance(BOX, (0.3, 0.4, 0.5), corner + 0.1) == pytest.approx(
-        0.1 * math.sqrt(3), abs=1e-5
-    )
-    assert distance(BOX, (0.3, 0.4, 0.5), corner, rounding=0.1) == pytest.approx(
-        0.1 * (math.sqrt(3) - 1), abs=1e-5
-    )
-    assert distance(BOX, (0.3, 0.4, 0.5), (0.3, 0, 0), rounding=0.1) == pytest.approx(0, abs=1e-5)
+def test_box_distance_at_sharp_and_rounded_vertex():
+    size = (0.3, 0.4, 0.5)
+    beyond_vertex = distance(BOX, size, np.array(size) + 0.1)
+    assert beyond_vertex == pytest.approx(0.1 * math.sqrt(3), abs=1e-5)
+    rounded = distance(BOX, size, size, rounding=0.1)
+    assert rounded == pytest.approx(0.1 * (math.sqrt(3) - 1), abs=1e-5)
+    assert distance(BOX, size, (0.3, 0, 0), rounding=0.1) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(("shape", "size"), [(TORUS, (0.5, 0.1, 0.0)), (TUBE, (0.4, 0.05, 0.3))])
-def test_the_hole_of_a_ring_is_outside(shape, size):
+def test_hole_of_torus_and_tube_is_outside(shape, size):
     assert distance(shape, size, (0, 0, 0)) == pytest.approx(size[0] - size[1], abs=1e-5)

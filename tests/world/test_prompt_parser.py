@@ -1,4 +1,4 @@
-"""From a prompt back to what it names."""
+"""Parsing prompts of the world."""
 
 from importlib.resources import files
 
@@ -11,29 +11,27 @@ from gs3d.world.prompt_parser import kinds_in, parse_prompt
 from gs3d.world.sample import sample
 
 
-def test_every_caption_says_what_its_sample_is():
+def test_captions_parse_to_meaning_of_sample():
     rng = np.random.default_rng(3)
     pairs = 0
     for i in range(600):
-        made = sample(rng)
-        text = f"{PREFIXES[i % len(PREFIXES)]} {made.caption}" if i % 3 else made.caption
+        drawn = sample(rng)
+        text = f"{PREFIXES[i % len(PREFIXES)]} {drawn.caption}" if i % 3 else drawn.caption
         view = (*VIEW_WORDS, *EXACT_VIEWS, None)[i % 125]
-        assert parse_prompt(with_view(text, view)) == made.meaning, made.caption
-        pairs += made.meaning.other is not None
+        assert parse_prompt(with_view(text, view)) == drawn.meaning, drawn.caption
+        pairs += drawn.meaning.other is not None
     assert pairs > 20
 
 
-def test_kinds_are_found_in_any_text_by_any_of_their_words():
+def test_kinds_in_finds_names_and_synonyms_in_any_text():
     known = {"red", "ice", "cream", "tortoise", "balloon", "hot", "air"}
     assert kinds_in("an ICE cream melting under a tortoise", known) == {"ice cream", "turtle"}
-    assert (
-        kinds_in("a hot air balloon", known) == {"balloon"}
-        and kinds_in("a red duck on ice", known) == set()
-    )
+    assert kinds_in("a hot air balloon", known) == {"balloon"}
+    assert kinds_in("a red duck on ice", known) == set()
 
 
 @pytest.mark.parametrize("name", ["tuning", "reporting"])
-def test_every_shipped_prompt_is_understood(name):
+def test_shipped_prompts_parse(name):
     for line in files("gs3d.configs").joinpath(f"prompts/{name}.txt").read_text().splitlines():
         meaning = parse_prompt(line)
         assert meaning and meaning.thing.phrase() == line
@@ -57,7 +55,7 @@ def test_every_shipped_prompt_is_understood(name):
         ),
     ],
 )
-def test_the_same_in_other_words(prompt, thing):
+def test_equivalent_prompts(prompt, thing):
     assert parse_prompt(prompt) == Meaning(thing)
 
 
@@ -83,5 +81,5 @@ def test_the_same_in_other_words(prompt, thing):
         "a normal map of a red duck",
     ],
 )
-def test_what_the_world_has_no_picture_of_means_nothing(prompt):
+def test_prompts_that_the_world_cannot_render(prompt):
     assert parse_prompt(prompt) is None

@@ -1,4 +1,4 @@
-"""Shards made by several processes. They start anew, so nothing here may be patched."""
+"""Shards written by several processes. These are spawned, so patches would not reach them."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from gs3d.world.dataset import CAMERAS, write_shard, write_shards
 TINY = dataclasses.replace(CAMERAS, resolution_px=Steps((0.0,), (8,)))
 
 
-def test_two_workers_make_the_shards_that_one_makes(tmp_path):
+def test_two_workers_write_the_same_shards_as_one(tmp_path):
     write_shard(tmp_path / "one", 1, 1, TINY)
     assert list(write_shards(tmp_path / "two", 1, 2, workers=2, config=TINY)) == [1, 2]
     for name in ("shard_00001.npy", "shard_00001.json"):

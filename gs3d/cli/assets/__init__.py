@@ -1,1 +1,1 @@
-"""Commands that work on splat files and meshes."""
+"""Commands for splat files and meshes."""

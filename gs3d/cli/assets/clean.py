@@ -1,4 +1,4 @@
-"""`gs3d clean IN -o OUT`: splats without what should not be there, where and how large they should be."""
+"""`gs3d clean IN -o OUT`: removes splats that should not be there; moves, rescales and rotates."""
 
 import math
 from collections.abc import Callable
@@ -10,15 +10,16 @@ import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
-from gs3d.cli.paths import bytes_text, check_out, recorded, rows_left_out, splats_file, warn
+from gs3d.cli.paths import bytes_text, check_out, dropped_rows, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import WRITERS, load_splats, save_splats
 
 Box = tuple[float, float, float, float, float, float]
-SPACE: Box = (-math.inf, -math.inf, -math.inf, math.inf, math.inf, math.inf)
-UNTURNED = (0.0, 0.0, 0.0)
-"""Defaults that change nothing, and not None: of `X | None` tyro does not know how many values belong to it, and takes IN for one."""
+# Defaults that change nothing. With None as the default, tyro would not know how many values belong
+# to the option, and would take IN for one of them.
+NO_CROP: Box = (-math.inf, -math.inf, -math.inf, math.inf, math.inf, math.inf)
+NO_ROTATION = (0.0, 0.0, 0.0)
 Step = tuple[str, Callable[[Splats], Splats]]
 MOVES = ("--center", "--radius", "--rotate-deg")
 """Steps that remove nothing."""
@@ -26,30 +27,40 @@ MOVES = ("--center", "--radius", "--rotate-deg")
 
 @dataclass(frozen=True)
 class Args:
-    """Whatever steps are given, always in the order of this list. Rows of NaN are left out first. Splats that stay are not enlarged to fill
-    gaps."""
+    """Remove, move, rescale and rotate splats. The steps run in the order of this list, whatever
+    the order of the options. Invalid rows (NaN, infinity) are left out first. The remaining splats
+    are not enlarged to fill gaps."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """A splat file, or the folder of a run that has made splats."""
+    """A splat file, or a run's folder with splats."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write, in any format; not IN itself. A file of this name is replaced."""
-    crop: Annotated[Box, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1")] = SPACE
-    """Keep what lies in this box of the world (+Z up, the front towards +X), as gs3d info gives bounds."""
+    """Output file, required. Its suffix decides the format. An existing file is replaced, but it
+    cannot be IN."""
+    crop: Annotated[Box, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1", help_behavior_hint="")] = (
+        NO_CROP
+    )
+    """Keep only splats inside this box, in world coordinates (+Z up, the front towards +X). gs3d
+    info shows the bounds of a file."""
     min_opacity: float | None = None
-    """Remove splats below this opacity; 0.02 is hardly seen."""
+    """Remove splats with a lower opacity, above 0 and at most 1. 0.02 is hardly visible."""
     max_scale: float | None = None
-    """Remove splats whose longest axis is above this, in units of the object's radius; 0.5 is far too large for a detail."""
+    """Remove splats with a longer axis, in units of the object's radius. 0.5 is far too large for a
+    detail."""
     floaters: bool = False
-    """Remove splats whose 10th nearest neighbor is more than three robust deviations further away than is usual, and three times
-    as far as is usual around them; then groups apart from the rest, with less than 0.5 % of the splats."""
+    """Remove isolated splats: those with a 10th nearest neighbor more than three robust deviations
+    farther away than usual, and three times as far as usual around them. Then remove separate
+    groups with less than 0.5 % of the splats."""
     decimate: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Keep the N splats that cover most, by opacity × area."""
+    """Keep the N splats that cover the most, by opacity × area."""
     center: Annotated[bool, tyro.conf.arg(aliases=["--centre"])] = False
-    """Move the middle of the bounds of 99.9 % of the means to the origin."""
+    """Move the object to the origin, by the center of the bounds of 99.9 % of the splat centers."""
     radius: float | None = None
-    """Rescale about the origin until 99.9 % of the means lie within this distance of it; with --center, the object's radius."""
-    rotate_deg: Annotated[tuple[float, float, float], tyro.conf.arg(metavar="X Y Z")] = UNTURNED
-    """Turn by X about the world's X axis, then by Y about its Y, then by Z about its Z."""
+    """Rescale about the origin until 99.9 % of the splat centers lie within this distance of it.
+    With --center, this is the radius of the object."""
+    rotate_deg: Annotated[
+        tuple[float, float, float], tyro.conf.arg(metavar="X Y Z", help_behavior_hint="")
+    ] = NO_ROTATION
+    """Rotate by X degrees about the world's X axis, then by Y about Y, then by Z about Z."""
 
 
 def run(argv: list[str]) -> int:
@@ -57,31 +68,33 @@ def run(argv: list[str]) -> int:
     _check(args)
     steps = _steps(args)
     if not steps:
-        flags = "--crop, --min-opacity, --max-scale, --floaters, --decimate, --center, --radius, --rotate-deg"
         raise UserError(
-            f"clean: expected at least one of {flags}; see gs3d clean --help (gs3d convert alone leaves out rows of NaN)"
+            "clean: expected at least one of --crop, --min-opacity, --max-scale, --floaters, "
+            "--decimate, --center, --radius, --rotate-deg; see gs3d clean --help (to remove only "
+            "invalid rows, use gs3d convert)"
         )
     if args.out is None:
+        suffixes = ", ".join(sorted(WRITERS))
         raise UserError(
-            f"-o: expected where to write, a name ending in one of {', '.join(sorted(WRITERS))}, got nothing"
+            f"-o: expected an output file, a name ending in one of {suffixes}, got nothing"
         )
     file = splats_file(args.source)
     check_out(args.out, file)
-    splats, warnings = recorded(load_splats, file)
+    splats, warnings = with_warnings(load_splats, file)
     warn(warnings)
-    first = len(splats) + rows_left_out(warnings)
+    rows = len(splats) + dropped_rows(warnings)
     for name, step in steps:
         before = len(splats)
         splats = step(splats)
         if not len(splats):
-            what = f"nothing is left of {before} splats and nothing was written"
             raise UserError(
-                f"{name}: {what}; gs3d info {args.source} shows bounds, opacities and sizes"
+                f"{name}: removes all {before} splats, so nothing was written; "
+                f"gs3d info {args.source} shows bounds, opacities and sizes"
             )
         if name not in MOVES:
             say(f"{name:<14}{before - len(splats):>9} removed, {len(splats)} left")
-    _, warnings = recorded(lambda path: save_splats(path, splats), args.out)
-    say(f"{len(splats)} of {first} splats -> {args.out}, {bytes_text(args.out.stat().st_size)}")
+    _, warnings = with_warnings(lambda path: save_splats(path, splats), args.out)
+    say(f"{len(splats)} of {rows} splats -> {args.out}, {bytes_text(args.out.stat().st_size)}")
     warn(warnings)
     return 0
 
@@ -102,7 +115,7 @@ def _check(args: Args) -> None:
             "crop",
             args.crop,
             lambda v: all(low <= high for low, high in zip(v, v[3:], strict=False)),
-            "X0 Y0 Z0 X1 Y1 Z1, the lower ends first",
+            "X0 Y0 Z0 X1 Y1 Z1, the lower corner first",
         ),
     ):
         if value is not None and not ok(value):
@@ -111,11 +124,15 @@ def _check(args: Args) -> None:
 
 
 def _steps(args: Args) -> list[Step]:
-    """What was asked for, in the order that it is done in: what is cut off counts in no statistics, and a radius is that of the object."""
+    """The requested steps in the order in which they run.
+
+    Removal comes first, so that removed splats do not affect the statistics of later steps.
+    Rescaling follows centering, so that the radius is that of the object.
+    """
     from gs3d.ops import clean
 
     steps: list[tuple[bool, str, Callable[[Splats], Splats]]] = [
-        (args.crop != SPACE, "--crop", lambda s: clean.crop(s, args.crop[:3], args.crop[3:])),
+        (args.crop != NO_CROP, "--crop", lambda s: clean.crop(s, args.crop[:3], args.crop[3:])),
         (
             args.min_opacity is not None,
             "--min-opacity",
@@ -126,6 +143,10 @@ def _steps(args: Args) -> list[Step]:
         (args.decimate is not None, "--decimate", lambda s: clean.most_important(s, args.decimate)),
         (args.center, "--center", clean.centered),
         (args.radius is not None, "--radius", lambda s: clean.fitted(s, args.radius)),
-        (args.rotate_deg != UNTURNED, "--rotate-deg", lambda s: clean.rotated(s, *args.rotate_deg)),
+        (
+            args.rotate_deg != NO_ROTATION,
+            "--rotate-deg",
+            lambda s: clean.rotated(s, *args.rotate_deg),
+        ),
     ]
     return [(name, step) for wanted, name, step in steps if wanted]

@@ -1,4 +1,4 @@
-"""`gs3d info FILE`: what a splat file or a mesh is like, and whether it is sound."""
+"""`gs3d info FILE_OR_RUN`: statistics and problems of splats or a mesh."""
 
 import json
 import os
@@ -10,24 +10,25 @@ import tyro
 
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
-from gs3d.cli.paths import bytes_text, recorded, rows_left_out
+from gs3d.cli.paths import bytes_text, dropped_rows, one_line, with_warnings
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import MESH, SPLATS, load_asset, result_file
 from gs3d.io.atomic import read_error
 
 BAR = 40
-"""Characters of the longest bar of a histogram."""
+"""Length of the longest bar of a histogram, in characters."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """Count, bounds, opacities, scales and what is odd, of splats; of a mesh whether it is closed."""
+    """Print the size, bounds and problems of splats or a mesh. For splats, also histograms of
+    opacities and scales; for a mesh, also whether it is watertight."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
-    """Splats, a mesh (.glb), or a run's folder."""
+    """A splat file, a mesh (.glb), or a run's folder."""
     json: bool = False
-    """One JSON object instead of a text for people. Lengths are in units of the world, shares from 0 to 1."""
+    """Print one JSON object instead of text. Lengths are in world units, shares from 0 to 1."""
 
 
 def run(argv: list[str]) -> int:
@@ -35,48 +36,37 @@ def run(argv: list[str]) -> int:
     file = result_file(args.file) if os.path.isdir(args.file) else args.file
     if file is None:
         raise UserError(
-            f"{args.file}: expected a file or the folder of a finished run; neither {SPLATS} nor {MESH} is in it"
+            f"{args.file}: expected a file or the folder of a finished run; "
+            f"neither {SPLATS} nor {MESH} is in it"
         )
     try:
         size = file.stat().st_size
     except OSError as error:
         raise read_error(file, error) from error
-    asset, warnings = recorded(load_asset, file)
+    asset, warnings = with_warnings(load_asset, file)
     from gs3d.ops.stats import mesh_stats, oddities, splat_stats
 
-    stats = (
-        splat_stats(asset, rows_left_out(warnings))
-        if isinstance(asset, Splats)
-        else mesh_stats(asset)
-    )
-    odd = oddities(stats)
+    is_splats = isinstance(asset, Splats)
+    stats = splat_stats(asset, dropped_rows(warnings)) if is_splats else mesh_stats(asset)
+    problems = oddities(stats)
+    texts = [one_line(warning) for warning in warnings]
     with shown():
         if args.json:
-            print(
-                json.dumps(
-                    {
-                        "file": str(file),
-                        "file_bytes": size,
-                        **stats,
-                        "warnings": warnings,
-                        "odd": odd,
-                        "sound": not odd,
-                    }
-                )
-            )
+            tree = {"file": str(file), "file_bytes": size, **stats, "warnings": texts}
+            print(json.dumps(tree | {"odd": problems, "sound": not problems}))
             return 0
         print(f"{file}, {bytes_text(size)}, {bytes_text(stats['memory_bytes'])} in memory")
-        print("\n".join(_splat_lines(stats) if isinstance(asset, Splats) else _mesh_lines(stats)))
-        for line in warnings:
-            print(f"warning: {line}")
-        print(f"verdict  {'; '.join(odd) or 'sound'}")
+        print("\n".join(_splat_lines(stats) if is_splats else _mesh_lines(stats)))
+        for text in texts:
+            print(f"warning: {text}")
+        print(f"verdict  {'; '.join(problems) or 'sound'}")
     return 0
 
 
 def _splat_lines(stats: dict) -> list[str]:
     return [
         f"splats   {stats['count']}, SH degree {stats['sh_degree']}",
-        *_place_lines(stats),
+        *_position_lines(stats),
         "opacity",
         *_bars(stats["opacities"], ".1f"),
         "longest axis",
@@ -84,30 +74,34 @@ def _splat_lines(stats: dict) -> list[str]:
         f"clear    {stats['nearly_clear']:.1%} have an opacity below 0.02",
         f"huge     {stats['huge']:.2%} are longer than a third of the extent",
         f"needles  {stats['needles']:.1%} have a longest axis over 100 times the shortest",
-        f"left out {stats['left_out']} rows that hold no splat",
+        f"left out {stats['left_out']} invalid rows",
     ]
 
 
 def _mesh_lines(stats: dict) -> list[str]:
-    side = stats["texture"]
+    size = stats["texture"]
+    closed = "watertight" if stats["watertight"] else "not watertight"
     return [
-        f"mesh     {stats['vertices']} vertices, {stats['faces']} triangles, {'watertight' if stats['watertight'] else 'not watertight'}",
-        f"texture  {f'{side[1]} x {side[0]} pixels' if side else 'none'}",
-        *_place_lines(stats),
+        f"mesh     {stats['vertices']} vertices, {stats['faces']} triangles, {closed}",
+        f"texture  {f'{size[1]} x {size[0]} pixels' if size else 'none'}",
+        *_position_lines(stats),
     ]
 
 
-def _place_lines(stats: dict) -> list[str]:
+def _position_lines(stats: dict) -> list[str]:
     sides = zip("xyz", stats["min"], stats["max"], strict=True)
+    center = ", ".join(f"{value:.3f}" for value in stats["center"])
     return [
         "bounds   " + ", ".join(f"{axis} {low:.3f} to {high:.3f}" for axis, low, high in sides),
-        f"center   {', '.join(f'{value:.3f}' for value in stats['center'])}; radius {stats['radius']:.3f} for 99.9 %",
+        f"center   {center}; radius {stats['radius']:.3f} for 99.9 %",
     ]
 
 
-def _bars(histogram: dict, form: str) -> list[str]:
-    edges, most = histogram["edges"], max(histogram["counts"])
-    return [
-        f"  {low:>8{form}} to {high:<8{form}}{count:>9}  {'#' * -(-BAR * count // most)}".rstrip()
-        for low, high, count in zip(edges, edges[1:], histogram["counts"], strict=False)
-    ]
+def _bars(histogram: dict, number: str) -> list[str]:
+    """A line for each bin, with its edges in the format `number`, its count and a bar."""
+    edges, counts = histogram["edges"], histogram["counts"]
+    lines = []
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        bar = "#" * -(-BAR * count // max(counts))
+        lines.append(f"  {low:>8{number}} to {high:<8{number}}{count:>9}  {bar}".rstrip())
+    return lines

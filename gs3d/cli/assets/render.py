@@ -1,4 +1,4 @@
-"""`gs3d render FILE`: a contact sheet or a turntable of any splat file or mesh."""
+"""`gs3d render FILE`: a contact sheet or a turntable of a splat file or a mesh."""
 
 import math
 from dataclasses import dataclass
@@ -12,26 +12,28 @@ from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
 
 FRAMES = {".png": 8, ".mp4": 120, ".gif": 48, ".webp": 48}
-"""What can be written, and how many pictures it has."""
+"""Suffix -> default number of views on a contact sheet, or of frames of a turntable."""
 SHEET_PX = 200_000_000
-"""Most pixels on a sheet: it is held in memory three times over, at three bytes a pixel, while it is written and checked."""
+"""Largest number of pixels on a contact sheet. While it is written and checked, it is in memory
+three times, at three bytes a pixel."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """Draw a run, a splat file or a .glb: eight views as .png, or a turntable as .mp4, .gif or .webp."""
+    """Render splats or a mesh: eight views as .png, or a turntable as .mp4, .gif or .webp."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """A run's folder, splats or a mesh, e.g. outputs/…, outputs/…/splats.ply or mesh.glb."""
+    """A run's folder, a splat file or a mesh (.glb), e.g. outputs/… or outputs/…/splats.ply."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write; the suffix decides between .png and .mp4, .gif, .webp. The file's name with .png when not given, render.png in a
-    run's folder."""
+    """Output file. Its suffix decides the format: .png, .mp4, .gif or .webp. Default: render.png in
+    a run's folder, or the input file's name with .png."""
     size: int = 512
-    """Side of each picture in pixels."""
+    """Side of each view in pixels, 16 to 4096."""
     views: int | None = None
-    """Pictures on the sheet (8) or frames of the turntable (120; of .gif and .webp 48)."""
+    """Number of views of a .png, default 8, or of frames of a turntable, default 120 for .mp4 and
+    48 for .gif and .webp. At most 1000."""
     elevation_deg: float = 15.0
-    """Height of the camera."""
+    """Elevation of the camera in degrees, -90 (below) to 90 (above)."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,10 +52,11 @@ def run(argv: list[str]) -> int:
     if not -90 <= args.elevation_deg <= 90:
         raise UserError(f"--elevation-deg: expected -90 to 90, got {args.elevation_deg}")
     if suffix == ".png" and views * args.size**2 > SHEET_PX:
-        fits = f"lower --size to {math.isqrt(SHEET_PX // views)} or --views to {SHEET_PX // args.size**2}"
-        got = f"{views * args.size**2 / 1e6:.0f} ({views} pictures of {args.size}²)"
+        size, fewer = math.isqrt(SHEET_PX // views), SHEET_PX // args.size**2
         raise UserError(
-            f"--size, --views: expected a sheet of at most {SHEET_PX / 1e6:.0f} megapixels, got {got}; {fits}"
+            f"--size, --views: expected an image of at most {SHEET_PX / 1e6:.0f} megapixels, got "
+            f"{views * args.size**2 / 1e6:.0f} ({views} views of {args.size}²); "
+            f"lower --size to {size} or --views to {fewer}"
         )
     import gs3d
     from gs3d.runs.outputs.files import TURNTABLE_FPS, frames

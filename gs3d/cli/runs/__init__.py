@@ -1,1 +1,1 @@
-"""Commands that make or compare runs."""
+"""Commands that start, continue or compare runs."""

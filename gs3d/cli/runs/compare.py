@@ -1,4 +1,4 @@
-"""`gs3d compare RUN RUN`: what runs have made side by side, and what is different about their settings."""
+"""`gs3d compare RUN RUN`: results of runs side by side, and the differences of their settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +17,23 @@ SUFFIXES = (".png", ".mp4", ".html")
 
 @dataclass(frozen=True)
 class Args:
-    """Put what two runs or more have made side by side, seen by the same cameras, and say what is different about their settings."""
+    """Show the results of two or more runs side by side, from the same cameras, and print how their
+    settings differ."""
 
     runs: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
         tyro.conf.arg(metavar="RUN RUN [RUN ...]", help_behavior_hint="(two or more)"),
     ]
-    """Folders of runs that have ended; splats and meshes may be mixed."""
+    """Folders of finished runs. Splats and meshes can be mixed."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("compare.png")
-    """Where to write; the suffix decides: .png has a row of eight views a run, .mp4 turns them side by side, .html lays each over the
-    first with a slider."""
+    """Output file. Its suffix decides the format: .png has a row of eight views for each run,
+    .mp4 a turntable of all runs side by side, .html a slider between the first run and each other
+    run."""
     size: int = 256
-    """Side of each picture in pixels."""
+    """Side of each view in pixels, 96 to 1024."""
     elevation_deg: float = 15.0
-    """Height of the camera."""
+    """Elevation of the camera in degrees, -90 (below) to 90 (above)."""
 
 
 def run(argv: list[str]) -> int:
@@ -45,7 +47,8 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--elevation-deg: expected -90 to 90, got {args.elevation_deg}")
     if (most := SHEET_PX // (8 * args.size**2)) < len(args.runs):
         raise UserError(
-            f"RUN: expected at most {most} runs at --size {args.size}, got {len(args.runs)}; lower --size"
+            f"RUN: expected at most {most} runs at --size {args.size}, got {len(args.runs)}; "
+            "lower --size"
         )
     check_target(args.out)
     from gs3d.experiments.compare import WRITERS, sides_of

@@ -1,17 +1,20 @@
-"""`gs3d generate PROMPT`: a folder of files from a text."""
+"""`gs3d generate PROMPT`: splats or a mesh from a text prompt."""
 
 import shlex
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
-from gs3d.guidance import Loss
-from gs3d.runs.generate import Result, generate, size_of
-from gs3d.runs.request import Mode, Request
+from gs3d.distill.budget import process_age_s
+from gs3d.guidance import GuidanceName
+from gs3d.runs.execute import Result, execute, size_of
+from gs3d.runs.prepare import prepare
+from gs3d.runs.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,57 +23,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Args:
-    """Make 3D Gaussian splats from a text: splats.ply, preview.png, turntable.mp4, progress.png, log.png, run.yaml and log.jsonl in one
-    folder. With --mode mesh or two-stage, a mesh: mesh.glb, mesh.ply and mesh.obj in place of the splats."""
+class Args(Request):
+    """Generate 3D Gaussian splats from a text prompt. Writes splats.ply, preview.png,
+    turntable.mp4, progress.png, log.png, run.yaml and log.jsonl to one folder. With --mode mesh or
+    two-stage, mesh.glb, mesh.ply and mesh.obj take the place of splats.ply."""
 
+    # Fields of `Request` again where the command line needs another type or flag. tyro takes their
+    # help texts from `Request`.
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """What to make, e.g. "a red mushroom with white spots". Quote it."""
-    minutes: float | None = None
-    """Wall clock until the files are on disk. 3 when neither this nor --steps is given."""
-    steps: int | None = None
-    """Iterations instead of minutes: the same splats every time on the same machine."""
     prior: str = "auto"
-    """builtin, builtin-mv (which looks at four views together), sd21-base, sd21, sd15, a folder, or owner/name of a model hub. auto:
-    Stable Diffusion where CUDA and its weights are at hand, else builtin."""
-    guidance: Loss | None = None
-    """Loss; the preset's when not given: sds for the built-in prior, cds for others."""
-    seed: int = 0
-    """Another seed makes another object."""
+    guidance: GuidanceName | None = None
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the results; outputs/<prompt>-s<seed> when not given."""
-    resume: bool = False
-    """Continue the run in that folder from its newest checkpoint."""
     config: str | None = None
-    """A preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage), a YAML file, or another run's run.yaml.
-    Chosen by prior, minutes and mode when not given."""
-    device: Literal["cuda", "cpu"] | None = None
-    """Where to run; CUDA where there is one when not given."""
-    mode: Mode = "splats"
-    """mesh: splats, then a surface that begins as they are. two-stage: a radiance field, then a surface, as the paper does. --config, if
-    given, decides instead."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY.PATH=VALUE")] = ()
+    device: str | None = None
     start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_PLY")] = None
-    """Splats that are there already, for --mode mesh to begin its surface from."""
     viewer: bool = False
-    """Show the splats in the browser as they grow, with buttons to pause the run, which stops its clock, and to stop and export, and a
-    prompt for the run after it, of the same settings."""
+    """Show the splats in the browser during the run. Buttons pause the run and its clock, or stop
+    the run and export; a form starts further runs with the same settings."""
     wait: bool = True
-    """With --viewer, whether the result stays there, and other prompts are waited for, until Ctrl-C."""
+    """With --viewer: keep showing the result, and accept further prompts, until Ctrl-C."""
 
 
-NAMES = {"loss": "guidance"}
-"""What a field of a request is called as a flag, where it is not called the same."""
 EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "out of memory": 1}
 
 
 def run(argv: list[str]) -> int:
-    args = parse(Args, "gs3d generate", argv)
-    request = Request(
-        **{
-            field.name: getattr(args, NAMES.get(field.name, field.name))
-            for field in fields(Request)
-        }
-    )
+    args = parse(Args, "gs3d generate", collect(argv, "--set"))
+    request = Request(**{field.name: getattr(args, field.name) for field in fields(Request)})
     if args.viewer:
         from gs3d.cli.assets.view import need_viser
 
@@ -85,36 +65,63 @@ def run(argv: list[str]) -> int:
     return EXIT[result.outcome] if result.asset is not None else 1
 
 
+def collect(argv: list[str], flag: str) -> list[str]:
+    """`argv` with the values of a repeated flag behind one flag: argparse keeps the last alone."""
+    kept, values = [], []
+    rest = iter(argv)
+    for token in rest:
+        name, equals, value = token.partition("=")
+        if name == flag and equals:
+            values.append(value)
+        elif token == flag:
+            values += [next(rest, "")]
+        else:
+            kept.append(token)
+    return kept + [flag, *values] if values else kept
+
+
 def make(
     request: Request, watch_by: "Callable[[Say], Watch] | None" = None, first: bool = True
 ) -> Result:
-    """A run and what there is to say about it. The minutes of the first of a process count from the process' start."""
+    """Run a request and print how it ended. The minutes of the first run of a process count from
+    the start of the process."""
     with Progress() as progress:
-        more = {} if watch_by is None else {"watch": watch_by(progress.say)}
-        result = generate(
-            request, report=progress.update, say=progress.say, from_process_start=first, **more
-        )
+        result = show(request, progress, watch_by(progress.say) if watch_by else None, first)
+    report(result, request, progress, first)
+    return result
+
+
+def show(
+    request: Request, progress: Progress, control: "Watch | None" = None, first: bool = True
+) -> Result:
+    """Run a request with its messages and iterations shown by `progress`."""
+    started = time.monotonic() - (process_age_s() if first else 0.0)
+    return execute(prepare(request, started), progress.callbacks(control))
+
+
+def report(result: Result, request: Request, progress: Progress, first: bool) -> None:
+    """Print how a run ended, and its files."""
     for line in result.warnings:
         progress.say(f"warning: {line}")
     if result.outcome == "diverged":
         progress.say(
-            "stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. Try a lower guidance scale."
+            "stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. "
+            "Try a lower guidance scale."
         )
     if result.outcome == "out of memory":
         progress.say(
-            "stopped: the GPU's memory is full; what there was is exported. Use a smaller batch or resolution in --config."
+            "stopped: the GPU's memory is full; what there was is exported. "
+            "Use a smaller batch or resolution in --config."
         )
     if result.outcome in ("interrupted", "terminated"):
         again = "add --resume to the same command"
         if not first:
-            of_it = f"{shlex.quote(request.prompt)} --seed {request.seed} --out {shlex.quote(str(result.folder))}"
-            again = f"give the same command with {of_it} --resume"
+            prompt, out = shlex.quote(request.prompt), shlex.quote(str(result.folder))
+            options = f"{prompt} --seed {request.seed} --out {out} --resume"
+            again = f"give the same command with {options}"
         progress.say(f"{result.outcome}: exported what there was; {again} to go on")
-    what = (
-        " ".join(f"{count} {pieces}" for pieces, count in size_of(result.asset).items())
-        or "nothing that can be exported"
-    )
+    sizes = [f"{count} {name}" for name, count in size_of(result.asset).items()]
+    what = " ".join(sizes) or "nothing that can be exported"
     progress.say(f"{what} after {result.steps} steps in {result.seconds:.0f} s:")
     for path in result.files:
         progress.say(f"  {path}")
-    return result

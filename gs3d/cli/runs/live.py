@@ -1,4 +1,4 @@
-"""`gs3d generate --viewer`: a run as it goes, in the viewer, its result, and the runs that are asked for there."""
+"""`gs3d generate --viewer`: shows a run in the viewer, then the runs that are requested there."""
 
 import contextlib
 import time
@@ -11,66 +11,73 @@ from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
 from gs3d.distill.step import TrainState
 from gs3d.representations.gaussians.gaussians import Gaussians
-from gs3d.runs.generate import Result
-from gs3d.runs.outputs.files import sound
-from gs3d.runs.request import Request, next_folder, slug
+from gs3d.runs.execute import Result
+from gs3d.runs.folders import next_folder, slug
+from gs3d.runs.outputs.files import drawable
+from gs3d.runs.request import Request
 from gs3d.runs.signals import Wish
 from gs3d.viewer.controls import Asked, RunControls
 from gs3d.viewer.scene import WORLD
 from gs3d.viewer.server import listen
 from gs3d.viewer.viewer import Viewer
 
-EVERY_S = 1.0
-SHARE = 0.05
-"""Of a run's time that may go into showing it."""
+MIN_INTERVAL_S = 1.0
+"""Shortest time between two updates of the viewer."""
+MAX_SHARE = 0.05
+"""Largest share of the time of a run that is spent on updates of the viewer."""
 Say = Callable[[str], None]
 Watch = Callable[[TrainState], Wish]
 
 
-class Run(Protocol):
-    """`generate.make`: the run of a request, with its lines for a person. `watch_by` gives what watches it, which may want to say more."""
+class RunFunction(Protocol):
+    """Runs a request and prints its progress, as `generate.make` does.
+
+    `watch_by` gets a function that prints a line, and returns the `Callbacks.control` of the run.
+    `first` is true for the first run of the process.
+    """
 
     def __call__(
         self, request: Request, watch_by: Callable[[Say], Watch], first: bool
     ) -> Result: ...
 
 
-def in_viewer(request: Request, make: Run, wait: bool) -> Result | None:
-    """Make `request`, then what is asked for in the viewer, one after the other.
+def in_viewer(request: Request, make: RunFunction, wait: bool) -> Result | None:
+    """Run `request`, then the runs that are requested in the viewer, one after the other.
 
-    Ends with Ctrl-C or SIGTERM, or, without `wait`, when nothing is asked for. Gives what became of the first run, or of the one that a
-    signal ended; None if that one had not begun.
+    Ends after Ctrl-C or SIGTERM; without `wait` it also ends when the queue of requests is empty.
+    Returns the result of the first run, or of the run that a signal stopped. Returns None if that
+    run had not begun.
     """
     with _open_viewer(request) as (viewer, controls):
-        result = first = _made(request, make, viewer, controls, True)
+        result = first = _run_and_show(request, make, viewer, controls, True)
         while first.asset is not None and not result.signalled:
             if wait:
-                say(f"stays at {viewer.address}; Ctrl-C ends it")
+                say(f"the viewer stays at {viewer.address}; Ctrl-C ends it")
             if (asked := controls.next(wait)) is None:
                 break
             say(f"next: {asked.prompt!r}, seed {asked.seed}")
-            about = viewer.about.content
+            status = viewer.about.content
             viewer.about.content = f"next: {asked.prompt}"
             try:
                 request = _request_for(asked, request)
-                result = _made(request, make, viewer, controls, False)
-                refusal = None if result.asset is not None else "it left nothing that can be shown"
+                result = _run_and_show(request, make, viewer, controls, False)
+                error_text = None if result.asset is not None else "it has no result to show"
             except UserError as error:
-                refusal = str(error)
-                fault(f"gs3d: {error}")
+                error_text = str(error)
+                fault(f"gs3d: {error.for_command_line}")
             except KeyboardInterrupt:
                 fault(f"gs3d: interrupted before {asked.prompt!r} began")
                 return None
-            if refusal is not None:
+            if error_text is not None:
                 controls.end()
-                viewer.about.content = about
-                viewer.notify("No run", refusal)
+                viewer.about.content = status
+                viewer.notify("No run", error_text)
         return result if result.signalled else first
 
 
 @contextlib.contextmanager
 def _open_viewer(request: Request) -> Iterator[tuple[Viewer, RunControls]]:
-    """At the usual port, or at any that is free."""
+    """A viewer at the default port, or at any free one if that is in use."""
     try:
         sock = listen("127.0.0.1", PORT)
     except UserError:
@@ -83,7 +90,10 @@ def _open_viewer(request: Request) -> Iterator[tuple[Viewer, RunControls]]:
 
 
 def _request_for(asked: Asked, before: Request) -> Request:
-    """The same with another prompt and seed, in a folder beside the last run's; what that one resumed or began from is not this one's."""
+    """The last request with another prompt and seed, in a folder beside that of the last run.
+
+    `resume` and `start` are not taken over: they apply to the last run only.
+    """
     out = before.out
     if out is not None:
         parent = out.parent if out.name not in ("", "..") else out.resolve().parent
@@ -91,10 +101,10 @@ def _request_for(asked: Asked, before: Request) -> Request:
     return replace(before, prompt=asked.prompt, seed=asked.seed, out=out, resume=False, start=None)
 
 
-def _made(
-    request: Request, make: Run, viewer: Viewer, controls: RunControls, first: bool
+def _run_and_show(
+    request: Request, make: RunFunction, viewer: Viewer, controls: RunControls, first: bool
 ) -> Result:
-    """The run, and its result in the viewer."""
+    """Run a request and show its result in the viewer."""
     name = slug(request.prompt)
     controls.begin()
     result = make(
@@ -111,37 +121,42 @@ def _made(
 
 
 def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) -> Watch:
-    """What `training.run.generate` takes as `watch`; pictures are called `name`. With `say`, a browser is opened once the run has begun.
+    """A `Callbacks.control` that shows the splats of a run and returns what the buttons request.
 
-    Splats are shown at most every EVERY_S, and only when with another showing, as long as the last, SHARE of the time is not exceeded;
-    and once more when the run waits, in time that is not its own. What is no splats is shown when it is done.
+    The viewer is updated at most every MIN_INTERVAL_S, and only if another update as long as the
+    last keeps the updates within MAX_SHARE of the time. During a pause it is updated once more;
+    that time does not count as time of the run. Other representations are shown when the run ends.
+
+    Args:
+        name: Title of the viewer, and file name without suffix of images saved in the browser.
+        say: Prints a line. If it is given, a browser opens after the first iteration.
     """
-    ran = spent = cost = since_shown = 0.0
+    run_s = spent_s = cost_s = since_update_s = 0.0
     shown_step = -1
-    seen: float | None = None
+    last_call: float | None = None
     wish: Wish = "go on"
 
     def watch(state: TrainState) -> Wish:
-        nonlocal ran, spent, cost, since_shown, shown_step, seen, wish
+        nonlocal run_s, spent_s, cost_s, since_update_s, shown_step, last_call, wish
         now = time.monotonic()
-        if seen is None:
+        if last_call is None:
             if say is not None:
                 say(f"watch it at {viewer.address}")
                 open_browser(viewer.address)
         elif wish == "go on":
-            ran, since_shown = ran + now - seen, since_shown + now - seen
-        waits = wish == "wait"
-        due = since_shown >= EVERY_S and spent + cost <= SHARE * ran
+            run_s, since_update_s = run_s + now - last_call, since_update_s + now - last_call
+        paused = wish == "wait"
+        due = since_update_s >= MIN_INTERVAL_S and spent_s + cost_s <= MAX_SHARE * run_s
         if isinstance(state.representation, Gaussians) and (
-            state.step != shown_step if waits else due
+            state.step != shown_step if paused else due
         ):
-            splats, _ = sound(state.representation.splats())
+            splats, _ = drawable(state.representation.splats())
             if len(splats):
                 viewer.show(splats, f"{line_about(splats)} at step {state.step}", name)
-            shown_step, since_shown = state.step, 0.0
-            cost = time.monotonic() - now
-            spent += 0.0 if waits else cost
-        seen, wish = now, controls.wish()
+            shown_step, since_update_s = state.step, 0.0
+            cost_s = time.monotonic() - now
+            spent_s += 0.0 if paused else cost_s
+        last_call, wish = now, controls.wish()
         return wish
 
     return watch

@@ -1,4 +1,4 @@
-"""`gs3d mesh RUN_OR_PLY`: a closed, textured mesh from any splats, or anew from a run that has made a surface."""
+"""`gs3d mesh RUN_OR_PLY`: a closed, textured mesh from splats, or from a run with a surface."""
 
 import math
 from dataclasses import dataclass
@@ -17,28 +17,33 @@ if TYPE_CHECKING:
     from gs3d.representations.meshing.texture import PaintedMesh
 
 REFINED = "refined"
-"""Folder in a run's own of the run that refines its mesh."""
+"""Subfolder of a run for the run that refines its mesh."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """Fuse what the splats show from all around into one closed surface, thin it out, unwrap it and paint it."""
+    """Convert splats to a closed, textured mesh: fuse their depth maps into a surface, simplify it,
+    unwrap it and texture it."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_PLY")]
-    """A run's folder, or a splat file. Of a run that has made a mesh, the mesh anew, with other triangles or another texture."""
+    """A run's folder or a splat file. A run with a mesh gets its mesh exported again, with other
+    triangle counts or another texture size."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Where to write: .glb has a texture, .obj and .ply a color a vertex. mesh.glb in the folder of a run of splats, or the splat file's
-    name with .glb, when not given; a refined mesh stays in the folder that it was made in."""
+    """Output file: .glb has a texture, .obj and .ply have vertex colors. Default: mesh.glb in the
+    folder of a run of splats, or the splat file's name with .glb. A refined mesh stays in the
+    folder of its run."""
     faces: int = 20_000
-    """Triangles at most, or as few as keep the shape; 100 to 2,000,000."""
+    """Largest number of triangles, 100 to 2,000,000. More are kept if fewer would change the
+    shape."""
     resolution: Annotated[int, tyro.conf.arg(aliases=["--cells"])] = 128
-    """Of the grid along the largest extent: more keeps thinner parts, and costs their cube; 16 to 512. For splats that are not
-    refined."""
+    """Grid resolution along the largest extent, 16 to 512. More keeps thinner parts; memory and
+    time grow with its cube. Not with --refine."""
     texture: int = 1024
     """Side of the texture in pixels, 16 to 8192."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
-    """Minutes, files included, in which the run's prior goes on with its prompt on the surface: smoother, and sharper colors. Settings
-    are the preset's, whatever the run had. Leaves a run of its own in the run's folder: refined/, then refined-2/ and so on."""
+    """Minutes, files included, to optimize the surface further with the run's prior and prompt:
+    smoother, with sharper colors. Uses the preset's settings. Writes a run of its own to the run's
+    folder: refined/, then refined-2/ and so on."""
 
 
 def run(argv: list[str]) -> int:
@@ -54,69 +59,70 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--refine: expected minutes above 0, got {args.refine:g}")
     if not args.source.exists():
         raise UserError(
-            f"{args.source}: there is no such file or folder; expected a run's folder or a splat file"
+            f"{args.source}: there is no such file or folder; "
+            "expected a run's folder or a splat file"
         )
     file = args.source / SPLATS if args.source.is_dir() else args.source
     out = args.out or _default_out(args, file)
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
-        load_splats(file)  # a mesh is said to be one
+        load_splats(file)  # raises for a mesh, with its own message
         raise UserError(f"{out}: the mesh would take its place; give another name with -o")
     if args.out is not None:
         check_target(out)
-    asset, status = _painted(args, file)
-    mesh = asset.textured(args.texture) if out.suffix.lower() == ".glb" else asset.colored()
+    surface, status = _surface(args, file)
+    textured = out.suffix.lower() == ".glb"
+    mesh = surface.textured(args.texture) if textured else surface.colored()
     from gs3d.io.mesh import write_mesh
 
     write_mesh(out, mesh)
-    few = (
-        ""
-        if len(mesh.faces) <= args.faces
-        else f", more than {args.faces}: fewer would not keep the shape"
-    )
+    few = f", more than {args.faces}: fewer would not keep the shape"
+    few = few if len(mesh.faces) > args.faces else ""
     say(f"{len(mesh.faces)} triangles{few} -> {out}")
     return status
 
 
 def _default_out(args: Args, file: Path) -> Path:
-    """UserError where that would take the place of something a run has made."""
+    """The output file. `UserError` if it would replace a result of a run."""
     if not args.source.is_dir():
         return args.source.with_suffix(".glb")
     if args.refine is not None:
-        from gs3d.runs.request import next_folder
+        from gs3d.runs.folders import next_folder
 
         return next_folder(args.source / REFINED) / MESH
     if not file.exists() and (args.source / MESH).exists():
         raise UserError(
-            f"{args.source}: is a run that has made a mesh; say with -o where the other one should go"
+            f"{args.source}: is a run that has made a mesh; give a place for the other one with -o"
         )
     return args.source / MESH
 
 
-def _painted(args: Args, file: Path) -> tuple["PaintedMesh", int]:
-    """The surface, however it is come by, and the exit status that goes with it."""
-    surface = args.refine is not None or (args.source.is_dir() and not file.exists())
-    if surface and args.resolution != Args.resolution:
+def _surface(args: Args, file: Path) -> tuple["PaintedMesh", int]:
+    """The surface to export, and the exit status."""
+    from_run = args.refine is not None or (args.source.is_dir() and not file.exists())
+    if from_run and args.resolution != Args.resolution:
         raise UserError(
-            "--resolution: is of the grid that splats are fused on, and this surface has one of its own; leave it out"
+            "--resolution: is of the grid that splats are fused on, and this surface has one of "
+            "its own; leave it out"
         )
     if args.refine is not None:
         folder, status = _refined(args)
-        return _surface(folder, args.faces), status
-    if args.source.is_dir() and not file.exists():
+        return _surface_of_run(folder, args.faces), status
+    if from_run:
         if not (args.source / MESH).exists():
             raise UserError(
-                f"{args.source}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it"
+                f"{args.source}: is no folder of a finished run; "
+                f"neither {SPLATS} nor {MESH} is in it"
             )
-        return _surface(args.source, args.faces), 0
+        return _surface_of_run(args.source, args.faces), 0
     from gs3d.representations.meshing.fusion import mesh_of_splats
 
     return mesh_of_splats(load_splats(file), args.faces, args.resolution), 0
 
 
-def _surface(folder: Path, faces: int) -> "PaintedMesh":
-    """What a run of a surface has in its checkpoint."""
+def _surface_of_run(folder: Path, faces: int) -> "PaintedMesh":
+    """The surface in the newest checkpoint of a run."""
     from gs3d.representations.extract_mesh import mesh_of
     from gs3d.runs.history import representation_of
 
@@ -124,17 +130,18 @@ def _surface(folder: Path, faces: int) -> "PaintedMesh":
 
 
 def _refined(args: Args) -> tuple[Path, int]:
-    """The folder of a run that goes on from the splats of another, and its exit status."""
+    """The folder of a run that refines the splats of another, and its exit status."""
     from gs3d.cli.progress import Progress
-    from gs3d.cli.runs.generate import EXIT
-    from gs3d.runs.generate import generate
+    from gs3d.cli.runs.generate import EXIT, show
+    from gs3d.runs.folders import next_folder
     from gs3d.runs.history import prior_of, read_record
-    from gs3d.runs.request import Request, next_folder
+    from gs3d.runs.request import Request
 
     record = read_record(args.source)
     if record is None or not (args.source / SPLATS).is_file():
         raise UserError(
-            f"--refine: expected the folder of a run that has made splats, whose prompt and prior it goes on with; got {args.source}"
+            "--refine: expected the folder of a run that has made splats, whose prompt and prior "
+            f"it uses; got {args.source}"
         )
     request = Request(
         record["prompt"],
@@ -146,13 +153,12 @@ def _refined(args: Args) -> tuple[Path, int]:
         start=args.source,
     )
     with Progress() as progress:
-        result = generate(
-            request, report=progress.update, say=progress.say, from_process_start=True
-        )
+        result = show(request, progress)
     for line in result.warnings:
         progress.say(f"warning: {line}")
     if result.asset is None:
         raise UserError(
-            f"--refine: nothing is left of the surface after {result.steps} steps; see {result.folder}"
+            f"--refine: nothing is left of the surface after {result.steps} steps; "
+            f"see {result.folder}"
         )
     return result.folder, EXIT[result.outcome]

@@ -1,4 +1,4 @@
-"""`gs3d doctor`: what this machine has, and what to do about what it lacks."""
+"""`gs3d doctor`: checks this machine and shows how to fix problems."""
 
 import os
 import platform
@@ -15,11 +15,12 @@ from gs3d.core.runtime.cache import cache_dir
 
 @dataclass(frozen=True)
 class Args:
-    """Check Python, torch, CUDA, gsplat, priors, memory and disk. Exit status 0 when gs3d can run."""
+    """Check Python, torch, CUDA, gsplat, priors, memory and disk. The exit status is 0 if gs3d can
+    run here."""
 
     build: bool = False
-    """Compile the rasterizers now (numba for the CPU, gsplat where there is CUDA) and what meshes need, so that the first run does not have
-    to."""
+    """Compile all kernels now, so that the first run does not have to: the rasterizers (numba for
+    the CPU, gsplat if CUDA is available) and what meshes need."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class Finding:
     name: str
     state: str
     advice: str = ""
-    """What to do; empty when nothing is wrong."""
+    """How to fix a problem; empty if there is none."""
     fatal: bool = False
 
 
 def findings() -> list[Finding]:
-    """Everything that decides whether and how a run works here."""
+    """Check everything that a run depends on."""
     return [_python(), *_torch(), _rasterizer_cpu(), *_gsplat(), *_priors(), _memory(), _disk()]
 
 
@@ -49,35 +50,23 @@ def _torch() -> list[Finding]:
 
     found = [Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        found.append(
-            Finding(
-                "CUDA", f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
-            )
-        )
+        gpu = torch.cuda.get_device_properties(0)
+        state = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+        found.append(Finding("CUDA", state))
     elif torch.version.cuda:
-        found.append(
-            Finding(
-                "CUDA",
-                f"torch was built for CUDA {torch.version.cuda} but sees no card",
-                "check the driver with nvidia-smi",
-            )
-        )
+        state = f"torch was built for CUDA {torch.version.cuda} but finds no GPU"
+        found.append(Finding("CUDA", state, "check the driver with nvidia-smi"))
     else:
         found.append(Finding("CUDA", "none: runs use the CPU and the built-in prior"))
     return found
 
 
 def _rasterizer_cpu() -> Finding:
-    compiled = any(
-        Path(os.environ.get("NUMBA_CACHE_DIR") or cache_dir("numba")).rglob("*_tiles*.nbc")
-    )
-    state = "compiled" if compiled else "not compiled yet"
-    return Finding(
-        "CPU rasterizer",
-        state,
-        "" if compiled else "the first run compiles it, or do it now: gs3d doctor --build",
-    )
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_dir("numba"))
+    if any(cache.rglob("*_tiles*.nbc")):
+        return Finding("CPU rasterizer", "compiled")
+    advice = "the first run compiles it; to do it now: gs3d doctor --build"
+    return Finding("CPU rasterizer", "not compiled yet", advice)
 
 
 def _gsplat() -> list[Finding]:
@@ -90,8 +79,9 @@ def _gsplat() -> list[Finding]:
         return [Finding("gsplat", f"{state} (its CUDA kernels are not needed here)")]
     advice = {
         "built": "",
-        "not built": "the first run compiles it (minutes), or do it now: gs3d doctor --build",
-        "no CUDA toolkit": f"gsplat compiles on first use and needs nvcc: install the CUDA {torch.version.cuda} toolkit or set CUDA_HOME",
+        "not built": "the first run compiles it (minutes); to do it now: gs3d doctor --build",
+        "no CUDA toolkit": "gsplat compiles on first use and needs nvcc: install the CUDA "
+        f"{torch.version.cuda} toolkit or set CUDA_HOME",
     }
     return [Finding("gsplat", state, advice.get(state, "pip install gsplat"))]
 
@@ -101,19 +91,15 @@ def _priors() -> list[Finding]:
 
     found = []
     for name in NAMES:
+        what = f"prior {name}"
         try:
-            found.append(Finding(f"prior {name}", str(resolve(name, offline=True).folder)))
+            found.append(Finding(what, str(resolve(name, offline=True).folder)))
         except UserError as error:
             if name in SHIPPED:
-                found.append(
-                    Finding(f"prior {name}", "missing", str(error), fatal=name == "builtin")
-                )
+                found.append(Finding(what, "missing", error.for_command_line, fatal=name == "builtin"))
             else:
-                found.append(
-                    Finding(
-                        f"prior {name}", f"not on this machine; `--prior {name}` downloads it once"
-                    )
-                )
+                state = f"not on this machine; `--prior {name}` downloads it once"
+                found.append(Finding(what, state))
     return found
 
 
@@ -122,9 +108,8 @@ def _memory() -> Finding:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (ValueError, OSError, AttributeError):
         return Finding("memory", "unknown")
-    return Finding(
-        "memory", f"{total:.0f} GB", "a run on the CPU needs about 2 GB" if total < 2 else ""
-    )
+    advice = "a run on the CPU needs about 2 GB" if total < 2 else ""
+    return Finding("memory", f"{total:.0f} GB", advice)
 
 
 def _disk() -> Finding:
@@ -138,7 +123,7 @@ def _disk() -> Finding:
 
 
 def build() -> list[Finding]:
-    """Compile what can be compiled here."""
+    """Compile all kernels that this machine can use."""
     import time
 
     import torch
@@ -163,7 +148,7 @@ def build() -> list[Finding]:
 
 
 def _nvdiffrast() -> list[Finding]:
-    """Surfaces are drawn with it where it is there; nobody has to have it."""
+    """Check nvdiffrast, which is optional. If it is installed, it rasterizes surfaces."""
     import time
 
     from gs3d.representations.meshing.visibility import NOT_WORKING, has_nvdiffrast, open_nvdiffrast
@@ -178,27 +163,27 @@ def _nvdiffrast() -> list[Finding]:
             Finding(
                 "nvdiffrast",
                 f"does not work: {' '.join(str(error).split())[:200]}",
-                "surfaces are drawn without it, or reinstall it",
+                "surfaces are rendered without it; to use it, reinstall it",
             )
         ]
     return [Finding("nvdiffrast", f"ready in {time.monotonic() - start:.0f} s")]
 
 
 def _failed_build(error: UserError) -> Finding:
-    """The last line of what the compiler said, which mostly names the fault, and where the rest can be read."""
-    advice, *words = str(error).strip().splitlines()
-    if not words:
+    """The last line of the compiler's output, which usually names the error, and the path of a log
+    with all of it."""
+    advice, *output = error.for_command_line.strip().splitlines()
+    if not output:
         return Finding("gsplat", "cannot be compiled", advice, fatal=True)
     advice = advice.removesuffix("The build said:").strip()
     try:
         log = cache_dir() / "gsplat-build.log"
-        log.write_text(
-            f"{error}\n\nAll that the build said:\n{error.__cause__ or error}\n", errors="replace"
-        )
-        advice += f" All that the build said is in {log}"
-    except (OSError, UserError) as fault:
-        advice += f" All that the build said could not be kept ({fault})"
-    return Finding("gsplat", f"cannot be compiled: {words[-1].strip()}", advice, fatal=True)
+        text = f"{error.for_command_line}\n\nComplete build output:\n{error.__cause__ or error}\n"
+        log.write_text(text, errors="replace")
+        advice += f" The complete build output is in {log}"
+    except (OSError, UserError) as reason:
+        advice += f" The build output could not be saved ({reason})"
+    return Finding("gsplat", f"cannot be compiled: {output[-1].strip()}", advice, fatal=True)
 
 
 def run(argv: list[str]) -> int:

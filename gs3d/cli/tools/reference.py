@@ -1,4 +1,4 @@
-"""`gs3d reference PROMPT`: an object that a prompt is true of, from the world that the built-in prior has learnt."""
+"""`gs3d reference PROMPT`: exports a reference object for a prompt from the procedural world."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,22 @@ SUFFIXES = (*MESH_SUFFIXES, ".png")
 
 @dataclass(frozen=True)
 class Args:
-    """Make one of the objects that results are graded against: as a mesh with the colors of its parts, or as eight views."""
+    """Export an object that matches the prompt, as a mesh with vertex colors or an image of eight
+    views. It comes from the procedural world that the built-in prior was trained on. gs3d evaluate
+    compares results with such objects."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """What it is, in words of gs3d vocab: "a blue chair with yellow legs"."""
+    """Description in the words that gs3d vocab lists, e.g. "a blue chair with yellow legs"."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("reference.glb")
-    """Where to write; the suffix decides: .glb, .obj, .ply or .png."""
+    """Output file. Its suffix decides the format: .glb, .obj or .ply for a mesh, .png for an
+    image."""
     number: int = 0
-    """Which of all the objects that the prompt is true of; 0 to 23 are those that gs3d evaluate compares with."""
+    """Number of the object among all that match the prompt, 0 to 9999. gs3d evaluate compares with
+    0 to 23."""
     resolution: Annotated[int, tyro.conf.arg(aliases=["--cells"])] = 128
-    """Of the grid that a mesh is made on, along the largest extent that an object may have: 16 to 512."""
+    """Grid resolution of the mesh along the largest extent of any object, 16 to 512."""
     size: int = 256
-    """Side of each of the eight pictures in pixels."""
+    """Side of each view of a .png in pixels, 16 to 2048."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,15 +54,16 @@ def run(argv: list[str]) -> int:
 
     meaning = parse_prompt(args.prompt)
     if meaning is None:
-        form = "[SIZE] [MATERIAL] COLOR KIND [with COLOR PATTERN] [and a COLOR PART]"
         raise UserError(
-            f"PROMPT: {why_not(args.prompt)}; expected a {form}, in words of gs3d vocab, got {args.prompt!r}"
+            f"PROMPT: {why_not(args.prompt)}; expected a [SIZE] [MATERIAL] COLOR KIND "
+            "[with COLOR PATTERN] [and a COLOR PART], in words of gs3d vocab, "
+            f"got {args.prompt!r}"
         )
     parts = reference_objects(meaning, args.number + 1)[-1].parts
-    return _picture(args, parts) if suffix == ".png" else _mesh(args, parts)
+    return _views(args, parts) if suffix == ".png" else _mesh(args, parts)
 
 
-def _picture(args: Args, parts: np.ndarray) -> int:
+def _views(args: Args, parts: np.ndarray) -> int:
     from gs3d.core.cameras import ring
     from gs3d.io.image.png import write_sheet
     from gs3d.world.render import render
@@ -76,14 +81,15 @@ def _mesh(args: Args, parts: np.ndarray) -> int:
     thin = int((thickness(parts) < 2 / args.resolution).sum())
     if thin == len(parts):
         raise UserError(
-            f"--resolution {args.resolution}: every part is thinner than a cell; use more"
+            f"--resolution {args.resolution}: every part is thinner than a voxel; use more"
         )
     mesh = mesh_of(parts, args.resolution)
     write_mesh(args.out, mesh)
     if thin:
         enough = int(2 / thickness(parts).min()) + 1
         say(
-            f"warning: {thin} of {len(parts)} parts are thinner than a cell and may have holes or be missing; --resolution {enough} has them all"
+            f"warning: {thin} of {len(parts)} parts are thinner than a voxel and may have holes or "
+            f"be missing; --resolution {enough} shows them all"
         )
     say(f"{len(mesh.faces)} triangles -> {args.out}")
     return 0

@@ -1,4 +1,4 @@
-"""`gs3d vocab`: the words that a prior of the world knows."""
+"""`gs3d vocab`: the words that a prior trained on the procedural world knows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ FORMS = (
     ("[with COLOR PATTERN]", "patterns"),
     ("[and a COLOR PART]", "parts"),
 )
-"""The grammar, and the words without which a piece of it says nothing: weights may be older than the world."""
+"""Elements of a prompt, each with the list of words that it needs. An element is left out if the
+prior knows none of them: its weights may be older than the world."""
 EXAMPLES = (
     "a red mushroom with white spots",
     "a tall glossy blue mug with a yellow handle",
@@ -25,10 +26,10 @@ SHOWN = ("kinds", "colors", "patterns", "parts", "materials", "sizes", "relation
 
 @dataclass(frozen=True)
 class Args:
-    """List what a prompt for the built-in prior may contain."""
+    """List the words that a prompt for the built-in prior can contain, and their order."""
 
     prior: str = "builtin"
-    """builtin, builtin-mv, or the folder of one that was trained on the world."""
+    """builtin, or the folder of a prior that was trained on the procedural world."""
 
 
 def run(argv: list[str]) -> int:
@@ -39,12 +40,12 @@ def run(argv: list[str]) -> int:
 
     known = known_words(resolve(args.prior, offline=True).folder)
     if known is None:
-        raise UserError(f"--prior {args.prior}: reads any text, so there is no list of its words")
+        raise UserError(f"--prior {args.prior}: accepts any text, so there is no list of its words")
     entries = vocabulary(known)
-    said = {word: others for word, others in SYNONYMS.items() if set(words(word)) <= known}
     synonyms = {
         word: [other for other in others if other in entries["synonyms"]]
-        for word, others in said.items()
+        for word, others in SYNONYMS.items()
+        if set(words(word)) <= known
     }
     with shown():
         print("A prompt:", *(form for form, needs in FORMS if not needs or entries[needs]))
@@ -65,5 +66,5 @@ def run(argv: list[str]) -> int:
                     f"{word} = {' or '.join(others)}" for word, others in synonyms.items() if others
                 ),
             )
-        print('\nThe view ("45 degrees left 15 up view") is added for each camera.')
+        print('\ngs3d adds the view of each camera ("45 degrees left 15 up view") to the prompt.')
     return 0

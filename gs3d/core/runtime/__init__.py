@@ -1,1 +1,1 @@
-"""How gs3d uses the machine: threads, OpenMP, memory, and the cache folder."""
+"""Use of the machine: threads, OpenMP, memory and the cache folder."""

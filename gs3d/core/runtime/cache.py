@@ -1,5 +1,6 @@
-"""Where gs3d keeps what it may make again: compiled kernels, downloaded weights."""
+"""The cache folder, for files that can be recreated: compiled kernels, downloaded weights."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -11,30 +12,33 @@ from gs3d.core.errors import UserError
 
 
 def cache_dir(*parts: str) -> Path:
-    """`$GS3D_CACHE`, else the user's cache folder for this platform, joined with `parts`. Made if it is not there.
+    """Path of the cache folder joined with `parts`; the folder is created if it does not exist.
 
-    Where the user has no home or may not write to it, a folder in the system's temporary folder takes its place.
+    The cache folder is `$GS3D_CACHE`, or else the user's cache folder on this platform. If the user
+    has no home folder or cannot write to it, a folder inside the system's temporary folder is used.
 
     Raises:
-        UserError: `$GS3D_CACHE` cannot be used; or it is not set, and neither can the other two.
+        UserError: `$GS3D_CACHE` is not writable; or it is not set, and neither the home folder nor
+            the temporary folder is usable.
     """
     if root := os.environ.get("GS3D_CACHE"):
         try:
             return _usable(Path(root).joinpath(*parts))
         except OSError as error:
             raise UserError(
-                f"GS3D_CACHE={root}: cannot be written ({error.strerror}); set it to a folder that can"
+                f"GS3D_CACHE={root}: cannot be written ({error.strerror}); "
+                "set it to a writable folder"
             ) from None
-    try:
+    # pathlib raises RuntimeError if it finds no home folder.
+    with contextlib.suppress(OSError, RuntimeError):
         return _usable(_home_cache().joinpath(*parts))
-    except (OSError, RuntimeError):  # RuntimeError: pathlib found no home
-        pass
     try:
         return _usable(_temporary_cache().joinpath(*parts))
     except OSError as error:
-        why = error.strerror or str(error)
+        reason = error.strerror or str(error)
         raise UserError(
-            f"no folder for the cache, neither at home nor for temporary files ({why}); set GS3D_CACHE to one"
+            "cache folder: neither the home folder nor the temporary folder is usable "
+            f"({reason}); set GS3D_CACHE to a writable folder"
         ) from None
 
 
@@ -45,9 +49,10 @@ def _home_cache() -> Path:
 
 
 def _temporary_cache() -> Path:
-    """gs3d-<uid> in the temporary folder, made for this user alone.
+    """Folder gs3d-<uid> in the system's temporary folder, accessible to this user only.
 
-    Compiled kernels are loaded from it and everybody may write beside it, so a folder that somebody else laid there is refused.
+    gs3d loads compiled kernels from it, and every user can create entries in the temporary folder.
+    A folder that another user created or can write to therefore raises OSError.
     """
     uid = os.getuid() if hasattr(os, "getuid") else "user"
     path = Path(tempfile.gettempdir()) / f"gs3d-{uid}"
@@ -56,12 +61,12 @@ def _temporary_cache() -> Path:
     if hasattr(os, "getuid") and (
         found.st_uid != uid or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022
     ):
-        raise OSError(f"{path} is not this user's own")
+        raise OSError(f"{path} belongs to another user, or other users can write to it")
     return path
 
 
 def _usable(path: Path) -> Path:
-    """`path` as a folder that can be written. Raises OSError."""
+    """Create the folder `path` if needed and return it. Raises OSError if it is not writable."""
     path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -69,10 +74,12 @@ def _usable(path: Path) -> Path:
 
 
 def import_numba():
-    """numba, with compiled kernels kept under `cache_dir("numba")` unless the user set NUMBA_CACHE_DIR.
+    """Import numba; it caches compiled kernels in `cache_dir("numba")`.
 
-    An installed package's own folder may be read-only, and numba would then compile anew in every process. The folder is set
-    here, not on `import gs3d`, because numba takes half a second to import and only reads the setting then.
+    A NUMBA_CACHE_DIR set by the user takes precedence. numba's default, the folder of the installed
+    package, may be read-only, and then every process would compile again. The variable is set here
+    and not in `import gs3d`, because numba reads it on import, and importing numba takes half a
+    second.
     """
     if "numba" not in sys.modules and "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = str(cache_dir("numba"))

@@ -1,33 +1,42 @@
-"""How the C library keeps memory that was freed, and how much a process has held at most."""
+"""Reuse of freed memory by the C library, and peak memory of this process."""
 
 import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-"""glibc's names and numbers, mallopt(3)."""
-KEEP = 2**31 - 1
-PAD = 64 * 2**20
+"""Parameter names and numbers of glibc's mallopt(3)."""
+NEVER_TRIM = 2**31 - 1
+TOP_PAD_BYTES = 64 * 2**20
 
 
 def keep_freed_blocks() -> bool:
-    """Let this process reuse its big blocks instead of giving each back to the kernel; whether the C library could be told so.
+    """Make this process reuse large freed blocks instead of returning them to the kernel.
 
-    A network on the CPU frees and takes the same few megabytes hundreds of times a second. glibc by default maps every such block anew,
-    and the kernel clears it page by page each time. The price is that the process stays as large as it once was.
+    Returns whether the C library accepted the settings. A network on the CPU frees and allocates
+    the same few megabytes hundreds of times per second. By default glibc maps every such block
+    again, and the kernel clears it page by page each time. The cost of the setting is that the
+    process stays as large as its peak.
     """
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # musl has none
+    except (OSError, AttributeError):
+        # musl has no mallopt.
         return False
-    return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, KEEP), mallopt(M_TOP_PAD, PAD)])
+    return all(
+        [
+            mallopt(M_MMAP_MAX, 0),
+            mallopt(M_TRIM_THRESHOLD, NEVER_TRIM),
+            mallopt(M_TOP_PAD, TOP_PAD_BYTES),
+        ]
+    )
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has held; None where the system does not say.
+    """Peak resident memory of this process in MiB; None where the system does not report it.
 
-    Linux is asked for VmHWM: what getrusage says begins with the parent's.
+    On Linux this reads VmHWM, because getrusage includes the peak of the parent process.
     """
     try:
         with open("/proc/self/status") as status:
@@ -39,8 +48,6 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:
         return None
-    return round(
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (2**20 if sys.platform == "darwin" else 1024),
-        1,
-    )
+    # ru_maxrss is in bytes on macOS and in kilobytes elsewhere.
+    units_per_mb = 2**20 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mb, 1)

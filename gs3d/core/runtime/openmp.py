@@ -1,17 +1,19 @@
-"""How long torch's helper threads wait awake for their next piece of work."""
+"""How long torch's idle OpenMP threads spin before they sleep."""
 
 import os
 
-SPINS = 10_000
-"""Some tens of microseconds: longer than the gaps within a network, far shorter than a picture."""
+SPIN_COUNT = 10_000
+"""A few tens of microseconds: longer than the gaps between operations of a network, and much
+shorter than one render."""
 
 
 def spin_briefly() -> None:
-    """Let the threads of libgomp, which torch's Linux wheels bring, sleep soon after each parallel operation.
+    """Make the threads of libgomp, which torch's Linux wheels contain, sleep soon when idle.
 
-    By default they spin for milliseconds in case another comes, on the very cores that the rasterizer's threads then wait for: where there
-    are only two, the second was worth nothing to it. Takes effect only before torch is imported; the user's own OMP_WAIT_POLICY or
-    GOMP_SPINCOUNT stands.
+    By default they spin for milliseconds after each parallel operation and occupy the cores that
+    the rasterizer's threads need. On a machine with two cores, the rasterizer then gains nothing
+    from the second one. Call this before torch is imported; later calls have no effect. An
+    OMP_WAIT_POLICY or GOMP_SPINCOUNT set by the user takes precedence.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))

@@ -1,4 +1,4 @@
-"""Shares the tasks of a compiled kernel out among threads."""
+"""Runs the tasks of a compiled kernel on several threads."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ _pool_size = 0
 
 
 def _forget_pool() -> None:
-    """A forked child has none of its parent's threads, so it must make its own."""
+    """Reset the thread pool in a forked child, because threads do not survive a fork."""
     global _lock, _pool, _pool_size
     _lock, _pool, _pool_size = threading.Lock(), None, 0
 
@@ -32,22 +32,25 @@ def _workers(count: int) -> ThreadPoolExecutor:
 
 
 def cores() -> list[int]:
-    """The cores that this process may use."""
-    return (
-        sorted(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else list(range(os.cpu_count() or 1))
-    )
+    """Indices of the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def run(kernel: Callable, tasks: int, *args) -> None:
-    """Calls `kernel(piece, pieces, *args)` until every piece is done; piece p owns the tasks p, p + pieces, p + 2·pieces, …
+    """Call `kernel(piece, pieces, *args)` for every piece in range(pieces), on several threads.
 
-    Plain threads over kernels that let go of the interpreter lock, rather than numba's prange: a viewer may render from its own thread
-    while training goes on (numba's fallback threading layer kills the process then), a fork stays safe, and kernels compile in
-    half the time. `torch.set_num_threads`, and so OMP_NUM_THREADS, decides how many. There are more pieces than threads, taken in
-    turn, so that a thread that another program holds up does not hold up the rest. Kernels write where their task alone writes, so
-    the number of threads and of pieces cannot change a single bit.
+    Piece p processes the tasks p, p + pieces, p + 2·pieces, … below `tasks`. The number of threads
+    is that of `torch.set_num_threads`, and so of OMP_NUM_THREADS. There are more pieces than
+    threads, and threads take them in turn, so one delayed thread does not delay the others.
+
+    Each task of a kernel must write only to its own part of the output. The result is then bitwise
+    independent of the number of threads and pieces.
+
+    This uses Python threads over kernels that release the interpreter lock, not numba's prange:
+    a viewer can render from its own thread during training (numba's fallback threading layer would
+    kill the process), forking stays safe, and kernels compile in half the time.
     """
     threads = min(torch.get_num_threads(), tasks)
     if threads <= 1:

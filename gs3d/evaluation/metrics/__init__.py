@@ -1,1 +1,1 @@
-"""Metrics that need no classifier: geometry, residue, appearance, KID."""
+"""Metrics that need no classifier: geometry, residue, appearance and KID."""

@@ -1,4 +1,4 @@
-"""How colorful and how bright pictures of an object are: distilled objects drift towards garish or pale ones."""
+"""Color saturation and brightness of rendered objects: distillation biases both up or down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-INSIDE = 0.9
-"""Alpha from which a pixel shows the object alone."""
+OPAQUE_ALPHA = 0.9
+"""Least alpha of a pixel that shows only the object and no background."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Means over the pixels that show the object, as HSV has them, in [0, 1]."""
+    """Mean HSV saturation and value of the pixels that show the object, each in [0, 1]."""
 
     saturation: float
     brightness: float
 
     @staticmethod
     def mean(appearances: Sequence["Appearance"]) -> "Appearance":
+        """Return the mean of one or more appearances."""
         return Appearance(
             sum(x.saturation for x in appearances) / len(appearances),
             sum(x.brightness for x in appearances) / len(appearances),
@@ -26,8 +27,11 @@ class Appearance:
 
 
 def appearance_of(rgb: Tensor, alpha: Tensor) -> Appearance | None:
-    """Of pictures [B, H, W, 3] whose color, where alpha [B, H, W] says that they show the object, is the object's; None if none does."""
-    seen = rgb[alpha >= INSIDE].clamp(0, 1)
+    """Measure the appearance in images [B, H, W, 3] over the pixels with alpha of at least 0.9.
+
+    `alpha` is [B, H, W]. Returns None if there is no such pixel.
+    """
+    seen = rgb[alpha >= OPAQUE_ALPHA].clamp(0, 1)
     if not len(seen):
         return None
     high, low = seen.max(-1).values, seen.min(-1).values

@@ -1,13 +1,18 @@
-"""Kernel Inception distance (Bińkowski et al. 2018): how far apart two sets of pictures lie in the features of a network."""
+"""Kernel Inception distance (Bińkowski et al. 2018) between the features of two sets of images."""
 
 from torch import Tensor
 
 
 def kid(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared MMD of features [N, F] and [M, F] under the kernel (x·y / F + 1)³; about 0 for two draws of one distribution."""
+    """Return the unbiased squared MMD of features [N, F] and [M, F].
+
+    The kernel is (x·y / F + 1)³. The expected value is 0 for two samples of one distribution.
+    Raises `ValueError` if N or M is below 2.
+    """
     if min(len(a), len(b)) < 2:
         raise ValueError(
-            f"kid: expected two pictures or more on each side, got {len(a)} and {len(b)}"
+            f"kid: expected at least two images in each set, got {len(a)} and {len(b)};"
+            " pass more images"
         )
     a, b = a.double(), b.double()
 
@@ -22,5 +27,8 @@ def kid(a: Tensor, b: Tensor) -> float:
 
 
 def standardized(features: Tensor, like: Tensor) -> Tensor:
-    """Each feature in units of its spread in `like`, about its mean there, so that no feature counts for more by its scale."""
+    """Standardize features [N, F] with the mean and standard deviation of `like` [M, F].
+
+    This gives every feature the same weight in a distance, whatever its scale.
+    """
     return (features - like.mean(0)) / like.std(0).clamp_min(1e-6)

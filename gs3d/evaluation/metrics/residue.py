@@ -1,4 +1,7 @@
-"""Is it an object and nothing else: smoke, what leaves the frame, and splats that float beside the object."""
+"""Cleanliness of a render: semi-transparent residue, clipping by the image border, and floaters.
+
+Residue is the thin, semi-transparent haze that distillation leaves around an object.
+"""
 
 import torch
 from torch import Tensor
@@ -7,28 +10,32 @@ from torch.nn import functional
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Splats
 
-SEEN, SOLID = 0.05, 0.5
-"""Alphas from which a pixel shows something, and is object."""
+VISIBLE_ALPHA, SOLID_ALPHA = 0.05, 0.5
+"""Alpha thresholds: above the first a pixel shows something; from the second on it is solid."""
 
 
 def residue_of(alpha: Tensor) -> float:
-    """Of the pixels of [B, H, W] that show anything, the share that is smoke: not solid, and off the rim of what is.
+    """Return the residue as a share of the visible pixels of alpha maps [B, H, W].
 
-    The rim is 2.5 % of the picture wide: so far may the soft edge of a clean object reach.
+    Residue is every visible pixel that is neither solid nor within 2.5 % of the image width of a
+    solid pixel. The soft edge of a clean object lies inside that margin.
     """
     near = _near_solid(alpha)
-    seen = alpha > SEEN
+    seen = alpha > VISIBLE_ALPHA
     return (seen & ~near).sum().item() / max(seen.sum().item(), 1)
 
 
 def _near_solid(alpha: Tensor) -> Tensor:
-    rim = max(1, round(0.025 * alpha.shape[-1]))
-    solid = (alpha >= SOLID).float()[:, None]
-    return functional.max_pool2d(solid, 2 * rim + 1, stride=1, padding=rim)[:, 0] > 0
+    margin = max(1, round(0.025 * alpha.shape[-1]))
+    solid = (alpha >= SOLID_ALPHA).float()[:, None]
+    return functional.max_pool2d(solid, 2 * margin + 1, stride=1, padding=margin)[:, 0] > 0
 
 
 def clipped_of(alpha: Tensor) -> float:
-    """Share of the alpha of [B, H, W] in the outermost 2 % of the picture on each side: above about 0.01 the object leaves the frame."""
+    """Return the share of the alpha of [B, H, W] within 2 % of the image border.
+
+    A value above about 0.01 means that the image border cuts the object off.
+    """
     edge = max(1, round(0.02 * alpha.shape[-1]))
     outer = torch.ones_like(alpha)
     outer[:, edge:-edge, edge:-edge] = 0
@@ -37,10 +44,11 @@ def clipped_of(alpha: Tensor) -> float:
 
 
 def floaters_of(splats: Splats, alpha: Tensor, cameras: Cameras) -> float:
-    """Share of the splats' mass outside the visual hull of what is solid in `alpha` [B, H, W], as `cameras` saw it.
+    """Return the share of the splats' mass outside the visual hull of the solid object.
 
-    A splat weighs its opacity times the product of its two longer axes, and is outside when any camera sees its center off the solid
-    pixels and their rim.
+    `alpha` [B, H, W] is the splats' alpha as rendered by `cameras`. The mass of a splat is its
+    opacity times the product of its two longest axes. A splat is outside if at least one camera
+    sees its center neither on a solid pixel nor within the margin of `residue_of`.
     """
     count = len(splats)
     if not count:
@@ -55,11 +63,11 @@ def floaters_of(splats: Splats, alpha: Tensor, cameras: Cameras) -> float:
         cameras.world_to_camera, cameras.intrinsics, near, strict=True
     ):
         local = means @ matrix[:3, :3].T + matrix[:3, 3]
-        flat = local @ intrinsics.T
-        pixel = (flat[:, :2] / flat[:, 2:].clamp_min(1e-6)).floor().long()
+        projected = local @ intrinsics.T
+        pixel = (projected[:, :2] / projected[:, 2:].clamp_min(1e-6)).floor().long()
         column, row = pixel[:, 0], pixel[:, 1]
-        framed = (local[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        inside &= framed & solid[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        in_view = (local[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        inside &= in_view & solid[row.clamp(0, height - 1), column.clamp(0, width - 1)]
     mass = opacities * scales.sort(dim=1).values[:, 1:].prod(dim=1)
     total = mass.sum().item()
     return mass[~inside].sum().item() / total if total > 0 else 0.0

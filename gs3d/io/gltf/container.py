@@ -1,7 +1,8 @@
-"""The container of binary glTF 2.0: a JSON chunk that describes arrays, and a binary chunk that holds them.
+"""Container of binary glTF 2.0 (.glb): a JSON chunk that describes arrays, and a binary chunk.
 
-Little-endian: magic "glTF", version 2, length of the file; then chunks of length, type and data, each padded to 4 bytes, JSON with spaces
-and binary with zeros. An accessor of the JSON is an array: rows of 1 to 4 numbers in a bufferView, a span of the binary chunk.
+Little-endian: magic "glTF", version 2, length of the file; then chunks of length, type and data.
+Each chunk is padded to 4 bytes, JSON with spaces and binary with zeros. An accessor in the JSON is
+an array: rows of 1 to 4 numbers in a bufferView, which is a span of the binary chunk.
 """
 
 import json
@@ -15,30 +16,35 @@ from gs3d.core.errors import UserError
 MAGIC, JSON_CHUNK, BINARY_CHUNK = b"glTF", b"JSON", b"BIN\0"
 HEADER_BYTES, MAX_BYTES = 20, 2**32 - 1
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+"""glTF component type → numpy dtype."""
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+"""glTF accessor type → numbers per row."""
 ARRAY_BUFFER = 34962
-"""The `target` of a bufferView that holds attributes of vertices."""
+"""The `target` of a bufferView that holds vertex attributes."""
 
 
-def bad(path: Path, what: str) -> UserError:
+def invalid_glb(path: Path, what: str) -> UserError:
+    """The UserError for a .glb that cannot be read, for the reason `what`."""
     return UserError(
-        f"cannot read {path}: {what}. Check that the file is a .glb and was copied whole."
+        f"cannot read {path}: {what}. Check that the file is a .glb and was copied completely."
     )
 
 
-def shown(value: object) -> str:
-    """A value of the JSON as a message tells it: short, and on one line."""
+def short_text(value: object) -> str:
+    """A JSON value for an error message: at most 40 characters, on one line."""
     try:
         return " ".join(str(value)[:40].split())
-    except RecursionError:  # as deep as the parser lets it be is deeper than it can be printed
-        return "lists in lists"
+    # The parser accepts deeper nesting than str() does.
+    except RecursionError:
+        return "deeply nested lists"
 
 
 def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
-    """Write `tree`, the glTF without its buffers, and `arrays` [N, 1 to 4] as accessors 0, 1, … of it.
+    """Write a .glb with `arrays` [N, 1 to 4] as accessors 0, 1, …
 
-    float32 as it is, unsigned integers as fractions of their largest value. The first array is taken for positions and gets the bounds that
-    glTF asks of those. All must be less than MAX_BYTES, which is what a .glb can count.
+    `tree` is the glTF JSON without buffers. float32 is stored as it is, unsigned integers are
+    marked as normalized. The first array is taken for positions and gets the bounds that glTF
+    requires. The total must be below MAX_BYTES.
     """
     codes = {np.dtype(code): number for number, code in COMPONENTS.items()}
     names = {width: name for name, width in WIDTHS.items()}
@@ -73,52 +79,52 @@ def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
             stream.write(b"\0" * (-array.nbytes % 4))
 
 
-def read_tree(path: Path) -> tuple[dict, int, int]:
-    """The JSON, and where the binary chunk starts and how long it is (0 without one). OSError passes through."""
+def read_json(path: Path) -> tuple[dict, int, int]:
+    """The JSON, and the offset and the length (0 if absent) of the binary chunk.
+
+    UserError for an invalid container. OSError passes through.
+    """
     size = path.stat().st_size
     with open(path, "rb") as stream:
         head = stream.read(HEADER_BYTES)
-        if head[:4] != MAGIC[: len(head)] or not head:
-            raise bad(
-                path,
-                f"expected a file that begins with 'glTF', got {head[:4]!r}"
-                if head
-                else "the file is empty",
-            )
+        if not head:
+            raise invalid_glb(path, "the file is empty")
+        if head[:4] != MAGIC[: len(head)]:
+            raise invalid_glb(path, f"expected a file that begins with 'glTF', got {head[:4]!r}")
         if len(head) < HEADER_BYTES:
-            raise bad(
+            raise invalid_glb(
                 path, f"it is cut short: expected a header of {HEADER_BYTES} bytes, got {len(head)}"
             )
         version, total, length = struct.unpack("<III", head[4:16])
         if version != 2 or head[16:] != JSON_CHUNK:
-            raise bad(
+            raise invalid_glb(
                 path,
                 f"expected glTF 2 that begins with JSON, got version {version} and {head[16:]!r}",
             )
-        if max(total, HEADER_BYTES + length) > size:
-            raise bad(
+        if (declared := max(total, HEADER_BYTES + length)) > size:
+            raise invalid_glb(
                 path,
-                f"it is cut short: the header promises {max(total, HEADER_BYTES + length)} bytes, the file has {size}",
+                f"it is cut short: the header declares {declared} bytes, the file has {size}",
             )
         try:
             tree = json.loads(stream.read(length).decode())
         except (ValueError, RecursionError) as error:
-            raise bad(path, f"its JSON cannot be read ({str(error)[:100]})") from None
+            raise invalid_glb(path, f"its JSON cannot be read ({str(error)[:100]})") from None
         head = stream.read(8)
     if not isinstance(tree, dict):
-        raise bad(path, f"expected a JSON object, got {type(tree).__name__}")
+        raise invalid_glb(path, f"expected a JSON object, got {type(tree).__name__}")
     if len(head) < 8 or head[4:] != BINARY_CHUNK:
         return tree, size, 0
     start, length = HEADER_BYTES + length + 8, int.from_bytes(head[:4], "little")
     if start + length > size:
-        raise bad(
+        raise invalid_glb(
             path, f"it is cut short: the binary chunk has {length} bytes, but {size - start} follow"
         )
     return tree, start, length
 
 
-def item(path: Path, tree: dict, kind: str, index: object) -> dict:
-    """Entry `index` of the list `kind`. UserError where the JSON names one that is not there."""
+def get_entry(path: Path, tree: dict, kind: str, index: object) -> dict:
+    """Entry `index` of the list `kind` of the JSON. UserError if there is no such entry."""
     entries = tree.get(kind)
     if (
         type(index) is not int
@@ -126,27 +132,30 @@ def item(path: Path, tree: dict, kind: str, index: object) -> dict:
         or not 0 <= index < len(entries)
         or not isinstance(entries[index], dict)
     ):
-        raise bad(path, f"its JSON names {kind} {shown(index)}, which it has not")
+        raise invalid_glb(path, f"its JSON refers to {kind} {short_text(index)}, which is missing")
     return entries[index]
 
 
-def _whole(path: Path, value: object, least: int, what: str) -> int:
+def _check_integer(path: Path, value: object, least: int, what: str) -> int:
     if type(value) is not int or not least <= value <= MAX_BYTES:
-        raise bad(path, f"expected {what} of {least} to {MAX_BYTES}, got {shown(value)}")
+        raise invalid_glb(
+            path, f"expected {what} of {least} to {MAX_BYTES}, got {short_text(value)}"
+        )
     return value
 
 
-def fractions(array: np.ndarray) -> np.ndarray:
-    """What normalized integers stand for: [0, 1], or [−1, 1] with a sign; float32."""
+def dequantize(array: np.ndarray) -> np.ndarray:
+    """The values of normalized integers, float32: [0, 1] if unsigned, [−1, 1] if signed."""
     return np.maximum(array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max), -1)
 
 
 def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> np.ndarray:
-    """Accessor `index` of `tree`, float32 [count, width], out of the `size` bytes of the binary chunk, which starts at `first`.
+    """Accessor `index` of `tree` as float32 [count, width].
 
-    UserError unless it lies in them. OSError passes through.
+    The binary chunk starts at the offset `first` and has `size` bytes. UserError unless the
+    accessor lies within it. OSError passes through.
     """
-    accessor = item(path, tree, "accessors", index)
+    accessor = get_entry(path, tree, "accessors", index)
     code, kind = accessor.get("componentType"), accessor.get("type")
     if (
         type(code) is not int
@@ -154,42 +163,40 @@ def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> 
         or type(kind) is not str
         or kind not in WIDTHS
     ):
-        raise bad(
+        raise invalid_glb(
             path,
-            f"accessor {index}: component type {shown(code)} of {shown(kind)} is not understood",
+            f"accessor {index}: component type {short_text(code)} of {short_text(kind)} "
+            "is not supported",
         )
     if "sparse" in accessor or "bufferView" not in accessor:
-        raise bad(
+        raise invalid_glb(
             path,
-            f"accessor {index} is sparse or without data, expected plain numbers; it may be compressed",
+            f"accessor {index} is sparse or without data, expected plain numbers; "
+            "it may be compressed",
         )
-    view = item(path, tree, "bufferViews", accessor["bufferView"])
-    if view.get("buffer") != 0 or "uri" in item(path, tree, "buffers", 0):
-        raise bad(
-            path, f"accessor {index}: expected numbers in the file itself, got another file's"
+    view = get_entry(path, tree, "bufferViews", accessor["bufferView"])
+    if view.get("buffer") != 0 or "uri" in get_entry(path, tree, "buffers", 0):
+        raise invalid_glb(
+            path, f"accessor {index}: expected data in the file itself, got another file's"
         )
     dtype, width = np.dtype(COMPONENTS[code]), WIDTHS[kind]
-    count = _whole(path, accessor.get("count"), 1, "an accessor's count")
-    offset = _whole(path, accessor.get("byteOffset", 0), 0, "an accessor's byteOffset")
-    start = _whole(path, view.get("byteOffset", 0), 0, "a bufferView's byteOffset")
-    length = _whole(path, view.get("byteLength"), 1, "a bufferView's byteLength")
-    stride = _whole(
-        path,
-        view.get("byteStride", dtype.itemsize * width),
-        dtype.itemsize * width,
-        "a bufferView's byteStride",
+    row_bytes = dtype.itemsize * width
+    count = _check_integer(path, accessor.get("count"), 1, "an accessor's count")
+    offset = _check_integer(path, accessor.get("byteOffset", 0), 0, "an accessor's byteOffset")
+    start = _check_integer(path, view.get("byteOffset", 0), 0, "a bufferView's byteOffset")
+    length = _check_integer(path, view.get("byteLength"), 1, "a bufferView's byteLength")
+    stride = _check_integer(
+        path, view.get("byteStride", row_bytes), row_bytes, "a bufferView's byteStride"
     )
-    end = offset + stride * (count - 1) + dtype.itemsize * width
+    end = offset + stride * (count - 1) + row_bytes
     if end > length or start + length > size:
-        raise bad(
+        raise invalid_glb(
             path,
-            f"accessor {index} promises {count} rows up to byte {start + end}, the data has {min(start + length, size)}",
+            f"accessor {index} declares {count} rows up to byte {start + end}, "
+            f"the data has {min(start + length, size)}",
         )
-    # Mapped for this array alone, so that no more than it is in memory.
+    # Map only the bytes of this array, so that memory use stays bounded by its size.
     data = np.memmap(path, np.uint8, "r", first + start + offset, (end - offset,))
     rows = np.ndarray((count, width), dtype, data, 0, (stride, dtype.itemsize))
-    return (
-        fractions(rows)
-        if accessor.get("normalized") is True and dtype.kind in "iu"
-        else rows.astype(np.float32)
-    )
+    normalized = accessor.get("normalized") is True and dtype.kind in "iu"
+    return dequantize(rows) if normalized else rows.astype(np.float32)

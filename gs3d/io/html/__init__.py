@@ -1,1 +1,1 @@
-"""HTML pages that show splats or compare runs, each one self-contained file."""
+"""Self-contained HTML pages that show splats or compare runs."""

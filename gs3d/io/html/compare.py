@@ -1,4 +1,7 @@
-"""One .html with what several runs have made, each after the first over the first with a slider; it needs nothing beside it."""
+"""A self-contained .html page that compares runs.
+
+Each further run is laid over the first, with a slider between the two.
+"""
 
 import html
 import re
@@ -18,14 +21,25 @@ def write_comparison(
     strips: Sequence[bytes],
     px: int,
 ) -> None:
-    """Write the page of n things: `facts` of each, all with the same keys, their `names`, and a `slider.strip` of 8 views each."""
+    """Write a page that compares n runs.
+
+    Args:
+        path: File to write.
+        facts: A row of the table for each run. All have the same keys.
+        names: A name for each run.
+        strips: A `slider.strip` of 8 views for each run.
+        px: Side of a view on the page, in pixels.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     path = Path(path)
     rows = [list(facts[0]), *(list(one.values()) for one in facts)]
-    cells = [
+    table_rows = [
         "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
         for tag, row in zip(["th"] + ["td"] * len(facts), rows, strict=True)
     ]
-    pairs = [
+    sliders = [
         (i, slider("r0", f"r{i}", (names[0], names[i]), range(8))) for i in range(1, len(names))
     ]
     parts = {
@@ -33,20 +47,21 @@ def write_comparison(
         "STYLE": "\n  ".join(
             [sizes(px, 8, 4), *(strip_rule(f"r{i}", strip) for i, strip in enumerate(strips))]
         ),
-        "FACTS": "".join(f"<tr>{row}</tr>" for row in cells),
+        "FACTS": "".join(f"<tr>{row}</tr>" for row in table_rows),
         "SLIDERS": "\n".join(
-            f"<h2>{html.escape(f'{names[0]} and {names[i]}')}</h2>\n{text}" for i, text in pairs
+            f"<h2>{html.escape(f'{names[0]} and {names[i]}')}</h2>\n{text}" for i, text in sliders
         )
         + "\n"
         + SLIDERS,
     }
-    frame = files("gs3d.io.html").joinpath("compare.html").read_text("utf-8")
-    text = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], frame)
+    template = files("gs3d.io.html").joinpath("compare.html").read_text("utf-8")
+    text = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
     def verify(temp: Path) -> None:
         if temp.read_text("utf-8") != text:
             raise UserError(
-                f"cannot write {path}: the file read back differs. Try again; if it stays so, check the disk."
+                f"cannot write {path}: the file read back differs. "
+                "Try again; if it happens again, check the disk."
             )
 
     write_atomic(path, lambda temp: temp.write_text(text, "utf-8", newline="\n"), verify)

@@ -1,7 +1,7 @@
-"""A slider between two objects, each view of one over the same view of the other, for pages of ours.
+"""HTML sliders that compare two objects, each view of one laid over the same view of the other.
 
-A page holds each picture once, in a rule of style that others may use too, and SLIDERS once, after all sliders; it says with
-`sizes` how large the views are.
+A page embeds each strip of views once, as a CSS rule that other elements may use too. It holds one
+`sizes` rule, and SLIDERS once, after all sliders.
 """
 
 import base64
@@ -17,7 +17,7 @@ SLIDERS = files("gs3d.io.html").joinpath("slider.html").read_text("utf-8")
 
 
 def strip(views: Sequence[np.ndarray], quality: int = 85) -> bytes:
-    """The n `views`, [H, W, 3] uint8, side by side as a WebP."""
+    """Encode n `views`, uint8 [H, W, 3], side by side as one WebP image."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -27,18 +27,25 @@ def strip(views: Sequence[np.ndarray], quality: int = 85) -> bytes:
     return stream.getvalue()
 
 
-def strip_rule(name: str, picture: bytes) -> str:
-    """The rule of style that puts a `strip` behind whatever has the class `name`."""
-    return f".{name}{{background-image:url(data:image/webp;base64,{base64.b64encode(picture).decode()})}}"
+def strip_rule(name: str, image: bytes) -> str:
+    """CSS rule that makes `image`, a `strip`, the background of elements of the class `name`."""
+    data = base64.b64encode(image).decode()
+    return f".{name}{{background-image:url(data:image/webp;base64,{data})}}"
 
 
-def sizes(px: int, of: int, across: int) -> str:
-    """The rule of style that says that strips have `of` views, shown `px` pixels wide, at most `across` of them side by side."""
-    return f"body{{--px:{px}px;--of:{of};--across:{across}}}"
+def sizes(px: int, views: int, columns: int) -> str:
+    """CSS rule with the layout of strips: `views` views of `px` pixels, shown in `columns` columns.
+
+    Fewer columns are shown if the page is too narrow.
+    """
+    return f"body{{--px:{px}px;--of:{views};--across:{columns}}}"
 
 
 def slider(one: str, other: str, names: tuple[str, str], views: Sequence[int]) -> str:
-    """HTML: the `views` of two strips, which are the classes `one` and `other`, and beneath them the slider, between their names."""
+    """HTML of a slider between two strips, which are the CSS classes `one` and `other`.
+
+    Shows the given `views` (indices into the strips), and the slider below, between the `names`.
+    """
 
     def layer(name: str) -> str:
         spans = "".join(
@@ -48,8 +55,14 @@ def slider(one: str, other: str, names: tuple[str, str], views: Sequence[int]) -
         return f'<div class="views">{spans}</div>'
 
     left, right = (html.escape(text) for text in names)
-    # What is dragged to the right uncovers the one that is named on the left.
-    line = f'<label><span>{left}</span><input type="range" min="0" max="100" value="50"><span>{right}</span></label>'
-    pair = f'<div class="pair" role="img" aria-label="{left} and {right}">{layer(one)}{layer(other)}</div>'
-    said = "&#10;".join(html.escape(" ".join(text.split())) for text in names)
-    return f'<div class="slider" data-names="{said}">{pair}{line}</div>'
+    # Dragging to the right shows more of the strip named on the left.
+    control = (
+        f'<label><span>{left}</span><input type="range" min="0" max="100" value="50">'
+        f"<span>{right}</span></label>"
+    )
+    pair = (
+        f'<div class="pair" role="img" aria-label="{left} and {right}">'
+        f"{layer(one)}{layer(other)}</div>"
+    )
+    data_names = "&#10;".join(html.escape(" ".join(text.split())) for text in names)
+    return f'<div class="slider" data-names="{data_names}">{pair}{control}</div>'

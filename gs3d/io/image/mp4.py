@@ -1,4 +1,4 @@
-"""Turntable videos: H.264 in MP4, yuv420p, as browsers and phones play it."""
+"""Turntable videos: H.264 in MP4, yuv420p, which browsers and phones play."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -17,38 +17,46 @@ _ENCODERS = {
     "libx264": {"crf": "18", "preset": "medium"},
     "mpeg4": {"qscale": "2", "flags": "+qscale"},
 }
-"""In order of choice. Builds of FFmpeg without GPL parts lack libx264; MPEG-4 Part 2 is in all of them, but few browsers play it."""
+"""In order of preference. FFmpeg builds without GPL parts lack libx264. All builds have MPEG-4
+Part 2, but few browsers play it."""
 _BT709, _SRGB_CURVE, _LIMITED = 1, 13, 1
+"""FFmpeg's codes of the color matrix and primaries, the transfer curve, and the value range."""
 
 
 def _encoder() -> str:
-    known = [name for name in _ENCODERS if name in av.codecs_available]
-    if not known:
+    available = [name for name in _ENCODERS if name in av.codecs_available]
+    if not available:
         raise UserError(
-            f"cannot write video: expected one of {', '.join(_ENCODERS)} in PyAV, got none. Install the `av` wheel from PyPI."
+            f"cannot write video: expected one of {', '.join(_ENCODERS)} in PyAV, got none. "
+            "Install the `av` wheel from PyPI."
         )
-    return known[0]
+    return available[0]
 
 
-def _even(picture: np.ndarray) -> np.ndarray:
-    """The last row and column repeated where the size is odd: yuv420p has one color for each 2×2 pixels."""
-    height, width, _ = picture.shape
-    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def _pad_to_even(image: np.ndarray) -> np.ndarray:
+    """Repeat the last row or column of an odd size: yuv420p stores one color per 2×2 pixels."""
+    height, width, _ = image.shape
+    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def write_video(
     path: str | Path, frames: Tensor | np.ndarray | Iterable[Tensor | np.ndarray], fps: float
 ) -> None:
-    """Write `frames`, [n, H, W, 3] or any iterable of [H, W, 3], in [0, 1] (sRGB). Odd sizes grow by one pixel.
+    """Write `frames`, [n, H, W, 3] or any iterable of [H, W, 3], in [0, 1] (sRGB), as an MP4.
 
-    An iterable is encoded as it comes, so a long video need not be held in memory. The file starts with its index, so that a browser
-    plays it while it loads.
+    Odd sizes grow by one pixel. An iterable is encoded frame by frame, so a long video need not fit
+    in memory. The index is at the start of the file, so a browser can play it while it loads.
+
+    Raises:
+        UserError: `fps` outside (0, 1000], no frames, NaN in a frame, no encoder, or a file that
+            cannot be written.
+        ValueError: Frames of different sizes or of a wrong shape.
     """
     path = Path(path)
     if not 0 < fps <= 1000:
         raise UserError(f"fps: expected a number from above 0 to 1000, got {fps}. 30 is common.")
-    pictures = (_even(to_bytes(path, frame, f"frame {i}")) for i, frame in enumerate(frames))
-    first = next(pictures, None)
+    images = (_pad_to_even(to_bytes(path, frame, f"frame {i}")) for i, frame in enumerate(frames))
+    first = next(images, None)
     if first is None:
         raise UserError(f"cannot write {path}: expected at least one frame, got 0.")
     height, width, _ = first.shape
@@ -70,12 +78,13 @@ def write_video(
                 _SRGB_CURVE,
                 _LIMITED,
             )
-            for picture in chain([first], pictures):
-                if picture.shape != first.shape:
+            for image in chain([first], images):
+                if image.shape != first.shape:
                     raise ValueError(
-                        f"frame {count}: expected the size of the first, {first.shape}, got {picture.shape}"
+                        f"frame {count}: expected the size of the first, {first.shape}, "
+                        f"got {image.shape}"
                     )
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
                 frame = frame.reformat(
                     format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED
                 )
@@ -89,19 +98,19 @@ def write_video(
             size = stream.width, stream.height
             got = sum(1 for _ in container.decode(stream))
         if (got, size) != (count, (width, height)):
-            what = f"expected {count} frames of {width}×{height} px, read back {got} of {size[0]}×{size[1]} px"
             raise UserError(
-                f"cannot write {path}: {what}. Try again; if it stays so, check the disk."
+                f"cannot write {path}: expected {count} frames of {width}×{height} px, read back "
+                f"{got} of {size[0]}×{size[1]} px. Try again; if it happens again, check the disk."
             )
 
-    def guarded(step):
+    def as_os_error(step):
         def run(temp: Path) -> None:
             try:
                 step(temp)
             except av.FFmpegError as error:
-                # Some of FFmpeg's errors are not OSErrors in Python; this gives them one way out.
+                # Some FFmpeg errors are not OSErrors in Python. `write_atomic` handles OSErrors.
                 raise OSError(error.errno, error.strerror) from error
 
         return run
 
-    write_atomic(path, guarded(write), guarded(verify))
+    write_atomic(path, as_os_error(write), as_os_error(verify))

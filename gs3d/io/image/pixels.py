@@ -1,4 +1,4 @@
-"""Pictures in [0, 1] to bytes, for every picture and video format."""
+"""Conversion of images from floats to bytes, for all image and video formats."""
 
 from pathlib import Path
 
@@ -8,18 +8,26 @@ from torch import Tensor
 from gs3d.core.errors import UserError
 
 
-def to_bytes(path: Path, picture: Tensor | np.ndarray, what: str) -> np.ndarray:
-    """[H, W, 3] in [0, 1] → uint8 [H, W, 3], rounded; values outside are clamped. UserError for `path` if there is NaN."""
+def to_bytes(path: Path, image: Tensor | np.ndarray, what: str) -> np.ndarray:
+    """Convert `image` [H, W, 3] in [0, 1] to uint8, rounded; values outside are clamped.
+
+    `path` is the file to be written and `what` describes the image: both only for error messages.
+
+    Raises:
+        UserError: The image holds NaN.
+        ValueError: The shape is not [H, W, 3].
+    """
     array = (
-        picture.detach().cpu().float().numpy()
-        if isinstance(picture, Tensor)
-        else np.asarray(picture, dtype=np.float32)
+        image.detach().cpu().float().numpy()
+        if isinstance(image, Tensor)
+        else np.asarray(image, dtype=np.float32)
     )
     if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(f"{what}: expected shape [H, W, 3], got {list(array.shape)}")
-    if (broken := int(np.isnan(array).any(axis=2).sum())) > 0:
+    if (bad := int(np.isnan(array).any(axis=2).sum())) > 0:
         total = array.shape[0] * array.shape[1]
         raise UserError(
-            f"cannot write {path}: {what} holds NaN in {broken} of {total} pixels. Check the splats it was rendered from."
+            f"cannot write {path}: {what} holds NaN in {bad} of {total} pixels. "
+            "Check the splats it was rendered from."
         )
     return (array.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""PNG: any pixels, and contact sheets, which are several pictures of one size."""
+"""PNG files: single images, and contact sheets (grids of images of one size)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,48 +16,58 @@ from gs3d.io.image.pixels import to_bytes
 def write_sheet(
     path: str | Path, images: Tensor | np.ndarray | Iterable[Tensor | np.ndarray], columns: int
 ) -> None:
-    """Write `images` [n, H, W, 3] in [0, 1] (sRGB) row by row, `columns` a row; cells that are left over are white.
+    """Write `images` [n, H, W, 3] in [0, 1] (sRGB) as a grid with `columns` columns.
 
-    An iterable is turned into bytes as it comes, which takes a quarter of the memory.
+    The grid is filled row by row, and unused tiles are white. An iterable is converted to bytes
+    image by image, which takes a quarter of the memory.
+
+    Raises:
+        UserError: `columns` below 1, no images, NaN in an image, or a file that cannot be written.
+        ValueError: Images of different sizes or of a wrong shape.
     """
     path = Path(path)
     if columns < 1:
         raise UserError(
-            f"columns: expected 1 or more, got {columns}. Give the number of pictures in a row."
+            f"columns: expected 1 or more, got {columns}. Give the number of images in a row."
         )
-    cells = [to_bytes(path, image, f"picture {i}") for i, image in enumerate(images)]
-    if not cells:
-        raise UserError(f"cannot write {path}: expected at least one picture, got 0.")
-    height, width, _ = cells[0].shape
-    if other := next((cell.shape for cell in cells if cell.shape != cells[0].shape), None):
-        raise ValueError(f"images: expected one size, got {cells[0].shape} and {other}")
-    columns = min(columns, len(cells))
-    rows = -(-len(cells) // columns)
+    tiles = [to_bytes(path, image, f"image {i}") for i, image in enumerate(images)]
+    if not tiles:
+        raise UserError(f"cannot write {path}: expected at least one image, got 0.")
+    height, width, _ = tiles[0].shape
+    if other := next((tile.shape for tile in tiles if tile.shape != tiles[0].shape), None):
+        raise ValueError(f"images: expected one size, got {tiles[0].shape} and {other}")
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
     sheet = np.full((rows * height, columns * width, 3), 255, dtype=np.uint8)
-    for i, cell in enumerate(cells):
+    for i, tile in enumerate(tiles):
         y, x = (i // columns) * height, (i % columns) * width
-        sheet[y : y + height, x : x + width] = cell
+        sheet[y : y + height, x : x + width] = tile
     write_pixels(path, sheet)
 
 
 def write_pixels(path: str | Path, pixels: np.ndarray, notes: dict[str, str] | None = None) -> None:
-    """Write `pixels`, [H, W, 3] uint8 (sRGB), with `notes` as text fields of the file. What was written is read back and compared."""
+    """Write `pixels`, uint8 [H, W, 3] (sRGB), with `notes` as text chunks of the PNG.
+
+    The file is read back and compared before it replaces an older one. Raises `UserError` if it
+    cannot be written.
+    """
     path = Path(path)
-    fields = PngInfo()
+    chunks = PngInfo()
     for name, text in (notes or {}).items():
-        fields.add_text(name, text)
+        chunks.add_text(name, text)
 
     def write(temp: Path) -> None:
         with open(temp, "wb") as stream:
-            Image.fromarray(pixels).save(stream, format="PNG", pnginfo=fields)
+            Image.fromarray(pixels).save(stream, format="PNG", pnginfo=chunks)
 
     def verify(temp: Path) -> None:
-        # Not Image.open: it takes any picture above 89 megapixels for an attack.
+        # Not `Image.open`, which warns of a decompression bomb above 89 megapixels.
         with PngImageFile(temp) as back:
             same = np.array_equal(np.asarray(back), pixels)
         if not same:
             raise UserError(
-                f"cannot write {path}: the picture read back differs. Try again; if it stays so, check the disk."
+                f"cannot write {path}: the image read back differs. "
+                "Try again; if it happens again, check the disk."
             )
 
     write_atomic(path, write, verify)

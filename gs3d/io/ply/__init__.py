@@ -1,1 +1,1 @@
-"""PLY: header, rows, and the packing of compressed splats."""
+"""PLY building blocks: header, rows, and quantization of compressed splats."""

@@ -1,1 +1,1 @@
-"""Splat files, one module a format, and the checks that they share."""
+"""Splat files: one module per format, and the checks they share."""

@@ -1,4 +1,4 @@
-"""What every splat format asks of the splats it writes, and does with the rows it reads."""
+"""Checks shared by all splat formats: splats before writing, rows after reading."""
 
 import warnings
 from pathlib import Path
@@ -9,88 +9,111 @@ from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.io import DroppedRows
 from gs3d.ops.transforms import rotate_splats
 
 LOG_SCALE_RANGE = (-20.0, 5.0)
-NO_LENGTH = 1e-12
-COEFFICIENTS = (1, 4, 9, 16)
-"""K for harmonics of degree 0 to 3."""
+MIN_QUATERNION_NORM = 1e-12
+SH_COUNTS = (1, 4, 9, 16)
+"""K for spherical harmonics of degree 0 to 3."""
 
 
-def turned(path: Path, splats: Splats, rotation: Tensor) -> Splats:
-    """`splats` in the frame of the file `path`, float32 and contiguous on the CPU, with quaternions of unit length.
+def to_file_coordinates(path: Path, splats: Splats, rotation: Tensor) -> Splats:
+    """`splats` rotated by `rotation` [3, 3]: float32, contiguous, on the CPU, unit quaternions.
 
-    UserError for none, for values that were not activated, and for what a viewer cannot show.
+    UserError if there are no splats, if opacities or scales were not activated, or if a viewer
+    could not show the splats. `path` is the file to write, for messages.
     """
     if len(splats) == 0:
         raise UserError(
             f"cannot write {path}: expected at least one splat, got 0. Were all of them pruned?"
         )
     _check_shapes(splats)
-    made = rotate_splats(splats, rotation)
-    # In the precision of files, so that what does not fit into float32 is refused as infinite.
-    made = Splats(*(part.float().contiguous() for part in vars(made).values()))
-    opacities, scales = made.opacities.numpy(), made.scales.numpy()
-    # NaN passes these two tests and is counted below. What fails here is most often a value that was not activated.
+    rotated = rotate_splats(splats, rotation)
+    # Convert to the precision of files first: values beyond float32 become infinite and are
+    # rejected below.
+    rotated = Splats(*(part.float().contiguous() for part in vars(rotated).values()))
+    opacities, scales = rotated.opacities.numpy(), rotated.scales.numpy()
+    # NaN passes the next two tests and is counted below. The usual cause of a failure here is
+    # a value that was not activated.
     if (outside := int(((opacities < 0) | (opacities > 1)).sum())) > 0:
-        got = f"{outside} of {len(splats)} outside it, {np.nanmin(opacities):.4g} to {np.nanmax(opacities):.4g}"
         raise UserError(
-            f"cannot write {path}: expected opacities in [0, 1], got {got}. Are they logits? Apply a sigmoid first."
+            f"cannot write {path}: expected opacities in [0, 1], "
+            f"got {outside} of {len(splats)} outside, "
+            f"range {np.nanmin(opacities):.4g} to {np.nanmax(opacities):.4g}. "
+            "Are they logits? Apply a sigmoid first."
         )
     if (negative := int((scales < 0).any(axis=1).sum())) > 0:
-        got = f"{negative} of {len(splats)} splats with a negative one"
         raise UserError(
-            f"cannot write {path}: expected linear scales above 0, got {got}. Are they logarithms? Apply exp first."
+            f"cannot write {path}: expected linear scales above 0, "
+            f"got {negative} of {len(splats)} splats with a negative scale. "
+            "Are they logarithms? Apply exp first."
         )
-    _check_sound(path, made)
-    made.quats.div_(made.quats.norm(dim=1, keepdim=True))  # of our own, as they were turned
-    return made
+    _check_drawable(path, rotated)
+    # In place: rotate_splats returned new quaternions.
+    rotated.quats.div_(rotated.quats.norm(dim=1, keepdim=True))
+    return rotated
 
 
 def _check_shapes(splats: Splats) -> None:
     n = len(splats)
-    if splats.sh.ndim != 3 or splats.sh.shape[1] not in COEFFICIENTS:
+    if splats.sh.ndim != 3 or splats.sh.shape[1] not in SH_COUNTS:
         raise ValueError(
-            f"splats.sh: expected [{n}, K, 3] with K one of 1, 4, 9, 16, got {list(splats.sh.shape)}"
+            f"splats.sh: expected [{n}, K, 3] with K one of 1, 4, 9, 16, "
+            f"got {list(splats.sh.shape)}"
         )
-    wanted = {
+    expected = {
         "means": (n, 3),
         "quats": (n, 4),
         "scales": (n, 3),
         "opacities": (n,),
         "sh": (n, splats.sh.shape[1], 3),
     }
-    for name, shape in wanted.items():
-        if tuple(getattr(splats, name).shape) != shape:
-            raise ValueError(
-                f"splats.{name}: expected shape {list(shape)}, got {list(getattr(splats, name).shape)}"
-            )
+    for name, shape in expected.items():
+        got = getattr(splats, name).shape
+        if tuple(got) != shape:
+            raise ValueError(f"splats.{name}: expected shape {list(shape)}, got {list(got)}")
 
 
 def refusal(path: Path, what: str, next_step: str) -> UserError:
-    """Why `path` was not written."""
+    """The UserError for a file that was not written: reason `what`, then `next_step`."""
     return UserError(f"cannot write {path}: {what}. {next_step} Nothing was changed.")
 
 
+def unreadable_result(path: Path) -> UserError:
+    """The UserError for a new file that cannot be read back."""
+    return refusal(
+        path, "the new file cannot be read back", "Try again. If it fails again, check the disk."
+    )
+
+
+def changed_result(path: Path, count: int) -> UserError:
+    """The UserError for a new file that reads back differently from its `count` splats."""
+    return refusal(
+        path,
+        f"the file read back differs from the {count} splats that were written",
+        "Try again. If it fails again, check the disk.",
+    )
+
+
 def _finite(splats: Splats) -> Tensor:
-    """Mask [N] of the rows that hold neither NaN nor infinity."""
-    good = torch.ones(len(splats), dtype=torch.bool)
+    """Mask [N] of the rows without NaN and infinity."""
+    finite = torch.ones(len(splats), dtype=torch.bool)
     for part in vars(splats).values():
         rows = part.view(len(splats), -1)
-        good &= torch.isfinite(rows.amin(dim=1)) & torch.isfinite(
-            rows.amax(dim=1)
-        )  # NaN is the least and the largest of its row
-    return good
+        # amin and amax of a row with NaN are both NaN.
+        finite &= torch.isfinite(rows.amin(dim=1)) & torch.isfinite(rows.amax(dim=1))
+    return finite
 
 
-def _has_length(quats: Tensor) -> Tensor:
-    """Mask [N] of those that can be made unit quaternions."""
-    length = quats.norm(dim=1)
-    return (length > NO_LENGTH) & torch.isfinite(length)
+def _normalizable(quats: Tensor) -> Tensor:
+    """Mask [N] of the quaternions [N, 4] that can be normalized."""
+    norm = quats.norm(dim=1)
+    return (norm > MIN_QUATERNION_NORM) & torch.isfinite(norm)
 
 
-def _check_sound(path: Path, splats: Splats) -> None:
-    """UserError unless a viewer can show `splats`."""
+def _check_drawable(path: Path, splats: Splats) -> None:
+    """UserError unless a viewer can draw `splats`."""
     if (bad := int((~_finite(splats)).sum())) > 0:
         raise refusal(
             path,
@@ -101,31 +124,38 @@ def _check_sound(path: Path, splats: Splats) -> None:
     if (outside := int(((scales < np.exp(low)) | (scales > np.exp(high))).any(axis=1).sum())) > 0:
         with np.errstate(divide="ignore"):
             got = f"{np.log(scales.min()):.4g} to {np.log(scales.max()):.4g}"
-        what = f"expected log-scales in [{low:g}, {high:g}], got {got}, {outside} of {len(splats)} splats outside"
         raise refusal(
-            path, what, "Clamp or remove them; if all are off, exp was applied twice or not at all."
+            path,
+            f"expected log-scales in [{low:g}, {high:g}], got {got}, "
+            f"{outside} of {len(splats)} splats outside",
+            "Clamp or remove them. If all are outside, exp was applied twice or not at all.",
         )
-    if (flat := int((~_has_length(splats.quats)).sum())) > 0:
-        what = f"{flat} of {len(splats)} quaternions have no length"
-        raise refusal(path, what, "Remove these splats or give them the rotation 1, 0, 0, 0.")
+    if (zero := int((~_normalizable(splats.quats)).sum())) > 0:
+        raise refusal(
+            path,
+            f"{zero} of {len(splats)} quaternions have zero length",
+            "Remove these splats or give them the rotation 1, 0, 0, 0.",
+        )
 
 
-def from_rows(path: Path, splats: Splats, rotation: Tensor) -> Splats:
-    """What a reader of `path` gives back: rows in the file's frame → the world's by `rotation`, with quaternions of unit length.
+def to_world_coordinates(path: Path, splats: Splats, rotation: Tensor) -> Splats:
+    """The result of a reader: rows of the file `path`, rotated by `rotation` [3, 3], normalized.
 
-    `splats` are float32 and contiguous, and are changed. Rows that hold NaN or infinity, or a quaternion of no length, are left out with a
-    warning that counts them: foreign files often have a few, and the rest is good. UserError if there is nothing else.
+    `splats` must be float32 and contiguous; they are modified in place. Rows with NaN, infinity
+    or a zero-length quaternion are left out with a `DroppedRows` warning, because files of other
+    programs often have a few among good rows. UserError if no row is valid.
     """
     world = rotate_splats(splats, rotation, out=splats)
-    # Once turned: what is not finite stays so, and sums of coefficients at the end of float32's range become so.
-    good = _finite(world) & _has_length(world.quats)
-    if not good.any():
+    # Checked after the rotation: NaN and infinity stay, and sums of coefficients near the limit of
+    # float32 may become infinite.
+    valid = _finite(world) & _normalizable(world.quats)
+    if not valid.any():
         raise UserError(
-            f"cannot read {path}: all {len(good)} rows hold NaN, infinity or a quaternion of no length. Export it again."
+            f"cannot read {path}: all {len(valid)} rows hold NaN, infinity or "
+            "a zero-length quaternion. Export it again."
         )
     world.quats.div_(world.quats.norm(dim=1, keepdim=True))
-    if good.all():
+    if valid.all():
         return world
-    what = f"{int((~good).sum())} of {len(good)} rows hold NaN, infinity or a quaternion of no length and were left out"
-    warnings.warn(f"{path}: {what}", stacklevel=3)
-    return world[good]
+    warnings.warn(DroppedRows(path, int((~valid).sum()), len(valid)), stacklevel=3)
+    return world[valid]

@@ -1,11 +1,14 @@
-"""glTF with KHR_gaussian_splatting, as .glb: splats that glTF viewers draw, and others show as a cloud of points.
+"""Splats as .glb with the glTF extension KHR_gaussian_splatting.
 
-By our own code (glb.py): trimesh writes points only with a color, and neither this extension nor its attributes' names.
+glTF viewers without the extension show a point cloud. The container is read and written by
+gs3d.io.gltf, because trimesh writes points only with a color, and supports neither this extension
+nor its attribute names.
 
-The splats are one primitive of mode POINTS with the attributes below, of the ratified extension: float32, rotations as xyzw, scales linear,
-opacities in [0, 1], and every coefficient of the harmonics an attribute of its own, in the order and with the signs of 3DGS. The color
-space is that of pictures, sRGB; glTF's own COLOR_0, which stands in where the extension is not known, is linear. The frame is glTF's,
-+Y up and the front towards +Z (frames.WORLD_TO_GLTF), as meshes have it.
+The splats are one primitive of mode POINTS with the attributes of the ratified extension: float32,
+rotations as xyzw, linear scales, opacities in [0, 1]. Every SH coefficient is its own attribute,
+in the order and with the signs of 3DGS. The color space is sRGB, as for images. glTF's own
+COLOR_0, the fallback for viewers without the extension, is linear. The coordinate system is that
+of glTF, as for meshes: +Y up and the front towards +Z (gs3d.ops.transforms.WORLD_TO_GLTF).
 """
 
 import warnings
@@ -22,15 +25,21 @@ from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.gltf.container import (
     MAX_BYTES,
-    bad,
-    fractions,
+    dequantize,
+    invalid_glb,
     read_array,
-    read_tree,
-    shown,
+    read_json,
+    short_text,
     write_glb,
 )
-from gs3d.io.gltf.scene import in_scene, placed_primitives
-from gs3d.io.splats.checks import from_rows, refusal, turned
+from gs3d.io.gltf.scene import apply_transform, placed_primitives
+from gs3d.io.splats.checks import (
+    changed_result,
+    refusal,
+    to_file_coordinates,
+    to_world_coordinates,
+    unreadable_result,
+)
 from gs3d.ops.blocks import blocks
 from gs3d.ops.transforms import WORLD_TO_GLTF
 
@@ -39,18 +48,21 @@ COLOR_SPACE = "srgb_rec709_display"
 POINTS = 0
 ROTATION, SCALE, OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
 WIDTHS = {"POSITION": 3, ROTATION: 4, SCALE: 3, OPACITY: 1}
+"""Numbers per splat of each required attribute."""
+MAX_JSON_BYTES = 65536
+"""Space reserved for the JSON of a written file."""
 
 
-def harmonics(degree: int) -> list[str]:
-    """Attributes of the 2·degree + 1 coefficients of one band."""
+def sh_attributes(degree: int) -> list[str]:
+    """Attribute names of the 2·degree + 1 coefficients of one SH band."""
     return [f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{n}" for n in range(2 * degree + 1)]
 
 
-def _arrays(splats: Splats) -> dict[str, np.ndarray]:
-    """Attribute → its rows, of splats in the file's frame."""
-    fallback = np.empty(
-        (len(splats), 4), "<u2"
-    )  # of 16 bits, for the dark half of what one sees is the lowest fifth of linear values
+def _attribute_arrays(splats: Splats) -> dict[str, np.ndarray]:
+    """Attribute name → array [N, width], for splats in file coordinates."""
+    # The fallback color has 16 bits: the darker half of perceived brightness is the lowest fifth
+    # of linear values, where 8 bits are too coarse.
+    fallback = np.empty((len(splats), 4), "<u2")
     for rows in blocks(len(splats)):
         colors = (0.5 + SH_C0 * splats.sh[rows, 0].numpy()).clip(0, 1)
         linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
@@ -62,20 +74,22 @@ def _arrays(splats: Splats) -> dict[str, np.ndarray]:
         SCALE: splats.scales.numpy(),
         OPACITY: splats.opacities[:, None].numpy(),
     }
-    names = [name for degree in range(4) for name in harmonics(degree)]
+    names = [name for degree in range(4) for name in sh_attributes(degree)]
     for k in range(splats.sh.shape[1]):
         arrays[names[k]] = splats.sh[:, k].numpy()
     return arrays | {"COLOR_0": fallback}
 
 
 def write_glb_splats(path: str | Path, splats: Splats) -> None:
-    """Write `splats` (world frame) as .glb. What was written is read back and checked before it takes the name `path`."""
+    """Write `splats` (world coordinates) as .glb.
+
+    The file is read back and compared before it takes the name `path`. Raises UserError like
+    `save_splats`, and for more than 4 GiB.
+    """
     path = Path(path)
-    made = turned(path, splats, torch.tensor(WORLD_TO_GLTF))
-    arrays = _arrays(made)
-    if (
-        size := sum(a.nbytes for a in arrays.values())
-    ) > MAX_BYTES - 65536:  # the rest is for the JSON
+    arrays = _attribute_arrays(to_file_coordinates(path, splats, torch.tensor(WORLD_TO_GLTF)))
+    size = sum(array.nbytes for array in arrays.values())
+    if size > MAX_BYTES - MAX_JSON_BYTES:
         raise refusal(
             path, f"a .glb holds up to 4 GiB, got {size / 2**30:.1f}", "Choose another format."
         )
@@ -91,134 +105,133 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
 
     def verify(temp: Path) -> None:
         try:
-            got, start, length = read_tree(temp)
+            got, start, length = read_json(temp)
             same = got.get("meshes") == tree["meshes"]
             for i, array in enumerate(arrays.values()):
                 same &= np.array_equal(
                     read_array(temp, got, start, length, i),
-                    fractions(array) if array.dtype.kind == "u" else array,
+                    dequantize(array) if array.dtype.kind == "u" else array,
                 )
         except UserError as error:
-            raise refusal(
-                path,
-                "what was written cannot be read back",
-                "Try again; if it stays so, check the disk.",
-            ) from error
+            raise unreadable_result(path) from error
         if not same:
-            what = f"the file read back differs from the {len(splats)} splats that were written"
-            raise refusal(path, what, "Try again; if it stays so, check the disk.")
+            raise changed_result(path, len(splats))
 
     write_atomic(path, lambda temp: write_glb(temp, tree, list(arrays.values())), verify)
 
 
 def _splat_primitives(path: Path, tree: dict) -> Iterator[tuple[dict, dict, np.ndarray]]:
-    """Of every primitive in the scene that is splats: its attributes, the extension, and where it stands [4, 4]."""
-    for primitive, matrix in placed_primitives(path, tree):
+    """Attributes, extension and transform [4, 4] of every primitive in the scene with splats."""
+    for primitive, transform in placed_primitives(path, tree):
         extensions = primitive.get("extensions")
         extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
         if isinstance(extension, dict) and isinstance(primitive.get("attributes"), dict):
-            yield primitive["attributes"], extension, matrix
+            yield primitive["attributes"], extension, transform
 
 
 def holds_splats(path: str | Path) -> bool:
-    """Whether the .glb at `path` has splats in its scene; only its JSON is read. UserError if it is no .glb."""
+    """Whether the scene of the .glb at `path` has splats. Reads only the JSON.
+
+    UserError if the file is not a .glb.
+    """
     path = Path(path)
     try:
-        return any(_splat_primitives(path, read_tree(path)[0]))
+        return any(_splat_primitives(path, read_json(path)[0]))
     except OSError as error:
         raise read_error(path, error) from error
 
 
 def read_glb_splats(path: str | Path) -> Splats:
-    """Splats in the world frame, float32 on the CPU: all those in the scene of a .glb, where its nodes place them.
+    """Read all splats in the scene of a .glb, placed by its nodes, in world coordinates.
 
-    Rows that hold NaN, infinity or a quaternion of no length are left out with a warning. UserError for a mesh, for compressed splats, for
-    harmonics that are not complete, and for nodes that stretch or mirror.
+    The result is float32 on the CPU. Rows with NaN, infinity or a zero-length quaternion are left
+    out with a `DroppedRows` warning. UserError for a mesh, for compressed splats, for incomplete
+    SH bands, and for nodes that stretch or mirror.
     """
     path = Path(path)
     try:
-        tree, start, length = read_tree(path)
+        tree, start, length = read_json(path)
         found = list(_splat_primitives(path, tree))
         if not found:
-            what = f"expected Gaussian splats ({EXTENSION}), got a mesh or an empty scene"
             raise UserError(
-                f"cannot read {path}: {what}. Give a .glb that was written from splats."
+                f"cannot read {path}: expected Gaussian splats ({EXTENSION}), "
+                "got a mesh or an empty scene. Give a .glb that was written from splats."
             )
+        read = partial(read_array, path, tree, start, length)
         parts = []
-        for attributes, extension, matrix in found:
-            # Each row has its own coefficients of degree 0, 12 bytes. A primitive that is placed a million times would fill the memory.
+        for attributes, extension, transform in found:
+            # Each splat needs at least the 12 bytes of its own degree-0 coefficients. Without this
+            # check, a primitive that is placed a million times would fill the memory.
             if sum(map(len, parts)) * 12 > length:
-                raise bad(
+                raise invalid_glb(
                     path,
-                    f"its scene has more splats than its {length} bytes can hold; expected each to be placed once",
+                    f"its scene has more splats than its {length} bytes can hold; "
+                    "expected each primitive to be placed once",
                 )
-            parts.append(
-                in_scene(
-                    path,
-                    _of_primitive(
-                        path, partial(read_array, path, tree, start, length), attributes, extension
-                    ),
-                    matrix,
-                )
-            )
+            splats = _read_primitive(path, read, attributes, extension)
+            parts.append(apply_transform(path, splats, transform))
     except OSError as error:
         raise read_error(path, error) from error
-    most = max(part.sh.shape[1] for part in parts)
-    whole = parts[0]
+    sh_count = max(part.sh.shape[1] for part in parts)
+    joined = parts[0]
     if len(parts) > 1:
-        pads = ((0, 0, 0, most - part.sh.shape[1]) for part in parts)
-        whole = Splats.cat(
+        pads = ((0, 0, 0, sh_count - part.sh.shape[1]) for part in parts)
+        joined = Splats.cat(
             [
                 replace(part, sh=torch.nn.functional.pad(part.sh, pad))
                 for part, pad in zip(parts, pads, strict=True)
             ]
         )
-    return from_rows(path, whole, torch.tensor(WORLD_TO_GLTF).T)
+    return to_world_coordinates(path, joined, torch.tensor(WORLD_TO_GLTF).T)
 
 
-def _of_primitive(
+def _read_primitive(
     path: Path, read: Callable[[object], np.ndarray], attributes: dict, extension: dict
 ) -> Splats:
-    """The rows of one primitive, in its own frame; `read` gives those of an accessor."""
-    more = extension.get("extensions")
-    if packed := [name for name in more if "compression" in name] if isinstance(more, dict) else []:
+    """The splats of one primitive, in its own coordinates. `read` maps an accessor to its rows."""
+    nested = extension.get("extensions")
+    compressed = [n for n in nested if "compression" in n] if isinstance(nested, dict) else []
+    if compressed:
         raise UserError(
-            f"cannot read {path}: expected plain splats, got {shown(packed[0])}. Convert it to a .glb without compression first."
+            f"cannot read {path}: expected plain splats, got {short_text(compressed[0])}. "
+            "Convert it to a .glb without compression first."
         )
-    if (space := extension.get("colorSpace")) != COLOR_SPACE or extension.get(
-        "kernel"
-    ) != "ellipse":
-        got = f"{shown(space)} and {shown(extension.get('kernel'))}"
+    space, kernel = extension.get("colorSpace"), extension.get("kernel")
+    if space != COLOR_SPACE or kernel != "ellipse":
         warnings.warn(
-            f"{path}: expected colors in {COLOR_SPACE} and the kernel ellipse, got {got}; it may look wrong",
+            f"{path}: expected colors in {COLOR_SPACE} and the kernel ellipse, "
+            f"got {short_text(space)} and {short_text(kernel)}; it may look wrong",
             stacklevel=3,
         )
-    present = [
-        degree for degree in range(4) if any(name in attributes for name in harmonics(degree))
+    degrees = [
+        degree for degree in range(4) if any(name in attributes for name in sh_attributes(degree))
     ]
-    wanted = {
-        name: 3 for degree in range(max(present, default=0) + 1) for name in harmonics(degree)
+    sh_widths = {
+        name: 3 for degree in range(max(degrees, default=0) + 1) for name in sh_attributes(degree)
     }
-    if missing := [name for name in (*WIDTHS, *wanted) if name not in attributes]:
+    if missing := [name for name in (*WIDTHS, *sh_widths) if name not in attributes]:
         raise UserError(
-            f"cannot read {path}: its splats lack {', '.join(missing[:4])}. Export it again, with complete harmonics."
+            f"cannot read {path}: its splats lack {', '.join(missing[:4])}. "
+            "Export it again, with complete SH bands."
         )
 
-    def rows_of(name: str, count: int | None = None) -> np.ndarray:
-        rows, width = read(attributes[name]), (WIDTHS | wanted)[name]
+    def read_rows(name: str, count: int | None = None) -> np.ndarray:
+        rows, width = read(attributes[name]), (WIDTHS | sh_widths)[name]
         if rows.shape != (shape := (len(rows) if count is None else count, width)):
-            raise bad(
+            raise invalid_glb(
                 path,
-                f"{name}: expected an array {list(shape)}, as many rows as POSITION, got {list(rows.shape)}",
+                f"{name}: expected an array {list(shape)}, as many rows as POSITION, "
+                f"got {list(rows.shape)}",
             )
         return rows
 
-    means = rows_of("POSITION")
+    means = read_rows("POSITION")
     n = len(means)
-    # Out of their range both are against the extension; the sign of a scale does not change the ellipsoid.
-    scales, opacities = np.abs(rows_of(SCALE, n)), rows_of(OPACITY, n)[:, 0].clip(0, 1)
-    quats = rows_of(ROTATION, n)[:, [3, 0, 1, 2]]
-    sh = np.empty((n, len(wanted), 3), np.float32)
-    for k, name in enumerate(wanted):
-        sh[:, k] = rows_of(name, n)
+    # The extension forbids negative scales and opacities outside [0, 1]. Repair them here; the
+    # sign of a scale does not change the ellipsoid.
+    scales, opacities = np.abs(read_rows(SCALE, n)), read_rows(OPACITY, n)[:, 0].clip(0, 1)
+    quats = read_rows(ROTATION, n)[:, [3, 0, 1, 2]]
+    sh = np.empty((n, len(sh_widths), 3), np.float32)
+    for k, name in enumerate(sh_widths):
+        sh[:, k] = read_rows(name, n)
     return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh)))

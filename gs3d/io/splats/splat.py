@@ -1,15 +1,19 @@
-""".splat, the streaming format of antimatter15's viewer: no header, rows of 32 bytes, the big splats first.
+""".splat, the streaming format of antimatter15's viewer: no header, rows of 32 bytes.
 
-A row: position x y z and linear scale x y z as six float32, little-endian; red, green, blue, opacity as four bytes of 255ths; the
-quaternion w x y z as four bytes q·128 + 128. Rows go by descending volume × opacity, so that what has arrived of a file looks like the
-whole. The file has no magic number: what it is, only its name says.
+A row: position x y z and linear scale x y z as six float32, little-endian; red, green, blue and
+opacity as four bytes, value · 255; the quaternion w x y z as four bytes, q · 128 + 128. Rows are
+sorted by descending volume × opacity, so that a partly loaded file already resembles the object.
+The file has no magic number; only its suffix identifies it.
 
-What is lost: harmonics above degree 0, so that the color no longer changes with the view; colors outside [0, 1]; and the rest of what
-8 bits cannot hold: 1/510 of a color or an opacity, about half a degree of a rotation. Positions and scales keep float32.
+Lossy: SH coefficients above degree 0 are dropped, so the color no longer depends on the view;
+colors are clipped to [0, 1]; 8 bits round colors and opacities by up to 1/510 and rotations by
+about half a degree. Positions and scales keep float32.
 
-The frame is that of INRIA .ply, Y-down with the front +Z (ply.py), for that is what such files are converted from and viewers do not
-turn the two apart: antimatter15's camera has its y down; SuperSplat turns both by half a turn about Z; Babylon.js negates the y of
-both on its way into a left-handed world; Spark and three.js leave both as they are, and their pages turn them about X.
+The coordinate system is that of an INRIA .ply, Y-down with the front +Z (ply.py), because such
+files are converted from .ply and viewers do not rotate the two differently: antimatter15's camera
+has its y down; SuperSplat rotates both by half a turn about Z; Babylon.js negates the y of both
+for its left-handed world; Spark and three.js leave both as they are, and their pages rotate them
+about X.
 """
 
 from pathlib import Path
@@ -20,7 +24,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
-from gs3d.io.splats.checks import from_rows, refusal, turned
+from gs3d.io.splats.checks import changed_result, to_file_coordinates, to_world_coordinates
 from gs3d.ops.blocks import holds
 from gs3d.ops.transforms import WORLD_TO_PLY
 
@@ -33,7 +37,7 @@ ROW = np.dtype(
         ("quat", "u1", 4),
     ]
 )
-OTHERS = (
+OTHER_FORMATS = (
     b"ply\n",
     b"ply\r",
     b"\x1f\x8b\x08\x00",
@@ -42,73 +46,82 @@ OTHERS = (
     b"glTF",
     b"PK\x03\x04",
 )
-"""How .ply, .spz, .glb and zipped files begin. A first position with one of these bit patterns is not to be expected."""
+"""First bytes of .ply, .spz, .glb and zip files. The first position of a .splat is very unlikely to
+have one of these bit patterns."""
 
 
-def _bytes_of(values: np.ndarray) -> np.ndarray:
-    """Values in units of a byte → uint8, to the nearest, clipped to 0 … 255."""
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    """Round to the nearest integer and clip to 0 … 255: uint8."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _table(path: Path, splats: Splats) -> np.ndarray:
-    """The rows of the file in their order, a structured array [N] of ROW."""
+def _pack_rows(path: Path, splats: Splats) -> np.ndarray:
+    """The rows of the file in file order, a structured array [N] of ROW."""
     flat = Splats(splats.means, splats.quats, splats.scales, splats.opacities, splats.sh[:, :1])
-    made = turned(path, flat, torch.tensor(WORLD_TO_PLY))
+    rotated = to_file_coordinates(path, flat, torch.tensor(WORLD_TO_PLY))
     order = torch.argsort(
-        made.scales.double().prod(1) * made.opacities, descending=True, stable=True
+        rotated.scales.double().prod(1) * rotated.opacities, descending=True, stable=True
     ).numpy()
-    table = np.empty(len(made), ROW)
-    table["mean"] = made.means.numpy()[order]
-    table["scale"] = made.scales.numpy()[order]
-    table["rgb"] = _bytes_of(255 * (0.5 + SH_C0 * made.sh[:, 0].numpy()[order]))
-    table["opacity"] = _bytes_of(255 * made.opacities.numpy()[order])
-    table["quat"] = _bytes_of(128 * made.quats.numpy()[order] + 128)
+    table = np.empty(len(rotated), ROW)
+    table["mean"] = rotated.means.numpy()[order]
+    table["scale"] = rotated.scales.numpy()[order]
+    table["rgb"] = _to_bytes(255 * (0.5 + SH_C0 * rotated.sh[:, 0].numpy()[order]))
+    table["opacity"] = _to_bytes(255 * rotated.opacities.numpy()[order])
+    table["quat"] = _to_bytes(128 * rotated.quats.numpy()[order] + 128)
     return table
 
 
 def write_splat(path: str | Path, splats: Splats) -> None:
-    """Write `splats` (world frame) as a .splat. What was written is read back before it takes the name `path`; see above what is lost."""
+    """Write `splats` (world coordinates) as a .splat, which is lossy (see the module).
+
+    The file is read back and compared before it takes the name `path`. Raises UserError like
+    `save_splats`.
+    """
     path = Path(path)
-    table = _table(path, splats)
+    table = _pack_rows(path, splats)
 
     def verify(temp: Path) -> None:
         if not holds(temp, 0, [table]):
-            what = f"the file read back differs from the {len(table)} splats that were written"
-            raise refusal(path, what, "Try again; if it stays so, check the disk.")
+            raise changed_result(path, len(table))
 
     write_atomic(path, lambda temp: temp.write_bytes(table.view(np.uint8).data), verify)
 
 
-def _rows(path: Path) -> np.ndarray:
+def _read_rows(path: Path) -> np.ndarray:
     """The rows of the file, a structured array [N] of ROW, N > 0."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise read_error(path, error) from error
-    if data.startswith(OTHERS):
-        what = (
-            f"expected rows of a .splat, got a file of another kind, which begins with {data[:4]!r}"
+    if data.startswith(OTHER_FORMATS):
+        raise UserError(
+            f"cannot read {path}: expected rows of a .splat, got a file of another format, "
+            f"which begins with {data[:4]!r}. Give it the suffix of that format."
         )
-        raise UserError(f"cannot read {path}: {what}. Give it the suffix it had.")
     if not data:
         raise UserError(
-            f"cannot read {path}: expected at least one splat, got an empty file. Give a file that is not empty."
+            f"cannot read {path}: expected at least one splat, got an empty file. "
+            "Give a file that is not empty."
         )
     if len(data) % ROW.itemsize:
-        what = f"expected rows of {ROW.itemsize} bytes, got {len(data)} bytes: it was cut short, or it is no .splat"
-        raise UserError(f"cannot read {path}: {what}. Take another copy of the file.")
+        raise UserError(
+            f"cannot read {path}: expected rows of {ROW.itemsize} bytes, got {len(data)} bytes: "
+            "it was cut short, or it is not a .splat. Take another copy of the file."
+        )
     return np.frombuffer(data, ROW)
 
 
 def read_splat(path: str | Path) -> Splats:
-    """Splats in the world frame, float32 on the CPU, harmonics of degree 0, in the file's order.
+    """Read splats of SH degree 0 in world coordinates, float32 on the CPU, in file order.
 
-    Rows that hold NaN or infinity, a negative scale or a quaternion of no length are left out with a warning that counts them.
+    Rows with NaN, infinity, a negative scale or a zero-length quaternion are left out with
+    a `DroppedRows` warning. UserError for a damaged file or one of another format.
     """
     path = Path(path)
-    rows = _rows(path)
+    rows = _read_rows(path)
     scales = np.where(rows["scale"] >= 0, rows["scale"], np.float32(np.nan))
     sh = ((rows["rgb"] / np.float32(255) - 0.5) / np.float32(SH_C0))[:, None]
     quats = (rows["quat"].astype(np.float32) - 128) / 128
     parts = (rows["mean"].copy(), quats, scales, rows["opacity"] / np.float32(255), sh)
-    return from_rows(path, Splats(*map(torch.from_numpy, parts)), torch.tensor(WORLD_TO_PLY).T)
+    splats = Splats(*map(torch.from_numpy, parts))
+    return to_world_coordinates(path, splats, torch.tensor(WORLD_TO_PLY).T)

@@ -1,9 +1,12 @@
-"""OpenUSD as .usda text: one ParticleField3DGaussianSplat (usdVol, OpenUSD 26.03 and later). Written only; there is no reader.
+"""OpenUSD as .usda text: one ParticleField3DGaussianSplat (usdVol, OpenUSD 26.03 and later).
 
-Scales are linear, opacities lie in [0, 1], quaternions are wxyz, and radiance:sphericalHarmonicsCoefficients holds all K coefficients of
-one splat before those of the next, each a color, in the order and with the signs of 3DGS. The stage is +Y up with the front towards +Z,
-as glTF is (frames.WORLD_TO_GLTF). The schema's hints are left at what gs3d trains with: perspective, sorted by depth. Nine digits keep
-every float32 exactly, but as text they are slow and large, some 12 bytes each: `usdcat -o splats.usdc splats.usda` makes them small.
+Write only; there is no reader. Scales are linear, opacities in [0, 1], quaternions wxyz.
+radiance:sphericalHarmonicsCoefficients holds all K coefficients of one splat before those of the
+next, each a color, in the order and with the signs of 3DGS. The stage is +Y up with the front
+towards +Z, as in glTF (gs3d.ops.transforms.WORLD_TO_GLTF). The hints of the schema keep their
+defaults, which match the training: perspective, sorted by depth. Nine digits preserve every
+float32 exactly, but as text they are slow and large, about 12 bytes each.
+`usdcat -o splats.usdc splats.usda` converts the file to the compact binary form.
 """
 
 import zlib
@@ -15,54 +18,56 @@ import torch
 
 from gs3d.core.types import Splats
 from gs3d.io.atomic import write_atomic
-from gs3d.io.splats.checks import refusal, turned
+from gs3d.io.splats.checks import changed_result, to_file_coordinates
 from gs3d.ops.blocks import blocks
 from gs3d.ops.transforms import WORLD_TO_GLTF
 from gs3d.raster.reference import rotations
 
-REACH = 3.0
-"""Standard deviations that count as inside a splat's extent; the schema's kernel is taken to end there."""
+EXTENT_SIGMAS = 3.0
+"""Standard deviations that count as inside a splat's extent. The kernel of the schema is assumed to
+end there."""
 
 
 def _extent(splats: Splats) -> np.ndarray:
-    """Least and largest corner [2, 3] of the box around all splats."""
-    corners = []
+    """Minimum and maximum corner [2, 3] of the bounding box of all splats."""
+    boxes = []
     for rows in blocks(len(splats)):
-        reach = REACH * (rotations(splats.quats[rows]) * splats.scales[rows, None, :]).norm(dim=2)
-        corners.append(
+        reach = EXTENT_SIGMAS * (rotations(splats.quats[rows]) * splats.scales[rows, None, :]).norm(
+            dim=2
+        )
+        boxes.append(
             torch.stack(
                 [(splats.means[rows] - reach).amin(dim=0), (splats.means[rows] + reach).amax(dim=0)]
             )
         )
-    lows, highs = torch.stack(corners).unbind(dim=1)
+    lows, highs = torch.stack(boxes).unbind(dim=1)
     return torch.stack([lows.amin(dim=0), highs.amax(dim=0)]).numpy()
 
 
-def _text(name: str, rows: np.ndarray) -> Iterator[str]:
-    """The attribute `name`, its type before it, with `rows` [N, width]."""
+def _attribute(declaration: str, rows: np.ndarray) -> Iterator[str]:
+    """The text of one array attribute; `declaration` is its type and name, `rows` [N, width]."""
     width = rows.shape[1]
     row = "%.9g" if width == 1 else f"({', '.join(['%.9g'] * width)})"
-    yield f"    {name} = ["
+    yield f"    {declaration} = ["
     for part in blocks(len(rows)):
         block = rows[part]
-        yield (", " if part.start else "") + ", ".join([row] * len(block)) % tuple(
-            block.ravel().tolist()
-        )
+        separator = ", " if part.start else ""
+        yield separator + ", ".join([row] * len(block)) % tuple(block.ravel().tolist())
     yield "]\n"
 
 
 def _lines(splats: Splats) -> Iterator[str]:
-    """The file, of splats in its frame."""
+    """The text of the file. `splats` in file coordinates."""
     degree = round(splats.sh.shape[1] ** 0.5) - 1
     yield '#usda 1.0\n(\n    defaultPrim = "splats"\n    metersPerUnit = 1\n    upAxis = "Y"\n)\n\n'
     yield 'def ParticleField3DGaussianSplat "splats"\n{\n'
-    yield from _text("float3[] extent", _extent(splats))
-    yield from _text("point3f[] positions", splats.means.numpy())
-    yield from _text("quatf[] orientations", splats.quats.numpy())
-    yield from _text("float3[] scales", splats.scales.numpy())
-    yield from _text("float[] opacities", splats.opacities[:, None].numpy())
+    yield from _attribute("float3[] extent", _extent(splats))
+    yield from _attribute("point3f[] positions", splats.means.numpy())
+    yield from _attribute("quatf[] orientations", splats.quats.numpy())
+    yield from _attribute("float3[] scales", splats.scales.numpy())
+    yield from _attribute("float[] opacities", splats.opacities[:, None].numpy())
     yield f"    uniform int radiance:sphericalHarmonicsDegree = {degree}\n"
-    yield from _text(
+    yield from _attribute(
         "float3[] radiance:sphericalHarmonicsCoefficients", splats.sh.reshape(-1, 3).numpy()
     )
     yield "}\n"
@@ -77,21 +82,24 @@ def _checksum(path: Path) -> int:
 
 
 def write_usd(path: str | Path, splats: Splats) -> None:
-    """Write `splats` (world frame) as .usda. The file's checksum is compared with what was written before it takes the name `path`."""
+    """Write `splats` (world coordinates) as .usda.
+
+    The checksum of the file is compared with that of the written text before the file takes the
+    name `path`. Raises UserError like `save_splats`.
+    """
     path = Path(path)
-    made = turned(path, splats, torch.tensor(WORLD_TO_GLTF))
-    written = 0
+    rotated = to_file_coordinates(path, splats, torch.tensor(WORLD_TO_GLTF))
+    checksum = 0
 
     def write(temp: Path) -> None:
-        nonlocal written
+        nonlocal checksum
         with open(temp, "wb") as stream:
-            for line in _lines(made):
-                written = zlib.crc32(line.encode(), written)
+            for line in _lines(rotated):
+                checksum = zlib.crc32(line.encode(), checksum)
                 stream.write(line.encode())
 
     def verify(temp: Path) -> None:
-        if _checksum(temp) != written:
-            what = f"the file read back differs from the {len(splats)} splats that were written"
-            raise refusal(path, what, "Try again; if it stays so, check the disk.")
+        if _checksum(temp) != checksum:
+            raise changed_result(path, len(splats))
 
     write_atomic(path, write, verify)

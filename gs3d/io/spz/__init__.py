@@ -1,1 +1,1 @@
-"""SPZ: container and byte streams."""
+"""SPZ building blocks: container and byte streams."""

@@ -1,1 +1,1 @@
-"""From the name of a model to its parts in memory: names, hub, cache, model folders."""
+"""Loading of priors: names, hub downloads, the cache, model folders and their parts."""

@@ -1,4 +1,4 @@
-"""Models of the hub: what the cache holds, what a server gives, mirrors in order, and one clear line when none of them has it."""
+"""Models of the Hugging Face hub: lookup in the cache, download from mirrors, one-line errors."""
 
 import errno
 import json
@@ -11,11 +11,11 @@ from gs3d.core.errors import UserError
 from gs3d.priors.loading import components
 from gs3d.priors.loading.components import Source
 
-ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-"""owner/name, to be matched as a whole."""
-PARTS = components.CLASSES["vae"]
-"""Classes that a repository may hold by itself."""
-DISK_FAULTS = (
+ID_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+"""Regular expression for the full id owner/name."""
+AUTOENCODERS = components.CLASSES["vae"]
+"""Autoencoder classes, which a repository may hold without the rest of a model."""
+DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EACCES,
@@ -25,13 +25,15 @@ DISK_FAULTS = (
     errno.EFBIG,
 )
 CONNECT_S = 5.0
-"""How long a server may take to answer; a name lookup that hangs is left behind after the same time."""
+"""Time limit in seconds for the answer of a server, name lookup included."""
 
 
 def needed_files(files: Iterable[str]) -> list[str]:
-    """Of a repository's files, those that `components.read` opens: configurations, and one safetensors copy of each part's weights.
+    """The files of a repository that `components.read` opens.
 
-    The half-precision copy where there is one, on a CPU too: half the download, and its rounding is far below what a render could show.
+    These are the configurations and one safetensors copy of each part's weights. The float16 copy
+    is preferred on a CPU too: it is half the download, and its rounding is far below anything
+    visible in a render.
     """
     files = set(files)
     needed = {f for f in ("model_index.json", "README.md") if f in files}
@@ -49,37 +51,44 @@ def needed_files(files: Iterable[str]) -> list[str]:
     return sorted(needed)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether an earlier download of a model ended: every part that the index names has its configuration and its weights."""
+def is_complete_model(folder: Path) -> bool:
+    """Whether `folder` has the configuration and weights of every part that its index names.
+
+    An interrupted download does not.
+    """
     try:
         index = components.read_index(folder)
     except UserError:
-        return False  # its index is damaged: as good as not there, and another mirror may be whole
-    parts = [part for part in components.CLASSES if part in index]
-    weights = all(
+        # A damaged index counts as missing, so that another mirror is tried.
+        return False
+    networks = [part for part in components.CLASSES if part in index]
+    has_networks = all(
         (folder / part / "config.json").is_file()
         and components.weight_files(folder / part, half=True)
-        for part in parts
+        for part in networks
     )
-    return weights and all(
+    return has_networks and all(
         any((folder / part).glob("*.json")) for part in ("tokenizer", "scheduler")
     )
 
 
-def is_whole_part(folder: Path) -> bool:
-    """The same of a repository that holds one network by itself."""
+def is_complete_network(folder: Path) -> bool:
+    """Whether `folder` has the configuration and weights of a single network."""
     return (folder / "config.json").is_file() and bool(components.weight_files(folder, half=True))
 
 
 def cached(
-    what: str,
+    subject: str,
     name: str,
     repos: Iterable[str],
     file: str = "model_index.json",
-    whole: Callable[[Path], bool] = is_whole,
+    is_complete: Callable[[Path], bool] = is_complete_model,
 ) -> Source | None:
-    """The first of `repos` that the Hugging Face cache holds, `whole` as it says of the folder that `file` is in. `what` as `download`
-    takes it; `UserError` for what can be no id."""
+    """The first of `repos` with a complete copy in the Hugging Face cache; None if there is none.
+
+    `is_complete` checks the folder of `file`. `subject` begins the message of the `UserError` for
+    an invalid id, such as "prior sd15".
+    """
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
@@ -87,44 +96,48 @@ def cached(
         try:
             path = huggingface_hub.try_to_load_from_cache(repo, file)
         except HFValidationError as error:
+            reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"{what}: can be no id of the hub ({' '.join(str(error).split())[:160]})"
+                f"{subject}: not a valid hub id ({reason}); expected owner/name"
             ) from None
-        if isinstance(path, str) and whole(Path(path).parent):
+        if isinstance(path, str) and is_complete(Path(path).parent):
             return Source(name, Path(path).parent, repo)
     return None
 
 
 def fetch_model(name: str, repo: str) -> Path | str:
-    """The folder that a whole model of `repo` was downloaded to, or why it is none. Raises whatever the hub's client raises."""
+    """Download the model in `repo` and return its folder, or why the repository has no model.
+
+    Raises `UserError` for a model of another kind, and any error of the hub's client.
+    """
     import huggingface_hub
 
-    wanted = needed_files(_files(repo))
-    weights = {f.split("/")[0] for f in wanted if f.endswith(".safetensors")}
-    if "model_index.json" not in wanted or components.backbone_part(weights) is None:
-        return "holds no diffusers model with its network as safetensors"
+    files = needed_files(_files(repo))
+    parts = {f.split("/")[0] for f in files if f.endswith(".safetensors")}
+    if "model_index.json" not in files or components.backbone_part(parts) is None:
+        return "contains no diffusers model with safetensors weights"
     index = huggingface_hub.hf_hub_download(repo, "model_index.json", etag_timeout=CONNECT_S)
-    components.read_index(
-        Path(index).parent, name
-    )  # refuses a model of another kind before its gigabytes are fetched
+    # Refuses a model of another kind before its gigabytes are downloaded.
+    components.read_index(Path(index).parent, name)
     return Path(
-        huggingface_hub.snapshot_download(repo, allow_patterns=wanted, etag_timeout=CONNECT_S)
+        huggingface_hub.snapshot_download(repo, allow_patterns=files, etag_timeout=CONNECT_S)
     )
 
 
-def fetch_part(name: str, repo: str) -> Path | str:
-    """As `fetch_model`, of a repository that holds one of PARTS by itself."""
+def fetch_network(name: str, repo: str) -> Path | str:
+    """Download a repository with a single autoencoder; see `fetch_model`."""
     import huggingface_hub
 
     files = _files(repo)
     weights = components.chosen_weights(files, half=True)
     if "model_index.json" in files:
-        return "holds a whole model; give a folder with a copy of its vae/"
+        return "contains a complete model; pass a folder with a copy of its vae/"
     if "config.json" not in files or not weights:
-        return "holds no network of diffusers as safetensors"
+        return "contains no diffusers network with safetensors weights"
     config = huggingface_hub.hf_hub_download(repo, "config.json", etag_timeout=CONNECT_S)
-    if (kind := class_in(Path(config))) not in PARTS:  # before gigabytes are fetched
-        return f"holds {kind or 'something else'}, not {' or '.join(PARTS)}"
+    # Refuses another network before its gigabytes are downloaded.
+    if (cls := class_in(Path(config))) not in AUTOENCODERS:
+        return f"contains {cls or 'an unknown class'}, not {' or '.join(AUTOENCODERS)}"
     return Path(
         huggingface_hub.snapshot_download(
             repo, allow_patterns=["config.json", *weights], etag_timeout=CONNECT_S
@@ -133,7 +146,7 @@ def fetch_part(name: str, repo: str) -> Path | str:
 
 
 def class_in(config: Path) -> str | None:
-    """The class of diffusers that a network's config.json names; None where it names none, or cannot be read."""
+    """diffusers class named in a network's config.json; None if unnamed or unreadable."""
     try:
         return str(json.loads(config.read_text(encoding="utf-8"))["_class_name"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -141,74 +154,87 @@ def class_in(config: Path) -> str | None:
 
 
 def _files(repo: str) -> list[str]:
+    """Names of all files of a repository."""
     import huggingface_hub
 
-    info = _within(CONNECT_S + 1, lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S))
+    info = _with_time_limit(
+        CONNECT_S + 1, lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S)
+    )
     return [s.rfilename for s in info.siblings or []]
 
 
 def download(
-    what: str,
+    subject: str,
     name: str,
     repos: Iterable[str],
     offline: bool,
-    else_do: str,
+    advice: str,
     fetch: Callable[[str, str], Path | str] = fetch_model,
 ) -> Source:
-    """The first of `repos` that a server gives; a UserError that says what became of each. `what` is "prior sd15" or the like."""
+    """Download the first of `repos` that `fetch` succeeds for.
+
+    Raises `UserError` if none does. Its message begins with `subject`, such as "prior sd15", lists
+    why each repository failed, and ends with `advice`.
+    """
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
     if offline or constants.HF_HUB_OFFLINE:
-        why = "offline was asked for" if offline else "HF_HUB_OFFLINE is set"
+        why = "downloads are turned off" if offline else "HF_HUB_OFFLINE is set"
         raise UserError(
-            f"{what}: not in the cache ({constants.HF_HUB_CACHE}), and {why}. {else_do}"
+            f"{subject}: not in the cache ({constants.HF_HUB_CACHE}), and {why}. {advice}"
         )
-    tried = []
+    failures = []
     for repo in repos:
         try:
-            found = fetch(name, repo)
-            if isinstance(found, Path):
-                return Source(name, found, repo)
-            tried.append(f"{repo} ({found})")
+            result = fetch(name, repo)
+            if isinstance(result, Path):
+                return Source(name, result, repo)
+            failures.append(f"{repo} ({result})")
         except UserError:
             raise
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
-            tried.append(
-                f"{repo} ({'gone or private' if status in (401, 403, 404) else f'server error {status}'})"
+            missing = status in (401, 403, 404)
+            failures.append(
+                f"{repo} ({'not found or private' if missing else f'server error {status}'})"
             )
-        except (
-            Exception
-        ) as error:  # the HTTP client's own classes differ between versions of huggingface_hub
+        # The exception classes of the HTTP client differ between versions of huggingface_hub.
+        except Exception as error:
             reason = " ".join(str(error).split())[:160]
-            if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise UserError(
-                    f"{what}: cannot write the download of {repo} ({reason}); free some space or set HF_HOME"
+                    f"{subject}: cannot write the download of {repo} ({reason}); "
+                    "free some space or set HF_HOME"
                 ) from None
-            tried.append(f"{repo} ({type(error).__name__}: {reason})")
-            break  # a dead connection: every mirror is on the same host
+            failures.append(f"{repo} ({type(error).__name__}: {reason})")
+            # The connection failed, and all mirrors are on the same host.
+            break
     raise UserError(
-        f"{what}: not in the cache ({constants.HF_HUB_CACHE}) and not downloaded; tried {', '.join(tried)}. "
-        f"Check the network and run again (a broken download goes on where it stopped). {else_do}"
+        f"{subject}: not in the cache ({constants.HF_HUB_CACHE}) and not downloaded; "
+        f"tried {', '.join(failures)}. "
+        f"Check the network and run again (an interrupted download resumes). {advice}"
     )
 
 
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """`call()`, given up after `seconds`: a name lookup takes no time limit and can hang for a minute on a machine without network."""
-    box: dict[str, Any] = {}
+def _with_time_limit(seconds: float, call: Callable[[], Any]) -> Any:
+    """`call()`; raises TimeoutError after `seconds`.
+
+    A name lookup has no time limit of its own and can hang for a minute without a network.
+    """
+    result: dict[str, Any] = {}
 
     def work() -> None:
         try:
-            box["value"] = call()
-        except BaseException as error:  # handed to the caller below
-            box["error"] = error
+            result["value"] = call()
+        except BaseException as error:  # raised again below, in the caller's thread
+            result["error"] = error
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)
-    if "error" in box:
-        raise box["error"]
-    if "value" not in box:
+    if "error" in result:
+        raise result["error"]
+    if "value" not in result:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    return box["value"]
+    return result["value"]

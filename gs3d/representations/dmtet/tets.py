@@ -1,6 +1,7 @@
-"""A grid of tetrahedra and the surface that a signed distance on its corners has (Shen et al. 2021, DMTet, Sec. 3.1.3).
+"""Tetrahedral grids and marching tetrahedra (Shen et al. 2021, DMTet, Sec. 3.1.3).
 
-Distances are negative inside. Where the grid's border is outside, the surface is closed, and every edge of it has two triangles.
+Signed distances are negative inside. If all grid vertices on the border are outside, the surface is
+closed: each of its edges belongs to two triangles.
 """
 
 import functools
@@ -11,26 +12,32 @@ import torch
 from torch import Tensor
 
 EDGES = tuple(itertools.combinations(range(4), 2))
-"""Of a tetrahedron, as pairs of its corners."""
+"""The six edges of a tetrahedron, as pairs of its vertices 0 to 3."""
 
 
 @dataclass(frozen=True)
 class TetGrid:
-    """The cube from −1 to 1 in tetrahedra."""
+    """The cube [−1, 1]³, divided into tetrahedra."""
 
     vertices: Tensor
     """[V, 3]."""
     tets: Tensor
-    """[T, 4] long, rows of `vertices`, each tetrahedron with a positive volume."""
+    """[T, 4] long, rows of `vertices`; each tetrahedron has a positive volume."""
     border: Tensor
-    """[V] bool: on the surface of the cube."""
+    """[V] bool: whether a vertex lies on the surface of the cube."""
 
     def to(self, device: torch.device | str) -> "TetGrid":
         return TetGrid(self.vertices.to(device), self.tets.to(device), self.border.to(device))
 
 
 def tet_grid(resolution: int) -> TetGrid:
-    """`cells`³ small cubes, each cut in six along its diagonal (Kuhn 1960), so that neighbors share whole faces."""
+    """Return `resolution`³ small cubes, each divided into six tetrahedra around its diagonal.
+
+    Adjacent cubes share whole triangles (Kuhn 1960).
+
+    Raises:
+        ValueError: `resolution` is below 1.
+    """
     if resolution < 1:
         raise ValueError(f"resolution: expected 1 or more, got {resolution}")
     side = resolution + 1
@@ -40,7 +47,7 @@ def tet_grid(resolution: int) -> TetGrid:
     first = (places * stride).sum(1)[(places < resolution).all(1)]
     paths = []
     for order in itertools.permutations(range(3)):
-        # From one end of the diagonal to the other, an axis at a time.
+        # Walk from one end of the diagonal to the other, one axis at a time.
         steps = [0, *torch.cumsum(stride[list(order)], 0).tolist()]
         even = sum(a > b for a, b in itertools.combinations(order, 2)) % 2 == 0
         paths.append(steps if even else [steps[0], steps[2], steps[1], steps[3]])
@@ -52,12 +59,13 @@ def tet_grid(resolution: int) -> TetGrid:
 
 @functools.cache
 def cases() -> tuple[tuple[tuple[int, int, int], ...], ...]:
-    """For each of the 16 ways in which corners are inside (bit i: corner i), triangles whose corners are on EDGES.
+    """Return the triangles of the 16 sign patterns of a tetrahedron, as indices into EDGES.
 
-    A triangle is seen anticlockwise from outside. Derived, not copied: one corner apart from the others leaves a triangle, two and two a
-    quadrilateral, and a right-angled tetrahedron says which way round they go.
+    Bit i of a pattern is set if vertex i is inside. Triangles are counterclockwise seen from
+    outside. The table is computed: one vertex that differs from the other three gives a triangle,
+    two and two give a quadrilateral. A right-angled tetrahedron determines the orientation.
     """
-    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     table = []
     for code in range(16):
         inside, outside = (
@@ -69,17 +77,13 @@ def cases() -> tuple[tuple[tuple[int, int, int], ...], ...]:
             continue
         if len(inside) == 2:
             (a, b), (c, d) = inside, outside
-            ring = [
-                (a, c),
-                (a, d),
-                (b, d),
-                (b, c),
-            ]  # each shares a face of the tetrahedron with the next
+            # Consecutive edges lie on a common face of the tetrahedron.
+            ring = [(a, c), (a, d), (b, d), (b, c)]
         else:
             ring = list(itertools.product(inside, outside))
-        middles = torch.stack([corners[list(pair)].mean(0) for pair in ring])
+        middles = torch.stack([vertices[list(pair)].mean(0) for pair in ring])
         normal = torch.linalg.cross(middles[1] - middles[0], middles[2] - middles[0])
-        if normal @ (corners[outside].mean(0) - corners[inside].mean(0)) < 0:
+        if normal @ (vertices[outside].mean(0) - vertices[inside].mean(0)) < 0:
             ring.reverse()
         edges = [EDGES.index(tuple(sorted(pair))) for pair in ring]
         table.append(tuple((edges[0], edges[i], edges[i + 1]) for i in range(1, len(edges) - 1)))
@@ -88,16 +92,17 @@ def cases() -> tuple[tuple[tuple[int, int, int], ...], ...]:
 
 @functools.cache
 def _table(device: torch.device) -> Tensor:
-    """[16, 2, 3] `cases`, −1 where there is no triangle."""
+    """Return `cases` as a tensor [16, 2, 3], with −1 where there is no triangle."""
     rows = [[*triangles, *[(-1, -1, -1)] * (2 - len(triangles))] for triangles in cases()]
     return torch.tensor(rows, device=device)
 
 
 def marching_tetrahedra(vertices: Tensor, distance: Tensor, tets: Tensor) -> tuple[Tensor, Tensor]:
-    """Points [P, 3] and faces [F, 3] (long) where `distance` [V], given at `vertices` [V, 3], is zero; both empty where it is nowhere.
+    """Return points [P, 3] and faces [F, 3] (long) of the zero level of `distance`.
 
-    Points carry gradients to `vertices` and `distance`; which faces there are does not. A point is on an edge of the grid, and once
-    only, however many tetrahedra share it.
+    `distance` [V] is given at `vertices` [V, 3]. Both results are empty if no sign changes. Points
+    are differentiable in `vertices` and `distance`; the faces are not. Each point lies on an edge
+    of the grid, and all tetrahedra at that edge share it.
     """
     inside = distance < 0
     bits = inside.to(torch.uint8)
@@ -112,9 +117,10 @@ def marching_tetrahedra(vertices: Tensor, distance: Tensor, tets: Tensor) -> tup
     point_of = torch.full(cut.shape, -1, device=tets.device)
     point_of[cut] = number
     low, high = keys // len(vertices), keys % len(vertices)
-    share = distance[low] / (distance[low] - distance[high])  # of unlike signs, so never 0 / 0
+    # The two distances have different signs, so the denominator is never zero.
+    share = distance[low] / (distance[low] - distance[high])
     points = vertices[low] + share[:, None] * (vertices[high] - vertices[low])
     triangles = _table(tets.device)[code]  # [M, 2, 3]
-    there = triangles[..., 0] >= 0
-    faces = point_of.gather(1, triangles.clamp_min(0).flatten(1)).view_as(triangles)[there]
+    valid = triangles[..., 0] >= 0
+    faces = point_of.gather(1, triangles.clamp_min(0).flatten(1)).view_as(triangles)[valid]
     return points, faces

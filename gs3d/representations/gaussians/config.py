@@ -1,4 +1,4 @@
-"""Settings of splats: how they start, how they are optimized, and what keeps them tidy."""
+"""Settings of 3D Gaussians: initialization, learning rates and regularizers."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from gs3d.core.schedules import Ramp
 
 GROUPS = ("means", "scales", "quats", "opacities", "sh0", "shN")
 FACTOR_MAX = 4.0
-"""Largest factor on a rate. Neither a very short run nor an iteration that a busy machine delayed
-may scatter the splats."""
+"""Upper bound of the learning rate factor. It keeps splats from scattering in a very short run, or
+in an iteration that a busy machine delayed."""
 
 
 @dataclass(frozen=True)
 class RateConfig:
-    """Adam's rate for each parameter group over the run."""
+    """Adam's learning rate for each parameter group, as a function of progress."""
 
     means: Ramp = Ramp(1.2e-2, 1.5e-3, "exp")
     """In world units; the object has radius 1."""
@@ -23,8 +23,9 @@ class RateConfig:
     sh0: Ramp = Ramp(3e-2, 1e-2, "exp")
     shN: Ramp = Ramp(2e-3, 1e-3, "exp")
     iterations: int | None = None
-    """The length of run that the rates above are meant for: a run of twice as many iterations takes half the rate in each, so
-    that splats travel equally far on a fast and a slow machine. None takes the rates as they stand."""
+    """Run length for which the rates above are meant. A run of twice as many iterations uses half
+    the rate in each, so splats travel equally far on fast and slow machines. None uses the rates
+    unchanged."""
 
     def __post_init__(self) -> None:
         for name in GROUPS:
@@ -33,27 +34,33 @@ class RateConfig:
             within("iterations", self.iterations, "[1, inf)")
 
     def factor(self, share: float) -> float:
-        """What a rate is multiplied by in an iteration that is `share` of the run, at most `FACTOR_MAX`.
+        """Return the rate multiplier of an iteration that covers `share` of the run.
 
-        Adam moves a parameter by about its rate whatever the gradient's size, so a way is a sum of rates; that sum is what stays.
+        It is at most `FACTOR_MAX`. Adam moves a parameter by about its rate, independent of the
+        gradient's magnitude, so the distance traveled is the sum of the rates. The factor keeps
+        that sum constant.
         """
         return 1.0 if self.iterations is None else min(share * self.iterations, FACTOR_MAX)
 
 
 @dataclass(frozen=True)
 class RegularizerConfig:
-    """Weights of what keeps the cloud of splats a tidy object. Each term is a mean, so the weights do not depend on size."""
+    """Weights of the regularizers of splats.
+
+    Each term is a mean, so its weight depends neither on the image size nor on the splat count.
+    """
 
     sparsity: Ramp = Ramp(0.0, 0.0)
+    """Weight of `regularizers.sparsity`."""
     opaque: Ramp = Ramp(0.0, 0.0)
-    """These two: weights of `tidy.sparsity` and `tidy.opaque`."""
+    """Weight of `regularizers.opaque`."""
     outside: float = 1.0
-    """Mean squared distance beyond the unit sphere: nothing leaves the pictures."""
+    """Weight of the mean squared distance outside the unit sphere, which keeps splats in view."""
     big: float = 1.0
-    """Mean excess of the longest axis over `big_from`."""
+    """Weight of the mean excess of the longest axis over `big_from`."""
     big_from: float = 0.08
     needle: float = 0.01
-    """Mean excess of longest over middle axis, in log, over `needle_from`."""
+    """Weight of the mean excess of log(longest axis / middle axis) over `needle_from`."""
     needle_from: float = 1.1
 
     def __post_init__(self) -> None:
@@ -65,16 +72,17 @@ class RegularizerConfig:
 
 @dataclass(frozen=True)
 class GaussianConfig:
-    """The start and the optimization of a cloud of splats."""
+    """Initialization and optimization of a set of splats."""
 
     count: int = 3000
-    """Splats at the start."""
+    """Initial number of splats."""
     radius: float = 0.55
-    """Standard size of the start blob: positions are uniform in a ball of this radius."""
+    """Radius of the initial ball; positions are uniform in it."""
     opacity: float = 0.1
-    """Opacity at the start."""
+    """Initial opacity."""
     sh_degree: int = 0
-    """Degree of view-dependent color, 0 to 3. Distillation gains nothing from a higher one: view-dependent light hides errors of shape."""
+    """Degree of the spherical harmonics, 0 to 3. Distillation does not gain from a higher degree:
+    view-dependent color hides errors of shape."""
     rates: RateConfig = RateConfig()
     regularizers: RegularizerConfig = RegularizerConfig()
 

@@ -1,5 +1,8 @@
-"""3D Gaussians as parameters (Kerbl et al. 2023): log scales, logit opacities, quaternions, and
-spherical-harmonic colors."""
+"""3D Gaussians as optimizable parameters (Kerbl et al. 2023).
+
+Scales are stored as logarithms, opacities as logits, rotations as quaternions, and colors as
+spherical harmonics.
+"""
 
 import math
 from typing import ClassVar
@@ -18,9 +21,10 @@ from gs3d.representations.regularizers import opaque, sparsity
 
 
 class Gaussians:
-    """A `Representation`: N splats with their optimizers and their densifier.
+    """A `Representation`: N splats with their optimizers and an optional densifier.
 
-    Parameters: means, scales (log), quats, opacities (logit), sh0, shN.
+    `params` holds means [N, 3], scales (log) [N, 3], quats [N, 4], opacities (logit) [N],
+    sh0 [N, 1, 3] and shN [N, K − 1, 3], where K = (degree + 1)².
     """
 
     counts: ClassVar[str] = "splats"
@@ -31,11 +35,12 @@ class Gaussians:
         config: GaussianConfig,
         densify: DensifyConfig | None = None,
     ):
-        """`densify` None keeps the number of splats."""
+        """Keep the number of splats constant if `densify` is None."""
         self.config = config
         self.densifier = None if densify is None else Densifier(densify)
         self.params = nn.ParameterDict({k: nn.Parameter(v.contiguous()) for k, v in params.items()})
-        # eps is far below Adam's default because a splat that few pixels see has tiny gradients, and still has to move.
+        # eps is far below Adam's default: a splat that covers few pixels has tiny gradients but
+        # still has to move.
         self.optimizers = {
             k: torch.optim.Adam([p], lr=1e-3, eps=1e-15) for k, p in self.params.items()
         }
@@ -47,7 +52,7 @@ class Gaussians:
         device: str = "cpu",
         densify: DensifyConfig | None = None,
     ) -> "Gaussians":
-        """A gray, half-transparent ball of splats around the origin."""
+        """Return a semi-transparent gray ball of splats around the origin."""
         gen = rng.generator(seed, "start blob")
         n = config.count
         direction = nn.functional.normalize(torch.randn(n, 3, generator=gen), dim=1)
@@ -67,7 +72,7 @@ class Gaussians:
         return len(self.params["means"])
 
     def splats(self) -> Splats:
-        """Activated values, differentiable."""
+        """Return the activated values (linear scales, opacities in [0, 1]), differentiable."""
         p = self.params
         sh = torch.cat([p["sh0"], p["shN"]], dim=1) if p["shN"].shape[1] else p["sh0"]
         return Splats(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), sh)
@@ -84,14 +89,14 @@ class Gaussians:
         gen: torch.Generator | None = None,
         normals: bool = False,
     ) -> Render:
-        """See `raster.rasterize`; `progress` and `gen` change nothing."""
+        """Render with `raster.rasterize`; `progress` and `gen` have no effect."""
         return rasterize(self.splats(), cameras, background, normals)
 
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.params.values() if p.grad is not None]
 
     def regularizer(self, out: Render, progress: float) -> Tensor:
-        """The weighted sum of all regularizers, a scalar."""
+        """Return the weighted sum of all regularizers, a scalar."""
         c, p = self.config.regularizers, self.params
         total = c.outside * (p["means"].norm(dim=1) - 0.97).clamp_min(0).square().mean()
         if weight := c.sparsity(progress):
@@ -105,9 +110,9 @@ class Gaussians:
         return total
 
     def optimize(self, progress: float, share: float) -> None:
-        """One Adam step on the gradients at hand, at the rates of this moment; gradients are cleared.
+        """Take one Adam step at the rates of `progress`, then clear the gradients.
 
-        `share` is how much of the run the step is, see `RateConfig.iterations`.
+        `share` is the fraction of the run that this step covers; see `RateConfig.iterations`.
         """
         rates = self.config.rates
         factor = rates.factor(share)
@@ -117,28 +122,31 @@ class Gaussians:
             optimizer.zero_grad(set_to_none=True)
 
     def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
-        """Densify and prune if that is due between progress `before` and `now`."""
+        """Densify and prune if a round is due between progress `before` and `now`."""
         if self.densifier is not None:
             self.densifier.after_backward(
                 self.params, self.optimizers, out.aux, before, now, seed, step
             )
 
     def discard_gradients(self) -> None:
-        """Forget the gradients at hand, for a step that is skipped."""
+        """Clear the current gradients, for a step that is skipped."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
     def is_consistent(self) -> bool:
-        """Whether every parameter has a row for every splat; false when a change was cut short."""
+        """Return whether all parameters have the same number of rows.
+
+        They do not if densification was interrupted.
+        """
         return len({len(p) for p in self.params.values()}) == 1
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Parameters, Adam's moments and the densifier's statistics, for a checkpoint."""
+        """Return parameters, Adam's moments and the densifier's statistics, for a checkpoint."""
         parameters = {f"params.{k}": v.detach() for k, v in self.params.items()}
         statistics = {} if self.densifier is None else self.densifier.state_tensors()
-        return parameters | moments_of(self._named()) | statistics
+        return parameters | moments_of(self._optimized()) | statistics
 
-    def _named(self) -> Named:
+    def _optimized(self) -> Named:
         return {name: (self.params[name], optimizer) for name, optimizer in self.optimizers.items()}
 
     @staticmethod
@@ -148,10 +156,10 @@ class Gaussians:
         device: str = "cpu",
         densify: DensifyConfig | None = None,
     ) -> "Gaussians":
-        """The inverse of `state_tensors`."""
+        """Create splats from the tensors that `state_tensors` returned."""
         params = {k[7:]: v.to(device) for k, v in tensors.items() if k.startswith("params.")}
-        made = Gaussians(params, config, densify)
-        put_moments(made._named(), tensors)
-        if made.densifier is not None:
-            made.densifier.load_state(tensors, device)
-        return made
+        restored = Gaussians(params, config, densify)
+        put_moments(restored._optimized(), tensors)
+        if restored.densifier is not None:
+            restored.densifier.load_state(tensors, device)
+        return restored

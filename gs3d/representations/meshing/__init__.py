@@ -1,1 +1,1 @@
-"""Triangle meshes: fusing depth maps, simplification, texturing, rasterization."""
+"""Triangle meshes: depth-map fusion, simplification, texturing and rasterization."""

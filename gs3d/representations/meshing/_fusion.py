@@ -1,4 +1,4 @@
-"""The numba kernels that carve a surface out of pictures and paint it from them. Imported only when a mesh is wanted."""
+"""The numba kernels that fuse depth maps into a surface and color it, imported on first use."""
 
 import math
 
@@ -9,12 +9,12 @@ kernel = numba.njit(cache=True, parallel=True, error_model="numpy")
 inline = numba.njit(cache=True, error_model="numpy")
 
 SOLID = 0.5
-"""Alpha from which a pixel is object."""
+"""Alpha from which a pixel belongs to the object."""
 
 
 @inline
 def _project(camera, focal, size, x, y, z):
-    """Pixel (row, column) and z-depth of a point; row −1 if it is not in the picture."""
+    """Return the pixel (row, column) and z-depth of a point; row −1 if it is outside the image."""
     cx = camera[0, 0] * x + camera[0, 1] * y + camera[0, 2] * z + camera[0, 3]
     cy = camera[1, 0] * x + camera[1, 1] * y + camera[1, 2] * z + camera[1, 3]
     cz = camera[2, 0] * x + camera[2, 1] * y + camera[2, 2] * z + camera[2, 3]
@@ -27,40 +27,46 @@ def _project(camera, focal, size, x, y, z):
 
 
 @kernel
-def fuse(xs, ys, zs, cameras, focals, depth, alpha, reach, doubts, out):
-    """Fill `out` [X, Y, Z] with a signed distance in units of `reach`, held within ±1, positive outside.
+def fuse(xs, ys, zs, cameras, focals, depth, alpha, truncation, max_leaks, out):
+    """Fill `out` [X, Y, Z] with a truncated signed distance, positive outside.
 
-    Curless and Levoy (1996), and the visual hull: a view that sees nothing solid there, or only what is far behind, says +1. If no more
-    than `doubts` of them do they are not believed: they look through gaps between splats. What no view can see is inside. cameras
-    [V, 4, 4] world to camera, focals [V], depth and alpha [V, S, S].
+    The unit is `truncation`; values are clamped to [−1, 1]. It combines the averaging of Curless
+    and Levoy (1996) with the visual hull. A view counts as free space at a point if it has no solid
+    pixel there, or if its surface lies at least `truncation` behind the point. If more than
+    `max_leaks` views see free space, each of them counts as +1. Otherwise they are ignored, because
+    they look through gaps between splats. A point that no view observes is inside.
+
+    cameras [V, 4, 4] world to camera, focals [V] in pixels, depth and alpha [V, S, S].
     """
     size = depth.shape[1]
     for i in numba.prange(len(xs)):
         for j in range(len(ys)):
             for k in range(len(zs)):
-                total, near, through = 0.0, 0, 0
+                total, near, free = 0.0, 0, 0
                 for v in range(len(cameras)):
-                    row, column, away = _project(cameras[v], focals[v], size, xs[i], ys[j], zs[k])
+                    row, column, z = _project(cameras[v], focals[v], size, xs[i], ys[j], zs[k])
                     if row < 0 or alpha[v, row, column] < SOLID:
-                        through += 1
+                        free += 1
                         continue
-                    ahead = (depth[v, row, column] - away) / reach
+                    ahead = (depth[v, row, column] - z) / truncation
                     if ahead >= 1.0:
-                        through += 1
+                        free += 1
                     elif ahead > -1.0:
                         total += ahead
                         near += 1
-                if through > doubts:
-                    out[i, j, k] = (total + through) / (near + through)
+                if free > max_leaks:
+                    out[i, j, k] = (total + free) / (near + free)
                 else:
                     out[i, j, k] = total / near if near else -1.0
 
 
 @kernel
 def paint(points, normals, cameras, centers, focals, depth, alpha, rgb, tolerance, out):
-    """Color [n, 3] and weight [n] (`out` [n, 4]) of surface points [n, 3] from the views that see them, the squarest most.
+    """Fill `out` [n, 4] with the colors (3) and total weights (1) of surface points [n, 3].
 
-    rgb [V, S, S, 3] is over black; what a view says of a pixel is divided by its alpha. Where no view sees a point the weight is 0.
+    A color is the mean over the views that see the point, weighted by cos⁶ of the viewing angle.
+    rgb [V, S, S, 3] is over black, so it is divided by alpha. The weight is 0 if no view sees the
+    point.
     """
     size = depth.shape[1]
     for i in numba.prange(len(points)):
@@ -74,11 +80,11 @@ def paint(points, normals, cameras, centers, focals, depth, alpha, rgb, toleranc
             )
             if facing < 0.1:
                 continue
-            row, column, away = _project(cameras[v], focals[v], size, x, y, z)
+            row, column, distance = _project(cameras[v], focals[v], size, x, y, z)
             if (
                 row < 0
                 or alpha[v, row, column] < SOLID
-                or abs(depth[v, row, column] - away) > tolerance
+                or abs(depth[v, row, column] - distance) > tolerance
             ):
                 continue
             w = facing**6

@@ -1,4 +1,4 @@
-"""The numba kernel that finds a texture's texels. Imported only when a texture is wanted."""
+"""The numba kernel that assigns texels to triangles, imported on first use."""
 
 from gs3d.core.runtime.cache import import_numba
 
@@ -7,10 +7,10 @@ numba = import_numba()
 
 @numba.njit(cache=True, error_model="numpy")
 def texels(uvs, faces, size, owner, where):
-    """Which triangle covers the middle of each texel, and where in it.
+    """Find the triangle that covers the center of each texel, and the barycentric coordinates.
 
-    uvs [V, 2] in [0, 1], faces [F, 3]; fills owner [size, size] (−1: none) and where [size, size, 2], the weights of the second and the
-    third corner.
+    For uvs [V, 2] in [0, 1] and faces [F, 3], fill owner [size, size] (−1: none) and where
+    [size, size, 2], the weights of the second and the third vertex.
     """
     owner[:] = -1
     for f in range(len(faces)):

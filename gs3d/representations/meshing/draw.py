@@ -1,4 +1,4 @@
-"""Pictures of a finished mesh, as the triangle renderer sees it, without gradients."""
+"""Render a finished mesh with the triangle rasterizer, without gradients."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,12 @@ from gs3d.representations.meshing.triangles import (
 
 
 @dataclass(frozen=True)
-class _Solid:
-    """A mesh whose corners that lie in one place are one, so that a seam of its texture is no edge of the object."""
+class _MergedMesh:
+    """The geometry of a mesh with coincident vertices merged.
+
+    Texture seams duplicate vertices. Merging them keeps a seam from being antialiased as an edge of
+    the object.
+    """
 
     points: Tensor
     faces: Tensor
@@ -29,35 +33,39 @@ class _Solid:
 
 
 def draw_mesh(mesh: Mesh | TexturedMesh, cameras: Cameras, background: Tensor) -> Render:
-    """B pictures of `mesh` in its own colors, without light, over `background`, [3] or one a camera [B, 3]; with normals."""
+    """Render B images of `mesh` in its own colors, without lighting and with normals.
+
+    `background` is [3], or [B, 3] for one color per camera.
+    """
     device = cameras.intrinsics.device
     places, same = np.unique(mesh.vertices, axis=0, return_inverse=True)
     faces = torch.from_numpy(same.reshape(-1)[mesh.faces]).to(device)
-    solid = _Solid(torch.from_numpy(places).to(device), faces, edges_of(faces))
+    merged = _MergedMesh(torch.from_numpy(places).to(device), faces, edges_of(faces))
     behind = background.to(device).expand(len(cameras), 3)
     with torch.no_grad():
-        views = [_view(mesh, solid, cameras, view, behind[view]) for view in range(len(cameras))]
+        views = [_view(mesh, merged, cameras, view, behind[view]) for view in range(len(cameras))]
     return Render(*(torch.stack(parts) for parts in zip(*views, strict=True)), {})
 
 
 def _view(
-    mesh: Mesh | TexturedMesh, solid: _Solid, cameras: Cameras, view: int, behind: Tensor
+    mesh: Mesh | TexturedMesh, merged: _MergedMesh, cameras: Cameras, view: int, behind: Tensor
 ) -> tuple[Tensor, ...]:
-    seen = fragments(solid.points, solid.faces, cameras, view)
+    """Return color, alpha, depth and normal of one view, each [H, W, 3 or 1]."""
+    seen = fragments(merged.points, merged.faces, cameras, view)
     covered = (seen.face >= 0)[..., None].float()
     rows = torch.from_numpy(mesh.faces).long().to(covered.device)
     normal = functional.normalize(
         interpolated(torch.from_numpy(mesh.normals).to(covered.device), rows, seen), dim=-1
     )
-    picture = torch.cat([_colors(mesh, rows, seen) * covered, normal * covered, covered], -1)
-    picture = antialias(picture, seen, solid.faces, solid.edges)
-    alpha = picture[..., 6:]
+    image = torch.cat([_colors(mesh, rows, seen) * covered, normal * covered, covered], -1)
+    image = antialias(image, seen, merged.faces, merged.edges)
+    alpha = image[..., 6:]
     depth = torch.where(covered > 0, seen.depth[..., None], 0.0)
-    return picture[..., :3] + (1 - alpha) * behind, alpha, depth, picture[..., 3:6]
+    return image[..., :3] + (1 - alpha) * behind, alpha, depth, image[..., 3:6]
 
 
 def _colors(mesh: Mesh | TexturedMesh, rows: Tensor, seen: Fragments) -> Tensor:
-    """[H, W, 3]"""
+    """Return the colors of the pixels, [H, W, 3], from vertex colors or the texture."""
     if isinstance(mesh, Mesh):
         return interpolated(torch.from_numpy(mesh.colors).to(rows.device), rows, seen)
     at = interpolated(torch.from_numpy(mesh.uvs).to(rows.device), rows, seen)

@@ -1,4 +1,4 @@
-"""A surface that somebody knows the colors of, as a mesh with a color a vertex or with a picture wrapped around it (xatlas)."""
+"""Turn a surface with a color function into a mesh with vertex colors or a texture (xatlas)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.representations.meshing.simplify import normals_of
 
 PADDING_PX = 2
-"""Between two charts, so that a viewer who mixes neighboring texels never mixes two."""
+"""Gap between charts, so a viewer that interpolates adjacent texels does not mix two charts."""
 
 
 @dataclass(frozen=True)
 class PaintedMesh:
-    """Triangles in the world."""
+    """A triangle mesh in world coordinates with a function that gives its colors."""
 
     vertices: np.ndarray
-    """[V, 3]"""
+    """[V, 3]."""
     faces: np.ndarray
-    """[F, 3]"""
+    """[F, 3], rows of `vertices`."""
     colors: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """(points, normals), [n, 3] each → the colors [n, 3] in [0, 1] of the surface there."""
+    """Maps points [n, 3] on the surface and their normals [n, 3] to colors [n, 3] in [0, 1]."""
 
     def colored(self) -> Mesh:
-        """A color a vertex."""
+        """Return the mesh with a color per vertex."""
         normals = normals_of(self.vertices, self.faces)
         colors = self.colors(self.vertices, normals).astype(np.float32)
         return Mesh(
@@ -36,14 +36,17 @@ class PaintedMesh:
         )
 
     def textured(self, size_px: int = 1024) -> TexturedMesh:
-        """Unwrapped, with a texture of `size_px`² whose colors go on past the borders of its charts."""
+        """Return the mesh with a texture of `size_px`² texels (16 to 8192).
+
+        Texels outside the charts continue the colors at the chart borders.
+        """
         import xatlas
 
         from gs3d.representations.meshing._texels import texels
 
         within("texture", size_px, "[16, 8192]")
         atlas, packing = xatlas.Atlas(), xatlas.PackOptions()
-        # Of one size for all: xatlas takes what is tiny for degenerate.
+        # Scaled to unit size, because xatlas treats tiny triangles as degenerate.
         centered = self.vertices - self.vertices.mean(axis=0)
         atlas.add_mesh(
             (centered / np.abs(centered).max().clip(1e-30)).astype(np.float32),
@@ -51,24 +54,24 @@ class PaintedMesh:
         )
         packing.resolution, packing.padding = size_px, PADDING_PX
         atlas.generate(pack_options=packing)
-        corner, charted, uvs = atlas[0]
-        at, charted = self.vertices[corner], charted.astype(np.int32)
-        normals = normals_of(self.vertices, self.faces)[corner]
+        source, charted, uvs = atlas[0]
+        vertices, charted = self.vertices[source], charted.astype(np.int32)
+        normals = normals_of(self.vertices, self.faces)[source]
         owner, where = (
             np.empty((size_px, size_px), np.int32),
             np.zeros((size_px, size_px, 2), np.float32),
         )
         texels(uvs.astype(np.float64), charted, size_px, owner, where)
         covered = owner >= 0
-        corners, second = charted[owner[covered]], where[covered].astype(np.float64)
-        weights = np.concatenate([1 - second.sum(1, keepdims=True), second], axis=1)[:, :, None]
-        points, across = ((values[corners] * weights).sum(1) for values in (at, normals))
+        rows, last_two = charted[owner[covered]], where[covered].astype(np.float64)
+        weights = np.concatenate([1 - last_two.sum(1, keepdims=True), last_two], axis=1)[:, :, None]
+        points, across = ((values[rows] * weights).sum(1) for values in (vertices, normals))
         texture = np.zeros((size_px, size_px, 3), np.float32)
         texture[covered] = self.colors(
             points, across / np.linalg.norm(across, axis=1, keepdims=True).clip(1e-12)
         )
         return TexturedMesh(
-            at.astype(np.float32),
+            vertices.astype(np.float32),
             charted,
             normals.astype(np.float32),
             uvs.astype(np.float32),
@@ -77,7 +80,10 @@ class PaintedMesh:
 
 
 def _spread(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Every texel off the charts has the color of the nearest on one: so no seam shows when a viewer shrinks the picture."""
+    """Give each texel outside the charts the color of the nearest texel in a chart.
+
+    It keeps seams invisible when a viewer downsamples the texture.
+    """
     from scipy.ndimage import distance_transform_edt
 
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)

@@ -1,8 +1,10 @@
-"""Triangles to pictures, with gradients to the corners through what a pixel shows and, at silhouettes, through how much of it.
+"""A differentiable triangle rasterizer in plain PyTorch, the same on CPU and CUDA.
 
-In plain PyTorch, the same on CPU and CUDA. What a pixel's center sees is `visibility.nearest`. A silhouette is where it jumps, so there
-neighboring pixels are mixed by where the edge crosses between their centers (after Laine et al. 2020, Sec. 3.4), and that place has a
-gradient. Edges are enumerated, not looked for in the picture: triangles may be smaller than pixels.
+Vertices get gradients through interpolated attributes and, at silhouettes, through pixel coverage.
+`visibility.nearest` finds the triangle at each pixel center, which gives hard silhouettes.
+`antialias` then mixes adjacent pixels by the position where a silhouette edge crosses between their
+centers (after Laine et al. 2020, Sec. 3.4). That position is differentiable. Edges are enumerated
+from the mesh and not detected in the image, because triangles may be smaller than pixels.
 """
 
 from dataclasses import dataclass
@@ -11,48 +13,48 @@ import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
-from gs3d.representations.meshing.visibility import NEAR, areas, nearest, shares_at
+from gs3d.representations.meshing.visibility import NEAR, areas, barycentrics_at, nearest
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of a mesh: E, each with the one or two triangles at it."""
+    """The E edges of a mesh, each with its one or two triangles."""
 
     ends: Tensor
     """[E, 2] long, rows of the vertices."""
     faces: Tensor
-    """[E, 2] long; the second −1 where the mesh ends. Of more than two triangles at an edge, two are kept."""
+    """[E, 2] long; the second is −1 at the boundary of the mesh. If an edge has more than two
+    triangles, two of them are kept."""
     opposite: Tensor
-    """[E, 2] long: the third corner of each triangle; −1 as in `faces`."""
+    """[E, 2] long: the third vertex of each triangle; −1 as in `faces`."""
 
 
 @dataclass(frozen=True)
 class Fragments:
-    """What the pixels of one view show."""
+    """The visible triangle of each pixel in one view, and the projected vertices."""
 
     face: Tensor
     """[H, W] long, −1 for the background."""
-    corners: Tensor
-    """[H, W, 3] shares of the face's corners, in perspective, zero on the background; with gradient to the vertices."""
+    barycentrics: Tensor
+    """[H, W, 3] perspective-correct barycentric coordinates in the face, zero on the background;
+    differentiable in the vertices."""
     depth: Tensor
     """[H, W] z-depth, infinite on the background; without gradient."""
     pixels: Tensor
-    """[V, 2] the vertices in the picture, with gradient."""
+    """[V, 2] positions of the vertices in the image, in pixels, differentiable."""
     z: Tensor
-    """[V] their z-depths, with gradient."""
+    """[V] z-depths of the vertices, differentiable."""
 
 
 def edges_of(faces: Tensor) -> Edges:
-    """faces [F, 3] → its edges."""
+    """Return the edges of faces [F, 3]."""
     count = len(faces)
-    sides = torch.cat(
-        [faces[:, [0, 1, 2]], faces[:, [1, 2, 0]], faces[:, [2, 0, 1]]]
-    )  # two ends and the corner opposite
+    # Each row holds the two ends of an edge and the opposite vertex.
+    sides = torch.cat([faces[:, [0, 1, 2]], faces[:, [1, 2, 0]], faces[:, [2, 0, 1]]])
     low, high = sides[:, :2].amin(1), sides[:, :2].amax(1)
     many = int(faces.max()) + 1 if count else 1
-    key, number = (low * many + high).unique(
-        return_inverse=True
-    )  # one number an edge: rows would be sorted ten times as slowly
+    # One number per edge, because sorting rows is ten times slower.
+    key, number = (low * many + high).unique(return_inverse=True)
     ends = torch.stack([key // many, key % many], 1)
     owner = torch.arange(count, device=faces.device).repeat(3)
     order = number.argsort(stable=True)
@@ -61,16 +63,16 @@ def edges_of(faces: Tensor) -> Edges:
     both = torch.full((2, len(ends), 2), -1, device=faces.device)
     for place in range(2):
         at = (start + place).clamp_max(len(number) - 1) if len(number) else start
-        there = (number[at] == torch.arange(len(ends), device=faces.device)) & (
+        exists = (number[at] == torch.arange(len(ends), device=faces.device)) & (
             start + place < len(number)
         )
-        both[0, :, place] = torch.where(there, owner[at], -1)
-        both[1, :, place] = torch.where(there, opposite[at], -1)
+        both[0, :, place] = torch.where(exists, owner[at], -1)
+        both[1, :, place] = torch.where(exists, opposite[at], -1)
     return Edges(ends, both[0], both[1])
 
 
-def _in_picture(vertices: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, Tensor]:
-    """[V, 2] pixels and [V] z-depths."""
+def _project(vertices: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, Tensor]:
+    """Return the image positions [V, 2] in pixels and the z-depths [V] of vertices [V, 3]."""
     matrix, k = cameras.world_to_camera[view], cameras.intrinsics[view]
     local = vertices @ matrix[:3, :3].T + matrix[:3, 3]
     z = local[:, 2]
@@ -79,24 +81,23 @@ def _in_picture(vertices: Tensor, cameras: Cameras, view: int) -> tuple[Tensor, 
 
 
 def fragments(vertices: Tensor, faces: Tensor, cameras: Cameras, view: int) -> Fragments:
-    """What view `view` sees of vertices [V, 3] and faces [F, 3]."""
+    """Rasterize vertices [V, 3] and faces [F, 3] in camera number `view`."""
     width, height = cameras.width, cameras.height
-    pixels, z = _in_picture(vertices, cameras, view)
+    pixels, z = _project(vertices, cameras, view)
     face, depth = nearest(pixels.detach(), z.detach(), faces, width, height)
     seen = (face >= 0).nonzero()[:, 0]
     rows = faces[face[seen]]
     at = torch.stack([seen % width, seen // width], 1) + 0.5
-    _, shares = shares_at(pixels[rows], z[rows], at.to(pixels.dtype))
-    shares = shares.clamp_min(
-        0
-    )  # a rasterizer that rounds corners may say that a center just outside is inside
-    shares = shares / shares.sum(1, keepdim=True)
-    corners = torch.zeros(height * width, 3, dtype=shares.dtype, device=shares.device).index_copy(
-        0, seen, shares
-    )
+    _, weights = barycentrics_at(pixels[rows], z[rows], at.to(pixels.dtype))
+    # A rasterizer that rounds vertex positions may accept a pixel center just outside a triangle.
+    weights = weights.clamp_min(0)
+    weights = weights / weights.sum(1, keepdim=True)
+    barycentrics = torch.zeros(
+        height * width, 3, dtype=weights.dtype, device=weights.device
+    ).index_copy(0, seen, weights)
     return Fragments(
         face.view(height, width),
-        corners.view(height, width, 3),
+        barycentrics.view(height, width, 3),
         depth.view(height, width),
         pixels,
         z,
@@ -104,63 +105,69 @@ def fragments(vertices: Tensor, faces: Tensor, cameras: Cameras, view: int) -> F
 
 
 def interpolated(values: Tensor, faces: Tensor, seen: Fragments) -> Tensor:
-    """Values of vertices [V, C] → [H, W, C] what the pixels show of them; zero on the background."""
+    """Interpolate vertex values [V, C] at the pixels, [H, W, C]; zero on the background."""
     covered = seen.face >= 0
-    shown = (seen.corners[covered][..., None] * values[faces[seen.face[covered]]]).sum(1)
+    shown = (seen.barycentrics[covered][..., None] * values[faces[seen.face[covered]]]).sum(1)
     return torch.zeros(
         *covered.shape, values.shape[1], dtype=shown.dtype, device=shown.device
     ).index_put((covered,), shown)
 
 
-def antialias(picture: Tensor, seen: Fragments, faces: Tensor, edges: Edges) -> Tensor:
-    """`picture` [H, W, C] with its silhouettes where they are between pixels, and with a gradient to where that is.
+def antialias(image: Tensor, seen: Fragments, faces: Tensor, edges: Edges) -> Tensor:
+    """Return `image` [H, W, C] with antialiased silhouettes.
 
-    Give it alpha as a channel to smooth that too.
+    The result is differentiable in the positions of the silhouettes. Include alpha as a channel to
+    antialias it too.
     """
     height, width = seen.face.shape
-    facing = (
-        areas(seen.pixels.detach()[faces]) < 0
-    )  # y goes down in a picture: what is anticlockwise in the world is negative here
+    # The image y axis points down, so triangles that face the camera have a negative area.
+    facing = areas(seen.pixels.detach()[faces]) < 0
     first, second = edges.faces.unbind(1)
     towards = facing[first]
     outline = (second < 0) | (towards != facing[second.clamp_min(0)])
     outline &= (seen.z.detach()[edges.ends] > NEAR).all(1)
     ends = edges.ends[outline]
-    # The corner of the triangle that faces the camera says on which side the object is.
+    # The third vertex of the triangle that faces the camera lies on the object's side of the edge.
     opposite = torch.where(towards | (second < 0), edges.opposite[:, 0], edges.opposite[:, 1])[
         outline
     ]
     mixes = [_crossings(seen, ends, opposite, axis) for axis in (0, 1)]
-    inner, outer, way = (torch.cat(parts) for parts in zip(*mixes, strict=True))
-    flat = picture.flatten(0, 1)
-    step = (way - 0.5)[:, None]
-    # Less than half way from the inner center: the inner pixel is partly what is outside. More: the outer one is partly inside.
+    inner, outer, crossing = (torch.cat(parts) for parts in zip(*mixes, strict=True))
+    flat = image.flatten(0, 1)
+    step = (crossing - 0.5)[:, None]
+    # If the edge crosses closer to the inner center, the inner pixel shows some of the outside.
+    # Otherwise the outer pixel shows some of the inside.
     change = step.abs() * torch.where(
         step < 0, flat[outer] - flat[inner], flat[inner] - flat[outer]
     )
     into = torch.where(step[:, 0] < 0, inner, outer)
-    # A piece below a pixel is mixed from several sides: together they may take all of a pixel, not more.
+    # A pixel with an object smaller than itself is mixed from several sides. The changes are scaled
+    # so that together they replace at most the whole pixel.
     taken = torch.zeros(len(flat), device=flat.device, dtype=flat.dtype).index_add(
         0, into, step[:, 0].detach().abs()
     )
     change = change / taken[into].clamp_min(1)[:, None]
-    return flat.index_add(0, into, change).view_as(picture)
+    return flat.index_add(0, into, change).view_as(image)
 
 
 def _crossings(
     seen: Fragments, ends: Tensor, opposite: Tensor, axis: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of pixels that are neighbors along `axis` (0: x) with an edge between their centers: (inner, outer, way from inner to edge).
+    """Find pairs of pixels adjacent along `axis` (0: x) with a silhouette edge between the centers.
 
-    Inner is the pixel on the object's side. At most one edge a pair, the nearest to the camera.
+    Returns (inner, outer, crossing) of each pair. Inner is the flat index of the pixel on the
+    object's side, outer that of the other pixel. Crossing is the position of the edge, from 0 at
+    the inner center to 1 at the outer center. A pair has at most one edge, the nearest to the
+    camera.
     """
     height, width = seen.face.shape
     across = 1 - axis
     a, b = seen.pixels[ends].unbind(1)
-    # An edge is crossed by rows if it is steep and by columns if it is flat: by both, a shift of it would count twice.
+    # Steep edges are intersected with pixel rows, flat edges with pixel columns. With both, the
+    # gradient of a shift would count twice.
     span = (b - a).detach().abs()
-    ours = span[:, 1] >= span[:, 0] if axis == 0 else span[:, 1] < span[:, 0]
-    ends, opposite, a, b = ends[ours], opposite[ours], a[ours], b[ours]
+    used = span[:, 1] >= span[:, 0] if axis == 0 else span[:, 1] < span[:, 0]
+    ends, opposite, a, b = ends[used], opposite[used], a[used], b[used]
     limit = height if axis == 0 else width
     low = (torch.minimum(a, b).detach()[:, across] - 0.5).ceil().long().clamp_min(0)
     high = ((torch.maximum(a, b).detach()[:, across] - 0.5).ceil().long() - 1).clamp_max(limit - 1)
@@ -176,9 +183,9 @@ def _crossings(
     place = a[:, axis] + share * (b - a)[:, axis]
     za, zb = seen.z.detach()[ends[row]].unbind(1)
     depth = 1 / ((1 - share.detach()) / za + share.detach() / zb)
-    left = (place.detach() - 0.5).floor().long()  # the pixel before the edge
+    left = (place.detach() - 0.5).floor().long()  # the last pixel before the edge
     inside = (left >= 0) & (left + 1 < (width if axis == 0 else height))
-    # Is the object before the edge or behind it, along the axis: on the side of the third corner.
+    # The object lies on the side of the third vertex: before or behind the edge along the axis.
     third = (c - a.detach())[:, axis] - (c - a.detach())[:, across] * (
         (b - a)[:, axis] / (b - a)[:, across]
     ).detach()
@@ -190,26 +197,28 @@ def _crossings(
         torch.where(before, pair + stride, pair),
     )
     from_left = place - (left + 0.5)
-    way = torch.where(before, from_left, 1 - from_left)
-    inside[inside.clone()] = _shows(seen, inner[inside], outer[inside], depth[inside])
-    inner, outer, way, depth, pair = (t[inside] for t in (inner, outer, way, depth, pair))
+    crossing = torch.where(before, from_left, 1 - from_left)
+    inside[inside.clone()] = _is_visible(seen, inner[inside], outer[inside], depth[inside])
+    inner, outer, crossing, depth, pair = (t[inside] for t in (inner, outer, crossing, depth, pair))
     nearest = torch.full(
         (height * width,), torch.inf, device=depth.device, dtype=depth.dtype
     ).scatter_reduce(0, pair, depth, "amin")
     kept = depth <= nearest[pair]
-    inner, outer, way, pair = (t[kept] for t in (inner, outer, way, pair))
-    order = torch.arange(
-        len(pair), device=pair.device
-    )  # two edges of one depth, as at a corner: the first
+    inner, outer, crossing, pair = (t[kept] for t in (inner, outer, crossing, pair))
+    # Two edges can have the same depth, for example at a vertex: keep the first one.
+    order = torch.arange(len(pair), device=pair.device)
     first = torch.full((height * width,), len(pair), device=pair.device).scatter_reduce(
         0, pair, order, "amin"
     )
     kept = first[pair] == order
-    return inner[kept], outer[kept], way[kept]
+    return inner[kept], outer[kept], crossing[kept]
 
 
-def _shows(seen: Fragments, inner: Tensor, outer: Tensor, depth: Tensor) -> Tensor:
-    """Whether an edge at this depth is what parts two pixels: the object is on its inner side, and what is outside lies behind."""
+def _is_visible(seen: Fragments, inner: Tensor, outer: Tensor, depth: Tensor) -> Tensor:
+    """Return whether an edge at `depth` separates two pixels.
+
+    It does if the inner pixel shows the object and the outer pixel shows something behind it.
+    """
     shown = seen.depth.flatten()
     return (
         torch.isfinite(shown[inner])

@@ -1,4 +1,7 @@
-"""Which triangle a pixel's center sees, without gradient: a z-buffer in plain PyTorch, or nvdiffrast where CUDA and it are there."""
+"""Find the triangle that is visible at each pixel center, without gradients.
+
+It uses nvdiffrast on CUDA devices if that is installed, and a z-buffer in plain PyTorch otherwise.
+"""
 
 import functools
 import warnings
@@ -8,31 +11,35 @@ import torch
 from torch import Tensor
 
 NEAR = 0.01
-"""z-depth before which nothing is drawn; a triangle with a corner there is left out whole."""
+"""z-depth of the near plane. A triangle with a vertex in front of it is not drawn at all."""
 MOST_PAIRS = 4_000_000
-"""Pairs of triangle and pixel that are tested at a time."""
+"""Maximum number of (triangle, pixel) pairs tested at a time."""
 NOT_WORKING = (ImportError, AttributeError, OSError, RuntimeError)
-"""What a library raises that is of another version, was built for another torch, or finds no compiler."""
+"""What nvdiffrast raises if its version is wrong, torch is another one, or no compiler is found."""
 
 
-def areas(corners: Tensor) -> Tensor:
-    """Twice the signed area of triangles [..., 3, 2]."""
-    a, b, c = corners.unbind(-2)
+def areas(vertices: Tensor) -> Tensor:
+    """Return twice the signed areas of triangles [..., 3, 2]."""
+    a, b, c = vertices.unbind(-2)
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (
         c[..., 0] - a[..., 0]
     )
 
 
-def shares_at(corners: Tensor, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners [P, 3, 2] with z-depths [P, 3] and a place [P, 2] → shares in the picture, and in perspective, [P, 3] each."""
+def barycentrics_at(vertices: Tensor, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the barycentric coordinates of `at` [P, 2] in the image and in space, [P, 3] each.
+
+    The triangles have image positions `vertices` [P, 3, 2] and z-depths `z` [P, 3]. The second
+    result is corrected for perspective.
+    """
     parts = torch.stack(
         [
-            areas(torch.stack([at, corners[:, (i + 1) % 3], corners[:, (i + 2) % 3]], 1))
+            areas(torch.stack([at, vertices[:, (i + 1) % 3], vertices[:, (i + 2) % 3]], 1))
             for i in range(3)
         ],
         1,
     )
-    flat = parts / areas(corners)[:, None]
+    flat = parts / areas(vertices)[:, None]
     deep = flat / z
     return flat, deep / deep.sum(1, keepdim=True)
 
@@ -41,9 +48,10 @@ def shares_at(corners: Tensor, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 def nearest(
     pixels: Tensor, z: Tensor, faces: Tensor, width: int, height: int
 ) -> tuple[Tensor, Tensor]:
-    """The face (−1: none) and the z-depth (infinite) at each pixel's center, [H · W] each.
+    """Return the face and the z-depth at each pixel center, [H · W] each.
 
-    pixels [V, 2] and z-depths [V] of the corners of faces [F, 3].
+    They are −1 and infinite on the background. `pixels` [V, 2] and `z` [V] are the image positions
+    and z-depths of the vertices of faces [F, 3].
     """
     drawn = ((z[faces] > NEAR).all(1) & (areas(pixels[faces]).abs() > 1e-12)).nonzero()[:, 0]
     library = _nvdiffrast(pixels.device)
@@ -55,12 +63,15 @@ def nearest(
 def by_pairs(
     pixels: Tensor, z: Tensor, faces: Tensor, drawn: Tensor, width: int, height: int
 ) -> tuple[Tensor, Tensor]:
-    """`nearest` of the rows `drawn` of `faces`: every triangle is tried at every pixel of its box."""
+    """Compute `nearest` for the rows `drawn` of `faces` in PyTorch.
+
+    Each triangle is tested at each pixel of its bounding box.
+    """
     best = torch.full((height * width,), torch.iinfo(torch.int64).max, device=pixels.device)
-    corners, depths = pixels[faces], z[faces]
+    vertices, depths = pixels[faces], z[faces]
     size = torch.tensor([width, height], device=pixels.device)
-    low = (corners[drawn].amin(1) - 0.5).ceil().long().clamp_min(0)
-    high = torch.minimum((corners[drawn].amax(1) - 0.5).floor().long(), size - 1)
+    low = (vertices[drawn].amin(1) - 0.5).ceil().long().clamp_min(0)
+    high = torch.minimum((vertices[drawn].amax(1) - 0.5).floor().long(), size - 1)
     extent = (high - low + 1).clamp_min(0)
     pairs = extent.prod(1)
     drawn, low, extent, pairs = (t[pairs > 0] for t in (drawn, low, extent, pairs))
@@ -71,17 +82,18 @@ def by_pairs(
         end = max(begin + 1, int(torch.searchsorted(total, done + MOST_PAIRS, right=True)))
         count = pairs[begin:end]
         row = torch.arange(begin, end, device=pixels.device).repeat_interleave(count)
-        within = torch.arange(len(row), device=pixels.device) - (
+        in_box = torch.arange(len(row), device=pixels.device) - (
             count.cumsum(0) - count
         ).repeat_interleave(count)
-        column = low[row, 0] + within % extent[row, 0]
-        line = low[row, 1] + within // extent[row, 0]
+        column = low[row, 0] + in_box % extent[row, 0]
+        line = low[row, 1] + in_box // extent[row, 0]
         face = drawn[row]
         at = torch.stack([column, line], 1) + 0.5
-        flat, _ = shares_at(corners[face], depths[face], at.to(pixels.dtype))
+        flat, _ = barycentrics_at(vertices[face], depths[face], at.to(pixels.dtype))
         hit = (flat >= 0).all(1)
         depth = 1 / (flat[hit] / depths[face[hit]]).sum(1)
-        # Positive floats sort as their bits do: depth first, then the face, in one number.
+        # Positive floats sort like their bit patterns, so one integer holds the depth (high bits)
+        # and the face (low bits).
         key = (depth.float().view(torch.int32).long() << 32) | face[hit]
         best.scatter_reduce_(0, line[hit] * width + column[hit], key, "amin")
         begin = end
@@ -101,15 +113,17 @@ def by_nvdiffrast(
     width: int,
     height: int,
 ):
-    """`nearest` of the rows `drawn` of `faces`, by the rasterizer of Laine et al. (2020), which rounds corners to a part of a pixel."""
+    """Compute `nearest` for the rows `drawn` of `faces` with nvdiffrast (Laine et al. 2020).
+
+    nvdiffrast rounds vertex positions to a fraction of a pixel.
+    """
     size = torch.tensor([width, height], device=pixels.device)
-    # Its first row is at −1, as OpenGL's, and ours is at the top: both go on with growing y, so nothing has to be turned.
+    # nvdiffrast follows OpenGL: its first row is at y = −1. Here, y = −1 is the top row. Rows
+    # proceed with growing y in both, so the image need not be flipped.
     flat = (2 * pixels / size - 1) * z[:, None]
     depths = z[faces[drawn]]
-    near, far = (
-        0.99 * depths.min(),
-        1.01 * depths.max(),
-    )  # as close as can be, for the sake of its depth buffer
+    # A tight depth range makes best use of the precision of the depth buffer.
+    near, far = 0.99 * depths.min(), 1.01 * depths.max()
     deep = ((far + near) * z - 2 * far * near) / (far - near)
     clip = torch.cat([flat, deep[:, None], z[:, None]], 1).float().contiguous()
     found, _ = library.rasterize(
@@ -119,25 +133,31 @@ def by_nvdiffrast(
     seen = (which >= 0).nonzero()[:, 0]
     face = torch.full_like(which, -1).index_copy(0, seen, drawn[which[seen]])
     rows = faces[face[seen]]
-    shares, _ = shares_at(
+    weights, _ = barycentrics_at(
         pixels[rows],
         z[rows],
         (torch.stack([seen % width, seen // width], 1) + 0.5).to(pixels.dtype),
     )
-    shares = shares.clamp_min(0)
-    depth = shares.sum(1) / (shares / z[rows]).sum(1)
+    weights = weights.clamp_min(0)
+    depth = weights.sum(1) / (weights / z[rows]).sum(1)
     return face, torch.full(which.shape, torch.inf, device=z.device).index_copy(
         0, seen, depth.float()
     )
 
 
 def has_nvdiffrast() -> bool:
-    """Whether it is installed."""
+    """Return whether nvdiffrast is installed."""
     return find_spec("nvdiffrast") is not None
 
 
 def open_nvdiffrast(device: torch.device | str):
-    """The library and its context, which some versions compile the first time, for minutes. One of NOT_WORKING where that fails."""
+    """Return the nvdiffrast module and a context on a CUDA device.
+
+    Some versions compile the context on first use, which takes minutes.
+
+    Raises:
+        NOT_WORKING: One of these exceptions, if nvdiffrast does not work.
+    """
     import nvdiffrast.torch as library
 
     return library, library.RasterizeCudaContext(device)
@@ -145,7 +165,10 @@ def open_nvdiffrast(device: torch.device | str):
 
 @functools.cache
 def _nvdiffrast(device: torch.device):
-    """The library and its context on a device; None where it is not installed or does not work, and off CUDA."""
+    """Return the nvdiffrast module and a context on `device`.
+
+    Returns None if nvdiffrast is not installed or does not work, or `device` is not a CUDA device.
+    """
     if device.type != "cuda" or not has_nvdiffrast():
         return None
     try:
@@ -153,7 +176,8 @@ def _nvdiffrast(device: torch.device):
     except NOT_WORKING as error:
         why = " ".join(str(error).split())[:200]
         warnings.warn(
-            f"nvdiffrast is installed but does not work ({why}); gs3d draws triangles without it",
+            f"nvdiffrast is installed but does not work ({why}); "
+            "gs3d rasterizes triangles in PyTorch instead. Reinstall nvdiffrast to use it.",
             stacklevel=2,
         )
         return None

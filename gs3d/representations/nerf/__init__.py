@@ -1,1 +1,1 @@
-"""A radiance field on a hash grid."""
+"""A radiance field on a hash grid (NeRF)."""

@@ -1,4 +1,4 @@
-"""What is behind the object, learnt with it: a color for each direction (an environment, as Magic3D and Mip-NeRF 360 have it)."""
+"""A learned background: a color per direction, as in Magic3D and Mip-NeRF 360."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ OCTAVES, HIDDEN = 3, 32
 
 
 class BackgroundNetwork(nn.Module):
-    """A small network of the direction alone: gray at the start, and too smooth to draw the object."""
+    """A small network of the direction: initially gray, and too smooth to represent the object."""
 
     def __init__(self, gen: torch.Generator):
         super().__init__()
@@ -19,7 +19,7 @@ class BackgroundNetwork(nn.Module):
             self.last.weight.zero_()
 
     def forward(self, directions: Tensor) -> Tensor:
-        """Unit directions [..., 3] → colors [..., 3] in [0, 1]."""
+        """Map unit directions [..., 3] to colors [..., 3] in [0, 1]."""
         angles = torch.cat([2**octave * directions for octave in range(OCTAVES)], -1)
         waves = torch.cat([directions, angles.sin(), angles.cos()], -1)
         return self.last(functional.relu(self.first(waves))).sigmoid()

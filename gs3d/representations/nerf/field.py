@@ -1,4 +1,7 @@
-"""Density, normal and color at a point: a hash grid and two small networks (Müller et al. 2022; Poole et al. 2022, App. A)."""
+"""Density, normal and color at points, from a hash grid and two small networks.
+
+Müller et al. 2022 (Instant-NGP); Poole et al. 2022 (DreamFusion), App. A.
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,24 +14,25 @@ from gs3d.core.checks import within
 from gs3d.representations.nerf.hashgrid import FEATURES, HashGridConfig, encode, new_table
 
 LOGIT_MAX = 8.0
-"""Of a density: beyond, where nothing shines through any more, it grows in a line and no longer by e."""
+"""Log density above which density grows linearly instead of exponentially. A field of that density
+is opaque already."""
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """Sizes of a field and how it begins."""
+    """Sizes of a field, its initial density, and when the levels of its grid open."""
 
     grid: HashGridConfig = HashGridConfig()
     hidden: int = 64
     """Units in the one hidden layer of each network."""
     blob_strength: float = 5.0
-    """Logarithm of the density that the start has at the origin; it falls in a line with the distance (Magic3D's blob)."""
+    """Initial log density at the origin. It decreases linearly with the distance, as in Magic3D."""
     blob_radius: float = 0.5
-    """Distance at which the start's density has fallen to 1."""
+    """Distance at which the initial density is 1."""
     levels_at_start: int = 4
-    """Levels of the grid that are open from the beginning; the others open one by one (progressive bands)."""
+    """Grid levels that are open at the start; the others open one by one (coarse to fine)."""
     levels_open: float = 0.5
-    """Progress at which all are open."""
+    """Progress at which all levels are open."""
 
     def __post_init__(self) -> None:
         within("hidden", self.hidden, "[1, inf)")
@@ -38,7 +42,7 @@ class FieldConfig:
         within("levels_open", self.levels_open, "[0, 1]")
 
     def levels(self, progress: float) -> int:
-        """How many levels are open."""
+        """Return the number of open levels."""
         first = min(self.levels_at_start, self.grid.levels)
         share = 1.0 if self.levels_open == 0 else min(progress / self.levels_open, 1.0)
         return first + int(share * (self.grid.levels - first) + 1e-9)
@@ -46,18 +50,18 @@ class FieldConfig:
 
 @dataclass(frozen=True)
 class FieldSample:
-    """What a field says of N points."""
+    """The values of a field at N points."""
 
     density: Tensor
-    """[N], per unit of length."""
+    """[N] per unit of length."""
     normal: Tensor | None
-    """[N, 3] of unit length, down the slope of the density; None unless asked for."""
+    """[N, 3] unit vectors against the gradient of the density; None unless requested."""
     albedo: Tensor | None
-    """[N, 3] in [0, 1], sRGB; None unless asked for."""
+    """[N, 3] in [0, 1], sRGB; None unless requested."""
 
 
 class Field(nn.Module):
-    """Parameters: `table`, the hash grid, and two networks on its features, one for density and one for color."""
+    """A hash grid (`table`) and two networks on its features: one for density, one for color."""
 
     def __init__(self, config: FieldConfig, gen: torch.Generator):
         super().__init__()
@@ -76,30 +80,35 @@ class Field(nn.Module):
     def forward(
         self, points: Tensor, progress: float, normals: bool = False, colors: bool = True
     ) -> FieldSample:
-        """points [N, 3] of the world, in the cube from −1 to 1. Gradients go to the parameters, not to the points."""
+        """Evaluate the field at world points [N, 3] in [−1, 1]³.
+
+        The result is differentiable in the parameters, not in the points.
+        """
         c = self.config
-        features, slopes = encode(
+        features, derivatives = encode(
             0.5 * (points + 1), self.table, c.grid, normals, c.levels(progress)
         )
         hidden = self.density_in(features)
         distance = points.norm(dim=1)
-        # Less what softplus has at zero, so that a table of hardly anything adds hardly anything to the blob.
+        # Subtracting softplus(0) = log 2 makes a table near zero contribute almost nothing to the
+        # initial density.
         logit = self.density_out(functional.softplus(hidden) - math.log(2))[
             :, 0
         ] + c.blob_strength * (1 - distance / c.blob_radius)
         normal = None
         if normals:
-            # The chain of derivatives by hand: softplus has the sigmoid for its own.
+            # The chain rule in closed form; the derivative of softplus is the sigmoid.
             by_feature = (torch.sigmoid(hidden) * self.density_out.weight) @ self.density_in.weight
-            slope = 0.5 * torch.einsum("naf,nf->na", slopes, by_feature)
-            slope = (
-                slope - c.blob_strength / c.blob_radius * points / distance.clamp_min(1e-6)[:, None]
+            gradient = 0.5 * torch.einsum("naf,nf->na", derivatives, by_feature)
+            gradient = (
+                gradient
+                - c.blob_strength / c.blob_radius * points / distance.clamp_min(1e-6)[:, None]
             )
-            normal = functional.normalize(-slope, dim=1)
+            normal = functional.normalize(-gradient, dim=1)
         return FieldSample(density_of(logit), normal, self._color(features) if colors else None)
 
     def albedo(self, points: Tensor, progress: float = 1.0) -> Tensor:
-        """The colors [N, 3] of `forward` alone, for surfaces that come from elsewhere."""
+        """Return only the colors [N, 3] of `forward`, for surfaces with a geometry of their own."""
         features, _ = encode(
             0.5 * (points + 1), self.table, self.config.grid, False, self.config.levels(progress)
         )
@@ -110,13 +119,19 @@ class Field(nn.Module):
 
 
 def density_of(logit: Tensor) -> Tensor:
-    """e^logit, continued by its tangent from LOGIT_MAX on, so that neither it nor its gradient can overflow."""
+    """Return e^logit, continued by its tangent above LOGIT_MAX.
+
+    Neither the value nor its gradient can overflow.
+    """
     below = logit.clamp_max(LOGIT_MAX).exp()
     return torch.where(logit < LOGIT_MAX, below, math.exp(LOGIT_MAX) * (1 + logit - LOGIT_MAX))
 
 
 def linear(inputs: int, outputs: int, gen: torch.Generator) -> nn.Linear:
-    """A layer with weights uniform within ±√(6 / inputs) (He et al. 2015) and no bias yet, from a generator of one's own."""
+    """Return a linear layer with weights uniform in ±√(6 / inputs) (He et al. 2015) and zero bias.
+
+    The weights are drawn from `gen`, not from the global generator.
+    """
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     with torch.no_grad():
         bound = math.sqrt(6 / inputs)

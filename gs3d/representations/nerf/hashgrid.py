@@ -1,7 +1,8 @@
-"""Multi-resolution hash encoding (Müller et al. 2022, Instant-NGP, Sec. 3), with its derivative by the point as a second output.
+"""Multi-resolution hash encoding (Müller et al. 2022, Instant-NGP, Sec. 3) and its derivative.
 
-Features are linear in the table, and so is their derivative: normals of a field come out in closed form, and a loss on normals has an
-ordinary gradient, no double backward.
+The second output is the derivative of the features with respect to the point. Both outputs are
+linear in the table. So the normals of a field have a closed form, and a loss on normals needs an
+ordinary backward pass only, no double backward.
 """
 
 import functools
@@ -16,21 +17,22 @@ from gs3d.core.checks import require, within
 from gs3d.core.runtime.threads import run
 
 FEATURES = 2
-"""Of a table entry."""
+"""Features per table entry."""
 PRIME_Y, PRIME_Z = 2654435761, 805459861
 
 
 @dataclass(frozen=True)
 class HashGridConfig:
-    """The sizes of the grid."""
+    """The sizes of a hash grid."""
 
     levels: int = 16
     log2_size: int = 19
-    """Logarithm of the most entries that a level has; a finer one shares them by a hash."""
+    """Logarithm to base 2 of the maximum number of table entries per level. A level with more
+    vertices shares its entries by a hash."""
     coarsest: int = 16
-    """Cells along an edge of the first level."""
+    """Resolution of the first level: voxels along an edge."""
     finest: int = 2048
-    """And of the last; those between grow by an even ratio."""
+    """Resolution of the last level; resolutions between grow by a constant factor."""
 
     def __post_init__(self) -> None:
         within("levels", self.levels, "[1, 32]")
@@ -45,7 +47,7 @@ class HashGridConfig:
 
     @functools.cached_property
     def resolution(self) -> np.ndarray:
-        """[levels] cells along an edge."""
+        """[levels] voxels along an edge of each level."""
         ratio = math.log(self.finest / self.coarsest) / max(self.levels - 1, 1)
         return np.array(
             [int(self.coarsest * math.exp(ratio * level) + 1e-6) for level in range(self.levels)]
@@ -53,50 +55,57 @@ class HashGridConfig:
 
     @functools.cached_property
     def firsts(self) -> np.ndarray:
-        """[levels + 1] first table entry of each level, and the number of all."""
+        """[levels + 1] first table entry of each level, then the total number of entries."""
         return np.concatenate(
             [[0], np.cumsum([min((int(n) + 1) ** 3, 2**self.log2_size) for n in self.resolution])]
         )
 
 
 def new_table(config: HashGridConfig, gen: torch.Generator) -> Tensor:
-    """[E, 2] uniform within ±1e-4, as Instant-NGP begins."""
+    """Return an initial table [E, 2], uniform in ±1e-4 as in Instant-NGP."""
     return (2 * torch.rand(int(config.firsts[-1]), FEATURES, generator=gen) - 1) * 1e-4
 
 
 def encode(
-    points: Tensor, table: Tensor, config: HashGridConfig, slopes: bool, levels: int | None = None
+    points: Tensor,
+    table: Tensor,
+    config: HashGridConfig,
+    with_derivatives: bool,
+    levels: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """points [N, 3] in [0, 1] → features [N, 2·L] and, if asked for, their derivative by the point, [N, 3, 2·L].
+    """Return the features [N, 2·L] of points [N, 3] in [0, 1], and their derivatives or None.
 
-    Gradients go to `table` [E, 2] alone. Of levels from `levels` on, all is zero: a band that is not open yet. At the border
-    between two cells the derivative is that of the upper one.
+    The derivatives with respect to the point are [N, 3, 2·L]. Both are differentiable only in
+    `table` [E, 2]. Levels from `levels` on are not open yet: their features and derivatives are
+    zero. On the face between two voxels, the derivative is that of the upper voxel.
     """
     active = config.levels if levels is None else levels
     on_cpu = points.device.type == "cpu" and table.dtype == torch.float32
-    how = _Encode.apply if on_cpu else encode_torch
-    features, slope = how(points, table, config, slopes, active)
+    encoder = _Encode.apply if on_cpu else encode_torch
+    features, derivatives = encoder(points, table, config, with_derivatives, active)
     width = FEATURES * (config.levels - active)
     if width:
         features = torch.nn.functional.pad(features, (0, width))
-        slope = torch.nn.functional.pad(slope, (0, width)) if slopes else None
-    return features, slope
+        derivatives = torch.nn.functional.pad(derivatives, (0, width)) if with_derivatives else None
+    return features, derivatives
 
 
 def encode_torch(
-    points: Tensor, table: Tensor, config: HashGridConfig, slopes: bool, levels: int
+    points: Tensor, table: Tensor, config: HashGridConfig, with_derivatives: bool, levels: int
 ) -> tuple[Tensor, Tensor | None]:
-    """`encode` in plain PyTorch, for any device and type; of the first `levels` levels alone."""
+    """Compute `encode` in plain PyTorch, for any device and dtype, for the first `levels` levels.
+
+    The outputs have 2·`levels` features.
+    """
     features, derivatives = [], []
     corner = torch.tensor([[c & 1, c >> 1 & 1, c >> 2] for c in range(8)], device=points.device)
     for level in range(levels):
         n, first = int(config.resolution[level]), int(config.firsts[level])
         size = int(config.firsts[level + 1]) - first
-        position = (
-            points.double().clamp(0, 1) * n
-        )  # in float32 the cell of a point near a border would depend on the device
+        # In float32, the voxel of a point near a voxel face would depend on the device.
+        position = points.double().clamp(0, 1) * n
         low = position.floor().clamp(max=n - 1)
-        place = (position - low).to(table.dtype)[:, None, :]
+        fraction = (position - low).to(table.dtype)[:, None, :]
         x, y, z = (low.long()[:, None] + corner).unbind(2)
         entry = (
             x + (n + 1) * (y + (n + 1) * z)
@@ -104,20 +113,20 @@ def encode_torch(
             else (x ^ (y * PRIME_Y) ^ (z * PRIME_Z)) & (size - 1)
         )
         values = table[first + entry]
-        w = torch.where(corner.bool(), place, 1 - place)
+        w = torch.where(corner.bool(), fraction, 1 - fraction)
         features.append((w.prod(2, keepdim=True) * values).sum(1))
-        if slopes:
+        if with_derivatives:
             others = torch.stack(
                 [w[..., 1] * w[..., 2], w[..., 0] * w[..., 2], w[..., 0] * w[..., 1]], 2
             )
             sign = n * (2 * corner - 1).to(table.dtype)
             derivatives.append(torch.einsum("nca,ncf->naf", sign * others, values))
-    return torch.cat(features, 1), torch.cat(derivatives, 2) if slopes else None
+    return torch.cat(features, 1), torch.cat(derivatives, 2) if with_derivatives else None
 
 
 @functools.cache
 def _kernels():
-    """numba takes half a second to import, so nothing of it is touched before the first point."""
+    """Import the numba kernels on first use, because importing numba takes half a second."""
     from gs3d.representations.nerf import _hashgrid
 
     return _hashgrid
@@ -125,13 +134,13 @@ def _kernels():
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points, table, config, slopes, levels):
+    def forward(ctx, points, table, config, with_derivatives, levels):
         points = points.detach().float().contiguous()
         features = torch.empty(len(points), FEATURES * levels)
-        slope = torch.empty(len(points), 3, FEATURES * levels) if slopes else None
+        derivatives = torch.empty(len(points), 3, FEATURES * levels) if with_derivatives else None
         resolution, firsts = config.resolution[:levels], config.firsts[: levels + 1]
         kernels = _kernels()
-        outputs = features.numpy(), slope.numpy() if slopes else None
+        outputs = features.numpy(), derivatives.numpy() if with_derivatives else None
         run(
             kernels.forward,
             -(-len(points) // kernels.BLOCK),
@@ -143,23 +152,23 @@ class _Encode(torch.autograd.Function):
         )
         ctx.points, ctx.resolution, ctx.firsts, ctx.shape = points, resolution, firsts, table.shape
         ctx.set_materialize_grads(False)
-        return features, slope
+        return features, derivatives
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_features, g_slope):
+    def backward(ctx, g_features, g_derivatives):
         table = torch.zeros(ctx.shape)
-        if g_features is None and g_slope is None:
+        if g_features is None and g_derivatives is None:
             return None, table, None, None, None
         if g_features is None:
             g_features = torch.zeros(len(ctx.points), FEATURES * len(ctx.resolution))
-        g_slope = None if g_slope is None else g_slope.contiguous().numpy()
+        g_derivatives = None if g_derivatives is None else g_derivatives.contiguous().numpy()
         arrays = (
             ctx.points.numpy(),
             ctx.resolution,
             ctx.firsts,
             g_features.contiguous().numpy(),
-            g_slope,
+            g_derivatives,
             table.numpy(),
         )
         run(_kernels().backward, len(ctx.resolution), *arrays)

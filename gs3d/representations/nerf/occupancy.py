@@ -1,38 +1,48 @@
-"""Where a field is not empty, kept on a coarse grid, so that only samples that may matter are computed (Müller et al. 2022, App. C)."""
+"""An occupancy grid, which lets rays skip empty space (Müller et al. 2022, App. C)."""
 
 import torch
 from torch import Tensor
 
 DECAY = 0.95
-"""Of what is remembered, at each look."""
-MOST = 2.0
-"""Times the faintest density that counts; more is not remembered, so that a dense cell that empties is forgotten in fourteen looks."""
+"""Factor on the stored densities in each update."""
+MAX_STORED = 2.0
+"""Upper bound of the stored densities, as a multiple of the occupancy threshold. A dense voxel that
+becomes empty is therefore unoccupied after fourteen updates."""
 
 
 class Occupancy:
-    """[G, G, G] densities over the cube from −1 to 1, and which cells count."""
+    """Densities of the G³ voxels of the cube [−1, 1]³, and which voxels are occupied."""
 
     def __init__(self, resolution: int, device: str = "cpu"):
         self.resolution = resolution
         self.density = torch.zeros(resolution**3, device=device)
         self.occupied = torch.ones(resolution**3, dtype=torch.bool, device=device)
-        """All of it until the first look."""
+        """[G³] bool. All voxels are occupied until the first update."""
 
     def points(self, gen: torch.Generator) -> Tensor:
-        """[G³, 3]: a random point of each cell."""
+        """Return one random point in each voxel, [G³, 3]."""
         axis = torch.arange(self.resolution)
         corners = torch.cartesian_prod(axis, axis, axis)
         return (2 * (corners + torch.rand(corners.shape, generator=gen)) / self.resolution - 1).to(
             self.density.device
         )
 
-    def render_views(self, density: Tensor, faintest: float) -> None:
-        """Take in the densities [G³] at `points`. A cell counts from `faintest` on, or from the mean where that is less."""
-        self.density = torch.maximum(DECAY * self.density, density.clamp_max(MOST * faintest))
-        self.occupied = self.density >= min(faintest, float(self.density.mean()))
+    def update(self, density: Tensor, threshold: float) -> None:
+        """Update the grid with the densities [G³] at `points`.
+
+        A voxel is occupied if its density reaches `threshold`, or the mean of the grid if that is
+        lower.
+        """
+        self.density = torch.maximum(
+            DECAY * self.density, density.clamp_max(MAX_STORED * threshold)
+        )
+        self.occupied = self.density >= min(threshold, float(self.density.mean()))
 
     def at(self, points: Tensor) -> Tensor:
-        """points [..., 3] → [...] bool; false outside the cube."""
+        """Return which points [..., 3] lie in occupied voxels, [...] bool.
+
+        Points outside the cube do not.
+        """
         index = ((points + 1) * (0.5 * self.resolution)).floor().long()
         inside = ((index >= 0) & (index < self.resolution)).all(-1)
         x, y, z = index.clamp(0, self.resolution - 1).unbind(-1)

@@ -1,4 +1,7 @@
-"""The pictures and files a run leaves: splats or mesh first, so that nothing after them can lose them."""
+"""The files that a run writes: the splats or the mesh first, then images of them.
+
+What is written first cannot be lost by a fault in what follows.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,139 +15,163 @@ from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import MESH, SPLATS, save_splats
-from gs3d.representations.base import Representation
-from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.representations.asset import Asset, draw
+from gs3d.representations.base import Representation
 from gs3d.representations.extract_mesh import mesh_of
+from gs3d.representations.gaussians.gaussians import Gaussians
 
 PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
 BACKGROUND = (0.92, 0.92, 0.92)
 CHUNK_PX = 16_000_000
-"""Pixels rendered at once: of splats some 500 MB with depth and alpha."""
+"""Pixels rendered at once: some 500 MB for splats, with depth and alpha."""
 FACES, TEXTURE_PX = 20_000, 1024
-"""Of a mesh: triangles at most, and the side of its texture."""
+"""Of a mesh: the largest number of triangles, and the side of its texture."""
 
 
 @dataclass
 class Written:
-    """What a run left on disk."""
+    """What a run wrote."""
 
     asset: Asset | None = None
-    """As it was written: on its device, without gradient, splats without those that no viewer can draw; None if nothing could be made."""
+    """What is in the file: on its device, without gradient, without splats that no viewer can
+    draw. None if nothing could be written."""
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    """A line for each thing that could not be written."""
+    """One line for each file that could not be written."""
 
     def attempt(self, path: Path, write: Callable[[Path], None], instead: str) -> None:
-        """Write a file; whatever goes wrong becomes a warning, for what matters more is on disk already."""
+        """Write a file. An error becomes a warning that advises `instead`."""
         try:
             write(path)
             self.files.append(path)
         except UserError as error:
-            self.warnings.append(f"{path.name}: {error}")
+            self.warnings.append(f"{path.name}: {error.for_command_line}")
         except Exception as error:
-            # Whatever it is (a package that is missing, memory that is full, a bug in a codec), what it is made from is saved and the
-            # caller still has to record the run: this file is not worth ending it with a traceback.
-            self.warnings.append(f"{path.name}: cannot be made ({type(error).__name__}: {error}); try {instead}")
+            # A missing package, full memory or a bug in a codec: the data are saved, and the caller
+            # still has to write the record of the run.
+            reason = f"{type(error).__name__}: {error}"
+            self.warnings.append(f"{path.name}: cannot be made ({reason}); try {instead}")
 
 
 @torch.no_grad()
-def sound(splats: Splats) -> tuple[Splats, int]:
-    """The splats that a viewer can draw, and how many were left out: rows with NaN or Inf, no rotation, or no size at all.
+def drawable(splats: Splats) -> tuple[Splats, int]:
+    """The splats that a viewer can draw, and how many were dropped: rows with NaN or Inf, without
+    a rotation, or without size.
 
-    An optimizer may flatten a splat to nothing without harm to the picture; a strict writer would rather refuse the whole file.
+    An optimizer may flatten a splat to zero size, which does not change a render; a strict writer
+    would refuse the whole file.
     """
-    rows = [splats.means, splats.quats, splats.scales, splats.opacities[:, None], splats.sh.flatten(1)]
-    good = torch.isfinite(torch.cat(rows, dim=1)).all(dim=1)
-    good &= (splats.quats.norm(dim=1) > 1e-8) & (splats.scales.log() > -19).all(dim=1) & (splats.scales.log() < 4.9).all(dim=1)
-    kept = Splats(splats.means[good], splats.quats[good], splats.scales[good], splats.opacities[good], splats.sh[good])
-    return kept, int((~good).sum())
+    flat = [splats.means, splats.quats, splats.scales, splats.opacities[:, None]]
+    good = torch.isfinite(torch.cat([*flat, splats.sh.flatten(1)], dim=1)).all(dim=1)
+    good &= splats.quats.norm(dim=1) > 1e-8
+    logs = splats.scales.log()
+    good &= (logs > -19).all(dim=1) & (logs < 4.9).all(dim=1)
+    return splats[good], int((~good).sum())
 
 
-def frames(asset: Asset, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Iterator[np.ndarray]:
-    """The picture of each camera in turn, [H, W, 3] float32 in [0, 1].
+def frames(
+    asset: Asset,
+    cameras: Cameras,
+    background: tuple[float, float, float] = BACKGROUND,
+    chunk: int = 8,
+) -> Iterator[np.ndarray]:
+    """The render of each camera in turn, [H, W, 3] float32 in [0, 1].
 
-    At most `chunk` cameras and CHUNK_PX pixels are rendered at once, so that memory grows neither with their number nor their size.
+    At most `chunk` cameras and CHUNK_PX pixels are rendered at once, which bounds the memory.
     """
     chunk = max(1, min(chunk, CHUNK_PX // (cameras.width * cameras.height)))
     for i in range(0, len(cameras), chunk):
         yield from draw(asset, cameras[i : i + chunk], background).rgb.clamp(0, 1).cpu().numpy()
 
 
-def pictures(asset: Asset, cameras: Cameras, background: tuple[float, float, float] = BACKGROUND, chunk: int = 8) -> Tensor:
-    """All of `frames` at once: [B, H, W, 3] in [0, 1] on the CPU."""
-    held = torch.empty(len(cameras), cameras.height, cameras.width, 3)
+def stacked_frames(
+    asset: Asset,
+    cameras: Cameras,
+    background: tuple[float, float, float] = BACKGROUND,
+    chunk: int = 8,
+) -> Tensor:
+    """All of `frames`: [B, H, W, 3] in [0, 1] on the CPU."""
+    stacked = torch.empty(len(cameras), cameras.height, cameras.width, 3)
     for i, frame in enumerate(frames(asset, cameras, background, chunk)):
-        held[i] = torch.from_numpy(frame)
-    return held
+        stacked[i] = torch.from_numpy(frame)
+    return stacked
 
 
 def write_results(folder: Path, representation: Representation) -> Written:
-    """splats.ply, or mesh.glb, mesh.ply and mesh.obj; then preview.png and turntable.mp4, in `folder`.
+    """Write splats.ply, or mesh.glb, mesh.ply and mesh.obj; then preview.png and turntable.mp4.
 
-    Only a failure to write splats is an error: what a mesh is made from is in the checkpoint.
+    Raises `UserError` only if splats cannot be written; the source of a mesh is in the checkpoint.
     """
     written = Written()
     if isinstance(representation, Gaussians):
-        splats, dropped = sound(representation.splats())
+        splats, dropped = drawable(representation.splats())
         if dropped:
-            written.warnings.append(f"{dropped} splats without a finite size or place were left out")
+            written.warnings.append(
+                f"{dropped} splats without a finite size or place were left out"
+            )
         save_splats(folder / SPLATS, splats)
         written.asset = splats
         written.files.append(folder / SPLATS)
     else:
         _write_meshes(folder, representation, written)
-        if folder / MESH in written.files:  # what the run left when it was stopped while it made splats is no longer its result
+        if folder / MESH in written.files:
+            # Splats here come from an earlier, interrupted part of this run.
             (folder / SPLATS).unlink(missing_ok=True)
     if written.asset is not None:
-        _write_pictures(folder, written.asset, written)
+        _write_renders(folder, written.asset, written)
     return written
 
 
 def write_stage(folder: Path, number: int, representation: Representation) -> None:
-    """The splats that a stage which is not the last ends with, as stage-1.ply; nothing of what is no splats."""
+    """Write the splats that a stage before the last ends with, as stage-1.ply; nothing for other
+    representations."""
     if isinstance(representation, Gaussians):
-        save_splats(folder / f"stage-{number}.ply", sound(representation.splats())[0])
+        save_splats(folder / f"stage-{number}.ply", drawable(representation.splats())[0])
 
 
 def _write_meshes(folder: Path, representation: Representation, written: Written) -> None:
     from gs3d.io.mesh import write_mesh
 
-    again = "the same command with --resume"
+    again, target = "the same command with --resume", folder / MESH
     try:
         surface = mesh_of(representation, FACES)
-        flat = surface.colored()
+        plain = surface.colored()
     except UserError as error:
-        written.warnings.append(f"{error}; its last state is in the checkpoint")
+        written.warnings.append(f"{error.for_command_line}; its last state is in the checkpoint")
         return
     except Exception as error:  # as in `Written.attempt`
-        written.warnings.append(f"{MESH}: cannot be made ({type(error).__name__}: {error}); try {again}")
+        reason = f"{type(error).__name__}: {error}"
+        written.warnings.append(f"{MESH}: cannot be made ({reason}); try {again}")
         return
-    written.asset = flat
+    written.asset = plain
 
-    def textured(path: Path) -> None:
+    def write_textured(path: Path) -> None:
         mesh = surface.textured(TEXTURE_PX)
         write_mesh(path, mesh)
         written.asset = mesh
 
-    written.attempt(folder / MESH, textured, again)
-    if written.asset is flat:
-        written.attempt(folder / MESH, lambda path: write_mesh(path, flat), again)
+    def write_plain(path: Path) -> None:
+        write_mesh(path, plain)
+
+    written.attempt(target, write_textured, again)
+    if written.asset is plain:
+        written.attempt(target, write_plain, again)
     for suffix in (".ply", ".obj"):
-        written.attempt((folder / MESH).with_suffix(suffix), lambda path: write_mesh(path, flat), again)
+        written.attempt(target.with_suffix(suffix), write_plain, again)
 
 
-def _write_pictures(folder: Path, asset: Asset, written: Written) -> None:
-    def sheet(path: Path) -> None:
+def _write_renders(folder: Path, asset: Asset, written: Written) -> None:
+    def write_preview(path: Path) -> None:
         from gs3d.io.image.png import write_sheet
 
         write_sheet(path, frames(asset, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
 
-    def turntable(path: Path) -> None:
+    def write_turntable(path: Path) -> None:
         from gs3d.io.image.mp4 import write_video
 
         write_video(path, frames(asset, ring(TURNTABLE_FRAMES, TURNTABLE_PX)), fps=TURNTABLE_FPS)
 
-    for name, write in (("preview.png", sheet), ("turntable.mp4", turntable)):
-        written.attempt(folder / name, write, f"gs3d render {written.files[0]}" if written.files else "--resume")
+    instead = f"gs3d render {written.files[0]}" if written.files else "--resume"
+    written.attempt(folder / "preview.png", write_preview, instead)
+    written.attempt(folder / "turntable.mp4", write_turntable, instead)

@@ -1,6 +1,6 @@
-"""progress.png: what there was of a run from time to time, from the same four sides, a row a moment, the oldest on top.
+"""progress.png, the preview strip: a run at several moments from four sides, one row each.
 
-The sheet is its own memory: a text field of the file says of which moments its rows are, so that a resumed run goes on with them.
+A text field of the file records the moments of its rows, so that a resumed run extends the strip.
 """
 
 import json
@@ -14,51 +14,53 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import ring
-from gs3d.runs.outputs.files import BACKGROUND
 from gs3d.distill.step import Task, TrainState, of_stage
+from gs3d.runs.outputs.files import BACKGROUND
 
-SHEET = "progress.png"
+STRIP = "progress.png"
 SIDES, SIDE_PX, WORDS_PX = 4, 96, 100
 ROWS = 10
-"""Most rows of a sheet."""
+"""Largest number of rows."""
 SHARE = 0.01
-"""Most of a run's time that pictures on the way may take."""
+"""Largest share of a run's time that the strip may take."""
 NOTE = "gs3d"
-"""The text field: [[step, seconds], …], a pair a row."""
+"""The text field: [[step, seconds], …], one pair a row."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A moment of a run."""
+    """A run at one moment."""
 
     step: int
     """Iterations done."""
     elapsed_s: float
     pixels: np.ndarray
-    """[SIDE_PX, WORDS_PX + SIDES · SIDE_PX, 3] uint8: words and pictures."""
+    """[SIDE_PX, WORDS_PX + SIDES · SIDE_PX, 3] uint8: text, then the renders."""
 
 
 class PreviewStrip:
-    """Adds a row every `every_s` seconds (0: never), more seldom where that would take more than SHARE of the time."""
+    """Adds a row every `every_s` seconds (0: never), or less often if that took more than SHARE of
+    the time."""
 
-    def __init__(self, path: Path, every_s: float, say: Callable[[str], None]):
-        self.path, self.every_s, self.say = path, every_s, say
+    def __init__(self, path: Path, every_s: float, warn: Callable[[str], None]):
+        self.path, self.every_s, self.warn = path, every_s, warn
         self.due = time.monotonic() + every_s if every_s else math.inf
 
-    def look(self, state: TrainState, task: Task, elapsed_s: float) -> None:
-        """After an iteration."""
+    def update(self, state: TrainState, task: Task, elapsed_s: float) -> None:
+        """Add a row if one is due. Called after every iteration."""
         if time.monotonic() >= self.due:
             self.add(state, task, elapsed_s)
 
     def add(self, state: TrainState, task: Task, elapsed_s: float) -> None:
-        """A row now, if there are any. Whatever goes wrong ends the pictures with a warning, not the run."""
+        """Add a row now, unless the strip is off. An error ends the strip with a warning."""
         began = time.monotonic()
         if math.isinf(self.due):
             return
         try:
             add_row(self.path, state, task, elapsed_s)
-        except Exception as error:  # memory or disk that is full: the run goes on without
-            self.say(f"warning: {self.path.name}: {' '.join(str(error).split())}; the run goes on without pictures on the way")
+        except Exception as error:  # such as full memory or disk: no reason to end the run
+            reason = " ".join(str(error).split())
+            self.warn(f"{self.path.name}: {reason}; the run continues without previews")
             self.due = math.inf
             return
         now = time.monotonic()
@@ -66,45 +68,50 @@ class PreviewStrip:
 
 
 def add_row(path: Path, state: TrainState, task: Task, elapsed_s: float) -> None:
-    """Add what there is now to the sheet, below the rows of earlier steps. Changes nothing about the run, and draws no random number."""
+    """Add the current state below the rows of earlier steps. Changes no state and draws no random
+    number."""
     rows = [row for row in read_rows(path) if row.step < state.step]
-    write_rows(path, thinned([*rows, _row(state, task, elapsed_s)]))
+    write_rows(path, thin_out([*rows, _row(state, task, elapsed_s)]))
 
 
 @torch.no_grad()
 def _row(state: TrainState, task: Task, elapsed_s: float) -> Row:
-    from gs3d.io.image.pixels import to_bytes
     from gs3d.io.image.captions import row
+    from gs3d.io.image.pixels import to_bytes
 
     representation = state.representation
-    cameras, background = ring(SIDES, SIDE_PX).to(representation.device), torch.tensor(BACKGROUND, device=representation.device)
-    seen = representation.render(cameras, background, of_stage(state, task, state.progress)).rgb.cpu()
-    sides = [to_bytes(Path(SHEET), side, f"side {i}") for i, side in enumerate(seen)]
-    words = f"{int(elapsed_s // 60)}:{int(elapsed_s % 60):02d}\nstep {state.step}\n{len(representation)} {representation.counts}"
+    cameras = ring(SIDES, SIDE_PX).to(representation.device)
+    background = torch.tensor(BACKGROUND, device=representation.device)
+    progress = of_stage(state, task, state.progress)
+    renders = representation.render(cameras, background, progress).rgb.cpu()
+    sides = [to_bytes(Path(STRIP), side, f"side {i}") for i, side in enumerate(renders)]
+    clock = f"{int(elapsed_s // 60)}:{int(elapsed_s % 60):02d}"
+    words = f"{clock}\nstep {state.step}\n{len(representation)} {representation.counts}"
     return Row(state.step, elapsed_s, row(words, sides, WORDS_PX, font_px=12))
 
 
-def thinned(rows: Sequence[Row]) -> list[Row]:
-    """At most ROWS of them, evenly in time: the first and the last stay, and between them goes whose neighbors are nearest together."""
+def thin_out(rows: Sequence[Row]) -> list[Row]:
+    """At most ROWS rows, spread evenly in time. Keeps the first and the last; of the others it
+    drops the one whose neighbors are closest together, until few enough are left."""
     rows = list(rows)
     while len(rows) > ROWS:
-        apart = [after.elapsed_s - before.elapsed_s for before, after in zip(rows, rows[2:], strict=False)]
-        del rows[1 + apart.index(min(apart))]
+        gaps = [b.elapsed_s - a.elapsed_s for a, b in zip(rows, rows[2:], strict=False)]
+        del rows[1 + gaps.index(min(gaps))]
     return rows
 
 
-def trim(path: Path, step: int) -> None:
-    """Drop the rows of iterations that will be run again."""
+def trim_strip(path: Path, step: int) -> None:
+    """Drop the rows of iterations that a resumed run repeats."""
     rows = read_rows(path)
     kept = [row for row in rows if row.step <= step]
     if kept and len(kept) < len(rows):
         write_rows(path, kept)
     elif not kept:
-        path.unlink(missing_ok=True)  # also one that cannot be read
+        path.unlink(missing_ok=True)  # also a file that cannot be read
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """The sheet, whole or as it was."""
+    """Write the strip. On an error the old file stays."""
     from gs3d.io.image.png import write_pixels
 
     moments = json.dumps([[row.step, round(row.elapsed_s, 2)] for row in rows])
@@ -112,13 +119,17 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a sheet; none of a file that is missing, damaged or something else."""
+    """The rows of a strip; none if the file is missing, damaged or something else."""
     from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with PngImageFile(path) as sheet:
-            pixels, moments = np.asarray(sheet), json.loads(sheet.text[NOTE])
-        strips = pixels.reshape(len(moments), SIDE_PX, WORDS_PX + SIDES * SIDE_PX, 3)
-        return [Row(int(step), float(seconds), strip) for (step, seconds), strip in zip(moments, strips, strict=True)]
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError):  # SyntaxError is what PIL says of a file that is no PNG
+        with PngImageFile(path) as strip:
+            pixels, moments = np.asarray(strip), json.loads(strip.text[NOTE])
+        parts = pixels.reshape(len(moments), SIDE_PX, WORDS_PX + SIDES * SIDE_PX, 3)
+        return [
+            Row(int(step), float(seconds), part)
+            for (step, seconds), part in zip(moments, parts, strict=True)
+        ]
+    # PIL raises SyntaxError for a file that is no PNG.
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
         return []

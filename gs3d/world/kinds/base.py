@@ -1,4 +1,4 @@
-"""What a kind of object is: a function from a random generator to parts, and what a caption may say of it."""
+"""The `Kind` of an object: a function that draws its parts, and the words that captions may use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,26 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object. Its parts have their front towards +X and up +Z, at any size and place; "main" has the caption's color."""
+    """A kind of object."""
 
     name: str
     build: Callable[[Rng], list[Part]]
+    """Draws the parts of an object, at any scale and position.
+
+    The front faces +X and up is +Z. Parts with the paint "main" get the color of the caption.
+    """
     named: tuple[str, ...] = ()
-    """Names of parts that a caption may give a color of their own: "a blue chair with yellow legs"."""
+    """Names of parts that a caption may color separately: "a blue chair with yellow legs"."""
     patterns: tuple[int, ...] = ()
-    """Patterns that its patterned parts may carry."""
+    """Patterns that may be applied to its `patterned` parts."""
     has_front: bool = False
-    """Whether front and back look different."""
+    """Whether the front and the back look different."""
     synonyms: tuple[str, ...] = ()
     """Other words for it that a caption may use."""
     carries: bool = False
-    """Whether its top is flat and wide enough to put something on; its box must end where the top does."""
+    """Whether its top is flat and wide enough for another object.
+
+    The top surface must coincide with the top of its bounding box.
+    """
     small: bool = False
-    """Whether it looks right on top of something else."""
+    """Whether it looks plausible on top of another object."""

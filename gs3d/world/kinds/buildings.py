@@ -1,16 +1,12 @@
-"""Things to live in."""
+"""Buildings and shelters."""
 
 from gs3d.world.kinds.base import Kind, Rng
 from gs3d.world.parts import CHECKER, STRIPES, Part, ball, box, cone, gable, torus, turn
 
 
 def house(r: Rng) -> list[Part]:
-    d, w, h, roof = (
-        r.uniform(0.45, 0.6),
-        r.uniform(0.5, 0.62),
-        r.uniform(0.32, 0.45),
-        r.uniform(0.2, 0.3),
-    )
+    d, w = r.uniform(0.45, 0.6), r.uniform(0.5, 0.62)
+    h, roof = r.uniform(0.32, 0.45), r.uniform(0.2, 0.3)
     door = r.uniform(0.11, 0.15)
     parts = [
         box((0, 0, 0), (d, w, h), "main"),
@@ -25,12 +21,8 @@ def house(r: Rng) -> list[Part]:
 
 
 def castle(r: Rng) -> list[Part]:
-    half, h, tower, up = (
-        r.uniform(0.42, 0.52),
-        r.uniform(0.24, 0.32),
-        r.uniform(0.14, 0.18),
-        r.uniform(0.4, 0.5),
-    )
+    half, h = r.uniform(0.42, 0.52), r.uniform(0.24, 0.32)
+    tower, up = r.uniform(0.14, 0.18), r.uniform(0.4, 0.5)
     roof, gate = r.uniform(0.14, 0.2), r.uniform(0.12, 0.16)
     parts = [
         box((0, 0, 0), (half, half, h), "main", patterned=True),
@@ -55,12 +47,8 @@ def castle(r: Rng) -> list[Part]:
 
 
 def lighthouse(r: Rng) -> list[Part]:
-    wide, narrow, h, lamp = (
-        r.uniform(0.38, 0.43),
-        r.uniform(0.24, 0.28),
-        r.uniform(0.6, 0.7),
-        r.uniform(0.11, 0.14),
-    )
+    wide, narrow = r.uniform(0.38, 0.43), r.uniform(0.24, 0.28)
+    h, lamp = r.uniform(0.6, 0.7), r.uniform(0.11, 0.14)
     slope = (wide - narrow) / (2 * h)
     parts = [
         cone((0, 0, -h - 0.04), wide * 1.45, wide * 1.2, 0.09, "slate", name="rock"),
@@ -78,12 +66,8 @@ def lighthouse(r: Rng) -> list[Part]:
 
 
 def windmill(r: Rng) -> list[Part]:
-    wide, narrow, h, sail = (
-        r.uniform(0.46, 0.52),
-        r.uniform(0.29, 0.33),
-        r.uniform(0.58, 0.68),
-        r.uniform(0.66, 0.76),
-    )
+    wide, narrow = r.uniform(0.46, 0.52), r.uniform(0.29, 0.33)
+    h, sail = r.uniform(0.58, 0.68), r.uniform(0.66, 0.76)
     start, x = r.uniform(30, 60), narrow + 0.17
     parts = [
         cone((0, 0, 0), wide, narrow, h, "main", patterned=True),
@@ -100,7 +84,8 @@ def windmill(r: Rng) -> list[Part]:
         ),
         ball((x + 0.03, 0, h * 0.92), 0.1, "dark"),
     ]
-    # Two bars that cross at the hub rather than four sails: they stay together however tall the mill is made.
+    # Two bars that cross at the hub instead of four sails: they stay connected when the mill is
+    # stretched.
     parts += [
         box(
             (x, 0, h * 0.92),
@@ -121,16 +106,12 @@ def igloo(r: Rng) -> list[Part]:
     levels = (0.0, 0.32, 0.62, 0.86, 0.98)
     parts = []
     for k, (a, b) in enumerate(zip(levels, levels[1:], strict=False)):
-        low, up, z, half = (
-            wide * (1 - a**2.4) ** 0.45,
-            wide * (1 - b**2.4) ** 0.45,
-            high * (a + b) / 2,
-            high * (b - a) / 2,
-        )
+        low, up = wide * (1 - a**2.4) ** 0.45, wide * (1 - b**2.4) ** 0.45
+        z, half = high * (a + b) / 2, high * (b - a) / 2
         parts.append(cone((0, 0, z), low, up, half, "main"))
         if k < 3:
             parts.append(torus((0, 0, high * b), up - 0.01, 0.03, "slate"))
-        # Joints of the blocks: plates through the middle, whose edges show.
+        # Joints between the blocks: plates through the center with visible edges.
         for angle in ((40, 130), (85,), (), ())[k]:
             parts.append(
                 box(
@@ -161,7 +142,7 @@ def tent(r: Rng) -> list[Part]:
     d, w, h = r.uniform(0.32, 0.38), r.uniform(0.66, 0.74), r.uniform(0.5, 0.56)
     parts = [
         gable((0, 0, 0), (d, w, h), "main", patterned=True),
-        # Its back is half a cone.
+        # The back is half a cone.
         cone((-d, 0, 0), w, 0.02, h, "main", patterned=True),
         gable((d, 0, -h * 0.1), (0.03, w * 0.7, h * 0.9), "cream", name="flaps"),
         gable((d + 0.03, 0, -h * 0.2), (0.03, w * 0.4, h * 0.8), "dark"),
@@ -179,7 +160,7 @@ def tent(r: Rng) -> list[Part]:
 
 KINDS = (
     Kind("house", house, ("roof", "door"), has_front=True, synonyms=("cottage",)),
-    # Its gate is too small a difference for a front.
+    # No `has_front`: the gate is too small to tell the front from the back.
     Kind("castle", castle, ("roofs", "gate"), (STRIPES, CHECKER), synonyms=("fortress",)),
     Kind("lighthouse", lighthouse, ("roof", "lantern", "rock")),
     Kind("windmill", windmill, ("sails", "roof", "door"), (STRIPES, CHECKER), has_front=True),

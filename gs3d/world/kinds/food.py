@@ -1,4 +1,4 @@
-"""Things to eat."""
+"""Food."""
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def cake(r: Rng) -> list[Part]:
 def apple(r: Rng) -> list[Part]:
     wide, ring, low = r.uniform(0.41, 0.46), r.uniform(0.2, 0.24), r.uniform(0.18, 0.22)
     stem, tilt, azimuth = r.uniform(0.17, 0.22), r.uniform(20, 35), r.uniform(40, 70)
-    # The lobes leave a dent above; the cone goes on below them without an edge.
+    # The lobes leave a dimple at the top. Below, the cone continues them without a visible edge.
     shoulder, fall = ring + 0.89 * wide, 0.42 * wide
     narrow = shoulder - 0.92 * low
     x, y = toward(azimuth, 0.24)
@@ -68,12 +68,8 @@ def apple(r: Rng) -> list[Part]:
 
 
 def burger(r: Rng) -> list[Part]:
-    wide, dome, patty, bottom = (
-        r.uniform(0.56, 0.62),
-        r.uniform(0.36, 0.42),
-        r.uniform(0.08, 0.1),
-        r.uniform(0.1, 0.13),
-    )
+    wide, dome = r.uniform(0.56, 0.62), r.uniform(0.36, 0.42)
+    patty, bottom = r.uniform(0.08, 0.1), r.uniform(0.1, 0.13)
     z = 2 * bottom + patty
     top = z + patty + 0.14
     parts = [
@@ -138,7 +134,7 @@ def donut(r: Rng) -> list[Part]:
 def pineapple(r: Rng) -> list[Part]:
     wide, high, leaf = r.uniform(0.38, 0.42), r.uniform(0.53, 0.58), r.uniform(0.26, 0.31)
     parts = [ball((0, 0, 0), (wide, wide, high), "main", patterned=True)]
-    # Slanting rings all round make its diamonds.
+    # Tilted rings all around form the diamond pattern.
     parts += [
         torus((0, 0, 0), 0.5 * (wide + high) - 0.05, 0.06, "main", rotation=pointing(72 * k, 48))
         for k in range(5)

@@ -1,16 +1,12 @@
-"""Things in a room."""
+"""Furniture and household objects."""
 
 from gs3d.world.kinds.base import Kind, Rng
 from gs3d.world.parts import CHECKER, SPOTS, STRIPES, Part, ball, box, cone, torus, turn
 
 
 def chair(r: Rng) -> list[Part]:
-    w, seat, back, leg = (
-        r.uniform(0.36, 0.46),
-        r.uniform(0.4, 0.52),
-        r.uniform(0.42, 0.58),
-        r.uniform(0.045, 0.07),
-    )
+    w, seat = r.uniform(0.36, 0.46), r.uniform(0.4, 0.52)
+    back, leg = r.uniform(0.42, 0.58), r.uniform(0.045, 0.07)
     t = r.uniform(0.05, 0.075)
     parts = [
         box((0, 0, 0), (w, w, t), "main", rounding=0.02, patterned=True),
@@ -40,12 +36,8 @@ def table(r: Rng) -> list[Part]:
 
 
 def lamp(r: Rng) -> list[Part]:
-    foot, pole, shade, h = (
-        r.uniform(0.28, 0.36),
-        r.uniform(0.45, 0.58),
-        r.uniform(0.38, 0.48),
-        r.uniform(0.22, 0.3),
-    )
+    foot, pole = r.uniform(0.28, 0.36), r.uniform(0.45, 0.58)
+    shade, h = r.uniform(0.38, 0.48), r.uniform(0.22, 0.3)
     return [
         cone((0, 0, -pole), foot, foot * 0.8, 0.05, "slate", name="base"),
         cone((0, 0, 0), 0.045, 0.045, pole, "steel", name="base"),
@@ -56,12 +48,8 @@ def lamp(r: Rng) -> list[Part]:
 
 
 def bed(r: Rng) -> list[Part]:
-    long, wide, thick, board = (
-        r.uniform(0.75, 0.9),
-        r.uniform(0.45, 0.55),
-        r.uniform(0.1, 0.14),
-        r.uniform(0.2, 0.25),
-    )
+    long, wide = r.uniform(0.75, 0.9), r.uniform(0.45, 0.55)
+    thick, board = r.uniform(0.1, 0.14), r.uniform(0.2, 0.25)
     leg = 0.06
     parts = [
         box((0, 0, -thick), (long, wide, thick * 0.5), "wood", name="frame"),
@@ -98,12 +86,8 @@ def bed(r: Rng) -> list[Part]:
 
 
 def sofa(r: Rng) -> list[Part]:
-    d, w, arm, back = (
-        r.uniform(0.38, 0.44),
-        r.uniform(0.68, 0.8),
-        r.uniform(0.15, 0.19),
-        r.uniform(0.4, 0.46),
-    )
+    d, w = r.uniform(0.38, 0.44), r.uniform(0.68, 0.8)
+    arm, back = r.uniform(0.15, 0.19), r.uniform(0.4, 0.46)
     seat = r.uniform(0.2, 0.25)
     parts = [
         box((0, 0, 0), (d, w, seat * 0.6), "main", rounding=0.04),
@@ -144,12 +128,13 @@ def bookshelf(r: Rng) -> list[Part]:
     d, w, gap = r.uniform(0.26, 0.3), r.uniform(0.44, 0.5), r.uniform(0.26, 0.3)
     t = r.uniform(0.05, 0.055)
     parts = [box((0, s * w, 0), (d * 0.62, t * 1.2, 3 * gap + t), "main") for s in (-1, 1)]
-    # The shelves and the books reach beyond the narrow sides, so that they are seen from there too.
+    # Shelves and books extend beyond the side walls, so that they are visible from the sides too.
     parts += [
         box((0, 0, 2 * gap * k), (d, w + 1.7 * t, t), "main", name="shelves")
         for k in (-1.5, -0.5, 0.5, 1.5)
     ]
-    # Books, seen from front and back: it has no back. They lean on a side or on each other, for thin slits are no surface.
+    # The bookshelf has no back wall, so the books are visible from the front and the back. They
+    # touch a side wall or each other, because thin gaps do not give a usable surface.
     rows = ("sky", "cherry", "flame"), ("cream", "sky"), ("flame", "cherry", "slate")
     for k, row in zip((-1, 0, 1), rows, strict=True):
         thick = w * r.uniform(0.23, 0.26) * (1 if k else 1.3)
@@ -161,12 +146,8 @@ def bookshelf(r: Rng) -> list[Part]:
 
 
 def television(r: Rng) -> list[Part]:
-    d, w, h, leg = (
-        r.uniform(0.3, 0.36),
-        r.uniform(0.6, 0.68),
-        r.uniform(0.44, 0.5),
-        r.uniform(0.12, 0.16),
-    )
+    d, w = r.uniform(0.3, 0.36), r.uniform(0.6, 0.68)
+    h, leg = r.uniform(0.44, 0.5), r.uniform(0.12, 0.16)
     rod = r.uniform(0.26, 0.32)
     parts = [
         box((0, 0, 0), (d, w, h), "main", rounding=0.08),
@@ -198,12 +179,8 @@ def television(r: Rng) -> list[Part]:
 
 
 def stool(r: Rng) -> list[Part]:
-    wide, leg, high, t = (
-        r.uniform(0.4, 0.46),
-        r.uniform(0.055, 0.07),
-        r.uniform(0.46, 0.56),
-        r.uniform(0.11, 0.14),
-    )
+    wide, leg = r.uniform(0.4, 0.46), r.uniform(0.055, 0.07)
+    high, t = r.uniform(0.46, 0.56), r.uniform(0.11, 0.14)
     at = wide * 0.62
     parts = [
         cone((0, 0, high), wide, wide, t, "main", rounding=0.05, patterned=True),

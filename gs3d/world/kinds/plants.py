@@ -1,4 +1,4 @@
-"""Things that grow."""
+"""Plants and mushrooms."""
 
 import numpy as np
 
@@ -65,12 +65,8 @@ def cactus(r: Rng) -> list[Part]:
 
 
 def palm(r: Rng) -> list[Part]:
-    h, inner, outer, bend = (
-        r.uniform(0.2, 0.24),
-        r.uniform(0.25, 0.29),
-        r.uniform(0.29, 0.33),
-        r.uniform(0.03, 0.06),
-    )
+    h, inner = r.uniform(0.2, 0.24), r.uniform(0.25, 0.29)
+    outer, bend = r.uniform(0.29, 0.33), r.uniform(0.03, 0.06)
     rise, fall = r.uniform(18, 26), r.uniform(45, 55)
     parts = [
         cone((bend * k * k / 2, 0, 2 * h * k), 0.1, 0.13, h * 1.02, "wood", name="trunk")
@@ -109,19 +105,23 @@ def pumpkin(r: Rng) -> list[Part]:
     x, out = toward(22, ring + rib - 0.1)
     for side in (-1, 1):
         y = side * out
-        look, grin = (
-            pointing(side * 22, -18),
-            rotation(pointing(side * 22, 12), turn("x", side * 25)),
-        )
+        eye_rotation = pointing(side * 22, -18)
+        mouth_rotation = rotation(pointing(side * 22, 12), turn("x", side * 25))
         parts.append(
-            gable((x - 0.03, y, squat * 0.3), (0.1, eye, eye), "dark", rotation=look, name="eyes")
+            gable(
+                (x - 0.03, y, squat * 0.3),
+                (0.1, eye, eye),
+                "dark",
+                rotation=eye_rotation,
+                name="eyes",
+            )
         )
         parts.append(
             box(
                 (x, y, -squat * 0.36),
                 (0.1, 0.18, 0.07),
                 "dark",
-                rotation=grin,
+                rotation=mouth_rotation,
                 rounding=0.03,
                 name="mouth",
             )

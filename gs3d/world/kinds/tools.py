@@ -1,4 +1,4 @@
-"""Things to use."""
+"""Tools, containers and devices."""
 
 from gs3d.world.kinds.base import Kind, Rng
 from gs3d.world.parts import (
@@ -59,12 +59,8 @@ def teapot(r: Rng) -> list[Part]:
 
 
 def umbrella(r: Rng) -> list[Part]:
-    wide, rise, pole, hook = (
-        r.uniform(0.68, 0.8),
-        r.uniform(0.16, 0.22),
-        r.uniform(0.62, 0.72),
-        r.uniform(0.11, 0.14),
-    )
+    wide, rise = r.uniform(0.68, 0.8), r.uniform(0.16, 0.22)
+    pole, hook = r.uniform(0.62, 0.72), r.uniform(0.11, 0.14)
     return [
         cone((0, 0, pole), wide, 0.06, rise, "main", patterned=True),
         cone((0, 0, pole + rise + 0.05), 0.03, 0.01, 0.08, "steel"),
@@ -74,12 +70,8 @@ def umbrella(r: Rng) -> list[Part]:
 
 
 def hammer(r: Rng) -> list[Part]:
-    grip, h, thick, long = (
-        r.uniform(0.13, 0.15),
-        r.uniform(0.54, 0.62),
-        r.uniform(0.18, 0.21),
-        r.uniform(0.3, 0.35),
-    )
+    grip, h = r.uniform(0.13, 0.15), r.uniform(0.54, 0.62)
+    thick, long = r.uniform(0.18, 0.21), r.uniform(0.3, 0.35)
     top, along = h + thick * 0.6, turn("y", 90)
     parts = [
         cone((0, 0, 0), grip * 1.1, grip, h, "main", patterned=True),
@@ -114,12 +106,8 @@ def hammer(r: Rng) -> list[Part]:
 
 
 def bottle(r: Rng) -> list[Part]:
-    wide, h, neck, thin = (
-        r.uniform(0.34, 0.4),
-        r.uniform(0.4, 0.48),
-        r.uniform(0.15, 0.2),
-        r.uniform(0.12, 0.14),
-    )
+    wide, h = r.uniform(0.34, 0.4), r.uniform(0.4, 0.48)
+    neck, thin = r.uniform(0.15, 0.2), r.uniform(0.12, 0.14)
     slope = wide * 0.42
     return [
         cone((0, 0, 0), wide, wide, h, "main", rounding=0.05, patterned=True),
@@ -145,12 +133,8 @@ def bucket(r: Rng) -> list[Part]:
 
 
 def camera(r: Rng) -> list[Part]:
-    d, w, h, lens = (
-        r.uniform(0.24, 0.28),
-        r.uniform(0.58, 0.66),
-        r.uniform(0.36, 0.42),
-        r.uniform(0.28, 0.32),
-    )
+    d, w = r.uniform(0.24, 0.28), r.uniform(0.58, 0.66)
+    h, lens = r.uniform(0.36, 0.42), r.uniform(0.28, 0.32)
     out = r.uniform(0.16, 0.22)
     along = turn("y", 90)
     return [

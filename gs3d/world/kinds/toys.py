@@ -1,4 +1,4 @@
-"""Things to play with."""
+"""Toys and a snowman."""
 
 from gs3d.world.kinds.base import Kind, Rng
 from gs3d.world.parts import (
@@ -42,12 +42,8 @@ def snowman(r: Rng) -> list[Part]:
 
 
 def robot(r: Rng) -> list[Part]:
-    d, w, h, head = (
-        r.uniform(0.2, 0.25),
-        r.uniform(0.3, 0.36),
-        r.uniform(0.33, 0.4),
-        r.uniform(0.2, 0.24),
-    )
+    d, w = r.uniform(0.2, 0.25), r.uniform(0.3, 0.36)
+    h, head = r.uniform(0.33, 0.4), r.uniform(0.2, 0.24)
     leg, arm = r.uniform(0.22, 0.28), r.uniform(0.26, 0.32)
     z = h + head * 0.95
     parts = [

@@ -1,1 +1,1 @@
-"""The sphere tracer: kernels for the CPU, and the same on a CUDA device."""
+"""The sphere tracer: numba kernels for the CPU, and the same kernels on a CUDA device."""

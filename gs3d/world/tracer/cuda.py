@@ -1,36 +1,32 @@
-"""The tracer of `_tracer` on an NVIDIA card, a thread a pixel: the same functions, compiled for it by numba."""
+"""The tracer of `kernels` on a CUDA device, with one thread per pixel.
+
+numba compiles the same functions for the device.
+"""
 
 import warnings
 
 import numpy as np
 
-from gs3d.world.tracer.kernels import pixel  # places numba's cache before its first import
+# Imported before numba.cuda, because this import sets numba's cache folder before numba loads.
+from gs3d.world.tracer.kernels import pixel
 
 from numba import cuda  # isort: skip
 from numba.core.errors import NumbaPerformanceWarning  # isort: skip
 
 THREADS = 128
+"""Threads per block."""
 
 
-@cuda.jit(fastmath=True)  # not cached: numba would not see that `_tracer` has changed
+# Not cached: numba would not notice a change of `kernels`.
+@cuda.jit(fastmath=True)
 def _trace(parts, starts, centers, rotation, focal, supersample, out):
     height, width = out.shape[1], out.shape[2]
     job = cuda.grid(1)
     m, at = job // (height * width), job % (height * width)
     if m < out.shape[0]:
         u, v = at % width, at // width
-        pixel(
-            parts,
-            starts[m],
-            starts[m + 1],
-            centers[m],
-            rotation[m],
-            focal[m],
-            u,
-            v,
-            supersample,
-            out[m],
-        )
+        first, last = starts[m], starts[m + 1]
+        pixel(parts, first, last, centers[m], rotation[m], focal[m], u, v, supersample, out[m])
 
 
 def trace(
@@ -42,12 +38,11 @@ def trace(
     supersample: int,
     out: np.ndarray,
 ) -> None:
-    """As `_tracer.trace`; the arrays are of the host, contiguous."""
-    read = [cuda.to_device(array) for array in (parts, starts, centers, rotation, focal)]
-    pictures = cuda.to_device(out)
+    """As `kernels.trace`; the arrays are contiguous and in host memory."""
+    inputs = [cuda.to_device(array) for array in (parts, starts, centers, rotation, focal)]
+    renders = cuda.to_device(out)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", NumbaPerformanceWarning
-        )  # a small picture leaves the card idle
-        _trace[-(-out[..., 0].size // THREADS), THREADS](*read, supersample, pictures)
-    pictures.copy_to_host(out)
+        # numba warns about small images because they leave most of the device idle.
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        _trace[-(-out[..., 0].size // THREADS), THREADS](*inputs, supersample, renders)
+    renders.copy_to_host(out)

@@ -1,7 +1,8 @@
-"""The numba kernels behind `world.render`; imported only when a picture is wanted.
+"""Numba kernels for `world.render` and `world.mesh`; imported only when needed.
 
-Distances follow the standard closed forms (box, capped cone, torus, rectangle and triangle in the half-plane), and Newton's method for the
-ellipsoid (Eberly, "Distance from a Point to an Ellipse, an Ellipsoid, or a Hyperellipsoid").
+Distances follow the standard closed forms (box, capped cone, torus, rectangle and triangle in the
+half-plane). The ellipsoid uses Newton's method (Eberly, "Distance from a Point to an Ellipse, an
+Ellipsoid, or a Hyperellipsoid").
 """
 
 import math
@@ -11,20 +12,26 @@ from gs3d.core.runtime.cache import import_numba
 numba = import_numba()
 
 LIGHT = (0.45, 0.30, 0.84)
+"""Direction towards the light."""
 MAX_STEPS = 48
+"""Sphere-tracing steps per ray."""
 HIT = 2e-3
+"""Distance below which a ray counts as a hit."""
 NEWTON_STEPS = 12
 ALL = -1
-"""Every bit set: all parts."""
+"""Bit mask of all parts: every bit is set."""
 
 
 @numba.njit(cache=True, fastmath=True)
 def _ellipsoid(x, y, z, a, b, c):
     """Signed distance to the ellipsoid of half-axes a, b, c.
 
-    The nearest point is (a²x, b²y, c²z) over (t + a², t + b², t + c²) for the one root t > −min(a², b², c²) of
-    F(t) = (ax / (t + a²))² + (by / (t + b²))² + (cz / (t + c²))² − 1, which falls and is convex there: from a start where F ≥ 0, Newton's
-    method comes down to the root and never passes it. A point on a plane of symmetry is moved off it by a hair, where F has no pole.
+    The nearest point is (a²x, b²y, c²z) / (t + a², t + b², t + c²), elementwise. Here t is the only
+    root greater than −min(a², b², c²) of
+    F(t) = (ax / (t + a²))² + (by / (t + b²))² + (cz / (t + c²))² − 1.
+    F is decreasing and convex there. So from a start with F ≥ 0, Newton's method approaches the
+    root from one side and never passes it. A point on a plane of symmetry is moved off the plane
+    slightly, because F lacks a pole there.
     """
     aa, bb, cc = a * a, b * b, c * c
     x, y, z = max(abs(x), 1e-5 * a), max(abs(y), 1e-5 * b), max(abs(z), 1e-5 * c)
@@ -34,16 +41,17 @@ def _ellipsoid(x, y, z, a, b, c):
         fa, fb, fc = (a * x * ra) ** 2, (b * y * rb) ** 2, (c * z * rc) ** 2
         step = 0.5 * (fa + fb + fc - 1.0) / (fa * ra + fb * rb + fc * rc)
         t += step
-        if step < 3e-4 * (t + low):  # the next step would be some ten thousand times smaller
+        # The next step would be about ten thousand times smaller.
+        if step < 3e-4 * (t + low):
             break
     return t * math.sqrt((x / (t + aa)) ** 2 + (y / (t + bb)) ** 2 + (z / (t + cc)) ** 2)
 
 
 @numba.njit(cache=True, fastmath=True)
 def _distance(row, px, py, pz):
-    """Signed distance from a world point to one part, and the point in the part's frame."""
+    """Signed distance from a world point to one part, and the point in the part's coordinates."""
     dx, dy, dz = px - row[1], py - row[2], pz - row[3]
-    # The rotation's rows are world axes of the part's frame, so the inverse is its transpose.
+    # The inverse of the rotation is its transpose.
     x = row[4] * dx + row[7] * dy + row[10] * dz
     y = row[5] * dx + row[8] * dy + row[11] * dz
     z = row[6] * dx + row[9] * dy + row[12] * dz
@@ -73,7 +81,7 @@ def _distance(row, px, py, pz):
     elif shape == 4:  # tube
         qx, qz = abs(math.sqrt(x * x + y * y) - a) - b, abs(z) - c
         d = math.sqrt(max(qx, 0.0) ** 2 + max(qz, 0.0) ** 2) + min(max(qx, qz), 0.0)
-    else:  # gable: a triangle in (y, z) drawn out along x
+    else:  # gable: a triangle in (y, z) extruded along x
         py_ = abs(y)
         slope = math.sqrt(4.0 * c * c + b * b)
         t = min(max(((py_ - b) * -b + (z + c) * 2.0 * c) / (slope * slope), 0.0), 1.0)
@@ -91,21 +99,24 @@ def _distance(row, px, py, pz):
 
 @numba.njit(cache=True, fastmath=True)
 def _paint(row, x, y, z):
-    """Whether the pattern covers this point of a part, given in the part's frame."""
+    """Whether the pattern covers this point of a part, given in the part's coordinates."""
     pattern = int(row[20])
     if pattern == 2:
-        # Across the longer way, and none at the ends: else the whole top of a flat part would be one stripe.
+        # Stripes divide the longer dimension and leave its ends free. Otherwise the whole top of a
+        # flat part would be one stripe.
         flat = 2.0 * row[15] < max(row[13], row[14])
         return math.cos(2.5 * math.pi * (x / row[13] if flat else z / row[15])) > 0.1
     if pattern == 3:
-        # Half a cell off the middle, and so that no face of a box lies on the border of two cells.
-        cell = 0.6 * max(row[13], row[15])
+        # The grid of squares is offset by half a square from the center. Its spacing is such that
+        # no face of a box lies on the border between two squares.
+        side = 0.6 * max(row[13], row[15])
         checks = (
-            math.floor(x / cell + 0.5) + math.floor(y / cell + 0.5) + math.floor(z / cell + 0.5)
+            math.floor(x / side + 0.5) + math.floor(y / side + 0.5) + math.floor(z / side + 0.5)
         )
         return int(checks) % 2 == 0
     if pattern == 1:
-        # Spots sit at Fibonacci points of the sphere of directions, so they need no texture coordinates.
+        # Spots are centered on a Fibonacci lattice of directions, so they need no texture
+        # coordinates.
         sx, sy, sz = x / row[13], y / max(row[14], 0.6 * row[13]), z / row[15]
         norm = max(math.sqrt(sx * sx + sy * sy + sz * sz), 1e-6)
         for k in range(28):
@@ -118,9 +129,13 @@ def _paint(row, x, y, z):
 
 
 @numba.njit(cache=True, fastmath=True)
-def _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz):
-    """Of the parts whose bounding spheres lie on a ray, a bit each (from `first` on), and where it enters the first and leaves the last."""
-    met, enter, leave = 0, 1e9, 0.0
+def _parts_on_ray(parts, first, last, ox, oy, oz, dx, dy, dz):
+    """Bit mask of the parts whose bounding spheres a ray crosses, and its entry and exit distance.
+
+    Bit 0 stands for part `first`. The ray enters the first sphere at the entry distance and leaves
+    the last one at the exit distance.
+    """
+    mask, enter, leave = 0, 1e9, 0.0
     for i in range(first, last):
         row = parts[i]
         cx, cy, cz = row[1] - ox, row[2] - oy, row[3] - oz
@@ -128,21 +143,24 @@ def _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz):
         half = reach * reach - (cx * cx + cy * cy + cz * cz - along * along)
         if half > 0.0 and along + math.sqrt(half) > 0.0:
             half = math.sqrt(half)
-            met |= 1 << (i - first)
+            mask |= 1 << (i - first)
             enter, leave = min(enter, max(along - half, 0.0)), max(leave, along + half)
-    return met, enter, leave
+    return mask, enter, leave
 
 
 @numba.njit(cache=True, fastmath=True)
-def _nearest(parts, first, last, among, px, py, pz):
-    """Distance to the nearest of the parts `first` to `last` whose bits are set in `among`, and which it is."""
+def _nearest(parts, first, last, mask, px, py, pz):
+    """Distance to the nearest part with its bit set in `mask`, and the index of that part.
+
+    `mask` refers to the parts `first` to `last` (exclusive); bit 0 stands for part `first`.
+    """
     best, which = 1e9, first
     for i in range(first, last):
-        if not (among >> (i - first)) & 1:
+        if not (mask >> (i - first)) & 1:
             continue
         row = parts[i]
         dx, dy, dz = px - row[1], py - row[2], pz - row[3]
-        # A part whose bounding sphere is farther than the best so far cannot be nearer.
+        # If the bounding sphere is farther away than the best distance so far, so is the part.
         reach = best + row[24]
         if best < 1e8 and reach > 0.0 and dx * dx + dy * dy + dz * dz > reach * reach:
             continue
@@ -154,6 +172,7 @@ def _nearest(parts, first, last, among, px, py, pz):
 
 @numba.njit(cache=True, fastmath=True)
 def _normal(row, px, py, pz):
+    """Unit normal of a part at a world point, by finite differences on a tetrahedron."""
     e = 1e-3
     a = _distance(row, px + e, py - e, pz - e)[0]
     b = _distance(row, px - e, py - e, pz + e)[0]
@@ -166,7 +185,7 @@ def _normal(row, px, py, pz):
 
 @numba.njit(cache=True, fastmath=True, parallel=True)
 def field(parts, xs, ys, zs, out):
-    """Fill `out` [X, Y, Z] with the distance to the nearest part at each point of a grid."""
+    """Fill `out` [X, Y, Z] with the signed distance to the nearest part at each grid point."""
     for i in numba.prange(len(xs)):
         for j in range(len(ys)):
             for k in range(len(zs)):
@@ -175,7 +194,10 @@ def field(parts, xs, ys, zs, out):
 
 @numba.njit(cache=True, fastmath=True)
 def surface(parts, points, distance, normal, color, owner):
-    """For each of `points` [n, 3]: signed distance, outward normal, color without light, and which part is nearest."""
+    """Fill the outputs with properties of the part nearest to each of `points` [n, 3].
+
+    They are signed distance [n], outward normal [n, 3], unlit color [n, 3] and part index [n].
+    """
     for i in range(len(points)):
         x, y, z = points[i]
         distance[i], which = _nearest(parts, 0, len(parts), ALL, x, y, z)
@@ -190,25 +212,29 @@ def surface(parts, points, distance, normal, color, owner):
 
 @numba.njit(cache=True, fastmath=True)
 def _light(material, nx, ny, nz, dx, dy, dz):
-    """What a surface's color is multiplied by, and the white light added to it; d is the way the ray goes.
+    """Factor for the surface color, and white light to add to it; d is the direction of the ray.
 
-    Matte: ambient, sky and Lambert. Glossy: the same with a highlight where the mirror sees the lamp. Metal: the color of a mirror in
-    which the sky is bright, the ground dark, and the lamp wide.
+    Matte: ambient, light from above, and Lambertian diffuse. Glossy: the same plus a specular
+    highlight. Metal: a colored mirror that reflects a bright sky, dark ground and a wide highlight.
     """
     along = dx * nx + dy * ny + dz * nz
     mx, my, mz = dx - 2.0 * along * nx, dy - 2.0 * along * ny, dz - 2.0 * along * nz
-    lamp = max(mx * LIGHT[0] + my * LIGHT[1] + mz * LIGHT[2], 0.0)
+    specular = max(mx * LIGHT[0] + my * LIGHT[1] + mz * LIGHT[2], 0.0)
     if material == 2:
-        world = 0.62 + 0.43 * mz if mz > 0.0 else 0.34 + 0.12 * mz
-        return world, 0.55 * lamp**12
+        reflected = 0.62 + 0.43 * mz if mz > 0.0 else 0.34 + 0.12 * mz
+        return reflected, 0.55 * specular**12
     diffuse = max(nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2], 0.0)
-    return min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0), 0.75 * lamp**40 if material == 1 else 0.0
+    highlight = 0.75 * specular**40 if material == 1 else 0.0
+    return min(0.60 + 0.12 * nz + 0.34 * diffuse, 1.0), highlight
 
 
 @numba.njit(cache=True, fastmath=True)
-def pixel(parts, first, last, center, rot, f, u, v, supersample, picture):
-    """Fill `picture[v, u]` [8] with what camera (center, rotation, focal length) sees there of the object `parts[first:last]`."""
-    height, width = picture.shape[0], picture.shape[1]
+def pixel(parts, first, last, center, rot, f, u, v, supersample, image):
+    """Render pixel `image[v, u]` [8] of the object `parts[first:last]`.
+
+    The camera has center `center`, rotation `rot` and focal length `f`. Channels as in `trace`.
+    """
+    height, width = image.shape[0], image.shape[1]
     rays = supersample * supersample
     ox, oy, oz = center[0], center[1], center[2]
     r = g = b = hits = depth = sum_x = sum_y = sum_z = 0.0
@@ -220,12 +246,12 @@ def pixel(parts, first, last, center, rot, f, u, v, supersample, picture):
         dx = (rot[0, 0] * cx + rot[1, 0] * cy + rot[2, 0]) * scale
         dy = (rot[0, 1] * cx + rot[1, 1] * cy + rot[2, 1]) * scale
         dz = (rot[0, 2] * cx + rot[1, 2] * cy + rot[2, 2]) * scale
-        met, t, end = _on_the_way(parts, first, last, ox, oy, oz, dx, dy, dz)
-        if met == 0:
+        mask, t, end = _parts_on_ray(parts, first, last, ox, oy, oz, dx, dy, dz)
+        if mask == 0:
             continue
         hit, which = False, first
         for _ in range(MAX_STEPS):
-            d, which = _nearest(parts, first, last, met, ox + t * dx, oy + t * dy, oz + t * dz)
+            d, which = _nearest(parts, first, last, mask, ox + t * dx, oy + t * dy, oz + t * dz)
             if d < HIT:
                 hit = True
                 break
@@ -249,28 +275,22 @@ def pixel(parts, first, last, center, rot, f, u, v, supersample, picture):
         sum_y += ny
         sum_z += nz
     if hits > 0.0:
-        seen = picture[v, u]
-        seen[0], seen[1], seen[2], seen[3] = r / rays, g / rays, b / rays, hits / rays
-        seen[4] = depth / hits
-        seen[5], seen[6], seen[7] = sum_x / rays, sum_y / rays, sum_z / rays
+        values = image[v, u]
+        values[0], values[1], values[2], values[3] = r / rays, g / rays, b / rays, hits / rays
+        values[4] = depth / hits
+        values[5], values[6], values[7] = sum_x / rays, sum_y / rays, sum_z / rays
 
 
 @numba.njit(cache=True, fastmath=True, parallel=True)
 def trace(parts, starts, centers, rotation, focal, supersample, out):
-    """Fill `out` [M, H, W, 8]: premultiplied rgb, alpha, depth, premultiplied normal."""
+    """Render M objects with one camera each into `out` [M, H, W, 8].
+
+    Channels: rgb premultiplied by alpha, alpha, depth, normal premultiplied by alpha. Image m shows
+    `parts[starts[m] : starts[m + 1]]`.
+    """
     count, height, width = out.shape[0], out.shape[1], out.shape[2]
     for job in numba.prange(count * height):
         m, v = job // height, job % height
+        first, last = starts[m], starts[m + 1]
         for u in range(width):
-            pixel(
-                parts,
-                starts[m],
-                starts[m + 1],
-                centers[m],
-                rotation[m],
-                focal[m],
-                u,
-                v,
-                supersample,
-                out[m],
-            )
+            pixel(parts, first, last, centers[m], rotation[m], focal[m], u, v, supersample, out[m])

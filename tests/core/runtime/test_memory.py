@@ -7,14 +7,14 @@ PROGRAM = """
 import resource
 import numpy as np
 from gs3d.core.runtime.memory import keep_freed_blocks
-told = {before}
-def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+accepted = {before}
+def page_faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for i in range(53):
     if i == 3:
-        start = faults()
+        start = page_faults()
     block = np.full(40 << 20, 1, np.uint8)
     del block
-print(told, faults() - start)
+print(accepted, page_faults() - start)
 """
 
 
@@ -29,11 +29,11 @@ def run(before: str) -> tuple[str, int]:
 
 
 @pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="asks for the page faults of glibc's allocator"
+    not sys.platform.startswith("linux"), reason="counts page faults of glibc's allocator"
 )
-def test_big_blocks_are_reused():
-    told, kept = run("keep_freed_blocks()")
-    if told == "False":
+def test_keep_freed_blocks_reuses_large_blocks():
+    accepted, faults_with = run("keep_freed_blocks()")
+    if accepted == "False":
         pytest.skip("this C library has no mallopt")
-    _, mapped = run("None")
-    assert kept < 100 < mapped
+    _, faults_without = run("None")
+    assert faults_with < 100 < faults_without

@@ -1,4 +1,4 @@
-"""Meshes of splats, against the objects that the splats were made from."""
+"""Meshes of splats against the reference objects that the splats were created from."""
 
 from dataclasses import replace
 
@@ -18,11 +18,13 @@ from gs3d.world.mesh import distance_to, mesh_of
 from gs3d.world.sample import realize
 
 
-def made(kind, color="red", **more):
+def parts_of(kind, color="red", **more):
+    """Return the parts of a reference object."""
     return realize(np.random.default_rng(0), Meaning(Thing(kind, color, **more))).parts
 
 
-def closed(faces) -> bool:
+def is_closed(faces) -> bool:
+    """Return whether each directed edge occurs once, and so does its opposite."""
     half = np.concatenate([faces[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
     forward = {tuple(edge) for edge in half}
     return len(forward) == len(half) and all((b, a) in forward for a, b in forward)
@@ -30,30 +32,33 @@ def closed(faces) -> bool:
 
 @pytest.fixture(scope="module")
 def chair():
-    parts = made("chair", "blue", part="legs", part_color="yellow")
+    parts = parts_of("chair", "blue", part="legs", part_color="yellow")
     return parts, mesh_of_splats(reference_splats(parts), faces=6000, resolution=96)
 
 
 @pytest.mark.parametrize("kind", ["mushroom", "car", "mug", "snowman"])
-def test_it_is_closed_and_near_the_object(kind):
-    parts = made(kind)
+def test_mesh_is_closed_and_near_the_reference(kind):
+    parts = parts_of(kind)
     mesh = mesh_of_splats(reference_splats(parts), faces=8000, resolution=96, views=40).colored()
-    assert closed(mesh.faces) and len(mesh.faces) <= 8000
+    assert is_closed(mesh.faces) and len(mesh.faces) <= 8000
     assert np.abs(distance_to(parts, mesh.vertices)).mean() < 0.05
-    apart = cKDTree(mesh.vertices).query(mesh_of(parts, resolution=48).vertices)[0]
-    assert np.median(apart) < 0.06  # the rest are the insides that no view sees
+    distances = cKDTree(mesh.vertices).query(mesh_of(parts, resolution=48).vertices)[0]
+    # The median, because the reference has interior surfaces that no view sees.
+    assert np.median(distances) < 0.06
     np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-3)
-    outward = distance_to(parts, mesh.vertices + 0.02 * mesh.normals) > distance_to(
-        parts, mesh.vertices
-    )
+    above = mesh.vertices + 0.02 * mesh.normals
+    outward = distance_to(parts, above) > distance_to(parts, mesh.vertices)
     assert outward.mean() > 0.8
 
 
 def nearest_word(colors) -> np.ndarray:
+    """Return the color word, blue or yellow, that is nearest to each color in hue."""
     words = {word: NAMED[word] for word in ("blue", "yellow")}
-    lightless = colors / colors.max(axis=1, keepdims=True)
-    apart = [np.linalg.norm(lightless - np.array(rgb) / max(rgb), axis=1) for rgb in words.values()]
-    return np.array(list(words))[np.argmin(apart, axis=0)]
+    full_value = colors / colors.max(axis=1, keepdims=True)
+    distances = [
+        np.linalg.norm(full_value - np.array(rgb) / max(rgb), axis=1) for rgb in words.values()
+    ]
+    return np.array(list(words))[np.argmin(distances, axis=0)]
 
 
 def test_vertices_have_the_colors_of_the_parts(chair):
@@ -64,19 +69,19 @@ def test_vertices_have_the_colors_of_the_parts(chair):
     assert (words[mesh.vertices[:, 2] > high] == "blue").mean() > 0.9
 
 
-def test_the_texture_says_at_each_corner_what_the_splats_show(chair):
+def test_texture_at_vertices_equals_vertex_colors(chair):
     textured, plain = chair[1].textured(256), chair[1].colored()
     assert textured.texture.shape == (256, 256, 3) and len(textured.faces) == len(plain.faces)
     assert textured.uvs.min() >= 0 and textured.uvs.max() <= 1
     rows, columns = ((textured.uvs[:, i] * 256).astype(int).clip(0, 255) for i in (1, 0))
     owner = cKDTree(plain.vertices).query(textured.vertices)[1]
-    apart = np.abs(textured.texture[rows, columns] - plain.colors[owner]).mean(1)
-    assert np.median(apart) < 0.05
-    assert (textured.texture.max(axis=2) > 0.05).all()  # nothing is left black off the charts
+    errors = np.abs(textured.texture[rows, columns] - plain.colors[owner]).mean(1)
+    assert np.median(errors) < 0.05
+    assert (textured.texture.max(axis=2) > 0.05).all()  # texels outside the charts have a color
     np.testing.assert_allclose(textured.vertices, plain.vertices[owner], atol=1e-5)
 
 
-def test_where_the_splats_are_and_how_large_does_not_matter(chair):
+def test_mesh_moves_and_scales_with_the_splats(chair):
     parts, small = chair
     splats = reference_splats(parts)
     moved = Splats(
@@ -95,7 +100,7 @@ def test_where_the_splats_are_and_how_large_does_not_matter(chair):
         assert a == pytest.approx(b, abs=0.5)
 
 
-def test_a_floater_is_left_out_and_a_second_thing_is_not(chair):
+def test_floater_is_removed_and_second_object_is_kept(chair):
     splats = reference_splats(chair[0])
 
     def with_ball(size):
@@ -105,14 +110,14 @@ def test_a_floater_is_left_out_and_a_second_thing_is_not(chair):
             )
             * size
         )
-        more = replace(splats[:400], means=points + torch.tensor([0.0, 1.3, 0.0]))
-        both = Splats.cat([splats, more])
+        ball = replace(splats[:400], means=points + torch.tensor([0.0, 1.3, 0.0]))
+        both = Splats.cat([splats, ball])
         return mesh_of_splats(both, faces=8000, resolution=96).colored().vertices[:, 1].max()
 
     assert with_ball(0.005) < 1.0 < 1.3 < with_ball(0.2)
 
 
-def test_one_splat_is_a_small_ball():
+def test_single_splat_becomes_a_small_closed_mesh():
     one = Splats(
         torch.zeros(1, 3),
         torch.tensor([[1.0, 0, 0, 0]]),
@@ -121,11 +126,11 @@ def test_one_splat_is_a_small_ball():
         torch.ones(1, 1, 3),
     )
     mesh = mesh_of_splats(one, resolution=32).colored()
-    assert closed(mesh.faces) and 0.02 < np.linalg.norm(mesh.vertices, axis=1).max() < 0.4
+    assert is_closed(mesh.faces) and 0.02 < np.linalg.norm(mesh.vertices, axis=1).max() < 0.4
 
 
 @pytest.mark.parametrize("size", [1e-5, 1e4])
-def test_a_tiny_or_huge_splat_has_a_texture_and_normals_too(size):
+def test_tiny_and_huge_splats_have_valid_textures_and_normals(size):
     one = Splats(
         torch.zeros(1, 3),
         torch.tensor([[1.0, 0, 0, 0]]),
@@ -139,8 +144,8 @@ def test_a_tiny_or_huge_splat_has_a_texture_and_normals_too(size):
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.05, 0.15])
-def test_splats_that_show_nothing_solid_are_one_clear_line(opacity):
-    splats = reference_splats(made("ball"), size_px=16)
+def test_splats_with_nothing_solid_raise_user_error(opacity):
+    splats = reference_splats(parts_of("ball"), size_px=16)
     thin = Splats(
         splats.means[::9],
         splats.quats[::9],
@@ -155,13 +160,13 @@ def test_splats_that_show_nothing_solid_are_one_clear_line(opacity):
 @pytest.mark.parametrize(
     ("name", "value"), [("faces", 0), ("resolution", 1), ("resolution", 4096), ("views", 2)]
 )
-def test_settings_out_of_range(name, value):
+def test_settings_out_of_range_raise_value_error(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected"):
-        mesh_of_splats(reference_splats(made("ball"), size_px=16), **{name: value})
+        mesh_of_splats(reference_splats(parts_of("ball"), size_px=16), **{name: value})
 
 
-def test_thinning_keeps_a_surface_closed_and_where_it_is():
-    fine = mesh_of(made("teapot"), resolution=96)
+def test_simplification_keeps_the_surface_closed_and_in_place():
+    fine = mesh_of(parts_of("teapot"), resolution=96)
     vertices, faces = thinned(fine.vertices, fine.faces, 3000)
-    assert len(faces) <= 3000 and closed(faces)
+    assert len(faces) <= 3000 and is_closed(faces)
     assert cKDTree(fine.vertices).query(vertices)[0].max() < 0.03

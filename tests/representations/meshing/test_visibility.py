@@ -1,4 +1,7 @@
-"""What pixels see by nvdiffrast is what they see without it: here by a stand-in for the library's manual, on a card by the library."""
+"""nvdiffrast gives the same visibility as the PyTorch z-buffer.
+
+Without a GPU, a stand-in written from the library's manual replaces it.
+"""
 
 from types import SimpleNamespace
 
@@ -11,11 +14,15 @@ from gs3d.representations.meshing.triangles import fragments
 from tests.representations.meshing.test_triangles import alpha_of, ball
 
 SUBPIXELS = 16
-"""To a part of a pixel of which the library rounds corners."""
+"""nvdiffrast rounds vertex positions to 1 / SUBPIXELS of a pixel."""
 
 
 def rasterize(context, pos, tri, resolution, grad_db):
-    """pos [1, V, 4] in clip space, tri [F, 3] → [1, H, W, 4] with z / w and the triangle's number, from 1; its first row is at y = −1."""
+    """Stand-in for `nvdiffrast.torch.rasterize`: pos [1, V, 4] in clip space, tri [F, 3].
+
+    Returns [1, H, W, 4]: channel 2 is z / w, channel 3 the triangle number counted from 1. The
+    first row is at y = −1.
+    """
     assert (
         pos.dtype == torch.float32
         and tri.dtype == torch.int32
@@ -45,20 +52,21 @@ def rasterize(context, pos, tri, resolution, grad_db):
 
 @pytest.fixture
 def library(monkeypatch):
+    """Replace nvdiffrast with the stand-in."""
     monkeypatch.setattr(
         visibility, "_nvdiffrast", lambda device: (SimpleNamespace(rasterize=rasterize), None)
     )
 
 
 def two_balls():
-    """One before the other, seen from +X, both off the middle and unlike in size: nothing about it is symmetrical."""
+    """Return two balls without any symmetry: one in front of the other as seen from +X."""
     big, faces = ball(10, 0.5, (-0.2, 0.2, 0.1))
     small, small_faces = ball(8, 0.2, (0.5, -0.1, 0.25))
     return torch.cat([big, small]), torch.cat([faces, small_faces + len(big)])
 
 
-def wide() -> Cameras:
-    """Two views of 56 × 40."""
+def wide_cameras() -> Cameras:
+    """Return two cameras with images of 56 × 40 pixels."""
     azimuth, elevation, fovy, fill = (
         torch.tensor([a, b]) for a, b in ((0.0, 2.1), (0.35, 0.2), (0.66, 0.7), (0.9, 0.9))
     )
@@ -66,40 +74,40 @@ def wide() -> Cameras:
 
 
 @pytest.mark.parametrize("view", [0, 1])
-def test_it_sees_what_is_seen_without_it(view, request):
-    cameras, (points, faces) = wide(), two_balls()
+def test_nvdiffrast_equals_z_buffer(view, request):
+    cameras, (points, faces) = wide_cameras(), two_balls()
     ours, alpha = fragments(points, faces, cameras, view), alpha_of(points, faces, cameras, view)
     request.getfixturevalue("library")
     theirs = fragments(points, faces, cameras, view)
     both = (ours.face >= 0) & (theirs.face >= 0)
     assert float((ours.face == theirs.face).float().mean()) > 0.97
     assert float(((ours.face >= 0) == (theirs.face >= 0)).float().mean()) > 0.99
-    # Shares are of the corners as they are, not as they were rounded; where the small ball ends, rounding may show the big one.
+    # Depths use the exact vertex positions, not the rounded ones. At the silhouette of the small
+    # ball, rounding may show the big ball instead.
     assert float(((ours.depth - theirs.depth)[both].abs() < 0.02).float().mean()) > 0.98
     assert torch.isinf(theirs.depth[theirs.face < 0]).all()
-    assert theirs.corners.min() >= 0 and torch.allclose(
-        theirs.corners.sum(-1)[theirs.face >= 0], torch.ones(())
-    )
+    assert theirs.barycentrics.min() >= 0
+    assert torch.allclose(theirs.barycentrics.sum(-1)[theirs.face >= 0], torch.ones(()))
     assert (alpha_of(points, faces, cameras, view) - alpha).abs().mean() < 0.005
 
 
-def test_triangles_at_the_camera_are_left_out_and_numbers_stay(library):
+def test_triangles_at_the_camera_are_skipped_and_face_numbers_stay(library):
     cameras, (points, faces) = ring(1, 32), two_balls()
     eye = cameras.centers[0]
     near = torch.stack([eye, eye + 0.1, eye - 0.1])
     seen = fragments(
         torch.cat([near, points]), torch.cat([torch.tensor([[0, 1, 2]]), faces + 3]), cameras, 0
     )
-    alone = fragments(points, faces, cameras, 0)
-    assert torch.equal(seen.face, torch.where(alone.face >= 0, alone.face + 1, -1))
+    without = fragments(points, faces, cameras, 0)
+    assert torch.equal(seen.face, torch.where(without.face >= 0, without.face + 1, -1))
 
 
-def test_nothing_to_see(library):
+def test_empty_mesh_is_all_background(library):
     seen = fragments(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long), ring(1, 16), 0)
     assert (seen.face < 0).all() and torch.isinf(seen.depth).all()
 
 
-def test_a_gradient_reaches_the_corners(library):
+def test_vertices_get_gradients(library):
     cameras, (points, faces) = ring(1, 48, elevation_deg=0.0), two_balls()
     points.requires_grad_()
     alpha_of(points, faces, cameras).sum().backward()
@@ -107,11 +115,10 @@ def test_a_gradient_reaches_the_corners(library):
 
 
 @pytest.mark.gpu
-def test_the_library_itself_sees_the_same_on_a_card(monkeypatch):
+def test_installed_nvdiffrast_equals_z_buffer_on_cuda(monkeypatch):
     pytest.importorskip("nvdiffrast")
-    assert (
-        visibility._nvdiffrast(torch.device("cuda")) is not None
-    )  # else it is compared with itself
+    # If it does not work, the z-buffer would be compared with itself.
+    assert visibility._nvdiffrast(torch.device("cuda")) is not None
     cameras, (points, faces) = ring(1, 256, elevation_deg=20.0).to("cuda"), two_balls()
     points, faces = points.cuda(), faces.cuda()
     theirs = fragments(points, faces, cameras, 0)

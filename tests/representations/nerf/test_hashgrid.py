@@ -1,4 +1,7 @@
-"""The hash encoding against a plain reading of the paper, against finite differences, and kernel against PyTorch."""
+"""The hash encoding against a scalar implementation of the paper and finite differences.
+
+Also the numba kernel against PyTorch.
+"""
 
 import itertools
 
@@ -18,8 +21,8 @@ def points_of(count: int, seed: int = 1) -> torch.Tensor:
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def by_the_paper(point: list[float], table: torch.Tensor, config: HashGridConfig) -> list[float]:
-    """One point, with Python's whole numbers and no array in sight (Müller et al. 2022, Sec. 3 and Eq. 4)."""
+def scalar_encode(point: list[float], table: torch.Tensor, config: HashGridConfig) -> list[float]:
+    """Encode one point with Python scalars (Müller et al. 2022, Sec. 3 and Eq. 4)."""
     out, first = [], 0
     for level in range(config.levels):
         growth = (config.finest / config.coarsest) ** (1 / (config.levels - 1))
@@ -49,50 +52,51 @@ def by_the_paper(point: list[float], table: torch.Tensor, config: HashGridConfig
     return out
 
 
-def test_levels_grow_evenly_and_never_beyond_the_table():
+def test_resolutions_grow_by_a_constant_factor_and_sizes_are_limited():
     sizes = SMALL.firsts[1:] - SMALL.firsts[:-1]
     assert SMALL.resolution.tolist() == [4, 8, 18, 40]
     assert sizes.tolist() == [125, 512, 512, 512]
 
 
 @pytest.mark.parametrize("levels", [1, 2])
-def test_few_levels(levels):
+def test_configs_with_one_and_two_levels(levels):
     config = HashGridConfig(levels=levels, log2_size=9, coarsest=4, finest=40)
     assert config.resolution.tolist() == [4, 40][:levels]
 
 
-def test_features_are_those_of_the_paper():
+def test_features_equal_the_scalar_implementation():
     points, table = points_of(20), table_of(SMALL)
-    features, _ = encode(points, table, SMALL, slopes=False)
-    expected = torch.tensor([by_the_paper(p, table, SMALL) for p in points.tolist()])
+    features, _ = encode(points, table, SMALL, with_derivatives=False)
+    expected = torch.tensor([scalar_encode(p, table, SMALL) for p in points.tolist()])
     assert torch.allclose(features, expected, atol=1e-5)
 
 
-def test_a_corner_of_the_grid_has_its_entry_up_to_the_last():
+def test_features_at_grid_vertices_are_table_entries():
     config = HashGridConfig(levels=1, log2_size=9, coarsest=4, finest=4)
     table = table_of(config)
-    corners = torch.cartesian_prod(*[torch.arange(5) / 4] * 3)
-    features, _ = encode(corners, table, config, slopes=False)
-    x, y, z = (corners * 4).round().long().T
+    vertices = torch.cartesian_prod(*[torch.arange(5) / 4] * 3)
+    features, _ = encode(vertices, table, config, with_derivatives=False)
+    x, y, z = (vertices * 4).round().long().T
     assert torch.allclose(features, table[x + 5 * y + 25 * z], atol=1e-6)
 
 
-def test_slopes_are_finite_differences():
+def test_derivatives_equal_finite_differences():
     points, table = points_of(50).double(), table_of(SMALL).double()
-    _, slopes = encode_torch(points, table, SMALL, True, SMALL.levels)
-    h = 1e-7  # small enough that hardly any point changes its cell
+    _, derivatives = encode_torch(points, table, SMALL, True, SMALL.levels)
+    h = 1e-7  # so small that points rarely move to another voxel
     for axis in range(3):
         step = torch.zeros(3, dtype=torch.float64)
         step[axis] = h
         ahead, behind = (
             encode_torch(points + s, table, SMALL, False, SMALL.levels)[0] for s in (step, -step)
         )
-        assert torch.allclose(slopes[:, axis], (ahead - behind) / (2 * h), rtol=1e-4, atol=1e-4)
+        difference = (ahead - behind) / (2 * h)
+        assert torch.allclose(derivatives[:, axis], difference, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("levels", [None, 3, 1])
-@pytest.mark.parametrize("slopes", [False, True])
-def test_kernel_and_pytorch_agree_with_their_gradients(levels, slopes):
+@pytest.mark.parametrize("with_derivatives", [False, True])
+def test_kernel_equals_pytorch_with_gradients(levels, with_derivatives):
     points = torch.cat(
         [
             points_of(1500),
@@ -100,56 +104,60 @@ def test_kernel_and_pytorch_agree_with_their_gradients(levels, slopes):
         ]
     )
     results = []
-    for one in (encode, encode_torch):
+    for function in (encode, encode_torch):
         table = table_of(SMALL).requires_grad_()
         active = SMALL.levels if levels is None else levels
-        features, slope = one(points, table, SMALL, slopes, levels if one is encode else active)
-        features, slope = features[:, : 2 * active], slope[..., : 2 * active] if slopes else None
-        # Weights that differ from element to element, so that no transposition goes unseen.
-        loss = (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum()
-        if slopes:
-            loss = loss + 0.03 * (slope * torch.linspace(1, -1, slope.numel()).view_as(slope)).sum()
-        loss.backward()
-        results.append(
-            (features.detach(), slope.detach() if slopes else torch.zeros(1), table.grad)
+        features, derivatives = function(
+            points, table, SMALL, with_derivatives, levels if function is encode else active
         )
+        features = features[:, : 2 * active]
+        # Weights that differ from element to element reveal transposed outputs.
+        loss = (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum()
+        if with_derivatives:
+            derivatives = derivatives[..., : 2 * active]
+            weights = torch.linspace(1, -1, derivatives.numel()).view_as(derivatives)
+            loss = loss + 0.03 * (derivatives * weights).sum()
+        loss.backward()
+        derivatives = derivatives.detach() if with_derivatives else torch.zeros(1)
+        results.append((features.detach(), derivatives, table.grad))
     for kernel, plain in zip(*results, strict=True):
         assert (kernel - plain).norm() <= 1e-5 * plain.norm()
 
 
-def test_a_loss_on_slopes_alone_has_a_gradient():
+def test_loss_on_derivatives_alone_has_a_gradient():
     table = table_of(SMALL).requires_grad_()
-    _, slopes = encode(points_of(30), table, SMALL, slopes=True)
-    slopes.square().sum().backward()
+    _, derivatives = encode(points_of(30), table, SMALL, with_derivatives=True)
+    derivatives.square().sum().backward()
     assert table.grad.norm() > 0
 
 
-def test_bands_that_are_not_open_are_zero_and_get_no_gradient():
+def test_closed_levels_are_zero_and_get_no_gradient():
     table = table_of(SMALL).requires_grad_()
-    features, slopes = encode(points_of(30), table, SMALL, slopes=True, levels=2)
-    assert features.shape == (30, 8) and slopes.shape == (30, 3, 8)
-    assert not features[:, 4:].any() and not slopes[..., 4:].any() and features[:, :4].any()
-    (features.sum() + slopes.sum()).backward()
+    features, derivatives = encode(points_of(30), table, SMALL, with_derivatives=True, levels=2)
+    assert features.shape == (30, 8) and derivatives.shape == (30, 3, 8)
+    assert not features[:, 4:].any() and not derivatives[..., 4:].any() and features[:, :4].any()
+    (features.sum() + derivatives.sum()).backward()
     assert not table.grad[int(SMALL.firsts[2]) :].any() and table.grad[: int(SMALL.firsts[2])].any()
 
 
-def test_same_bits_for_any_number_of_threads():
-    threads, seen = torch.get_num_threads(), []
+def test_results_are_bit_identical_for_any_number_of_threads():
+    threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             table = table_of(SMALL).requires_grad_()
-            features, slopes = encode(points_of(5000), table, SMALL, slopes=True)
-            (features.square().sum() + slopes.square().sum()).backward()
-            seen.append((features.detach(), slopes.detach(), table.grad))
+            features, derivatives = encode(points_of(5000), table, SMALL, with_derivatives=True)
+            (features.square().sum() + derivatives.square().sum()).backward()
+            results.append((features.detach(), derivatives.detach(), table.grad))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for other in seen[1:] for a, b in zip(seen[0], other, strict=True))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 @pytest.mark.parametrize(
     "wrong", [{"levels": 0}, {"log2_size": 40}, {"coarsest": 0}, {"coarsest": 64, "finest": 32}]
 )
-def test_sizes_that_make_no_grid(wrong):
+def test_invalid_sizes_raise_value_error_with_their_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         HashGridConfig(**wrong)

@@ -13,7 +13,7 @@ from gs3d.core.errors import UserError
 from gs3d.runs.outputs import plot
 from gs3d.runs.outputs.plot import drawn, panels, read_log, smoothed, stages, write_plot
 from gs3d.runs.request import Request
-from gs3d.runs.generate import generate
+from tests.runs.running import generate
 
 CONFIG = """
 batch: 4
@@ -25,7 +25,13 @@ losses:
 
 
 def row(step: int, counts: str = "splats", **more) -> dict:
-    both = {"step": step, "progress": step / 100, "elapsed_s": 10 + 0.5 * step, "loss": 1 / (step + 1), "grad_rms": 0.5}
+    both = {
+        "step": step,
+        "progress": step / 100,
+        "elapsed_s": 10 + 0.5 * step,
+        "loss": 1 / (step + 1),
+        "grad_rms": 0.5,
+    }
     return both | {counts: 100 + step, "t": 0.9 - step / 200, "cfg": 8.0} | more
 
 
@@ -34,12 +40,28 @@ def request_(tiny_builtin_folder, tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)
     prior = str(tiny_builtin_folder)
-    return Request("a red mushroom", steps=6, prior=prior, loss="cds", out=tmp_path / "run", config=config, device="cpu")
+    return Request(
+        "a red mushroom",
+        steps=6,
+        prior=prior,
+        guidance="cds",
+        out=tmp_path / "run",
+        config=config,
+        device="cpu",
+    )
 
 
 def test_each_quantity_has_a_plot_and_the_times_of_a_loss_share_one():
     rows = [row(0, t1=0.95), row(1, t1=0.9), row(2, "inner_vertices", weight=3.0)]
-    assert list(panels(rows).values()) == [["loss"], ["grad_rms"], ["splats"], ["inner_vertices"], ["t", "t1"], ["cfg"], ["weight"]]
+    assert list(panels(rows).values()) == [
+        ["loss"],
+        ["grad_rms"],
+        ["splats"],
+        ["inner_vertices"],
+        ["t", "t1"],
+        ["cfg"],
+        ["weight"],
+    ]
     figure = drawn(rows)
     assert [axes.get_title() for axes in figure.axes] == list(panels(rows))
     (count,) = (axes for axes in figure.axes if axes.get_title() == "splats")
@@ -47,10 +69,14 @@ def test_each_quantity_has_a_plot_and_the_times_of_a_loss_share_one():
 
 
 def test_a_stage_begins_where_another_thing_is_counted():
-    rows = [row(i, "occupied_voxels") for i in range(4)] + [row(i, "inner_vertices") for i in range(4, 9)]
+    rows = [row(i, "occupied_voxels") for i in range(4)] + [
+        row(i, "inner_vertices") for i in range(4, 9)
+    ]
     assert stages(rows) == [(0, 4), (4, 9)] and stages(rows[:4]) == [(0, 4)]
     for axes in drawn(rows).axes:
-        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [rows[4]["elapsed_s"]]
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [
+            rows[4]["elapsed_s"]
+        ]
         # No line leads from one stage to the next.
         assert not any(len(line.get_xdata()) == 9 for line in axes.lines)
 
@@ -73,7 +99,10 @@ def test_a_running_mean_leaves_out_what_is_not_known():
     assert np.isnan(smoothed(np.array([np.nan] * 5), 3)).all()
 
 
-@pytest.mark.parametrize("rows", [[row(0)], [row(0, loss=None, grad_rms=None)], [row(i, loss=10.0**-i) for i in range(9)]])
+@pytest.mark.parametrize(
+    "rows",
+    [[row(0)], [row(0, loss=None, grad_rms=None)], [row(i, loss=10.0**-i) for i in range(9)]],
+)
 def test_few_rows_unknown_values_and_wide_ranges_can_be_drawn(tmp_path, rows):
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     write_plot(tmp_path / "log.png", tmp_path / "log.jsonl")
@@ -93,8 +122,15 @@ def test_rows_that_are_none_are_left_out_and_a_log_without_any_is_one_line(tmp_p
 
 def test_a_resumed_run_plots_all_of_its_steps(request_, monkeypatch):
     seen, real = [], plot.drawn
-    monkeypatch.setattr(plot, "drawn", lambda rows: seen.append([r["step"] for r in rows]) or real(rows))
-    generate(request_, report=lambda entry, budget: os.kill(os.getpid(), signal.SIGINT) if entry.step == 2 else None)
+    monkeypatch.setattr(
+        plot, "drawn", lambda rows: seen.append([r["step"] for r in rows]) or real(rows)
+    )
+    generate(
+        request_,
+        report=lambda entry, budget: (
+            os.kill(os.getpid(), signal.SIGINT) if entry.step == 2 else None
+        ),
+    )
     result = generate(dataclasses.replace(request_, resume=True))
     assert seen == [[0, 1, 2], [0, 1, 2, 3, 4, 5]]
     assert result.folder / "log.png" in result.files and not result.warnings
@@ -104,7 +140,11 @@ def test_a_run_whose_plot_fails_ends_as_it_would_have(request_, monkeypatch):
     monkeypatch.setattr(plot, "drawn", lambda rows: 1 / 0)
     result = generate(request_)
     assert result.outcome == "finished" and (result.folder / "splats.ply").exists()
-    assert [w for w in result.warnings if w.startswith("log.png: cannot be made (ZeroDivisionError")] == result.warnings != []
+    assert (
+        [w for w in result.warnings if w.startswith("log.png: cannot be made (ZeroDivisionError")]
+        == result.warnings
+        != []
+    )
     assert not (result.folder / "log.png").exists()
 
 
@@ -113,5 +153,9 @@ def test_matplotlib_stays_in_the_module_that_draws():
 
     import gs3d
 
-    users = [p.name for p in Path(gs3d.__file__).parent.rglob("*.py") if "matplotlib" in p.read_text() and p.name != "plot.py"]
+    users = [
+        p.name
+        for p in Path(gs3d.__file__).parent.rglob("*.py")
+        if "matplotlib" in p.read_text() and p.name != "plot.py"
+    ]
     assert users == []

@@ -12,12 +12,23 @@ from PIL import Image
 
 import gs3d
 from gs3d.io.image import png
-from gs3d.runs.outputs import files as export
 from gs3d.runs import loop
+from gs3d.runs.outputs import files as export
 from gs3d.runs.outputs import preview_strip as sheet
+from gs3d.runs.outputs.preview_strip import (
+    ROWS,
+    SIDE_PX,
+    STRIP,
+    WORDS_PX,
+    PreviewStrip,
+    Row,
+    read_rows,
+    thin_out,
+    trim_strip,
+    write_rows,
+)
 from gs3d.runs.request import Request
-from gs3d.runs.generate import generate
-from gs3d.runs.outputs.preview_strip import ROWS, SHEET, SIDE_PX, WORDS_PX, PreviewStrip, Row, read_rows, thinned, trim, write_rows
+from tests.runs.running import generate
 
 SPLATS = """
 batch: 4
@@ -59,7 +70,15 @@ def request_of(tiny_builtin_folder, tmp_path):
         config = tmp_path / f"{name}.yaml"
         config.write_text(f"{settings}progress_every_s: {every_s:.6f}\n")
         prior = str(tiny_builtin_folder)
-        return Request("a red mushroom", steps=12, prior=prior, loss="sds", out=tmp_path / name, config=config, device="cpu")
+        return Request(
+            "a red mushroom",
+            steps=12,
+            prior=prior,
+            guidance="sds",
+            out=tmp_path / name,
+            config=config,
+            device="cpu",
+        )
 
     return made
 
@@ -67,7 +86,11 @@ def request_of(tiny_builtin_folder, tmp_path):
 def parts_of(result) -> list[np.ndarray]:
     """All numbers of what a run has made."""
     made = [np.asarray(getattr(result.asset, f.name)) for f in dataclasses.fields(result.asset)]
-    return made + [np.frombuffer(path.read_bytes(), np.uint8) for path in result.files if path.suffix in (".ply", ".glb", ".obj")]
+    return made + [
+        np.frombuffer(path.read_bytes(), np.uint8)
+        for path in result.files
+        if path.suffix in (".ply", ".glb", ".obj")
+    ]
 
 
 def same(one, other) -> bool:
@@ -83,43 +106,61 @@ def stop_after(step):
 
 
 @pytest.mark.parametrize("settings", [SPLATS, FIELD], ids=["splats", "field and surface"])
-def test_a_run_is_the_same_with_pictures_without_them_and_after_a_resume(request_of, after_every_step, settings):
-    plain, seen = generate(request_of(settings, 0, "plain")), generate(request_of(settings, 1e-6, "seen"))
+def test_a_run_is_the_same_with_pictures_without_them_and_after_a_resume(
+    request_of, after_every_step, settings
+):
+    plain, seen = (
+        generate(request_of(settings, 0, "plain")),
+        generate(request_of(settings, 1e-6, "seen")),
+    )
     assert same(plain, seen)
-    assert not (plain.folder / SHEET).exists() and seen.folder / SHEET in seen.files and not seen.warnings
+    assert (
+        not (plain.folder / STRIP).exists()
+        and seen.folder / STRIP in seen.files
+        and not seen.warnings
+    )
     part = request_of(settings, 1e-6, "part")
     assert generate(part, report=stop_after(6)).steps == 7
     resumed = generate(dataclasses.replace(part, resume=True))
     assert same(plain, resumed)
     for folder in (seen.folder, resumed.folder):
-        rows = read_rows(folder / SHEET)
+        rows = read_rows(folder / STRIP)
         steps = [row.step for row in rows]
-        assert len(rows) == ROWS and steps == sorted(set(steps)) and (steps[0], steps[-1]) == (1, 12)
+        assert (
+            len(rows) == ROWS and steps == sorted(set(steps)) and (steps[0], steps[-1]) == (1, 12)
+        )
     # The row of a step that was made before the break is the picture that the unbroken run has of it.
-    (first, whole) = (read_rows(folder / SHEET)[0].pixels[:, WORDS_PX:] for folder in (resumed.folder, seen.folder))
+    (first, whole) = (
+        read_rows(folder / STRIP)[0].pixels[:, WORDS_PX:]
+        for folder in (resumed.folder, seen.folder)
+    )
     assert np.array_equal(first, whole) and first.std() > 3
 
 
 def test_the_last_row_shows_what_the_run_has_made_from_its_four_sides(request_of):
     result = generate(request_of(SPLATS, 30, "run"))
-    (row,) = read_rows(result.folder / SHEET)
-    front, left, back, right = export.pictures(result.splats, gs3d.ring(4, SIDE_PX)).numpy()
+    (row,) = read_rows(result.folder / STRIP)
+    front, left, back, right = export.stacked_frames(result.splats, gs3d.ring(4, SIDE_PX)).numpy()
     wanted = np.concatenate([front, left, back, right], axis=1) * 255
     assert np.abs(row.pixels[:, WORDS_PX:] - wanted).max() <= 0.51
     assert (row.pixels[:, :WORDS_PX] < 128).any()  # words
     assert row.step == 12 and 0 < row.elapsed_s < 600
-    with Image.open(result.folder / SHEET) as sheet:
+    with Image.open(result.folder / STRIP) as sheet:
         assert sheet.size == (WORDS_PX + 4 * SIDE_PX, SIDE_PX)
 
 
 def test_the_sheet_can_be_watched_while_it_grows(request_of, after_every_step):
     grown = []
     request = request_of(SPLATS, 1e-6, "run")
-    generate(request, report=lambda entry, budget: grown.append(len(read_rows(request.out / SHEET))))
+    generate(
+        request, report=lambda entry, budget: grown.append(len(read_rows(request.out / STRIP)))
+    )
     assert grown[:10] == list(range(10)) and grown[-1] == ROWS
 
 
-def test_pictures_that_fail_are_a_warning_and_the_run_goes_on(request_of, after_every_step, monkeypatch):
+def test_pictures_that_fail_are_a_warning_and_the_run_goes_on(
+    request_of, after_every_step, monkeypatch
+):
     plain = generate(request_of(SPLATS, 0, "plain"))
 
     def full(*_):
@@ -129,20 +170,27 @@ def test_pictures_that_fail_are_a_warning_and_the_run_goes_on(request_of, after_
     said = []
     result = generate(request_of(SPLATS, 1e-6, "run"), say=said.append)
     assert result.outcome == "finished" and same(plain, result)
-    assert [line for line in said if SHEET in line] == [
-        "warning: progress.png: CUDA out of memory; the run goes on without pictures on the way"
+    assert [line for line in said if STRIP in line] == [
+        "warning: progress.png: CUDA out of memory; the run continues without previews"
     ]
 
 
 def test_steps_that_will_be_run_again_leave_the_sheet(request_of, after_every_step, monkeypatch):
     request = request_of(SPLATS, 1e-6, "run")
     save = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda folder, c: save(folder, c) if c.step <= 4 else None)
+    monkeypatch.setattr(
+        loop, "save_checkpoint", lambda folder, c: save(folder, c) if c.step <= 4 else None
+    )
     generate(request, report=stop_after(3))
-    lost = generate(dataclasses.replace(request, resume=True), report=stop_after(8))  # its checkpoint never came to be
-    assert lost.steps == 9 and read_rows(request.out / SHEET)[-1].step == 9
+    lost = generate(
+        dataclasses.replace(request, resume=True), report=stop_after(8)
+    )  # its checkpoint never came to be
+    assert lost.steps == 9 and read_rows(request.out / STRIP)[-1].step == 9
     seen = []
-    generate(dataclasses.replace(request, resume=True), report=lambda *_: seen.append([r.step for r in read_rows(request.out / SHEET)]))
+    generate(
+        dataclasses.replace(request, resume=True),
+        report=lambda *_: seen.append([r.step for r in read_rows(request.out / STRIP)]),
+    )
     assert seen[0] == [1, 2, 3, 4]
 
 
@@ -155,7 +203,7 @@ def rows_at(*seconds: float) -> list[Row]:
 def test_a_long_run_keeps_its_first_row_its_last_and_even_ones_between(count):
     rows = []
     for row in rows_at(*np.cumsum(np.random.default_rng(count).uniform(29, 31, count))):
-        rows = thinned([*rows, row])
+        rows = thin_out([*rows, row])
     seconds = np.array([row.elapsed_s for row in rows])
     gaps = np.diff(seconds)
     assert len(rows) == ROWS and (rows[0].step, rows[-1].step) == (1, count)
@@ -164,21 +212,21 @@ def test_a_long_run_keeps_its_first_row_its_last_and_even_ones_between(count):
 
 @pytest.mark.parametrize("damage", ["cut", "not a PNG", "another sheet", "no file"])
 def test_a_sheet_that_cannot_be_read_is_begun_anew(tmp_path, damage):
-    path = tmp_path / SHEET
+    path = tmp_path / STRIP
     if damage == "another sheet":
         png.write_pixels(path, np.zeros((8, 8, 3), np.uint8), {"gs3d": "[[1, 2.0]]"})
     elif damage != "no file":
         write_rows(path, rows_at(1.0, 2.0))
         path.write_bytes(path.read_bytes()[:400] if damage == "cut" else b"no picture")
     assert read_rows(path) == []
-    trim(path, 5)
+    trim_strip(path, 5)
     assert not path.exists()
 
 
 def test_rows_survive_their_file(tmp_path):
     rows = rows_at(1.0, 2.5, 7.25)
-    write_rows(tmp_path / SHEET, rows)
-    back = read_rows(tmp_path / SHEET)
+    write_rows(tmp_path / STRIP, rows)
+    back = read_rows(tmp_path / STRIP)
     assert [(r.step, r.elapsed_s) for r in back] == [(1, 1.0), (2, 2.5), (3, 7.25)]
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(rows, back, strict=True))
 
@@ -192,9 +240,9 @@ def test_pictures_that_take_long_come_more_seldom(tmp_path, monkeypatch):
         now[0] += 2.0
 
     monkeypatch.setattr(sheet, "add_row", slow)
-    watched = PreviewStrip(tmp_path / SHEET, 30.0, print)
+    watched = PreviewStrip(tmp_path / STRIP, 30.0, print)
     for _ in range(1000):
-        watched.look(None, None, 0.0)
+        watched.update(None, None, 0.0)
         now[0] += 1.0
     assert made[0] == 130.0 and np.diff(made) == pytest.approx(2 / sheet.SHARE + 2, abs=1)
     assert 2 * len(made) <= 0.011 * (now[0] - 100) + 2

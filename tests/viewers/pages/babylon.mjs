@@ -1,8 +1,10 @@
-import { settled } from "./picture.mjs";
+import { settled } from "./capture.mjs";
 
 const script = (src) =>
   new Promise((resolve, reject) => {
-    const element = document.head.appendChild(Object.assign(document.createElement("script"), { src }));
+    const element = document.createElement("script");
+    element.src = src;
+    document.head.append(element);
     element.onload = resolve;
     element.onerror = () => reject(new Error(src));
   });

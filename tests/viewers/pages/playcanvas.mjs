@@ -1,8 +1,9 @@
 import * as pc from "playcanvas";
-import { settled } from "./picture.mjs";
+import { settled } from "./capture.mjs";
 
 export async function show({ canvas, url, eye, fovy, background }) {
-  const app = new pc.Application(canvas, { graphicsDeviceOptions: { antialias: false, alpha: false } });
+  const graphicsDeviceOptions = { antialias: false, alpha: false };
+  const app = new pc.Application(canvas, { graphicsDeviceOptions });
   app.graphicsDevice.maxPixelRatio = 1;
   app.setCanvasResolution(pc.RESOLUTION_FIXED, canvas.width, canvas.height);
   app.autoRender = false;
@@ -16,11 +17,12 @@ export async function show({ canvas, url, eye, fovy, background }) {
   });
   const splats = new pc.Entity();
   splats.addComponent("gsplat", { asset });
-  // As SuperSplat does for every file but glTF, which is upright.
+  // SuperSplat rotates these formats too. Only glTF files are upright without it.
   if (/\.(ply|splat|sog)$/.test(url)) splats.setLocalEulerAngles(0, 0, 180);
   app.root.addChild(splats);
   const camera = new pc.Entity();
-  camera.addComponent("camera", { clearColor: new pc.Color(...background), fov: fovy, nearClip: 0.01, farClip: 100 });
+  const clearColor = new pc.Color(...background);
+  camera.addComponent("camera", { clearColor, fov: fovy, nearClip: 0.01, farClip: 100 });
   camera.setPosition(...eye);
   camera.lookAt(0, 0, 0);
   app.root.addChild(camera);

@@ -1,8 +1,9 @@
 import * as THREE from "three";
 import { SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
-import { settled } from "./picture.mjs";
+import { settled } from "./capture.mjs";
 
-// Spark shows a file's own axes. Those with +Y down are turned as SuperSplat does it, half a turn about Z.
+// Spark uses the axes of the file. Files with +Y down are rotated by half a turn about Z, as in
+// SuperSplat.
 const Y_DOWN = /\.(ply|splat)$/;
 
 export async function show({ canvas, url, eye, fovy, background }) {

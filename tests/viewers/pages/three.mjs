@@ -1,8 +1,8 @@
 import * as THREE from "three";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
-import { settled } from "./picture.mjs";
+import { settled } from "./capture.mjs";
 
-// A mesh under even light, so that it shows its own colours.
+// A mesh under uniform ambient light, so it shows its own colors.
 export async function show({ canvas, url, eye, fovy, background }) {
   const renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
   renderer.setSize(canvas.width, canvas.height, false);

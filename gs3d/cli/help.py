@@ -1,0 +1,101 @@
+"""Help texts and old names of options, for tyro."""
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+T = TypeVar("T")
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+
+
+def with_help(args: type[T]) -> type[T]:
+    """A subclass of the dataclass `args` with the help texts that `--help` shows.
+
+    They are the docstring of `args` and those below its fields. tyro would find these itself, but
+    it keeps some line breaks, shows `X | None` as "{None}|X", and adds "(default: None)" although
+    the text names the default. Old names of options are left out.
+    """
+    hints = get_type_hints(args, include_extras=True)
+    texts = {name: text for cls in reversed(args.__mro__) for name, text in docstrings(cls)}
+    annotations = {}
+    for field in fields(args):
+        kind, notes = split_hint(hints[field.name])
+        shown = tyro.conf.arg(
+            help=texts.get(field.name),
+            metavar=_metavar(kind),
+            help_behavior_hint=_default if field.default in (None, ()) else None,
+        )
+        # The notes of the field come last: tyro uses the last one that sets a value.
+        notes = [shown, *map(_without_old_names, notes)]
+        annotations[field.name] = Annotated[(kind, *notes)]
+    description = " ".join((args.__doc__ or "").split())
+    return type(args.__name__, (args,), {"__annotations__": annotations, "__doc__": description})
+
+
+def split_hint(hint: Any) -> tuple[Any, list[Any]]:
+    """The type in an annotation, and its notes for tyro."""
+    return (
+        (hint.__origin__, list(hint.__metadata__)) if hasattr(hint, "__metadata__") else (hint, [])
+    )
+
+
+def current_names(args: type, argv: Sequence[str]) -> list[str]:
+    """`argv` with each old name of an option replaced by the current one."""
+    new_names = {}
+    for name, hint in get_type_hints(args, include_extras=True).items():
+        for old in (old for note in split_hint(hint)[1] for old in _old_names(note)):
+            flag = name.replace("_", "-")
+            new_names |= {old: f"--{flag}", f"--no-{old[2:]}": f"--no-{flag}"}
+    renamed = []
+    for token in argv:
+        flag, equals, value = token.partition("=")
+        renamed.append(new_names.get(flag, flag) + equals + value)
+    return renamed
+
+
+def _old_names(note: Any) -> list[str]:
+    """The long aliases of an option; short ones, such as -o, are not old."""
+    aliases = getattr(note, "aliases", None) or ()
+    return [alias for alias in aliases if alias.startswith("--")]
+
+
+def _without_old_names(note: Any) -> Any:
+    if not _old_names(note):
+        return note
+    aliases = tuple(alias for alias in note.aliases if alias not in _old_names(note))
+    return dataclasses.replace(note, aliases=aliases or None)
+
+
+def docstrings(cls: type) -> Iterator[tuple[str, str]]:
+    """(field, the string below it as one line) for the fields that a class adds or overrides."""
+    if cls is object:
+        return
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    for field, below in pairwise(body):
+        text = below.value if isinstance(below, ast.Expr) else None
+        is_text = isinstance(text, ast.Constant) and isinstance(text.value, str)
+        if isinstance(field, ast.AnnAssign) and is_text:
+            yield field.target.id, " ".join(text.value.split())
+
+
+def _metavar(kind: Any) -> str | None:
+    """What stands for a value of type `X | None`; for other types None, which leaves it to tyro."""
+    members = [member for member in get_args(kind) if member is not type(None)]
+    if get_origin(kind) not in (Union, types.UnionType) or len(members) != 1:
+        return None
+    if get_origin(members[0]) is Literal:
+        return f"{{{','.join(map(str, get_args(members[0])))}}}"
+    return METAVARS.get(members[0])
+
+
+def _default(label: str) -> str:
+    return "" if label in ("None", "") else f"(default: {label})"

@@ -1,0 +1,99 @@
+"""Settings as nested dictionaries (from YAML) to dataclasses and back, strictly."""
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal
+
+from gs3d.core.errors import UserError
+from gs3d.distill.old_names import rename_settings
+
+
+def build(kind: Any, value: Any, where: str) -> Any:
+    """`value` from YAML as the type `kind`: a dataclass, tuple, literal, optional or plain type.
+
+    Raises:
+        UserError: An unknown key or a value of another type; `where` says in which place.
+    """
+    origin = typing.get_origin(kind)
+    if is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in typing.get_args(kind):
+            return None
+        return build(optional_of(kind), value, where)
+    if origin is tuple:
+        return _build_tuple(typing.get_args(kind), value, where)
+    if origin is Literal:
+        value = "gray" if value == "grey" else value
+        if value not in typing.get_args(kind):
+            choices = ", ".join(map(str, typing.get_args(kind)))
+            raise UserError(f"{where}: expected one of {choices}, got {value!r}")
+        return value
+    # The bound excludes infinities, NaN, and integers that no float can hold.
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    if kind in (int, bool, str) and type(value) is kind:
+        return value
+    raise UserError(f"{where}: expected {kind.__name__}, got {value!r}")
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected settings as `key: value`, got {value!r}")
+    value = rename_settings(kind, value)
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        check_key(key, list(hints), where)
+    required = [f for f in fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [f.name for f in required if f.name not in value]
+    if missing:
+        raise UserError(f"{where}: expected {', '.join(missing)} too, got {value!r}")
+    built = {key: build(hints[key], part, f"{where}: {key}") for key, part in value.items()}
+    try:
+        return kind(**built)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _build_tuple(members: tuple, value: Any, where: str) -> tuple:
+    any_length = members[-1] is Ellipsis
+    if not isinstance(value, list) or (not any_length and len(value) != len(members)):
+        length = "" if any_length else f" of {len(members)}"
+        raise UserError(f"{where}: expected a list{length}, got {value!r}")
+    kinds = [members[0]] * len(value) if any_length else members
+    return tuple(build(kind, part, where) for kind, part in zip(kinds, value, strict=True))
+
+
+def plain(value: Any) -> Any:
+    """The inverse of `build`: dataclasses as dictionaries, tuples as lists."""
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def check_key(key: Any, allowed: list[str], where: str) -> None:
+    """`UserError` that names the nearest allowed key, unless `key` is one."""
+    if key not in allowed:
+        near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(allowed)}"
+        raise UserError(f"{where}: unknown setting {key!r}; {hint}")
+
+
+def optional_of(kind: Any) -> Any:
+    """X of `X | None`; any other type as it is."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    return next(k for k in typing.get_args(kind) if k is not type(None))
+
+
+def paths_of(kind: Any, head: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, type) of every setting of a dataclass, nested ones joined by dots."""
+    for name, member in typing.get_type_hints(kind).items():
+        yield f"{head}{name}", member
+        if is_dataclass(inner := optional_of(member)):
+            yield from paths_of(inner, f"{head}{name}.")

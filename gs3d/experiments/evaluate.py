@@ -1,0 +1,258 @@
+"""Evaluations: prompts × methods × seeds, each run graded; or existing runs graded.
+
+An evaluation can be stopped at any time. Repeating it continues with the runs that are missing.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.evaluation.clip import knows_the_world_alone
+from gs3d.evaluation.grade import check_words
+from gs3d.evaluation.prompts import read_prompts
+from gs3d.evaluation.report import COLUMNS, Result, markdown
+from gs3d.evaluation.results import (
+    Graders,
+    Run,
+    graded_already,
+    read_results,
+    result_of,
+    write_pictures,
+    write_results,
+)
+from gs3d.experiments.methods import Method
+from gs3d.experiments.names import method_names
+from gs3d.experiments.sweep import FinishedRun, Job, Setup, finished_before, shares, sweep
+from gs3d.priors.loading.components import backbone_part, facts_of, weight_files
+from gs3d.priors.loading.resolve import default_prior, resolve
+from gs3d.runs.folders import make_writable
+from gs3d.runs.history import read_record
+from gs3d.runs.lock import locked
+from gs3d.runs.prepare import preset_for
+from gs3d.runs.request import DEFAULT_MINUTES, check_budget
+from gs3d.world.prompt_parser import parse_prompt
+
+Say = Callable[[str], None]
+SHOWN = ("kind_right", "color_right", "r_precision", "residue", "chamfer")
+"""Metrics in the line about each run."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Generate objects from a list of prompts with each method, grade them against reference
+    objects, and write evaluation.json, report.html and sheet.png."""
+
+    prompts: str | None = None
+    """A file with one prompt per line, or a list shipped with gs3d: tuning, reporting, ablation or
+    plain."""
+    runs: tuple[Path, ...] = ()
+    """Folders of existing runs to grade, instead of new runs."""
+    methods: tuple[str, ...] = ("cds", "sds")
+    """Methods to compare: guidance losses, each with settings of its own if needed, e.g.
+    cds,fixed_noise=true,cfg.start=12."""
+    seeds: tuple[int, ...] = (0,)
+    """Random seeds. Each prompt is run with each of them."""
+    minutes: float | None = None
+    """Wall-clock minutes of each run. Default 3, unless steps are given."""
+    steps: int | None = None
+    """Number of iterations of each run, instead of minutes."""
+    scorer: str | None = None
+    """CLIP model for R-precision over 120 views: builtin, which knows the procedural world only; a
+    hub id (openai/clip-vit-large-patch14) or a folder, for any prompts."""
+    prior: str = "builtin"
+    """Diffusion model, as for gs3d generate."""
+    config: str | None = None
+    """Preset or YAML file for all methods. By default a preset for the prior and minutes."""
+    out: Path | None = None
+    """Output directory. Default outputs/evaluation-PROMPTS; with --from, outputs/evaluation."""
+    at_once: int = 1
+    """Number of parallel runs. Each gets an equal share of the cores, so its results are those of a
+    smaller machine."""
+    limit: int | None = None
+    """Maximum number of runs. All methods and seeds of a prompt come before the next prompt."""
+
+
+def generate_and_grade(request: Evaluation, say: Say) -> int:
+    """Make the runs of an evaluation that are missing, and grade them all.
+
+    Returns the number of runs that failed. Raises `UserError` for invalid arguments, or if no run
+    left a result.
+    """
+    check_budget(request.minutes, request.steps)
+    if request.limit is not None and request.limit < 1:
+        raise UserError(f"--limit: expected 1 or more, got {request.limit}")
+    any_prompt = not knows_the_world_alone(request.scorer)
+    prompts = read_prompts(str(request.prompts), open_prompts=any_prompt)
+    methods = list(dict.fromkeys(Method.parse(text) for text in request.methods))
+    seeds = dict.fromkeys(request.seeds)
+    every = [Job(p, m, s) for p in prompts.meanings for m in methods for s in seeds]
+    jobs = every[: request.limit]
+    setup, settings = _setup(request, say)
+    for method in methods:
+        setup.fingerprint(method)  # a misspelt setting should not wait for the runs before it
+    graders = Graders.of(tuple(prompts.meanings), request.scorer)
+    for meaning in filter(None, prompts.meanings.values()):
+        check_words(meaning, graders.classifier)
+
+    def grade(job: Job, run: FinishedRun) -> Result:
+        return result_of(graders, setup.out, _run_of(job, run))
+
+    make_writable(setup.out)
+    with locked(setup.out):
+        known = read_results(setup.out, settings, graders)
+        done: dict[Job, Result] = {}
+        for job in jobs:
+            if run := finished_before(job, setup):
+                done[job] = graded_already(known, _run_of(job, run)) or grade(job, run)
+        todo = [job for job in jobs if job not in done]
+        if prompts.repeated:
+            say(f"repeated prompts left out: {prompts.repeated}")
+        there = f", {len(done)} are there" if done else ""
+        say(f"runs to make: {len(todo)} of {len(every)}{there}{_estimate(request, len(todo))}")
+        failed = 0
+        for job, result in sweep(todo, setup, grade):
+            what = f"{job.prompt}, {job.method.name}, seed {job.seed}"
+            if result is None:
+                failed += 1
+                say(f"failed: {what}: {_last_line(setup.out / job.folder / 'run.log')}")
+                continue
+            done[job] = result
+            results = [done[j] for j in jobs if j in done]
+            write_results(setup.out, settings, graders, results, failed)
+            early = "" if result.outcome == "finished" else f"{result.outcome}, "
+            say(f"{len(done)}/{len(jobs)}  {what}: {early}{_metrics_line(result)}")
+        results = [done[job] for job in jobs if job in done]
+        if not results:
+            raise UserError("no run left anything; see the run.log of each")
+        write_results(setup.out, settings, graders, results, failed)
+        _write_report(setup.out, settings, results, say)
+    if failed:
+        say(f"{failed} runs left nothing; they are in none of the means")
+    return failed
+
+
+def grade_existing(request: Evaluation, say: Say) -> None:
+    """Grade the runs in `request.runs`. `UserError` if none of them can be graded."""
+    out = request.out or Path("outputs") / "evaluation"
+    settings = {"runs": "made before", "scorer": request.scorer}
+    runs = _gradable(request, say)
+    records = [record for _, record in runs]
+    prompts = tuple(dict.fromkeys(record["prompt"] for record in records))
+    graders = Graders.of(prompts, request.scorer)
+    results: list[Result] = []
+    make_writable(out)
+    with locked(out):
+        known = read_results(out, settings, graders)
+        for (folder, record), method in zip(runs, method_names(records), strict=True):
+            run = _recorded_run(os.path.relpath(folder, out), record, method)
+            try:
+                results.append(graded_already(known, run) or result_of(graders, out, run))
+            except UserError as error:
+                say(f"{folder}: left out; {error.for_command_line}")
+                continue
+            write_results(out, settings, graders, results)
+            say(f"{folder}: {method}: {_metrics_line(results[-1])}")
+        if not results:
+            raise UserError("--from: none of these runs can be graded")
+        _write_report(out, settings, results, say)
+
+
+def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
+    """What the runs of an evaluation share, and the settings that its results are valid for."""
+    by_steps = request.steps is not None
+    minutes = request.minutes or DEFAULT_MINUTES
+    budget = ("--steps", str(request.steps)) if by_steps else ("--minutes", f"{minutes:g}")
+    prior, in_pixels, weights = _prior(request.prior, say)
+    base = request.config or preset_for(in_pixels, None if by_steps else minutes)
+    out = request.out or Path("outputs") / f"evaluation-{Path(str(request.prompts)).stem}"
+    settings = {
+        "budget": " ".join(budget),
+        "prior": prior,
+        "config": base,
+        "cores": len(shares(request.at_once)[0]),
+        "scorer": request.scorer,
+    }
+    return Setup(out, budget, base, prior, weights, request.at_once), settings
+
+
+def _prior(name: str, say: Say) -> tuple[str, bool, str]:
+    """(name, whether it works on pixels, sizes and dates of its weight files)."""
+    if name == "auto":
+        name, why = default_prior("cuda" if torch.cuda.is_available() else "cpu")
+        say(why)
+    source = resolve(name)
+    part = backbone_part(source.index)
+    assert part is not None  # `index` refuses a model without one
+    files = weight_files(source.folder / part, half=True)
+    return name, source.in_pixels, repr(facts_of(files))
+
+
+def _gradable(request: Evaluation, say: Say) -> list[tuple[Path, dict]]:
+    """The folders that hold a finished run with a prompt that can be graded, with its record."""
+    runs = []
+    for folder in dict.fromkeys(Path(os.path.normpath(f)) for f in request.runs):
+        record = read_record(folder)
+        if record is None:
+            needs = "run.yaml, and splats.ply or mesh.glb"
+            say(f"{folder}: left out; it is not the folder of a finished run ({needs})")
+        elif knows_the_world_alone(request.scorer) and parse_prompt(record["prompt"]) is None:
+            say(
+                f"{folder}: left out; the world has no reference for {record['prompt']!r}, "
+                "and there is no --scorer for other prompts"
+            )
+        else:
+            runs.append((folder, record))
+    if not runs:
+        raise UserError(
+            "--from: none of these folders holds a run that can be graded; "
+            "expected folders that gs3d generate wrote"
+        )
+    return runs
+
+
+def _run_of(job: Job, run: FinishedRun) -> Run:
+    return Run(
+        job.folder, run.prompt, run.method, run.seed, run.outcome, run.seconds, run.memory_mb
+    )
+
+
+def _recorded_run(folder: str, record: dict, method: str) -> Run:
+    ended = record["result"]
+    seconds = round(sum(record["timings_s"].values()), 2)
+    memory = ended.get("peak_memory_mb")
+    seed, outcome = record["seed"], ended["outcome"]
+    return Run(folder, record["prompt"], method, seed, outcome, seconds, memory)
+
+
+def _metrics_line(result: Result) -> str:
+    values = {name: getattr(result.grade, name) for name in SHOWN}
+    return "  ".join(
+        f"{COLUMNS[k].title} {COLUMNS[k].scale * v:.{COLUMNS[k].digits}f}"
+        for k, v in values.items()
+        if v is not None
+    )
+
+
+def _last_line(log: Path) -> str:
+    """The last line of the log of a failed run, which names the reason, and where the log is."""
+    lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
+    return f"{next((line.strip() for line in reversed(lines) if line.strip()), 'no word')} ({log})"
+
+
+def _estimate(request: Evaluation, runs: int) -> str:
+    if request.steps is not None or not runs:
+        return ""
+    minutes = (request.minutes or DEFAULT_MINUTES) * runs / request.at_once
+    if minutes >= 90:
+        return f", about {minutes / 60:.1f} hours"
+    return f", about {minutes:.0f} minutes" if minutes >= 2 else ", about a minute or two"
+
+
+def _write_report(out: Path, settings: dict, results: Sequence[Result], say: Say) -> None:
+    say("\n" + markdown(results) + "\n")
+    for path in write_pictures(out, settings, results):
+        say(f"  {path}")

@@ -1,0 +1,42 @@
+"""The contract of a guidance loss, and its result."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from gs3d.priors.base import Condition, Prior
+
+
+@dataclass(frozen=True)
+class GuidanceOut:
+    """The gradient on z0, and what to log."""
+
+    grad: Tensor
+    """[B, C, h, w] float32; the optimizer descends it."""
+    target: Tensor | None = None
+    """[B, C, h, w] the denoised estimate that the gradient points to, detached; for inspection."""
+    log: dict[str, float] = field(default_factory=dict)
+    """Name -> value, a column each in log.jsonl."""
+
+
+class Guidance(Protocol):
+    """A loss: any callable with this signature, best a frozen dataclass whose fields are its
+    settings. A run draws all randomness of a step from (seed, step), see `core.rng`."""
+
+    def __call__(
+        self,
+        prior: Prior,
+        condition: Condition,
+        z0: Tensor,
+        progress: float,
+        seed: int,
+        step: int,
+    ) -> GuidanceOut:
+        """The gradient on z0 [B, C, h, w] at `progress` in [0, 1] of the stage."""
+        ...
+
+
+def is_guidance(value: Any) -> bool:
+    """Whether `value` can be called as a guidance loss; a class cannot, its instance may."""
+    return callable(value) and not isinstance(value, type)

@@ -1,0 +1,147 @@
+"""From a plan to a folder of files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gs3d.core.errors import UserError
+from gs3d.core.runtime.memory import keep_freed_blocks, peak_memory_mb
+from gs3d.core.types import Mesh, Splats, TexturedMesh
+from gs3d.distill.budget import Budget
+from gs3d.distill.step import Task, TrainState
+from gs3d.io import PLOT
+from gs3d.representations.asset import Asset, primitive_count
+from gs3d.runs.callbacks import Callbacks
+from gs3d.runs.folders import pick_folder, writable
+from gs3d.runs.lock import locked
+from gs3d.runs.outputs.log import LOG, trim_log
+from gs3d.runs.loop import Outcome, train
+from gs3d.runs.outputs.files import Written, write_results
+from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
+from gs3d.runs.prepare import Plan
+from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
+from gs3d.runs.signals import StopSignals
+
+FEW_STEPS = 100
+"""Fewer iterations give no shape yet. The presets for two CPU cores make hundreds a minute."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run generated."""
+
+    folder: Path
+    outcome: Outcome
+    asset: Asset | None
+    """What is in the result file; None if nothing could be written, and a warning says why."""
+    steps: int
+    seconds: float
+    files: list[Path]
+    warnings: list[str] = field(default_factory=list)
+    signalled: bool = False
+    """Whether Ctrl-C or SIGTERM came, before the end or while files were written."""
+
+    @property
+    def splats(self) -> Splats | None:
+        return self.asset if isinstance(self.asset, Splats) else None
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh | None:
+        return None if isinstance(self.asset, Splats) else self.asset
+
+
+def execute(plan: Plan, callbacks: Callbacks | None = None) -> Result:
+    """Optimize what the plan describes and write splats or a mesh, previews, run.yaml and logs.
+
+    Raises:
+        UserError: Anything that the user can fix.
+    """
+    callbacks = callbacks or Callbacks()
+    phases = Phases(plan.started)
+    if plan.device == "cpu":
+        keep_freed_blocks()
+    for message in plan.messages:
+        callbacks.on_message(message)
+    phases.end("start")
+    with writable(plan.folder), locked(plan.folder):
+        request = plan.request
+        # Another run may have finished there since the plan was made.
+        if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
+            raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
+        return _run(plan, phases, callbacks)
+
+
+def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
+    """The part of a run that holds its folder."""
+    folder = plan.folder
+    task = load_task(plan, callbacks)
+    record = record_of(plan, task)
+    phases.end("prior")
+    state, spent_s = first_state(plan, task, record, callbacks)
+    budget = first_budget(plan, state, spent_s, phases, callbacks)
+    # Before this, Ctrl-C and SIGTERM have their usual effect: there is nothing to export yet.
+    with StopSignals(callbacks.info) as stop:
+        trim_log(folder / LOG, state.step)
+        trim_strip(folder / STRIP, state.step)
+        record.write(folder, phases.seconds, None)
+        outcome = train(state, task, budget, folder, callbacks, stop)
+        phases.end("optimize")
+        written = write_results(folder, state.representation)
+        _warn_of_few(written, plan, outcome, state.step)
+        _write_plots(folder, state, task, budget, written)
+    phases.end("export")
+    ended = {
+        "outcome": outcome,
+        "steps": state.step,
+        **size_of(written.asset),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    record.write(folder, phases.seconds, ended)
+    stages = sorted(folder.glob("stage-*.ply"))
+    files = [*written.files, *stages, folder / "run.yaml", folder / LOG]
+    return Result(
+        folder,
+        outcome,
+        written.asset,
+        state.step,
+        budget.elapsed_s(),
+        files,
+        written.warnings,
+        stop.signalled,
+    )
+
+
+def size_of(asset: Asset | None) -> dict[str, int]:
+    """The number of splats or triangles, for the record."""
+    if asset is None:
+        return {}
+    return {"splats" if isinstance(asset, Splats) else "triangles": primitive_count(asset)}
+
+
+def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, steps: int) -> None:
+    minutes = plan.request.minutes
+    if outcome == "finished" and minutes is not None and steps < FEW_STEPS:
+        written.warnings.append(
+            f"only {steps} iterations fitted into {minutes:g} min; "
+            "a shape takes hundreds, so give more"
+        )
+
+
+def _write_plots(
+    folder: Path, state: TrainState, task: Task, budget: Budget, written: Written
+) -> None:
+    """Write the last row of progress.png, and log.png."""
+
+    def write_row(path: Path) -> None:
+        add_row(path, state, task, budget.elapsed_s())
+
+    def write_log_plot(path: Path) -> None:
+        from gs3d.runs.outputs.plot import write_plot
+
+        write_plot(path, folder / LOG)
+
+    writers: list[tuple[str, Callable[[Path], None]]] = [(PLOT, write_log_plot)]
+    if task.config.progress_every_s:
+        writers.insert(0, (STRIP, write_row))
+    for name, write in writers:
+        written.attempt(folder / name, write, "the same command with --resume")

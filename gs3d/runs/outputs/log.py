@@ -1,0 +1,81 @@
+"""log.jsonl: one row a step, enough to plot a run or to replay it."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.distill.budget import Budget
+from gs3d.distill.step import StepLog
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """Appends rows to log.jsonl. A full disk ends the log with a warning, not the run."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]):
+        self.path, self.warn = path, warn
+        self.file = open(path, "a")  # noqa: SIM115 - open for the whole run
+
+    def add(self, entry: StepLog, budget: Budget) -> None:
+        if self.file is None:
+            return
+        try:
+            self.file.write(json.dumps(_row(entry, budget)) + "\n")
+            self.file.flush()
+        except OSError as error:
+            self.warn(f"{self.path}: {error.strerror}; the run continues without a log")
+            self.close()
+
+    def close(self) -> None:
+        if self.file is not None:
+            # Closing flushes once more, and fails again where `add` could not write.
+            with contextlib.suppress(OSError):
+                self.file.close()
+        self.file = None
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the rows of iterations that a resumed run repeats, and half-written ones."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] < step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text("".join(row + "\n" for row in kept))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); free some space, then use --resume"
+        ) from None
+
+
+def _row(entry: StepLog, budget: Budget) -> dict:
+    return {
+        "step": entry.step,
+        "progress": entry.progress,
+        "elapsed_s": round(budget.elapsed_s(), 2),
+        "loss": _number(entry.loss),
+        "grad_rms": _number(entry.grad_norm),
+        entry.counts: entry.count,
+        **{k: round(v, 4) for k, v in entry.values.items()},
+        **({"skipped": True} if entry.skipped else {}),
+    }
+
+
+def _number(value: torch.Tensor) -> float | None:
+    """Five digits, or None for NaN and Inf, which JSON cannot hold."""
+    number = float(value)
+    return float(f"{number:.5g}") if math.isfinite(number) else None

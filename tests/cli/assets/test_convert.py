@@ -1,0 +1,127 @@
+"""`gs3d convert`: every format in and out, reported losses, no file overwritten by accident."""
+
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from gs3d.io import READERS, WRITERS, load_splats, save_splats
+from gs3d.io.splats.ply import read_ply, write_ply
+from tests.cli.assets.files import ball, write_nan_rows
+from tests.cli.commands import one_line_fault, run
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITERS))
+def test_every_format_and_back(capsys, ply, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    status, out, err = run(capsys, "convert", str(ply), str(path))
+    assert status == 0 and err == "" and "2000 splats, SH degree" in out and f"-> {path}, " in out
+    if suffix in READERS:
+        status, out, _ = run(capsys, "convert", str(path), str(tmp_path / "back.ply"))
+        assert status == 0 and len(load_splats(tmp_path / "back.ply")) == 2000
+
+
+def test_sh_degree_is_lowered_and_an_existing_file_is_replaced(capsys, tmp_path):
+    source, path = tmp_path / "in.ply", tmp_path / "out.ply"
+    save_splats(source, ball(degree=3))
+    path.write_text("old")
+    status, out, _ = run(capsys, "convert", str(source), str(path), "--sh-degree", "1")
+    assert status == 0
+    assert out == f"2000 splats, SH degree 1: {source}, 497.6 kB -> {path}, 208.7 kB\n"
+    assert load_splats(path).sh.shape == (2000, 4, 3)
+
+
+def test_sh_pad_adds_zeros(capsys, tmp_path):
+    source, path = tmp_path / "in.ply", tmp_path / "padded.ply"
+    save_splats(source, ball(degree=0))
+    status, out, _ = run(capsys, "convert", str(source), str(path), "--sh-pad", "3")
+    assert status == 0 and "does not keep" not in out
+    back = load_splats(path)
+    assert back.sh.shape == (2000, 16, 3) and not back.sh[:, 1:].any()
+
+
+def test_spz_version(capsys, ply, tmp_path):
+    path = tmp_path / "old.spz"
+    status, _, _ = run(capsys, "convert", str(ply), str(path), "--spz-version", "2")
+    assert status == 0 and zlib.decompress(path.read_bytes(), wbits=31)[4] == 2
+
+
+def test_options_of_another_format(capsys, ply, tmp_path):
+    path = str(tmp_path / "out.splat")
+    message = one_line_fault(capsys, "convert", str(ply), path, "--sh-pad", "3")
+    assert "--sh-pad: applies to .ply only, and OUT is .splat" in message
+    path = str(tmp_path / "out.spz")
+    message = one_line_fault(capsys, "convert", str(ply), path, "--spz-version", "7")
+    assert "--spz-version: expected 2, 3, 4, got 7" in message
+
+
+def write_plain(path, splats):
+    """Writer of a format that has only plain colors in [0, 1]."""
+    write_ply(path, replace(splats, sh=splats.sh[:, :1].clamp(-1.7725, 1.7725)))
+
+
+def read_plain(path):
+    return read_ply(path)
+
+
+def test_losses_of_a_format_are_reported(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(WRITERS, ".plain.ply", f"{__name__}:write_plain")
+    splats = ball()
+    splats.sh[0, 0] = 3
+    source, path = tmp_path / "in.ply", tmp_path / "a.plain.ply"
+    save_splats(source, splats)
+    status, out, _ = run(capsys, "convert", str(source), str(path))
+    assert status == 0 and "warning" not in out  # without a reader, losses are unknown
+    monkeypatch.setitem(READERS, ".plain.ply", f"{__name__}:read_plain")
+    status, out, _ = run(capsys, "convert", str(source), str(path))
+    assert status == 0 and "2000 splats, SH degree 0: " in out
+    assert f"warning: {path} does not keep the harmonics above degree 0\n" in out
+    assert "does not keep colors from 0.331 to 1.35, which became 0.331 to 1\n" in out
+
+
+def test_run_folder_without_splats(capsys, tmp_path):
+    message = one_line_fault(capsys, "convert", str(tmp_path), str(tmp_path / "out.ply"))
+    assert "expected a splat file, or the folder of a run that has made splats.ply" in message
+
+
+def test_run_folder_and_invalid_rows(capsys, ply, tmp_path):
+    write_nan_rows(ply, 3)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    ply.rename(folder / "splats.ply")
+    status, out, err = run(capsys, "convert", str(folder), str(tmp_path / "out.ply"))
+    assert status == 0 and err == "" and "3 of 2000 rows hold NaN" in out and "1997 splats" in out
+    assert len(load_splats(tmp_path / "out.ply")) == 1997
+
+
+@pytest.mark.parametrize("name", ["in.ply", "soft.ply", "hard.ply", "sub/../in.ply"])
+@pytest.mark.parametrize("command", ["convert", "clean"])
+def test_input_file_is_never_overwritten(capsys, ply, tmp_path, command, name):
+    before = ply.read_bytes()
+    (tmp_path / "soft.ply").symlink_to(ply)
+    (tmp_path / "hard.ply").hardlink_to(ply)
+    (tmp_path / "sub").mkdir()
+    same = str(tmp_path / name)
+    argv = [same] if command == "convert" else ["--center", "-o", same]
+    message = one_line_fault(capsys, command, str(ply), *argv)
+    assert "it is the file that is read; give another name" in message
+    assert ply.read_bytes() == before
+
+
+def test_invalid_arguments(capsys, ply, tmp_path):
+    def fault(*argv):
+        return one_line_fault(capsys, "convert", *argv)
+
+    out = str(tmp_path / "out.ply")
+    message = fault(str(ply), str(tmp_path / "out.xyz"))
+    assert "expected a name ending in one of" in message
+    assert all(suffix in message for suffix in WRITERS)
+    assert "none does not exist. Create it" in fault(str(ply), str(tmp_path / "none" / "out.ply"))
+    assert "the name is too long" in fault(str(ply), str(tmp_path / ("n" * 300 + ".ply")))
+    assert "none.ply: there is no such file" in fault(str(tmp_path / "none.ply"), out)
+    assert "cannot read" in fault("n" * 300 + ".ply", out)
+    assert "OUT: expected a path, got nothing" in fault(str(ply))
+    assert "--sh-degree: expected 0 to 3, got 4" in fault(str(ply), out, "--sh-degree", "4")
+    (tmp_path / "bad.ply").write_bytes(ply.read_bytes()[:3000])
+    assert "bad.ply" in fault(str(tmp_path / "bad.ply"), out)
+    assert not (tmp_path / "out.ply").exists()
