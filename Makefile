@@ -6,7 +6,10 @@ PROMPT ?= a red mushroom with white spots
 MINUTES ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-viewers lint format clean gpu-check
+# Two workers of one thread each use two cores better than one worker of two threads.
+PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help demo test test-fast test-processors test-viewers lint format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -14,6 +17,8 @@ gpu-check: $(VENV)/installed
 help:
 	@echo "make demo    set up .venv and make splats from \"$(PROMPT)\" in $(MINUTES) minutes, offline"
 	@echo "make test    set up .venv, lint, check the format, run all tests"
+	@echo "make test-fast  the tests that take no whole runs, in about a minute"
+	@echo "make test-processors  all tests with the kernels of two older processors"
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make gpu-check  everything that needs a CUDA card, in one go"
 	@echo "make lint    the checks without the tests"
@@ -30,7 +35,15 @@ demo: $(VENV)/installed
 	$(BIN)/gs3d generate "$(PROMPT)" --minutes $(MINUTES)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/installed
+	$(PYTEST) -m "not slow"
+
+# torch and oneDNN choose kernels by the processor; tests must not depend on the choice.
+test-processors: $(VENV)/installed
+	ATEN_CPU_CAPABILITY=default $(PYTEST)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST)
 
 test-viewers: $(VENV)/installed tests/viewers/node_modules/installed
 	GS3D_TEST_VIEWERS=1 $(BIN)/python -m pytest tests/viewers
@@ -42,6 +55,7 @@ tests/viewers/node_modules/installed: tests/viewers/package.json
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

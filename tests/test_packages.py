@@ -25,6 +25,8 @@ PACKAGES = [
 ROOT = Path(__file__).parents[1] / "gs3d"
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 FOLDERS = sorted(p.parent for p in ROOT.rglob("__init__.py"))
+KERNELS = ("raster/_project.py", "raster/_tiles.py")
+"""Compiled kernels, which may be longer than other files: numba inlines within a file only."""
 
 
 def imported(path: Path) -> set[str]:
@@ -73,6 +75,12 @@ def test_some_libraries_are_imported_in_one_package_alone(library, package):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_packages_stay_small(folder):
     assert len(list(folder.glob("*.py"))) <= 12
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_short(path):
+    if str(path.relative_to(ROOT)) not in KERNELS:
+        assert len(path.read_text().splitlines()) <= 300
 
 
 def test_every_package_is_in_the_wheel():

@@ -9,11 +9,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import tyro
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
 
@@ -38,7 +52,8 @@ def with_help(args: type[T]) -> type[T]:
         notes = [shown, *map(_without_old_names, notes)]
         annotations[field.name] = Annotated[(kind, *notes)]
     description = " ".join((args.__doc__ or "").split())
-    return type(args.__name__, (args,), {"__annotations__": annotations, "__doc__": description})
+    members = {"__annotations__": annotations, "__doc__": description}
+    return cast("type[T]", type(args.__name__, (args,), members))
 
 
 def split_hint(hint: Any) -> tuple[Any, list[Any]]:
@@ -79,11 +94,13 @@ def docstrings(cls: type) -> Iterator[tuple[str, str]]:
     """(field, the string below it as one line) for the fields that a class adds or overrides."""
     if cls is object:
         return
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
-    for field, below in pairwise(body):
+    definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    for field, below in pairwise(definition.body):
         text = below.value if isinstance(below, ast.Expr) else None
-        is_text = isinstance(text, ast.Constant) and isinstance(text.value, str)
-        if isinstance(field, ast.AnnAssign) and is_text:
+        if not isinstance(field, ast.AnnAssign) or not isinstance(text, ast.Constant):
+            continue
+        if isinstance(field.target, ast.Name) and isinstance(text.value, str):
             yield field.target.id, " ".join(text.value.split())
 
 

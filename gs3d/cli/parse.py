@@ -9,14 +9,17 @@ import types
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
 from gs3d.cli.help import current_names, split_hint, with_help
 from gs3d.cli.output import fault, shown
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 EXPECTED = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 

@@ -9,7 +9,7 @@ from gs3d.cli.output import say, silence
 from gs3d.distill.budget import Budget
 from gs3d.distill.step import StepLog, TrainState
 from gs3d.runs.callbacks import Callbacks, Message
-from gs3d.runs.signals import Wish
+from gs3d.runs.signals import Command
 
 PLAIN_EVERY_S = 10.0
 
@@ -66,11 +66,12 @@ class Progress:
         except OSError:
             silence()
             live, self._live = self._live, None
+            assert live is not None
             # rich replaced standard error too, and restores it here.
             with contextlib.suppress(OSError):
                 live.stop()
 
-    def callbacks(self, control: Callable[[TrainState], Wish] | None = None) -> Callbacks:
+    def callbacks(self, control: Callable[[TrainState], Command] | None = None) -> Callbacks:
         """Callbacks that show a run here."""
         more = {} if control is None else {"control": control}
         return Callbacks(on_message=self._show, on_step=self.update, **more)
@@ -99,6 +100,7 @@ class Progress:
         if budget.steps is not None:
             left = (budget.steps - entry.step) / rate if rate else float("nan")
         else:
+            assert budget.seconds is not None
             left = max(budget.seconds - budget.elapsed_s(), 0.0)
         text = (
             f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  "

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false
+# torch has no complete types.
 """Cameras around an object in the unit sphere: representation, placement and sampling.
 
 World axes: right-handed, +Z up, the object's front faces +X. Camera axes: OpenCV (x right, y down,
@@ -8,6 +10,7 @@ Angles are in radians unless a name ends in `_deg`.
 import math
 import numbers
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -55,7 +58,8 @@ class Cameras:
     def elevation_rad(self) -> Tensor:
         """[B], in [−π/2, π/2]."""
         c = self.centers
-        return torch.asin((c[:, 2] / c.norm(dim=1)).clamp(-1, 1))
+        distance = cast(Tensor, c.norm(dim=1))
+        return torch.asin((c[:, 2] / distance).clamp(-1, 1))
 
 
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -92,7 +96,7 @@ def orbit(
     outward = torch.stack([ce * ca, ce * sa, se], dim=1)
     # Computed from the azimuth alone, so it is well defined at the poles too.
     right = torch.stack([-sa, ca, torch.zeros_like(sa)], dim=1)
-    down = torch.linalg.cross(-outward, right)
+    down = cast(Tensor, torch.linalg.cross(-outward, right))
     rotation = torch.stack([right, down, -outward], dim=1)
     world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
     world_to_camera[:, :3, :3] = rotation

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class Render:
     """[B, H, W, 3] world-space normals, alpha-weighted: shorter than 1 where alpha < 1.
 
     None unless requested."""
-    aux: dict
+    aux: dict[str, Any]
     """Input of densification (`representations.gaussians.densify`).
 
     means2d [B, N, 2] in pixels, with `.grad` after the backward pass; radii [B, N, 2] in pixels, 0

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false
+# torch has no element type for `Tensor.tolist`.
 """View descriptions for prompts and captions: four coarse words, or azimuth and elevation bins.
 
 Priors trained on photographs understand the four words. With these alone, a prior generates the
@@ -6,6 +8,7 @@ The built-in prior is therefore conditioned on the azimuth in steps of 15° and 
 """
 
 import math
+from typing import cast
 
 from gs3d.core.cameras import Cameras
 
@@ -46,7 +49,7 @@ def view_words(cameras: Cameras) -> list[str]:
     "overhead" from 60° elevation; else "front" within 45° of +X, "back" within 45° of −X, and
     "side" in between.
     """
-    words = []
+    words: list[str] = []
     for azimuth, elevation in _degrees(cameras):
         facing = math.cos(math.radians(azimuth))
         if elevation >= OVERHEAD_DEG - 1e-4:
@@ -60,7 +63,7 @@ def view_words(cameras: Cameras) -> list[str]:
 
 def exact_views(cameras: Cameras) -> list[str]:
     """Nearest azimuth and the elevation bin of each camera: a list of B from `EXACT_VIEWS`."""
-    words = []
+    words: list[str] = []
     for azimuth, elevation in _degrees(cameras):
         steps = (round(azimuth / STEP_DEG) + DIRECTIONS // 2 - 1) % DIRECTIONS - DIRECTIONS // 2 + 1
         word = next(word for word, end in ELEVATION_BINS.items() if elevation < end - 1e-4)
@@ -70,5 +73,6 @@ def exact_views(cameras: Cameras) -> list[str]:
 
 def _degrees(cameras: Cameras) -> list[tuple[float, float]]:
     """(azimuth, elevation) of each camera in degrees."""
-    azimuths, elevations = cameras.azimuth_rad.rad2deg(), cameras.elevation_rad.rad2deg()
-    return list(zip(azimuths.tolist(), elevations.tolist(), strict=True))
+    azimuths = cast("list[float]", cameras.azimuth_rad.rad2deg().tolist())
+    elevations = cast("list[float]", cameras.elevation_rad.rad2deg().tolist())
+    return list(zip(azimuths, elevations, strict=True))

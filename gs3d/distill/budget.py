@@ -1,4 +1,4 @@
-"""The clock of a run: a number of steps, or minutes from the start of the process to files on disk."""
+"""Budget of a run: a number of steps, or wall-clock minutes from process start to the last file."""
 
 import os
 import time
@@ -8,7 +8,7 @@ _imported = time.monotonic()
 
 
 def process_age_s() -> float:
-    """Seconds since this process began; where the system does not tell, since gs3d's training room was imported."""
+    """Seconds since this process started. Without /proc, seconds since this module was imported."""
     try:
         with open("/proc/self/stat") as f:
             started_ticks = float(f.read().rpartition(")")[2].split()[19])
@@ -19,60 +19,67 @@ def process_age_s() -> float:
 
 @dataclass
 class Budget:
-    """How far a run is. Exactly one of `steps` and `seconds` is given.
+    """Measures the progress of a run. Exactly one of `steps` and `seconds` is given.
 
-    In seconds, progress is the share of the time between the first iteration and the moment export must begin. Schedules follow
-    progress, so they fit whatever speed the machine has.
+    With `seconds`, progress is the elapsed fraction of the time between the first iteration and the
+    start of the export. Schedules follow progress, so they adapt to the speed of the machine.
     """
 
     steps: int | None = None
     seconds: float | None = None
-    """Wall clock from `started` to the last file on disk."""
+    """Wall-clock time from `started` until the last file is on disk."""
     spent_s: float = 0.0
-    """Time that earlier processes gave to this run."""
+    """Seconds that earlier processes spent on this run."""
     started: float = 0.0
-    """time.monotonic() at the start of the process (or of the call, from Python)."""
+    """time.monotonic() at the start of the process, or of the call from Python."""
     export_time_s: float = 5.0
-    """Kept for the export at the end."""
-    _first: float = 0.0
+    """Seconds reserved for the export at the end."""
+    _first_iteration: float = 0.0
+    """time.monotonic() just before the first iteration of this process."""
     _progress_then: float = 0.0
 
     def begin(self, progress_so_far: float = 0.0) -> None:
-        """The first iteration is about to run; what came before it (imports, weights, compiling) is not progress.
+        """Start measuring progress, just before the first iteration.
 
-        A run resumed with more seconds than it was started with steps back to where that much time would have brought it, as
-        one with more steps does: what was added is spent on schedules, not on their last value.
+        The time before this call (imports, loading weights, compiling) does not count as progress.
+
+        If a resumed run gets more seconds than before, its progress falls back to
+        the value that the time spent so far has in the longer run. A resumed run with more steps
+        does the same. The added budget then covers a range of the schedules, not only their end.
         """
         if self.seconds is not None:
             progress_so_far = min(
                 progress_so_far, self.spent_s / max(self.seconds - self.export_time_s, 1e-6)
             )
-        self._first, self._progress_then = time.monotonic(), progress_so_far
+        self._first_iteration, self._progress_then = time.monotonic(), progress_so_far
 
     def over(self) -> bool:
-        """Whether nothing is left for a first iteration that would begin now."""
+        """Return True if no time is left for another iteration. Always False with `steps`."""
         return self.seconds is not None and self.elapsed_s() >= self.seconds - self.export_time_s
 
     def exclude(self, seconds: float) -> None:
-        """Time in which the run was made to wait: it counts for nothing."""
-        self.started, self._first = self.started + seconds, self._first + seconds
+        """Do not count the last `seconds`, in which the run was paused."""
+        self.started += seconds
+        self._first_iteration += seconds
 
     def elapsed_s(self) -> float:
-        """Time given to this run so far, by this process and earlier ones."""
+        """Seconds spent on this run so far, by this process and earlier ones."""
         return self.spent_s + time.monotonic() - self.started
 
     def progress(self, step: int) -> float:
-        """In [0, 1]; 1 means that the run is over."""
+        """Progress of the run in [0, 1] after `step` iterations. At 1 the run is over."""
         if self.steps is not None:
             return min(step / self.steps, 1.0)
-        ends = self.started + self.seconds - self.spent_s - self.export_time_s
-        span = max(ends - self._first, 1e-6)
-        share = (time.monotonic() - self._first) / span
+        assert self.seconds is not None
+        export_starts = self.started + self.seconds - self.spent_s - self.export_time_s
+        span = max(export_starts - self._first_iteration, 1e-6)
+        share = (time.monotonic() - self._first_iteration) / span
         return min(self._progress_then + (1 - self._progress_then) * share, 1.0)
 
     def share(self, progress: float, before: float) -> float:
-        """How much of the run one iteration is, when it runs at `progress` and the one before it ran at `before`; never negative.
+        """Fraction of the run that one iteration covers; never negative.
 
-        By the clock it is the time since the iteration before, so the first one after a start counts for nothing.
+        The iteration runs at `progress` and the previous one ran at `before`. With `seconds`, the
+        fraction is their difference, so the first iteration after a start covers nothing.
         """
         return 1 / self.steps if self.steps is not None else max(progress - before, 0.0)

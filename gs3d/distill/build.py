@@ -1,4 +1,4 @@
-"""Settings as nested dictionaries (from YAML) to dataclasses and back, strictly."""
+"""Strict conversion of settings between nested dictionaries (YAML) and dataclasses."""
 
 import dataclasses
 import difflib
@@ -14,10 +14,12 @@ from gs3d.distill.old_names import rename_settings
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
-    """`value` from YAML as the type `kind`: a dataclass, tuple, literal, optional or plain type.
+    """Convert a YAML `value` to `kind`: a dataclass, tuple, literal, optional or plain type.
+
+    `where` is the place of the value, for error messages.
 
     Raises:
-        UserError: An unknown key or a value of another type; `where` says in which place.
+        UserError: A key is unknown, or a value has another type or is out of range.
     """
     origin = typing.get_origin(kind)
     if is_dataclass(kind):
@@ -70,14 +72,14 @@ def _build_tuple(members: tuple, value: Any, where: str) -> tuple:
 
 
 def plain(value: Any) -> Any:
-    """The inverse of `build`: dataclasses as dictionaries, tuples as lists."""
+    """Convert dataclasses to dictionaries and tuples to lists; the inverse of `build`."""
     if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     return [plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 def check_key(key: Any, allowed: list[str], where: str) -> None:
-    """`UserError` that names the nearest allowed key, unless `key` is one."""
+    """Raise `UserError` unless `key` is in `allowed`. The message suggests the closest key."""
     if key not in allowed:
         near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(allowed)}"
@@ -85,14 +87,14 @@ def check_key(key: Any, allowed: list[str], where: str) -> None:
 
 
 def optional_of(kind: Any) -> Any:
-    """X of `X | None`; any other type as it is."""
+    """Return X for `X | None`, and any other type unchanged."""
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return kind
     return next(k for k in typing.get_args(kind) if k is not type(None))
 
 
 def paths_of(kind: Any, head: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, type) of every setting of a dataclass, nested ones joined by dots."""
+    """Yield (path, type) of every setting of a dataclass, such as ("cameras.draws", int | None)."""
     for name, member in typing.get_type_hints(kind).items():
         yield f"{head}{name}", member
         if is_dataclass(inner := optional_of(member)):

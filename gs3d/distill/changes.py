@@ -1,4 +1,4 @@
-"""Changes of settings: a file on top of its `base`, and single `key.path=value` settings."""
+"""Changes to settings: merging a file with its `base`, and single `key.path=value` settings."""
 
 import difflib
 from typing import Any
@@ -8,13 +8,16 @@ from gs3d.distill.build import build, paths_of
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
 
-NOT_PATHS = ("stages", "guidance")
-"""Fields of the dataclasses that are no single settings: the list of stages, and a loss object."""
+NOT_SETTINGS = ("stages", "guidance")
+"""Dataclass fields that are no single settings: the list of stages, and the loss object."""
 
 
 def merge(base: dict, changes: dict) -> dict:
-    """`base` with `changes` on top. Dictionaries are merged; stages are merged by their position;
-    any other value replaces the one of `base`."""
+    """Return `base` updated with `changes`.
+
+    Nested dictionaries are merged, and stages are merged by position. Any other value in `changes`
+    replaces the value in `base`.
+    """
     return {**base, **{key: _merged(key, base.get(key), value) for key, value in changes.items()}}
 
 
@@ -32,22 +35,22 @@ def _is_stages(value: Any) -> bool:
 
 
 def setting_types() -> dict[str, Any]:
-    """Path -> type of every setting, such as "gaussians.count" or "losses.sds.cfg.start"."""
+    """Path -> type of every setting. A path is, e.g., "gaussians.count" or "losses.sds.t.start"."""
     found = dict(paths_of(RunConfig)) | dict(paths_of(StageConfig))
     for name, loss in GUIDANCE.items():
         found |= dict(paths_of(loss, f"losses.{name}."))
-    return {path: kind for path, kind in found.items() if path not in NOT_PATHS}
+    return {path: kind for path, kind in found.items() if path not in NOT_SETTINGS}
 
 
 def set_value(tree: dict, change: str, where: str = "--set") -> None:
-    """Apply PATH=VALUE to complete settings (`config.config_tree`), in place.
+    """Apply PATH=VALUE to `tree`, complete settings from `config.config_tree`, in place.
 
     The value is YAML. A path without a stage number changes every stage that has the setting;
     "stages.2.batch" changes the second stage alone.
 
     Raises:
-        UserError: An unknown path (the nearest one is named), a value of another type, or a
-            stage that does not exist.
+        UserError: The path is unknown (the closest one is suggested), the value has another type,
+            or the stage does not exist.
     """
     import yaml
 
@@ -65,23 +68,23 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         raise UserError(f"{where} {change}: the value is not YAML") from None
     build(known[path], value, f"{where} {change}")
     *parents, key = path.split(".")
-    holders = [part for part in trees if not parents or parents[0] in part]
-    if not holders:
+    targets = [part for part in trees if not parents or parents[0] in part]
+    if not targets:
         kinds = ", ".join(str(part.get("representation")) for part in trees)
         raise UserError(f"{where} {change}: no stage has {parents[0]!r}; the stages are {kinds}")
-    for holder in holders:
+    for target in targets:
         for parent in parents:
-            if not isinstance(holder.get(parent), dict):
-                holder[parent] = {}
-            holder = holder[parent]
-        holder[key] = value
+            if not isinstance(target.get(parent), dict):
+                target[parent] = {}
+            target = target[parent]
+        target[key] = value
 
 
 def _hint(path: str, known: list[str]) -> str:
-    """What to write instead of an unknown path."""
+    """Advice for an unknown path."""
     if path == "guidance":
         return "choose the loss with --guidance"
-    # People leave out the first parts of a path, so its end is compared too.
+    # Users leave out the first parts of a path, so compare with the last parts too.
     depth = path.count(".") + 1
     ends = {".".join(p.split(".")[-depth:]): p for p in reversed(known)}
     near = difflib.get_close_matches(path, [*known, *ends], 1, 0.6)
@@ -91,7 +94,7 @@ def _hint(path: str, known: list[str]) -> str:
 
 
 def _stages_for(tree: dict, path: str, where: str) -> tuple[list[dict], str]:
-    """The dictionaries that a path changes, and the path inside them."""
+    """Return the dictionaries that a path refers to, and the path inside them."""
     stages = tree.get("stages", [tree])
     first, _, rest = path.partition(".")
     if first in {name for name, _ in paths_of(RunConfig)} - {"stages"}:

@@ -1,4 +1,7 @@
-"""Checkpoints: one safetensors file each, written beside and renamed, the newest valid one wins. No pickle."""
+"""Checkpoints, one safetensors file each, without pickle.
+
+A checkpoint is written to a temporary file and then renamed. The newest valid one is used.
+"""
 
 import json
 import os
@@ -11,25 +14,38 @@ from gs3d.core.errors import UserError
 from gs3d.distill.old_names import rename_checkpoint
 
 KEEP = 2
+"""Number of checkpoints to keep."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step, progress)."""
+    """Everything that changes during a run.
+
+    Noise, cameras and prompts are not saved: they are functions of (seed, step, progress).
+    """
 
     step: int
-    """Iterations done."""
+    """Number of finished iterations."""
     elapsed_s: float
+    """Seconds spent on the run."""
     progress: float
+    """Progress of the run at the last iteration, in [0, 1]."""
     accepted_progress: float
+    """Progress of the stage at the last iteration that was not skipped, in [0, 1]."""
     tensors: dict[str, Tensor]
+    """State of the representation."""
     stage: int = 0
+    """Index of the stage, from 0."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write `folder/step_<n>.safetensors` and drop all but the newest `KEEP` up to it.
+    """Write `folder/step_<n>.safetensors` and delete all but the newest `KEEP` up to it.
 
-    Those of later steps go too: a run that was resumed from an earlier one has found them damaged.
+    Checkpoints of later steps are deleted too. They exist only if the run was resumed from an
+    earlier checkpoint because they are damaged.
+
+    Raises:
+        UserError: The file cannot be written.
     """
     from safetensors.torch import save
 
@@ -56,17 +72,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(
-            f"checkpoint {path}: {error.strerror}; free some space or choose another --out, then use --resume"
+            f"checkpoint {path}: cannot be written ({error.strerror}); free some space or choose "
+            "another --out, then use --resume"
         ) from None
-    names = sorted(folder.glob("step_*.safetensors"))
-    kept = [p for p in names if p.name <= path.name][-KEEP:]
-    for other in set(names) - set(kept):
+    existing = sorted(folder.glob("step_*.safetensors"))
+    kept = [p for p in existing if p.name <= path.name][-KEEP:]
+    for other in set(existing) - set(kept):
         other.unlink(missing_ok=True)
     return path
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be read whole; half-written or damaged ones are passed over. None when there is none."""
+    """Read the newest checkpoint in `folder` that is valid; None if there is none.
+
+    Incomplete and damaged files are skipped.
+    """
     from safetensors import SafetensorError, safe_open
 
     for path in sorted(folder.glob("step_*.safetensors"), reverse=True):

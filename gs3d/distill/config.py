@@ -1,7 +1,8 @@
-"""Presets and other YAML files to the settings of a run and back.
+"""Reads the settings of a run from presets and other YAML files, and converts them back.
 
-A file describes one stage, or what several stages share and, under `stages`, how each differs.
-`base: NAME_OR_FILE` takes everything that the file does not set from another preset or file.
+A file describes one stage. With several stages, it holds the settings that they share and, under
+`stages`, those of each stage. `base: NAME_OR_FILE` names a preset or file that provides all
+settings that the file itself does not set.
 """
 
 import dataclasses
@@ -20,40 +21,44 @@ from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE, Guidance, is_guidance, name_of
 from gs3d.representations.dmtet.config import DmtetConfig
 
-OF_RUN = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
-OF_STAGE = ("losses", *(f.name for f in fields(StageConfig)))
+RUN_KEYS = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
+STAGE_KEYS = ("losses", *(f.name for f in fields(StageConfig)))
 
 
 def preset_names() -> list[str]:
-    """Presets shipped with gs3d."""
+    """Names of the presets that are shipped with gs3d."""
     return sorted(p.name[:-5] for p in files("gs3d.configs").iterdir() if p.name.endswith(".yaml"))
 
 
 def load_config(
     source: str | Path, guidance: str | Guidance | None = None, changes: Sequence[str] = ()
 ) -> RunConfig:
-    """The settings in a preset, a YAML file or the run.yaml of an earlier run.
+    """Read the settings in a preset, a YAML file or the run.yaml of an earlier run.
 
     Args:
-        source: Name of a preset, or path of a file. Settings that it lacks keep their defaults.
-        guidance: A name of `GUIDANCE`, or an object, that replaces the guidance of every stage.
+        source: Name of a preset, or path of a file. Missing settings have their defaults.
+        guidance: A name in `GUIDANCE`, or an object. It replaces the guidance of every stage.
         changes: "key.path=value" settings, applied last (`changes.set_value`).
 
     Raises:
         UserError: The source cannot be read, or a setting is unknown or out of range.
     """
-    named = guidance if isinstance(guidance, str) else None
-    config = parse_config(read_settings(source, named), f"config {source}", named)
+    name = guidance if isinstance(guidance, str) else None
+    config = parse_config(read_settings(source, name), f"config {source}", name)
     if changes:
         tree = config_tree(config)
         for change in changes:
             set_value(tree, change)
-        config = parse_config(tree, "--set", named)
-    return config if guidance is None or named else with_guidance(config, guidance)
+        config = parse_config(tree, "--set", name)
+    return config if guidance is None or name else with_guidance(config, guidance)
 
 
 def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
-    """`config` with one guidance object in every stage. `UserError` if it cannot be called."""
+    """Return `config` with one guidance object in every stage.
+
+    Raises:
+        UserError: The object cannot be called.
+    """
     if not is_guidance(guidance):
         raise UserError(
             f"--guidance: expected one of {', '.join(GUIDANCE)}, or an object that is called as "
@@ -66,8 +71,14 @@ def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
 def read_settings(
     source: str | Path, guidance: str | None = None, chain: tuple[str, ...] = ()
 ) -> dict:
-    """The settings of a preset or file, with those of its `base` below them. `chain` holds the
-    files that led here."""
+    """Read the settings of a preset or file, merged over those of its `base`.
+
+    `guidance` is the loss that will be used, by name; a run.yaml has settings for its own loss
+    only. `chain` holds the files whose `base` led to this one.
+
+    Raises:
+        UserError: The file cannot be read, or its `base` is invalid.
+    """
     tree = _yaml_of(source)
     if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml
         tree = tree["config"]
@@ -84,24 +95,26 @@ def read_settings(
     base, chain = tree.pop("base"), (*chain, _identity(source))
     if not isinstance(base, str):
         raise UserError(f"config {source}: base: expected a preset or a file, got {base!r}")
-    place = base if base in preset_names() else str(_beside(source, base))
-    if _identity(place) in chain:
+    base_source = base if base in preset_names() else str(_relative_to(source, base))
+    if _identity(base_source) in chain:
         raise UserError(f"config {source}: base: {base!r} leads back to itself; name another")
     try:
-        below = read_settings(place, guidance, chain)
+        base_tree = read_settings(base_source, guidance, chain)
     except UserError as error:
-        raise UserError(f"config {source}: base: {error.for_command_line.removeprefix('config ')}") from None
-    if not isinstance(below, dict):
+        reason = error.for_command_line.removeprefix("config ")
+        raise UserError(f"config {source}: base: {reason}") from None
+    if not isinstance(base_tree, dict):
         raise UserError(f"config {source}: base: {base!r} holds no settings as `key: value`")
-    return merge(rename_settings(StageConfig, below), rename_settings(StageConfig, tree))
+    return merge(rename_settings(StageConfig, base_tree), rename_settings(StageConfig, tree))
 
 
-def _beside(source: str | Path, base: str) -> Path:
-    """A relative path in a file is relative to that file."""
+def _relative_to(source: str | Path, base: str) -> Path:
+    """Path of the file `base` that `source` names, relative to the folder of `source`."""
     return Path(base) if str(source) in preset_names() else Path(source).parent / base
 
 
 def _identity(source: str | Path) -> str:
+    """Name of a preset or absolute path of a file, to detect cycles."""
     return str(source) if str(source) in preset_names() else str(Path(source).resolve())
 
 
@@ -113,12 +126,12 @@ def _yaml_of(source: str | Path) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
-        # Not only YAMLError: a value like 2024-13-01 or `!!bool x` raises what its conversion did.
+        # YAMLError is not enough: values such as 2024-13-01 and `!!bool x` raise other errors.
         raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def _read(source: str | Path) -> str:
-    """The text of a preset or a file."""
+    """Read the text of a preset or a file."""
     presets = preset_names()
     if str(source) in presets:
         return files("gs3d.configs").joinpath(f"{source}.yaml").read_text("utf-8")
@@ -144,7 +157,7 @@ def _read(source: str | Path) -> str:
 
 
 def stages_of(tree: Any) -> list[dict]:
-    """The stages in the settings of a run.yaml, each complete; none if `tree` holds no settings."""
+    """Stages in the `config` of a run.yaml, with all settings; [] if `tree` holds no settings."""
     tree = rename_settings(StageConfig, tree) if isinstance(tree, dict) else {}
     stages = tree.get("stages", [tree])
     stages = stages if isinstance(stages, list) else []
@@ -152,13 +165,22 @@ def stages_of(tree: Any) -> list[dict]:
 
 
 def parse_config(tree: Any, where: str = "config", guidance: str | None = None) -> RunConfig:
-    """A `RunConfig` from nested dictionaries. `UserError` if a setting is unknown or wrong."""
+    """Convert nested dictionaries to a `RunConfig`.
+
+    Args:
+        tree: The settings.
+        where: The source of the settings, for error messages.
+        guidance: Name of a loss that replaces the guidance of every stage.
+
+    Raises:
+        UserError: A setting is unknown or invalid.
+    """
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected settings as `key: value`, got {type(tree).__name__}")
     tree = rename_settings(StageConfig, tree)
     for key in tree:
-        check_key(key, ["stages", *OF_STAGE, *OF_RUN], where)
-    common = {key: value for key, value in tree.items() if key in OF_STAGE}
+        check_key(key, ["stages", *STAGE_KEYS, *RUN_KEYS], where)
+    common = {key: value for key, value in tree.items() if key in STAGE_KEYS}
     parts = tree.get("stages", [{}])
     if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
         raise UserError(
@@ -170,7 +192,7 @@ def parse_config(tree: Any, where: str = "config", guidance: str | None = None) 
         settings = merge(common, rename_settings(StageConfig, part))
         stages.append(_stage(settings, f"{where}: stages: {i}" if several else where, guidance))
     _share_fields(stages, where)
-    run = build(RunConfig, {k: v for k, v in tree.items() if k in OF_RUN}, where)
+    run = build(RunConfig, {k: v for k, v in tree.items() if k in RUN_KEYS}, where)
     try:
         return dataclasses.replace(run, stages=tuple(stages))
     except ValueError as error:
@@ -178,54 +200,61 @@ def parse_config(tree: Any, where: str = "config", guidance: str | None = None) 
 
 
 def _share_fields(stages: list[StageConfig], where: str) -> None:
-    """Give each surface the field settings of the stage before it, which its colors come from."""
+    """Copy the field settings of each stage to the next, which takes its colors from that field."""
     for i, (before, after) in enumerate(zip(stages, stages[1:], strict=False), 1):
         if before.representation == "splats":
             continue
         source = before.nerf.field if before.representation == "nerf" else before.dmtet.field
         if after.dmtet.field not in (source, DmtetConfig().field):
             raise UserError(
-                f"{where}: stages: {i + 1}: dmtet: field: is that of the stage before; leave it out"
+                f"{where}: stages: {i + 1}: dmtet: field: is that of the stage before; "
+                "leave its settings out"
             )
         surface = dataclasses.replace(after.dmtet, field=source)
         stages[i] = dataclasses.replace(after, dmtet=surface)
 
 
 def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
-    """`losses` maps a loss to its settings and `guidance` names the one to use; the argument
-    overrides that choice."""
+    """Build one stage.
+
+    In `tree`, `losses` maps each loss to its settings and `guidance` names the loss to use. The
+    argument `guidance` overrides that choice.
+    """
     for key in tree:
-        check_key(key, list(OF_STAGE), where)
+        check_key(key, list(STAGE_KEYS), where)
     tree = dict(tree)
-    losses, named = tree.pop("losses", None), tree.pop("guidance", "cds")
+    losses, name_in_tree = tree.pop("losses", None), tree.pop("guidance", "cds")
     losses = {} if losses is None else losses
     if not isinstance(losses, dict):
         raise UserError(f"{where}: losses: expected settings as `key: value`, got {losses!r}")
-    for choice in (named, guidance or named):
+    for choice in (name_in_tree, guidance or name_in_tree):
         if not isinstance(choice, str) or choice not in GUIDANCE:
             expected = ", ".join(GUIDANCE)
             raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
     for name in losses:
         check_key(name, list(GUIDANCE), f"{where}: losses")
-    # Losses that are not used are built too, so that their faults show now.
+    # Unused losses are built too, so that errors in their settings are reported.
     given = {name: {} if losses.get(name) is None else losses[name] for name in GUIDANCE}
     built = {n: build(GUIDANCE[n], given[n], f"{where}: losses.{n}") for n in GUIDANCE}
     stage = build(StageConfig, tree, where)
-    # Sections of other representations come from settings that stages share, and change nothing.
+    # Shared settings may have sections for the representations of other stages. Reset them, so
+    # that they do not distinguish configs.
     unused = {name: getattr(StageConfig(), name) for name in unused_sections(stage)}
-    return dataclasses.replace(stage, guidance=built[guidance or named], **unused)
+    return dataclasses.replace(stage, guidance=built[guidance or name_in_tree], **unused)
 
 
 def config_tree(config: RunConfig) -> dict:
-    """The inverse of `parse_config`: plain lists and dictionaries, without the sections that a
-    stage's representation does not use."""
+    """Convert settings to plain lists and dictionaries; the inverse of `parse_config`.
+
+    Sections that the representation of a stage does not use are left out.
+    """
     stages = [_stage_tree(stage) for stage in config.stages]
-    run = {name: plain(getattr(config, name)) for name in OF_RUN}
+    run = {name: plain(getattr(config, name)) for name in RUN_KEYS}
     return {**run, **(stages[0] if len(stages) == 1 else {"stages": stages})}
 
 
 def unused_sections(stage: StageConfig) -> list[str]:
-    """Sections of settings that the representation of a stage does not use."""
+    """Names of sections of settings that the representation of a stage does not use."""
     other = [names for kind, names in SECTIONS.items() if kind != stage.representation]
     return [name for names in other for name in names]
 

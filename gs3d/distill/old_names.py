@@ -1,4 +1,4 @@
-"""Names of settings and checkpoint fields in files that gs3d wrote before they were renamed."""
+"""Renamed settings and checkpoint fields, for files that an earlier version of gs3d wrote."""
 
 from typing import Any
 
@@ -21,14 +21,18 @@ SETTINGS: dict[type, dict[str, str]] = {
     },
     DmtetConfig: {"regularisers": "regularizers", "cells": "resolution", "reach": "max_offset"},
 }
-"""Dataclass -> old key -> key."""
+"""Dataclass -> old key -> new key."""
 CHECKPOINT = {"tended": "accepted_progress", "densified": "accepted_progress"}
-TENSORS = {".colours.": ".colors.", ".sky.": ".background_network."}
-"""Parts of tensor names in a checkpoint."""
+"""Old -> new name of a checkpoint field."""
+TENSORS = {".colour": ".color", ".sky.": ".background_network."}
+"""Old -> new part of a tensor name in a checkpoint."""
 
 
 def rename_settings(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with the keys that the dataclass `kind` has today. An old key never hides a new one."""
+    """Return `tree` with the current keys of the dataclass `kind`.
+
+    If `tree` has both the old and the new key, both stay as they are.
+    """
     old = SETTINGS.get(kind, {})
     return {old.get(k, k) if old.get(k) not in tree else k: v for k, v in tree.items()}
 
@@ -36,7 +40,7 @@ def rename_settings(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
 def rename_checkpoint(
     fields: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Fields and tensors of a checkpoint under the names that they have today."""
+    """Return the fields and tensors of a checkpoint under their current names."""
     return {CHECKPOINT.get(k, k): v for k, v in fields.items()}, {
         _tensor_name(k): v for k, v in tensors.items()
     }

@@ -1,4 +1,4 @@
-"""What a run does: one stage or several, each with what it optimizes, under which loss, and how it is looked at."""
+"""Settings of a run: one or more stages, each with a representation, guidance and cameras."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,30 +18,33 @@ SECTIONS: dict[RepresentationName, tuple[str, ...]] = {
     "nerf": ("nerf",),
     "dmtet": ("dmtet",),
 }
-"""The settings that each shape has for itself."""
+"""Sections of settings that belong to one representation only."""
 FOLLOWS: dict[RepresentationName, tuple[RepresentationName, ...]] = {
     "splats": (),
     "nerf": (),
     "dmtet": ("splats", "nerf", "dmtet"),
 }
-"""What each shape can be made from."""
+"""Representations that the stage before may have. A stage with none can only be the first."""
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Everything that decides an iteration but the prompt, the seed and the machine."""
+    """Everything that determines an iteration, except the prompt, the seed and the machine."""
 
     representation: RepresentationName = "splats"
-    """What is optimized: splats, a radiance field, or a surface of tetrahedra, which begins as what the stage before it made."""
+    """What is optimized: splats, a radiance field (nerf), or a DMTet surface. A surface starts from
+    the result of the stage before it."""
     share: float = 1.0
-    """How much of the run the stage has, beside the shares of the others."""
+    """Part of the run that the stage takes, relative to the shares of the other stages."""
     guidance: Guidance = field(default_factory=Cds)
     batch: int = 4
-    """Views an iteration; a multiple of four gives every batch a front, two sides and a back."""
+    """Views per iteration. With a multiple of four, every batch has a front, a back and two side
+    views."""
     background: Background = "random"
-    """Behind the object while it is optimized: one solid color a view."""
+    """Background during optimization: one solid color per view."""
     normals: float = 0.0
-    """Share of the iterations that show the prior which way the surface faces instead of its colors (Consistent3D, App. A)."""
+    """Fraction of the iterations in which the prior gets normal maps instead of color renders
+    (Consistent3D, App. A)."""
     cameras: CameraConfig = CameraConfig()
     gaussians: GaussianConfig = GaussianConfig()
     densify: DensifyConfig = DensifyConfig()
@@ -56,62 +59,65 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run but the prompt, the seed and the machine."""
+    """Everything that determines a run, except the prompt, the seed and the machine."""
 
     stages: tuple[StageConfig, ...] = (StageConfig(),)
     negative: str | None = None
-    """Negative prompt; None takes the prior's own."""
+    """Negative prompt. None uses the default of the prior."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
     progress_every_s: float = 30.0
-    """Seconds between the rows of progress.png; 0 for no such file."""
+    """Seconds between rows of progress.png. 0 writes no such file."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
-    """Attention inside a diffusers prior."""
+    """Attention implementation of a diffusers prior."""
     checkpoint_encoder: bool = False
-    """Compute the autoencoder's activations again in the backward pass: slower, far less GPU memory."""
+    """Gradient checkpointing in the autoencoder: recompute its activations in the backward pass,
+    which is slower and needs far less GPU memory."""
     vae: str | None = None
-    """Another autoencoder of the same latents: taesd, a folder, or owner/name of a model hub. None takes the prior's own."""
+    """Another autoencoder with the same latent space: taesd, a folder, or a hub id (owner/name).
+    None uses that of the prior."""
     compile: bool = False
-    """Let torch compile the prior's networks before the first iteration, within the minutes of the run."""
+    """Compile the prior's networks with torch.compile before the first iteration. The time counts
+    towards the minutes of the run."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_every_s", "progress_every_s"):
             within(name, getattr(self, name), "[0, inf)")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
-            allowed = FOLLOWS[after.representation]
-            after_what = (
-                f"a stage after one of {' or '.join(allowed)}"
-                if allowed
-                else "the first stage only"
-            )
-            require(
-                f"stages: representation: {after.representation}",
-                f"after {before.representation}",
-                before.representation in allowed,
-                after_what,
-            )
-            for name in ("resolution", "max_offset"):
-                old, new = getattr(before.dmtet, name), getattr(after.dmtet, name)
-                require(
-                    f"stages: dmtet: {name}",
-                    new,
-                    before.representation != "dmtet" or old == new,
-                    f"that of the stage before, {old}",
-                )
+            _check_order(before, after)
 
     def ends(self, stage: int) -> tuple[float, float]:
-        """Progress of the run at which a stage begins and ends."""
+        """Return the progress of the run at which stage number `stage`, from 0, begins and ends."""
         total = sum(s.share for s in self.stages)
         done = [sum(s.share for s in self.stages[:i]) / total for i in (stage, stage + 1)]
         return done[0], 1.0 if stage == len(self.stages) - 1 else done[1]
 
     def stage_at(self, progress: float) -> int:
-        """The stage that runs at `progress`."""
+        """Return the number, from 0, of the stage that runs at `progress` of the run."""
         return next(
             (i for i in range(len(self.stages)) if progress < self.ends(i)[1]), len(self.stages) - 1
         )
 
 
+def _check_order(before: StageConfig, after: StageConfig) -> None:
+    """Raise `ValueError` unless stage `after` can start from the result of stage `before`."""
+    allowed = FOLLOWS[after.representation]
+    require(
+        f"stages: representation: {after.representation}",
+        f"after {before.representation}",
+        before.representation in allowed,
+        f"a stage after one of {' or '.join(allowed)}" if allowed else "the first stage only",
+    )
+    for name in ("resolution", "max_offset"):
+        old, new = getattr(before.dmtet, name), getattr(after.dmtet, name)
+        require(
+            f"stages: dmtet: {name}",
+            new,
+            before.representation != "dmtet" or old == new,
+            f"that of the stage before, {old}",
+        )
+
+
 HOW = ("attention", "checkpoint_encoder", "compile")
-"""Settings of a run that say how the networks are run, and not what they say."""
+"""Settings that change the speed and memory of the prior's networks, but not what they compute."""

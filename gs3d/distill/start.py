@@ -1,4 +1,4 @@
-"""What a stage optimizes: how it begins, how it follows from the stage before, how it comes out of a checkpoint."""
+"""Creates the representation of a stage: new, from the stage before, or from a checkpoint."""
 
 from torch import Tensor
 
@@ -11,13 +11,13 @@ from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.representations.nerf.nerf import Nerf
 
 START_RADIUS = 0.5
-"""Of the ball that a surface is when no stage came before it."""
+"""Radius of the ball that a surface starts from if there is no stage before it."""
 
 
 def begin(
     stage: StageConfig, seed: int, device: str, splats: Splats | None = None
 ) -> Representation:
-    """The start of a run; of a surface, as `splats` if there are any."""
+    """Return the initial representation of a run. A surface starts from `splats` if given."""
     if splats is not None:
         return surface_of_splats(splats.to(device), stage.dmtet)
     if stage.representation == "nerf":
@@ -28,7 +28,10 @@ def begin(
 
 
 def follow(before: Representation, stage: StageConfig) -> Representation:
-    """The start of a surface from what the stage before made (`stages.FOLLOWS`): splats, a field, or a surface under other settings."""
+    """Return the surface that `stage` starts from: the result `before` of the previous stage.
+
+    `before` may be splats, a radiance field, or a surface, as in `stages.FOLLOWS`.
+    """
     if isinstance(before, Gaussians):
         return surface_of_splats(before.splats(), stage.dmtet)
     if isinstance(before, Nerf):
@@ -39,7 +42,7 @@ def follow(before: Representation, stage: StageConfig) -> Representation:
 
 
 def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> Representation:
-    """The inverse of `Representation.state_tensors`."""
+    """Restore a representation from its state; the inverse of `Representation.state_tensors`."""
     if stage.representation == "nerf":
         return Nerf.from_state(tensors, stage.nerf, device)
     if stage.representation == "dmtet":

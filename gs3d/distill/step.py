@@ -1,4 +1,7 @@
-"""One iteration: render, ask the prior, follow the gradient, tend. Guidance and representations meet here and nowhere else."""
+"""One iteration: render, compute the guidance gradient, optimize, maintain the representation.
+
+This is the only module that combines guidance with representations.
+"""
 
 from dataclasses import dataclass
 
@@ -19,27 +22,30 @@ from gs3d.representations.base import Representation
 
 @dataclass(frozen=True)
 class StepLog:
-    """What an iteration leaves: tensors stay detached on their device, so that nobody waits for a GPU to print a number."""
+    """Log entry of one iteration.
+
+    Its tensors are detached and stay on their device, so that logging does not wait for a GPU.
+    """
 
     step: int
     progress: float
-    """Of the run, as all that is called progress but where it says "of the stage"."""
+    """Progress of the run in [0, 1]."""
     loss: Tensor
-    """Half the mean square of the guidance gradient plus the regularizers, a scalar."""
+    """Scalar: half the mean square of the guidance gradient, plus the regularizers."""
     grad_norm: Tensor
-    """Root mean square of the guidance gradient, a scalar."""
+    """Scalar: root mean square of the guidance gradient."""
     count: int
-    """Splats, or whatever the representation counts, after the step."""
+    """Size of the representation after the step, in the unit `counts`: splats, for example."""
     counts: str
-    """What that is."""
+    """Unit of `count` (`Representation.counts`)."""
     skipped: bool
-    """Whether a NaN or Inf made the step void."""
+    """True if the update was not applied because of a NaN or Inf."""
     values: dict[str, float]
-    """t, t1, cfg: whatever the loss logs."""
+    """Values that the guidance loss logs, such as t, t1 and cfg."""
 
 
 def background_colors(kind: Background, batch: int, seed: int, step: int) -> Tensor:
-    """[B, 3] solid backgrounds."""
+    """Solid background colors of a batch, [B, 3] in [0, 1]."""
     if kind != "random":
         return torch.full((batch, 3), {"white": 1.0, "gray": 0.5, "black": 0.0}[kind])
     return random_backgrounds(
@@ -47,42 +53,56 @@ def background_colors(kind: Background, batch: int, seed: int, step: int) -> Ten
     )
 
 
-def attach(z0: Tensor, grad: Tensor) -> Tensor:
-    """A scalar whose gradient with respect to z0 is `grad` / numel: a mean, so that its size does not depend on resolution or batch."""
+def surrogate_loss(z0: Tensor, grad: Tensor) -> Tensor:
+    """Return a scalar that has the gradient `grad` / numel with respect to z0.
+
+    It is a mean, so its scale does not depend on the resolution or batch size.
+    """
     return (z0 * grad.detach()).mean()
 
 
 @dataclass
 class TrainState:
-    """All that changes in a run. Noise, cameras and prompts are functions of (seed, step, progress)."""
+    """Everything that changes during a run.
+
+    Noise, cameras and prompts are not part of it: they are functions of (seed, step, progress).
+    """
 
     representation: Representation
     step: int = 0
+    """Number of finished iterations."""
     progress: float = 0.0
-    """Of the step before."""
+    """Progress of the run at the last iteration, in [0, 1]."""
     accepted_progress: float = 0.0
-    """Progress of the stage up to which the representation is tended; a skipped step does not advance it, so that no round of densifying
-    is lost."""
+    """Progress of the stage at the last iteration that was not skipped, in [0, 1].
+
+    A skipped iteration does not advance it, so that the next one makes up for the maintenance
+    (densification) that was due.
+    """
     stage: int = 0
+    """Index of the current stage, from 0."""
     since: float = 0.0
-    """Progress of the run from which the stage is counted: where it begins, or, for a run that has been given more time and is behind the
-    stage that it is in already, where it goes on."""
+    """Progress of the run at which the progress of the stage is 0.
+
+    Usually this is where the stage begins. A run that is resumed with a larger budget can be at a
+    progress before its current stage; then it is the progress at which the run resumes.
+    """
 
 
 @dataclass(frozen=True)
 class Task:
-    """What does not change: whom to ask, for what, and how."""
+    """Fixed inputs of a run: prior, prompts, config, seed."""
 
     prior: Prior
     prompts: ViewPrompts
     config: RunConfig
     seed: int
     normal_prompts: ViewPrompts | None = None
-    """What a normal map is asked to show; None where no stage shows any."""
+    """Prompts for normal maps; None if no stage uses them."""
 
 
-def _shows_normals(stage: StageConfig, seed: int, step: int) -> bool:
-    """Whether this iteration shows the prior a normal map."""
+def _uses_normals(stage: StageConfig, seed: int, step: int) -> bool:
+    """Return True if the prior gets normal maps in this iteration."""
     return (
         stage.normals > 0
         and float(torch.rand((), generator=rng.generator(seed, "normals", step))) < stage.normals
@@ -90,14 +110,24 @@ def _shows_normals(stage: StageConfig, seed: int, step: int) -> bool:
 
 
 def normal_map(out: Render, cameras: Cameras, background: Tensor) -> Tensor:
-    """[B, H, W, 3] in [0, 1] which way what is rendered faces, over `background` [B, 3]."""
+    """Normal maps over `background` [B, 3], as colors: [B, H, W, 3] in [0, 1]."""
+    assert out.normal is not None
     return facing(out.normal, out.alpha, cameras) + (1 - out.alpha) * background[:, None, None]
 
 
 def cameras_at(
     stage: StageConfig, number: int, seed: int, step: int, progress: float, together: int
 ) -> Cameras:
-    """The cameras of an iteration, on the CPU. `number` is the stage's among those of the run, `progress` the stage's own."""
+    """Sample the cameras of one iteration, on the CPU.
+
+    Args:
+        stage: Settings of the stage.
+        number: Index of the stage in the run, from 0.
+        seed: Seed of the run.
+        step: Number of the iteration in the run, from 0.
+        progress: Progress of the stage in [0, 1].
+        together: Number of views that the prior denoises together.
+    """
     gen = rng.generator(
         seed, f"cameras {number}" if number else "cameras", stage.cameras.draw(step, progress)
     )
@@ -105,13 +135,18 @@ def cameras_at(
 
 
 def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
-    """Fill the gradients of the representation: the render, the guidance, and the loss to log, a scalar. `progress` is of the stage."""
+    """Compute the gradients of the representation at `progress` of the stage.
+
+    Returns the render, the guidance, and the loss for the log, a scalar.
+    """
     stage, representation = task.config.stages[state.stage], state.representation
     device = representation.device
     cameras = cameras_at(stage, state.stage, task.seed, state.step, progress, task.prior.views)
-    normals = _shows_normals(stage, task.seed, state.step)
-    # While the cameras are on the CPU: asking a GPU where they look would wait for it.
-    condition = (task.normal_prompts if normals else task.prompts).at(cameras)
+    normals = _uses_normals(stage, task.seed, state.step)
+    # Before the cameras move to a GPU: reading their angles from there would wait for it.
+    prompts = task.normal_prompts if normals else task.prompts
+    assert prompts is not None
+    condition = prompts.at(cameras)
     background = background_colors(stage.background, stage.batch, task.seed, state.step).to(device)
     cameras = cameras.to(device)
     out = representation.render(
@@ -120,31 +155,41 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
     guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step)
     regularizer = representation.regularizer(out, progress)
-    (attach(z0, guidance.grad) + regularizer).backward()
+    (surrogate_loss(z0, guidance.grad) + regularizer).backward()
     return out, guidance, 0.5 * guidance.grad.square().mean() + regularizer.detach()
 
 
-def rehearse(state: TrainState, task: Task) -> None:
-    """One iteration without its effect, so that compiling and first-use set-up are not taken for the speed of the machine."""
-    _backward(state, task, of_stage(state, task, state.progress))
+def warm_up(state: TrainState, task: Task) -> None:
+    """Run one iteration without updating anything.
+
+    It triggers compilation and first-use setup, which must not count as the time of an iteration.
+    """
+    _backward(state, task, stage_progress(state, task, state.progress))
     state.representation.discard_gradients()
 
 
-def of_stage(state: TrainState, task: Task, progress: float) -> float:
-    """Progress of the stage at `progress` of the run, in [0, 1]."""
+def stage_progress(state: TrainState, task: Task, progress: float) -> float:
+    """Convert `progress` of the run to the progress of the current stage, in [0, 1]."""
     end = task.config.ends(state.stage)[1]
     return min(max((progress - state.since) / max(end - state.since, 1e-9), 0.0), 1.0)
 
 
 def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
-    """One iteration at `progress` in [0, 1], which is `share` of the run. Changes `state`."""
+    """Run one iteration, which changes `state`.
+
+    Args:
+        state: The state of the run.
+        task: The fixed inputs of the run.
+        progress: Progress of the run in [0, 1].
+        share: Fraction of the run that this iteration covers.
+    """
     representation, step = state.representation, state.step
     end = task.config.ends(state.stage)[1]
-    now = of_stage(state, task, progress)
+    now = stage_progress(state, task, progress)
     out, guidance, loss = _backward(state, task, now)
     norm = guidance.grad.square().mean().sqrt()
     gradients = torch.stack([g.abs().sum() for g in representation.gradients()])
-    # A wait for the device in every iteration: the price of never letting a NaN into what is optimized.
+    # This waits for the device in every iteration, but it keeps NaN out of the parameters.
     finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
     if finite:
         representation.optimize(now, share / max(end - state.since, 1e-9))

@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from gs3d.priors.loading.components import quiet
 from gs3d.representations.asset import Asset, draw
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel, PreTrainedTokenizerBase
+    from transformers import CLIPModel, CLIPTextConfig, CLIPVisionConfig, PreTrainedTokenizerBase
 
 VIEWS, ELEVATION_DEG = 120, 15.0
 CHUNK = 8
@@ -74,8 +74,9 @@ class Clip:
         source = folder if os.path.isdir(folder) else name
         try:
             with quiet():
-                model, loaded = CLIPModel.from_pretrained(
-                    source, torch_dtype=dtype, output_loading_info=True
+                model, loaded = cast(
+                    "tuple[CLIPModel, dict[str, Any]]",
+                    CLIPModel.from_pretrained(source, torch_dtype=dtype, output_loading_info=True),
                 )
                 tokenizer, image_processor = (
                     AutoTokenizer.from_pretrained(source),
@@ -90,7 +91,9 @@ class Clip:
                 f"--scorer {name}: no CLIP model that can be read ({reason});"
                 f" expected {BUILTIN}, a hub id or a folder"
             ) from None
-        model = model.to(device).eval().requires_grad_(False)
+        # transformers wraps `to` in a way that hides its parameters.
+        model = model.to(device)  # pyright: ignore[reportArgumentType]
+        model = model.eval().requires_grad_(False)
         files = sorted(Path(source).glob("*.safetensors")) if os.path.isdir(source) else []
         weights = (
             hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
@@ -102,7 +105,7 @@ class Clip:
             weights,
             model,
             tokenizer,
-            model.config.vision_config.image_size,
+            cast("int", cast("CLIPVisionConfig", model.config.vision_config).image_size),
             tuple(image_processor.image_mean),
             tuple(image_processor.image_std),
         )
@@ -110,7 +113,8 @@ class Clip:
     @torch.no_grad()
     def texts(self, prompts: list[str]) -> Tensor:
         """Embed P prompts as unit vectors [P, E], on the CPU in float32."""
-        longest = self.model.config.text_config.max_position_embeddings
+        config = cast("CLIPTextConfig", self.model.config.text_config)
+        longest = config.max_position_embeddings
         parts = []
         for at in range(0, len(prompts), 64):
             words = self.tokenizer(
@@ -168,7 +172,7 @@ def clip_metrics(asset: Asset, clip: Clip, texts: Tensor, right: int) -> ClipMet
     cameras = ring(VIEWS, clip.size_px, ELEVATION_DEG)
     similarity = []
     for at in range(0, VIEWS, CHUNK):
-        out = draw(asset, cameras[at : at + CHUNK], (LIGHT_GRAY,) * 3)
+        out = draw(asset, cameras[at : at + CHUNK], (LIGHT_GRAY, LIGHT_GRAY, LIGHT_GRAY))
         similarity.append(clip.pictures(out.rgb.clamp(0, 1)) @ texts.T)
     return metrics_of(torch.cat(similarity), right)
 

@@ -1,6 +1,7 @@
 """Grading of an asset: do its renders match the prompt, with one front, no residue, right shape?"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ def janus_of(asset: Asset, kind: str, classifier: Classifier) -> float | None:
 
 
 def _render(asset: Asset, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    out = draw(asset, cameras, (LIGHT_GRAY,) * 3)
+    out = draw(asset, cameras, (LIGHT_GRAY, LIGHT_GRAY, LIGHT_GRAY))
     return out.rgb.clamp(0, 1).cpu(), out.alpha[..., 0].cpu()
 
 
@@ -179,9 +180,9 @@ def grade(
 
 def _classified(
     classification: Classification, meaning: Meaning | None, classifier: Classifier
-) -> dict:
+) -> dict[str, Any]:
     """Return the fields of `Grade` that come from the classifier."""
-    metrics = dict.fromkeys(
+    metrics: dict[str, Any] = dict.fromkeys(
         (
             "kind_right",
             "color_right",

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class Result:
     def of(tree: dict) -> "Result":
         """Rebuild a result from `dataclasses.asdict` after a round trip through JSON."""
         metrics = {k: tuple(v) if isinstance(v, list) else v for k, v in tree["grade"].items()}
-        return Result(**{**tree, "grade": Grade(**metrics)})
+        return Result(**{**tree, "grade": Grade(**cast("dict[str, Any]", metrics))})
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def strip(asset: Asset) -> bytes:
     """Render 24 views all around, side by side, as WebP."""
     from PIL import Image
 
-    views = draw(asset, ring(STRIP_VIEWS, 2 * VIEW_PX, ELEVATION_DEG), (LIGHT_GRAY,) * 3).rgb
+    cameras = ring(STRIP_VIEWS, 2 * VIEW_PX, ELEVATION_DEG)
+    views = draw(asset, cameras, (LIGHT_GRAY, LIGHT_GRAY, LIGHT_GRAY)).rgb
     row = torch.cat(list(views.clamp(0, 1).cpu()), dim=1)
     image = Image.fromarray((row * 255 + 0.5).to(torch.uint8).numpy()).resize(
         (STRIP_VIEWS * VIEW_PX, VIEW_PX), Image.Resampling.BOX

@@ -4,6 +4,8 @@ import hashlib
 import inspect
 import re
 from dataclasses import dataclass
+from types import ModuleType
+from typing import cast
 
 import yaml
 
@@ -66,7 +68,7 @@ class Method:
             for name, value in settings.items()
             if name not in LATER or value != getattr(RunConfig, name)
         }
-        modules = (inspect.getmodule(GUIDANCE[self.loss]), common)
+        modules = (cast("ModuleType", inspect.getmodule(GUIDANCE[self.loss])), common)
         sources = [inspect.getsource(module) for module in modules]
         text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,24 +1,27 @@
-"""Names for runs that are compared: their guidance loss, and the settings that differ."""
+"""Names of compared runs: their guidance loss and the settings that differ."""
 
 from collections.abc import Sequence
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import OF_RUN, config_tree, stages_of
+from gs3d.distill.config import RUN_KEYS, config_tree, stages_of
 from gs3d.runs.history import config_of
 
-OF_ALL_STAGES = ("minutes", "steps", "prior", *OF_RUN)
-"""Settings that a run has whatever its stages are."""
+RUN_SETTINGS = ("minutes", "steps", "prior", *RUN_KEYS)
+"""Settings that do not depend on the stages of a run."""
 Kind = tuple[str, str]
 """(guidance losses, representations) of a run."""
 
 
 def method_names(records: Sequence[dict], of_all: bool = False) -> list[str]:
-    """For each run its guidance loss, and where it differs from the first run with that loss.
+    """Name each run by its guidance loss and its differences from the first run with that loss.
 
     Runs whose stages have other representations differ in nearly all settings. Their name lists the
-    representations; their settings are compared with the first run with the same loss and
-    representations. With `of_all`, each name has every setting in which any of the runs differs
-    from the first.
+    representations, and their settings are compared with the first run that has the same loss and
+    representations.
+
+    Args:
+        records: The run.yaml of each run.
+        of_all: Include in each name every setting in which any of the runs differs from the first.
     """
     kinds = [_kind_of(record) for record in records]
     flat = [_flat(_settings(record)) for record in records]
@@ -30,7 +33,7 @@ def method_names(records: Sequence[dict], of_all: bool = False) -> list[str]:
     for kind, settings in zip(kinds, flat, strict=True):
         run, stage = flat[first_of_loss[kind[0]]], flat[first_of_kind[kind]]
         changed.append(
-            [k for k, v in settings.items() if (run if k in OF_ALL_STAGES else stage).get(k) != v]
+            [k for k, v in settings.items() if (run if k in RUN_SETTINGS else stage).get(k) != v]
         )
     if of_all:
         changed = [_all_changed(i, kinds, changed, flat[i]) for i in range(len(records))]
@@ -50,7 +53,7 @@ def _kind_of(record: dict) -> Kind:
 
 
 def _all_changed(i: int, kinds: list[Kind], changed: list[list[str]], settings: dict) -> list[str]:
-    """Settings of run i in which any comparable run differs from the first."""
+    """Settings of run `i` in which any comparable run differs from the first."""
     keys = [
         key
         for j, others in enumerate(changed)
@@ -61,14 +64,15 @@ def _all_changed(i: int, kinds: list[Kind], changed: list[list[str]], settings: 
 
 
 def _comparable(key: str, one: Kind, other: Kind) -> bool:
-    """Whether a setting of two runs is worth comparing: one of a stage only if the stages are
-    alike."""
-    return one[0] == other[0] if key in OF_ALL_STAGES else one == other
+    """Return True if the setting `key` of two runs can be compared.
+
+    Settings of a stage can be compared only if the runs have the same representations.
+    """
+    return one[0] == other[0] if key in RUN_SETTINGS else one == other
 
 
 def _settings(record: dict) -> dict:
-    """Budget, prior and settings of a run. Settings that it lacks, because they are newer, have
-    their defaults."""
+    """Budget, prior and settings of a run. Settings that are newer than the run have defaults."""
     try:
         config = config_tree(config_of(record, "run.yaml"))
     except UserError:
@@ -78,8 +82,10 @@ def _settings(record: dict) -> dict:
 
 
 def _flat(tree: dict, place: str = "") -> dict:
-    """Nested settings as path -> value, such as losses.cds.cfg.start -> 11; several stages are
-    numbered from 1."""
+    """Flatten nested settings to path -> value, such as losses.cds.cfg.start -> 11.
+
+    If there are several stages, they are numbered from 1.
+    """
     out = {}
     for key, value in tree.items():
         if key == "stages":

@@ -1,4 +1,7 @@
-"""Many runs of `gs3d generate`, each a fresh process, some side by side; what is done already is not done again."""
+"""Sweeps: many runs of `gs3d generate`, each in its own process, some of them in parallel.
+
+Runs that an earlier sweep finished are not repeated.
+"""
 
 import contextlib
 import hashlib
@@ -26,11 +29,12 @@ from gs3d.runs.folders import make_writable, slug
 
 T = TypeVar("T")
 FINISHED = "finished.json"
+"""File in the folder of a run that marks it as finished."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make."""
+    """A run of a sweep: one prompt, method and seed."""
 
     prompt: str
     method: Method
@@ -38,35 +42,38 @@ class Job:
 
     @property
     def folder(self) -> str:
+        """Output directory, relative to that of the sweep."""
         return f"runs/{_folder_name(self.prompt)}/{_folder_name(self.method.name)}-s{self.seed}"
 
 
 def _folder_name(text: str) -> str:
-    """`slug`, with a few digits of a hash where it does not say the whole text."""
+    """Return `slug(text)`, with digits of a hash unless the slug is the whole text."""
     name = slug(text)
-    return (
-        name
-        if name == text.lower().replace(" ", "-")
-        else f"{name[:48]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    )
+    if name == text.lower().replace(" ", "-"):
+        return name
+    return f"{name[:48]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all runs of a sweep have in common."""
+    """Settings that all runs of a sweep share."""
 
     out: Path
+    """Output directory of the sweep."""
     budget: tuple[str, str]
     """("--minutes", "3") or ("--steps", "500")."""
     base: str
-    """Preset or file of settings."""
+    """Preset or YAML file with the settings."""
     prior: str
+    """Diffusion model, as for `gs3d generate --prior`."""
     prior_hash: str
-    """Of its weights."""
+    """Identifies the weights of the prior."""
     at_once: int = 1
-    """Runs side by side, each held to its own equal share of the cores: the marks are those of a smaller machine."""
+    """Number of parallel runs. Each gets an equal share of the cores, so its results are those of a
+    smaller machine."""
 
     def fingerprint(self, method: Method) -> str:
+        """Return a hash of everything that determines a run except its prompt and seed."""
         return method.fingerprint(
             self.base, *self.budget, self.prior_hash, str(len(shares(self.at_once)[0]))
         )
@@ -74,45 +81,46 @@ class Setup:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that left splats."""
+    """A run that wrote a result file."""
 
     prompt: str
     method: str
     seed: int
     fingerprint: str
     outcome: str
-    """As `gs3d generate` has it: finished, or what ended it early."""
+    """Outcome that `gs3d generate` recorded: finished, or the reason why it ended early."""
     seconds: float
-    """Wall clock of the command."""
+    """Wall-clock time of the command."""
     memory_mb: float | None
-    """Peak memory of the process; None where the system does not say."""
+    """Peak memory of the process; None if the system does not report it."""
 
 
 def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
-    """What an earlier sweep made for this very job, with these very settings."""
+    """Return the run that an earlier sweep finished for this job and these settings, or None."""
     folder = setup.out / job.folder
     try:
         run = FinishedRun(**json.loads((folder / FINISHED).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    same = (run.prompt, run.method, run.seed, run.fingerprint) == (
-        job.prompt,
-        job.method.name,
-        job.seed,
-        setup.fingerprint(job.method),
-    )
+    expected = (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
+    same = (run.prompt, run.method, run.seed, run.fingerprint) == expected
     return run if same and result_file(folder) else None
 
 
 def shares(count: int) -> list[set[int]]:
-    """The cores in `count` equal parts; what does not divide stays idle."""
+    """Divide the cores into `count` equal sets. A remainder stays idle.
+
+    Raises:
+        UserError: `count` is out of range, or this system cannot bind processes to cores.
+    """
     if not 1 <= count <= len(cores()):
         raise UserError(
-            f"--at-once: expected 1 to {len(cores())}, a core a run at least, got {count}"
+            f"--at-once: expected 1 to {len(cores())}, at least one core per run, got {count}"
         )
     if count > 1 and not hasattr(os, "sched_setaffinity"):
         raise UserError(
-            "--at-once: this system cannot hold a run to some of its cores; leave it at 1"
+            f"--at-once: expected 1, because this system cannot bind a run to some of its cores, "
+            f"got {count}; leave it out"
         )
     size = len(cores()) // count
     return [set(cores()[i * size : (i + 1) * size]) for i in range(count)]
@@ -121,10 +129,13 @@ def shares(count: int) -> list[set[int]]:
 def sweep(
     jobs: Sequence[Job], setup: Setup, then: Callable[[Job, FinishedRun], T]
 ) -> Iterator[tuple[Job, T | None]]:
-    """Make the runs and yield for each, as it ends, what `then` makes of it; None for one that left nothing, whose run.log says why.
+    """Execute the jobs, and yield (job, result of `then`) for each in the order in which they end.
 
-    `then` is called before the next run begins in the same place: what it needs of the processor, no run on a clock has to share. Ctrl-C
-    ends the runs in progress, which leave nothing that counts as done.
+    The result is None for a run that left no result file; its run.log holds the reason.
+
+    `then` is called before the next run starts on the same cores, so that its work does not slow
+    down a run that is limited by minutes. Ctrl-C, or closing the iterator, terminates the runs in
+    progress; they do not count as finished.
     """
     make_writable(setup.out)
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
@@ -133,14 +144,12 @@ def sweep(
     configs = _write_settings({job.method for job in jobs}, setup)
     running, stopping = set(), threading.Event()
 
-    def one(job: Job) -> T | None:
+    def execute(job: Job) -> T | None:
         share = free.get()
         try:
-            run = (
-                None
-                if stopping.is_set()
-                else _run(job, setup, configs[job.method], share, running, stopping)
-            )
+            if stopping.is_set():
+                return None
+            run = _run(job, setup, configs[job.method], share, running, stopping)
             return then(job, run) if run and not stopping.is_set() else None
         finally:
             free.put(share)
@@ -148,7 +157,7 @@ def sweep(
     pending = {}
     with ThreadPoolExecutor(setup.at_once) as pool:
         try:
-            pending |= {pool.submit(one, job): job for job in jobs}
+            pending |= {pool.submit(execute, job): job for job in jobs}
             for future in as_completed(pending):
                 yield pending[future], future.result()
         finally:
@@ -159,6 +168,7 @@ def sweep(
 
 
 def _write_settings(methods: set[Method], setup: Setup) -> dict[Method, Path]:
+    """Write a YAML file with the complete settings of each method, and return the paths."""
     folder = setup.out / "methods"
     folder.mkdir(exist_ok=True)
     paths = {method: folder / f"{_folder_name(method.name)}.yaml" for method in methods}
@@ -175,33 +185,25 @@ def _run(
     running: set[subprocess.Popen],
     stopping: threading.Event,
 ) -> FinishedRun | None:
+    """Execute one job in a process on the cores `share`. None if it left no result file."""
     folder = setup.out / job.folder
-    shutil.rmtree(
-        folder, ignore_errors=True
-    )  # what a run that was broken off left: it has no finished.json yet
+    # It may hold files of an interrupted run, which has no finished.json.
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "gs3d",
-        "generate",
-        job.prompt,
-        *setup.budget,
-        "--prior",
-        setup.prior,
-    ]
+    command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *setup.budget]
+    command += ["--prior", setup.prior]
     command += ["--seed", str(job.seed), "--config", str(config), "--out", str(folder)]
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         running.add(process)
-        if stopping.is_set():  # too late to be among those that were told
+        if stopping.is_set():
+            # It started while `sweep` was terminating the processes in `running`.
             process.terminate()
         if setup.at_once > 1:
-            with contextlib.suppress(ProcessLookupError):  # it has ended already
-                os.sched_setaffinity(
-                    process.pid, share
-                )  # long before it asks how many threads it may have
+            # The process reads the number of its cores much later. It may have ended already.
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, share)
         process.wait()
         running.discard(process)
     seconds = time.monotonic() - began
@@ -222,7 +224,7 @@ def _run(
 
 
 def _result(folder: Path) -> dict | None:
-    """What the run says of itself at its end."""
+    """Return the `result` in the run.yaml of a run; None if there is none."""
     try:
         tree = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

@@ -16,7 +16,7 @@ class GuidanceOut:
     """[B, C, h, w] float32; the optimizer descends it."""
     target: Tensor | None = None
     """[B, C, h, w] the denoised estimate that the gradient points to, detached; for inspection."""
-    log: dict[str, float] = field(default_factory=dict)
+    log: dict[str, float] = field(default_factory=dict[str, float])
     """Name -> value, a column each in log.jsonl."""
 
 

@@ -1,6 +1,9 @@
+# pyright: reportUnknownMemberType=false
+# torch has no element type for `Tensor.tolist`.
 """Consistency distillation sampling (Consistent3D, arXiv 2401.09050, Sec. 3)."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -58,7 +61,8 @@ class Cds:
 
     def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
         """Times (t2, t1) of this step, with t1 > t2."""
-        u = torch.rand(2, generator=rng.generator(seed, "cds times", step)).tolist()
+        draws = torch.rand(2, generator=rng.generator(seed, "cds times", step))
+        u = cast("list[float]", draws.tolist())
         low, high = sorted((self.t.start, self.t.end))
         t2 = low + (high - low) * u[0] if self.random_t else self.t(progress)
         t1 = t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gs3d.core.errors import UserError
 
-_WRITE_REASONS = {
+_WRITE_REASONS: dict[int | None, str] = {
     errno.ENOSPC: "the disk is full. Free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up. Free some space or choose another folder",
     errno.EFBIG: "the file is larger than this disk or your limits allow. "
@@ -29,7 +29,7 @@ _WRITE_REASONS = {
     errno.EIO: "the disk reports an I/O error. Choose another disk",
 }
 
-_READ_REASONS = {
+_READ_REASONS: dict[int | None, str] = {
     errno.ENOENT: "there is no such file. Check the path",
     errno.ENOTDIR: "there is no such file. Check the path",
     errno.EISDIR: "it is a folder. Give a file name",
@@ -105,7 +105,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def write_atomic(
-    path: str | Path, write: Callable[[Path], None], verify: Callable[[Path], None]
+    path: str | Path, write: Callable[[Path], object], verify: Callable[[Path], None]
 ) -> None:
     """Create or replace `path`: `write(temp)`, fsync, `verify(temp)`, then rename `temp`.
 

@@ -10,10 +10,13 @@ glTF and sRGB, like images, in .ply and .obj.
 
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
@@ -67,19 +70,22 @@ def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
     if isinstance(mesh, TexturedMesh):
         exported.visual = _texture_visual(mesh)
     else:
-        exported.visual.vertex_colors = _color_bytes(mesh, linear=suffix == ".glb")
+        visual = cast("ColorVisuals", exported.visual)
+        visual.vertex_colors = _color_bytes(mesh, linear=suffix == ".glb")
 
     def write(temp: Path) -> None:
-        options = (
+        options: dict[str, Any] = (
             {"tree_postprocessor": _set_matte_material}
             if suffix == ".glb" and isinstance(mesh, Mesh)
             else {}
         )
-        temp.write_bytes(_to_bytes(exported.export(file_type=suffix[1:], **options)))
+        data = exported.export(file_type=suffix[1:], **options)
+        temp.write_bytes(_to_bytes(cast("bytes | str", data)))
 
     def verify(temp: Path) -> None:
         with open(temp, "rb") as file:
-            got = trimesh.load(file, file_type=suffix[1:], force="mesh", process=False)
+            loaded = trimesh.load(file, file_type=suffix[1:], force="mesh", process=False)
+        got = cast("trimesh.Trimesh", loaded)
         if len(got.faces) != len(exported.faces) or not np.allclose(
             got.triangles, exported.triangles, atol=1e-5
         ):
@@ -106,22 +112,22 @@ def _color_bytes(mesh: Mesh, linear: bool) -> np.ndarray:
     return (colors * 255 + 0.5).astype(np.uint8)
 
 
-def _texture_visual(mesh: TexturedMesh) -> trimesh.visual.TextureVisuals:
+def _texture_visual(mesh: TexturedMesh) -> TextureVisuals:
     image = Image.fromarray((np.clip(mesh.texture, 0, 1) * 255 + 0.5).astype(np.uint8))
-    factors = {
+    factors: dict[str, Any] = {
         "metallicFactor": MATTE["pbrMetallicRoughness"]["metallicFactor"],
         "roughnessFactor": ROUGHNESS,
     }
-    material = trimesh.visual.material.PBRMaterial(name="gs3d", baseColorTexture=image, **factors)
+    material = PBRMaterial(name="gs3d", baseColorTexture=image, **factors)
     # In trimesh v points up. It flips v again when it writes glTF.
     uvs = mesh.uvs * (1, -1) + (0, 1)
-    return trimesh.visual.TextureVisuals(uv=uvs, material=material)
+    return TextureVisuals(uv=uvs, material=material)
 
 
-def _srgb_colors(visual: trimesh.visual.base.Visuals, count: int) -> np.ndarray:
+def _srgb_colors(visual: ColorVisuals | TextureVisuals, count: int) -> np.ndarray:
     """sRGB colors [V, 3] in [0, 1]: those of the vertices, else the material's color for all."""
     # trimesh reads any material as TextureVisuals, which keep vertex colors as an attribute.
-    if isinstance(visual, trimesh.visual.TextureVisuals):
+    if isinstance(visual, TextureVisuals):
         attributes = visual.vertex_attributes
         linear = (
             attributes["color"]

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+
+# scipy has no types for this compiled class.
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from gs3d.core.types import Splats
 from gs3d.ops.extent import center_of, reach_of

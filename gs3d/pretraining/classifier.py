@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -62,13 +63,13 @@ def targets(rows: list[dict], answers: dict[str, tuple[str, ...]]) -> dict[str, 
 
 def loss_of(logits: dict[str, Tensor], right: dict[str, Tensor], smoothing: float) -> Tensor:
     """Return the weighted sum of the attributes' mean cross entropies, a scalar."""
-    total = 0.0
+    total: Tensor | float = 0.0
     for k, w in LOSS_WEIGHTS.items():
         summed = nn.functional.cross_entropy(
             logits[k], right[k], ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
         )
         total = total + w * summed / (right[k] != IGNORED).sum().clamp_min(1)
-    return total
+    return cast("Tensor", total)
 
 
 def learning_rate(config: FitConfig, seen: int) -> float:
@@ -96,7 +97,9 @@ def _fit(config: FitConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     dataset, answers = rendered(config.dataset, config.seed, config.shards, config.device), labels()
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
-    network = Network({k: len(v) for k, v in answers.items()}).to(
+    network = Network({k: len(v) for k, v in answers.items()})
+    # torch's types lack the call with both arguments.
+    network = network.to(  # pyright: ignore[reportCallIssue]
         config.device, memory_format=torch.channels_last
     )
     optimizer = torch.optim.AdamW(

@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -164,7 +164,8 @@ def _fit(config: FitConfig) -> None:
         new_tokenizer(vocabulary_texts()),
     )
     torch.manual_seed(derive_seed(config.seed, "initial clip weights"))
-    model = new_model(tokenizer).to(config.device)
+    # transformers wraps `to` in a way that hides its parameters.
+    model = new_model(tokenizer).to(config.device)  # pyright: ignore[reportArgumentType]
     pair = torch.compile(Pair(model)) if config.compile else Pair(model)
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -254,7 +255,11 @@ def metrics_on_renders(clip: Clip, seed: int, prompts: int = 256, splats: int = 
         texts = clip.texts(list(objects))
         views = on_the_ring(list(objects.values()))
         cosines = torch.cat([clip.pictures(part) for part in views.split(256)]) @ texts.T
-        r_precisions = [metrics_of(rows, i).r_precision for i, rows in enumerate(cosines.split(8))]
+        # Not None: there are at least two prompts.
+        r_precisions = [
+            cast("float", metrics_of(rows, i).r_precision)
+            for i, rows in enumerate(cosines.split(8))
+        ]
         metrics[name] = {
             "prompts": len(texts),
             "pictures": len(views),
@@ -262,7 +267,7 @@ def metrics_on_renders(clip: Clip, seed: int, prompts: int = 256, splats: int = 
         }
     texts = clip.texts(list(anything))
     each = [
-        clip_metrics(reference_splats(o.parts), clip, texts, i).r_precision
+        cast("float", clip_metrics(reference_splats(o.parts), clip, texts, i).r_precision)
         for i, o in enumerate(list(anything.values())[:splats])
     ]
     return metrics | {

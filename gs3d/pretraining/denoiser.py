@@ -1,6 +1,8 @@
 """The built-in prior in training: network and text encoder as one module, loss, and warm start."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +11,18 @@ from gs3d.priors import builtin, load
 from gs3d.priors.network import encode, predict
 from gs3d.priors.scalings import Edm
 
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from transformers import CLIPTextModel
+
+    from gs3d.priors.latent import LatentPrior
+    from gs3d.priors.pixel import PixelPrior
+
 
 class Denoiser(nn.Module):
     """Network and text encoder, trained together."""
 
-    def __init__(self, backbone: nn.Module, text_encoder: nn.Module):
+    def __init__(self, backbone: "SD3Transformer2DModel", text_encoder: "CLIPTextModel"):
         super().__init__()
         self.backbone, self.text_encoder = backbone, text_encoder
         self.scaling = Edm(builtin.SIGMA_DATA)
@@ -26,7 +35,13 @@ class Denoiser(nn.Module):
         return self.scaling.c_skip(s) * z + self.scaling.c_out(s) * f.float()
 
 
-def loss_of(model: nn.Module, z0: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor) -> Tensor:
+def loss_of(
+    model: Callable[[Tensor, Tensor, Tensor], Tensor],
+    z0: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    tokens: Tensor,
+) -> Tensor:
     """Return the denoising loss of Karras et al. 2022, Eq. 2, a scalar.
 
     The paper's weight is λ(σ) = 1/s² + 1/σ², where s is the standard deviation of the data. Here
@@ -47,10 +62,11 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     as the last old one, a position that is almost always padding. Raises `ValueError` if the old
     model has another architecture, another scaling or another text encoding.
     """
-    old = load(folder, "cpu")  # in float32; on a GPU it would load in half precision
-    if old.network.scaling != model.scaling or not getattr(
-        old.text.model.config, "sum_at_padding", False
-    ):
+    # In float32; on a GPU it would load in half precision.
+    old = cast("PixelPrior | LatentPrior", load(folder, "cpu"))
+    encoder = old.text.model
+    assert encoder is not None  # it has just been loaded
+    if old.network.scaling != model.scaling or not getattr(encoder.config, "sum_at_padding", False):
         raise ValueError(
             f"{folder}: incompatible model: it was trained with another scaling"
             f" ({old.network.scaling}) or text encoding; choose another --start"
@@ -69,7 +85,7 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
     rows, old_rows = (list(r) for r in zip(*shared, strict=True))
-    trained = old.text.model.state_dict()
+    trained = encoder.state_dict()
     for name, weight in model.text_encoder.state_dict().items():
         if name.endswith("token_embedding.weight"):
             weight[rows] = trained[name][old_rows].to(weight.device)

@@ -4,7 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+
+# torch's own optimizers use these, but its types do not export them.
+from torch import (
+    Tensor,
+    _foreach_add_,  # pyright: ignore[reportPrivateImportUsage]
+    _foreach_lerp,  # pyright: ignore[reportPrivateImportUsage]
+    _foreach_lerp_,  # pyright: ignore[reportPrivateImportUsage]
+    nn,
+)
 
 from gs3d.priors import builtin
 
@@ -23,20 +31,20 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             weights = [p for p in group["params"] if p.grad is not None]
-            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for weight in weights:
                 by_shape[weight.shape].append(weight)
                 if "momentum_buffer" not in self.state[weight]:
                     self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
             for shape, alike in by_shape.items():
-                gradients = [p.grad for p in alike]
+                gradients = [p.grad for p in alike if p.grad is not None]
                 buffers = [self.state[p]["momentum_buffer"] for p in alike]
-                torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+                _foreach_lerp_(buffers, gradients, 1 - group["momentum"])
                 updates = orthogonal(
-                    torch.stack(torch._foreach_lerp(gradients, buffers, group["momentum"]))
+                    torch.stack(_foreach_lerp(gradients, buffers, group["momentum"]))
                 )
                 rows, columns = shape
-                torch._foreach_add_(
+                _foreach_add_(
                     alike,
                     list(updates.to(alike[0].dtype)),
                     alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5,

@@ -185,7 +185,8 @@ def _fit(config: FitConfig) -> int:
     seen = resume.resume(config.out, {"model": model, "ema": average}, optimizers)
     # After resuming, because loading replaces the parameter groups.
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    weights, averages = list(model.parameters()), [average[k] for k, _ in model.named_parameters()]
+    weights: list[Tensor] = list(model.parameters())
+    averages = [average[k] for k, _ in model.named_parameters()]
     forward = torch.compile(model) if config.compile else model
     data = Captioned.open(Dataset.open(config.dataset), tokenizer, config.device)
     if (side := data.pictures.dataset.images[0].shape[1]) != config.size_px:
@@ -219,7 +220,10 @@ def _fit(config: FitConfig) -> int:
         seen += config.batch
         keep = max(0.0, 1 - config.batch / max(config.ema_fraction * seen, config.batch))
         with torch.no_grad():
-            torch._foreach_lerp_(averages, weights, 1 - keep)
+            # torch's types do not export it.
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                averages, weights, 1 - keep
+            )
         recent.append(loss.detach())
         now = time.monotonic()
         done = seen >= config.images or now - started > config.stop_after_s

@@ -1,7 +1,7 @@
 """The interface between a prior and the rest of gs3d, and classifier-free guidance on top of it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -38,20 +38,47 @@ class Prior(Protocol):
       calls it. scripts/sample_prior.py and scripts/score_prior.py need it to show samples.
     """
 
-    name: str
-    """Name for messages and for run.yaml."""
-    image_size: int
-    """Side in pixels of the square images that the model takes; `encode` resizes other sizes."""
-    latent_shape: tuple[int, int, int]
-    """(C, h, w) of z; for a model on pixels (3, image_size, image_size)."""
-    views: int
-    """Number of views denoised jointly: 1, or 4 for a multi-view model.
+    if TYPE_CHECKING:
+        # Read-only for type checkers, so that frozen dataclasses and properties match.
 
-    With 4, every batch is a multiple of 4, and rows 4k to 4k + 3 are the views of one group, in the
-    order of `core.cameras.sample_cameras`.
-    """
-    device: torch.device
-    """Where the model computes. Arguments and results of all methods are on it."""
+        @property
+        def name(self) -> str:
+            """Name for messages and for run.yaml."""
+            ...
+
+        @property
+        def image_size(self) -> int:
+            """Side in pixels of the square images that the model takes.
+
+            `encode` resizes other sizes."""
+            ...
+
+        @property
+        def latent_shape(self) -> tuple[int, int, int]:
+            """(C, h, w) of z; for a model on pixels (3, image_size, image_size)."""
+            ...
+
+        @property
+        def views(self) -> int:
+            """Number of views denoised jointly: 1, or 4 for a multi-view model.
+
+            With 4, every batch is a multiple of 4, and rows 4k to 4k + 3 are the views of one
+            group, in the order of `core.cameras.sample_cameras`.
+            """
+            ...
+
+        @property
+        def device(self) -> torch.device:
+            """Where the model computes. Arguments and results of all methods are on it."""
+            ...
+
+    else:
+        # Plain attributes at run time, so that a subclass can assign to them.
+        name: str
+        image_size: int
+        latent_shape: tuple[int, int, int]
+        views: int
+        device: torch.device
 
     def sigma(self, t: float) -> float:
         """Noise level at time t in [0, 1], a fraction of the model's training steps."""

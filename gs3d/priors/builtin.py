@@ -1,3 +1,5 @@
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false
+# diffusers exports its classes lazily, and diffusers and transformers have no complete types.
 """The built-in prior: a small transformer on 64² pixels, stored as a diffusers model folder.
 
 The functions `new_*` create an untrained model for `gs3d.pretraining.prior`. `priors.load` reads a
@@ -5,7 +7,7 @@ trained one like any other model folder.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
@@ -36,12 +38,13 @@ def known_words(folder: Path = FOLDER) -> set[str] | None:
     import json
 
     path = folder / "tokenizer" / "tokenizer.json"
-    model = json.loads(path.read_text("utf-8"))["model"] if path.is_file() else {}
-    return (
-        {word for word in model["vocab"] if not word.startswith("[")}
-        if model.get("type") == "WordLevel"
-        else None
-    )
+    if not path.is_file():
+        return None
+    model: dict[str, Any] = json.loads(path.read_text("utf-8"))["model"]
+    if model.get("type") != "WordLevel":
+        return None
+    vocabulary: dict[str, int] = model["vocab"]
+    return {word for word in vocabulary if not word.startswith("[")}
 
 
 def new_backbone(
@@ -135,7 +138,7 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             # Not an option of transformers: `priors.network.encode` reads it.
-            sum_at_padding=True,
+            sum_at_padding=True,  # pyright: ignore[reportCallIssue]
         )
     )
     # CLIP initializes its embeddings near zero, where one word among padding changes almost
@@ -146,7 +149,13 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
     return encoder
 
 
-def save(folder: Path, backbone, text_encoder, tokenizer, views: int = 1) -> None:
+def save(
+    folder: Path,
+    backbone: "SD3Transformer2DModel",
+    text_encoder: "CLIPTextModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    views: int = 1,
+) -> None:
     """Write a diffusers model folder with float16 weights.
 
     It holds model_index.json, transformer/, text_encoder/, tokenizer/ and scheduler/. `views` 4
@@ -159,8 +168,9 @@ def save(folder: Path, backbone, text_encoder, tokenizer, views: int = 1) -> Non
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(backbone).to(torch.float16).save_pretrained(folder / "transformer")
-    copy.deepcopy(text_encoder).to(torch.float16).save_pretrained(folder / "text_encoder")
+    for network, part in ((backbone, "transformer"), (text_encoder, "text_encoder")):
+        # diffusers and transformers wrap `to` without its types.
+        cast(Any, copy.deepcopy(network)).to(torch.float16).save_pretrained(folder / part)
     tokenizer.save_pretrained(folder / "tokenizer")
     diffusers.EDMEulerScheduler(
         sigma_data=SIGMA_DATA, sigma_min=0.01, sigma_max=20.0

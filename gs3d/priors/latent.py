@@ -1,7 +1,7 @@
 """Latent-space prior: Stable Diffusion 1.5, 2.1-base, 2.1 and models with the same parts."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, AutoencoderTiny
+    from gs3d.priors.network import Autoencoder
 
 
 def vae_dtype(device: torch.device) -> torch.dtype:
@@ -35,14 +35,13 @@ class LatentPrior:
     source: Source
     network: Network
     text: TextEncoder
-    vae: "AutoencoderKL | AutoencoderTiny"
+    vae: "Autoencoder"
     image_size: int
     latent_shape: tuple[int, int, int]
     latent_scale: float
     latent_shift: float
     autoencoder: Source | None = None
     """Where `vae` was loaded from; None for the model's own."""
-    views: ClassVar[int] = 1
 
     @staticmethod
     def of(
@@ -54,7 +53,9 @@ class LatentPrior:
         far less memory. `autoencoder` is where `parts.vae` was loaded from, if it is not the
         model's own. Raises `UserError` if the parts do not fit together.
         """
-        net, vae = parts.backbone.config, parts.vae.config
+        assert parts.vae is not None  # `load` makes a `PixelPrior` of a model without one.
+        # diffusers gives the entries of a config as attributes too.
+        net, vae = cast(Any, parts.backbone.config), cast(Any, parts.vae.config)
         if autoencoder is not None and vae.latent_channels != net.in_channels:
             raise UserError(
                 f"vae {autoencoder.name}: its latents have {vae.latent_channels} channels, but the "
@@ -79,7 +80,7 @@ class LatentPrior:
                     "then skips its conversion from [-1, 1] to [0, 1]; remove `checkpoint_encoder` "
                     "from the config"
                 )
-            parts.vae.enable_gradient_checkpointing()
+            cast(Any, parts.vae).enable_gradient_checkpointing()
         side = net.sample_size
         return LatentPrior(
             source=parts.source,
@@ -94,6 +95,10 @@ class LatentPrior:
             latent_shift=float(vae.get("shift_factor") or 0.0),
             autoencoder=autoencoder,
         )
+
+    @property
+    def views(self) -> int:
+        return 1
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +127,8 @@ class LatentPrior:
         x = to_network(rgb, self.image_size)
         # One memory layout for resized and other inputs: a compiled encoder would be compiled again
         # for another layout.
-        encoded = self.vae.encode(x.to(self.vae.dtype, memory_format=torch.contiguous_format))
+        x = x.to(self.vae.dtype, memory_format=torch.contiguous_format)
+        encoded = cast(Any, self.vae.encode(x))
         # AutoencoderTiny has no distribution.
         z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
         return (z.float() - self.latent_shift) * self.latent_scale
@@ -130,13 +136,14 @@ class LatentPrior:
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         x = (z / self.latent_scale + self.latent_shift).to(self.vae.dtype)
-        return from_network(self.vae.decode(x).sample)
+        return from_network(cast(Any, self.vae).decode(x).sample)
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         return self.network.denoise(z, sigma, text)
 
 
-def _downsampling(vae: "AutoencoderKL | AutoencoderTiny") -> int:
+def _downsampling(vae: "Autoencoder") -> int:
     """Side of a latent in pixels: a factor of 2 between consecutive levels of the encoder."""
-    levels = vae.config.get("block_out_channels") or vae.config.encoder_block_out_channels
+    config = cast(Any, vae.config)
+    levels = config.get("block_out_channels") or config.encoder_block_out_channels
     return 2 ** (len(levels) - 1)

@@ -6,8 +6,6 @@ an ordinary single-image network: every patch of a view attends to every patch o
 The caption names the camera of the first view.
 """
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from gs3d.core.cameras import GROUP
@@ -50,8 +48,6 @@ class MultiViewPrior(PixelPrior):
     Rows 4k to 4k + 3 of a batch are one group and have one noise level.
     """
 
-    views: ClassVar[int] = VIEWS
-
     @staticmethod
     def of(parts: Components) -> "MultiViewPrior":
         """Build the prior. Raises `UserError` if the network's image size is odd."""
@@ -64,6 +60,10 @@ class MultiViewPrior(PixelPrior):
         return MultiViewPrior(
             parts.source, Network(parts.backbone, parts.scaling), parts.text, grid_size // 2
         )
+
+    @property
+    def views(self) -> int:
+        return VIEWS
 
     def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
         """D for groups of four views; each group has the sigma and text of its first view."""

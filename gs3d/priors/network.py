@@ -1,7 +1,10 @@
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false
+# diffusers exports its classes lazily, and diffusers and transformers have no complete types.
 """Parts of a diffusers prior: denoising network with its scaling, text encoder with tokenizer."""
 
+import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,12 +21,13 @@ if TYPE_CHECKING:
     )
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
+    Backbone = UNet2DConditionModel | SD3Transformer2DModel
+    Autoencoder = AutoencoderKL | AutoencoderTiny
+
 Attention = Literal["sdpa", "xformers"]
 
 
-def predict(
-    backbone: "UNet2DConditionModel | SD3Transformer2DModel", x: Tensor, time: Tensor, text: Tensor
-) -> Tensor:
+def predict(backbone: "Backbone", x: Tensor, time: Tensor, text: Tensor) -> Tensor:
     """Call a U-Net or a transformer: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
 
     The transformer also takes a pooled vector of the text, which is the last state (see `encode`).
@@ -63,7 +67,7 @@ def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
 class Network:
     """The denoiser D(z, σ, y) = c_skip·z + c_out·net(c_in·z, c_noise, y)."""
 
-    backbone: "UNet2DConditionModel | SD3Transformer2DModel"
+    backbone: "Backbone"
     scaling: Scaling
 
     @torch.no_grad()
@@ -89,7 +93,8 @@ class TextEncoder:
         self.model: CLIPTextModel | None = model
         self.tokenizer = tokenizer
         # A tokenizer without a maximum length has 1e30 here; the encoder's positions are the limit.
-        self.max_tokens = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        longest = cast(int, tokenizer.model_max_length)
+        self.max_tokens = min(longest, model.config.max_position_embeddings)
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
@@ -109,7 +114,8 @@ class TextEncoder:
             max_length=self.max_tokens,
             return_tensors="pt",
         )
-        return encode(self.model, tokens.input_ids.to(self.model.device)).float()
+        ids = cast(Tensor, tokens.input_ids)
+        return encode(self.model, ids.to(self.model.device)).float()
 
     def free(self) -> None:
         """Release the memory of the weights; the tokenizer stays."""
@@ -118,9 +124,7 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
 
-def use_attention(
-    backbone: "UNet2DConditionModel | SD3Transformer2DModel", attention: Attention
-) -> None:
+def use_attention(backbone: "Backbone", attention: Attention) -> None:
     """Select the attention of the network: sdpa is diffusers' default, xformers replaces it.
 
     Raises `UserError` if xformers is not installed or does not work on this machine.
@@ -128,7 +132,7 @@ def use_attention(
     if attention == "sdpa":
         return
     try:
-        import xformers.ops  # noqa: F401 - imported only to check that it is installed
+        importlib.import_module("xformers.ops")
     except ImportError:
         raise UserError(
             "attention xformers: the package xformers is not installed; install it with "
@@ -145,10 +149,7 @@ def use_attention(
         ) from error
 
 
-def compile_networks(
-    backbone: "UNet2DConditionModel | SD3Transformer2DModel",
-    vae: "AutoencoderKL | AutoencoderTiny | None",
-) -> None:
+def compile_networks(backbone: "Backbone", vae: "Autoencoder | None") -> None:
     """Mark the network and the VAE encoder for compilation by torch at their first call.
 
     They are compiled for the input sizes of that call. Raises `UserError` if torch.compile does not

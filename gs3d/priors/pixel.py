@@ -1,7 +1,7 @@
 """Pixel-space prior: no autoencoder between a render and its gradient."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ class PixelPrior:
     network: Network
     text: TextEncoder
     image_size: int
-    views: ClassVar[int] = 1
 
     @staticmethod
     def of(parts: Components) -> "PixelPrior":
         """Build the prior. Raises `UserError` if the network is not one on square RGB images."""
-        net = parts.backbone.config
+        # diffusers gives the entries of a config as attributes too.
+        net = cast(Any, parts.backbone.config)
         if (net.in_channels, net.out_channels) != (3, 3) or not isinstance(net.sample_size, int):
             raise UserError(
                 f"prior {parts.source.name}: expected a model without a VAE to have 3 channels in, "
@@ -35,6 +35,10 @@ class PixelPrior:
         return PixelPrior(
             parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size
         )
+
+    @property
+    def views(self) -> int:
+        return 1
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -1,10 +1,12 @@
+# pyright: reportUnknownMemberType=false
+# transformers has no complete types.
 """Prompt and camera → condition: prompt checks, direction words, the negative prompt."""
 
 import difflib
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -91,7 +93,8 @@ class ViewPrompts:
             negative = NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
         elif negative:
             negative = check_prompt(negative, "negative prompt")
-        warnings, views = [], VIEW_WORDS
+        warnings: list[str] = []
+        views: tuple[str, ...] = VIEW_WORDS
         if encoder:
             tokenizer = encoder.tokenizer
             if knows_exact_views(tokenizer):
@@ -154,9 +157,10 @@ def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
 
     Only a closed vocabulary shows this: it then has the words of `core.views.EXACT_VIEWS`.
     """
-    return is_closed(tokenizer) and all(
-        tokenizer.unk_token_id not in ids for ids in tokenizer(list(EXACT_VIEWS)).input_ids
-    )
+    if not is_closed(tokenizer):
+        return False
+    texts = cast("list[list[int]]", tokenizer(list(EXACT_VIEWS)).input_ids)
+    return all(tokenizer.unk_token_id not in ids for ids in texts)
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -170,8 +174,10 @@ def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str
     Each maps to at most three of the nearest known words, best first.
     """
     known = vocabulary(tokenizer)
-    backend = tokenizer.backend_tokenizer
-    pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(prompt))
+    backend = cast(Any, tokenizer.backend_tokenizer)
+    pieces: list[tuple[str, tuple[int, int]]] = backend.pre_tokenizer.pre_tokenize_str(
+        backend.normalizer.normalize_str(prompt)
+    )
     typed = dict.fromkeys(word for piece, _ in pieces for word in re.findall(r"[^\W_]+", piece))
     return {
         word: difflib.get_close_matches(word, known, n=3, cutoff=0.6)
@@ -189,4 +195,4 @@ def _quoted(unknown: dict[str, list[str]]) -> str:
 
 
 def _token_count(tokenizer: "PreTrainedTokenizerBase", text: str) -> int:
-    return len(tokenizer(text, verbose=False).input_ids)
+    return len(cast("list[int]", tokenizer(text, verbose=False).input_ids))

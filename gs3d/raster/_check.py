@@ -11,7 +11,7 @@ _SH_COUNTS = (1, 4, 9, 16)
 
 def _check_tensor(
     name: str,
-    tensor: Tensor,
+    tensor: object,
     shape: tuple[int | str, ...],
     dtype: torch.dtype | None,
     device: torch.device | None,
@@ -35,6 +35,11 @@ def _check_tensor(
         )
 
 
+def _check_size(name: str, size: object) -> None:
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"{name}: expected a whole number of pixels, 1 or more, got {size!r}")
+
+
 def check(splats: Splats, cameras: Cameras, background: Tensor | None) -> None:
     """Raise `ValueError` if the arguments of a rasterizer are invalid.
 
@@ -56,11 +61,8 @@ def check(splats: Splats, cameras: Cameras, background: Tensor | None) -> None:
     _check_tensor("cameras.intrinsics", cameras.intrinsics, (len(cameras), 3, 3), None, None)
     if len(cameras) == 0:
         raise ValueError("cameras: expected at least one camera, got none")
-    for name, size in (("width", cameras.width), ("height", cameras.height)):
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(
-                f"cameras.{name}: expected a whole number of pixels, 1 or more, got {size!r}"
-            )
+    _check_size("cameras.width", cameras.width)
+    _check_size("cameras.height", cameras.height)
     if background is not None:
         shape = (3,) if background.dim() == 1 else (len(cameras), 3)
         _check_tensor("background", background, shape, f32, device)

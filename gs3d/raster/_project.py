@@ -1,3 +1,5 @@
+# pyright: basic
+# numba compiles these functions and infers the types of their arguments.
 """numba kernels that project splats to the image plane, forward and backward.
 
 Import this module only when it is needed, because it imports numba.

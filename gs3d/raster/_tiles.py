@@ -1,3 +1,5 @@
+# pyright: basic
+# numba compiles these functions and infers the types of their arguments.
 """numba kernels that composite projected splats into pixels, forward and backward.
 
 Import this module only when it is needed, because it imports numba.

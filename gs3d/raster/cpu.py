@@ -1,3 +1,6 @@
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportIncompatibleMethodOverride=false
+# torch and numpy have no complete types, and each autograd function has arguments of its own.
 """Differentiable rasterizer for the CPU, compiled by numba.
 
 It implements 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001).
@@ -8,6 +11,8 @@ algorithm in plain PyTorch, for tests.
 """
 
 import functools
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +30,7 @@ A very large number of huge splats can exceed it. The sums are then computed in 
 
 
 @functools.cache
-def _project():
+def _project() -> ModuleType:
     """Import the projection kernels at the first render, because importing numba takes 0.5 s."""
     from gs3d.raster import _project
 
@@ -33,7 +38,7 @@ def _project():
 
 
 @functools.cache
-def _tiles():
+def _tiles() -> ModuleType:
     """Import the tile kernels at the first render."""
     from gs3d.raster import _tiles
 
@@ -71,7 +76,16 @@ class _Project(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, means, quats, scales, opacities, sh, cameras, normals):
+    def forward(
+        ctx: Any,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        sh: Tensor,
+        cameras: Cameras,
+        normals: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         p = _project()
         n, table = len(means), _camera_table(cameras)
         splats2d = means.new_empty(len(table), n, p.COLUMNS)
@@ -80,16 +94,8 @@ class _Project(torch.autograd.Function):
         rows = means.new_empty(len(table), n, 2, dtype=torch.int32)
         inputs = [_array(t) for t in (means, quats, scales, opacities, sh)]
         outputs = [t.numpy() for t in (splats2d, means2d, radii, rows)]
-        run(
-            p.project,
-            -(-n // 256),
-            *inputs,
-            table,
-            cameras.width,
-            cameras.height,
-            normals,
-            *outputs,
-        )
+        options = table, cameras.width, cameras.height, normals
+        run(p.project, -(-n // 256), *inputs, *options, *outputs)
         ctx.save_for_backward(means, quats, scales, sh, splats2d, radii)
         ctx.table, ctx.normals = table, normals
         ctx.mark_non_differentiable(radii, rows)
@@ -98,8 +104,11 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_means2d, g_splats2d, *_):
-        means, quats, scales, sh, splats2d, radii = ctx.saved_tensors
+    def backward(
+        ctx: Any, g_means2d: Tensor | None, g_splats2d: Tensor | None, *_: Any
+    ) -> tuple[Tensor | None, ...]:
+        saved = cast("tuple[Tensor, ...]", ctx.saved_tensors)
+        means, quats, scales, sh, splats2d, radii = saved
         g_means2d = means.new_zeros(radii.shape) if g_means2d is None else g_means2d
         g_splats2d = torch.zeros_like(splats2d) if g_splats2d is None else g_splats2d
         outputs = [means.new_empty(t.shape) for t in (means, quats, scales, means[:, 0], sh)]
@@ -124,7 +133,16 @@ class _Draw(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, means2d, splats2d, rows, background, width, height, normals):
+    def forward(
+        ctx: Any,
+        means2d: Tensor,
+        splats2d: Tensor,
+        rows: Tensor,
+        background: Tensor,
+        width: int,
+        height: int,
+        normals: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         k = _tiles()
         views, n = means2d.shape[:2]
         bands, tiles = -(-height // k.BAND), -(-width // k.TILE)
@@ -135,18 +153,11 @@ class _Draw(torch.autograd.Function):
         normal = means2d.new_empty(views, height, width, 3) if normals else None
         splats = _array(splats2d)
         run(k.sort, views, splats, _array(rows), order, order_rows, counts, band_counts)
-        images = [rgb.numpy(), alpha.numpy(), depth.numpy(), normal.numpy() if normals else None]
-        run(
-            k.forward,
-            views * bands,
-            splats,
-            order,
-            order_rows,
-            counts,
-            _array(background),
-            *images,
-            drawn,
-        )
+        images = [
+            image if image is None else image.numpy() for image in (rgb, alpha, depth, normal)
+        ]
+        inputs = splats, order, order_rows, counts, _array(background)
+        run(k.forward, views * bands, *inputs, *images, drawn)
         ctx.save_for_backward(splats2d, rgb, alpha, depth, normal)
         ctx.buffers = order, order_rows, counts, band_counts, drawn, _array(background).copy()
         ctx.set_materialize_grads(False)
@@ -154,19 +165,27 @@ class _Draw(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_rgb, g_alpha, g_depth, g_normal):
+    def backward(
+        ctx: Any,
+        g_rgb: Tensor | None,
+        g_alpha: Tensor | None,
+        g_depth: Tensor | None,
+        g_normal: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:
         k = _tiles()
         splats2d, rgb, alpha, depth, normal = ctx.saved_tensors
         order, order_rows, counts, band_counts, drawn, background = ctx.buffers
         views, bands = drawn.shape[:2]
-        with_depth, with_normals = g_depth is not None, g_normal is not None
+        with_normals = g_normal is not None
         g_rgb = torch.zeros_like(rgb) if g_rgb is None else g_rgb
         g_alpha = torch.zeros_like(alpha) if g_alpha is None else g_alpha
-        images = [_array(rgb), _array(alpha), _array(depth)]
-        images.append(_array(normal) if with_normals else None)
-        grads = [_array(g_rgb), _array(g_alpha)]
-        grads.append(_array(g_depth) if with_depth else None)
-        grads.append(_array(g_normal) if with_normals else None)
+        images = [
+            _array(rgb),
+            _array(alpha),
+            _array(depth),
+            _array(normal) if with_normals else None,
+        ]
+        grads = [g if g is None else _array(g) for g in (g_rgb, g_alpha, g_depth, g_normal)]
         splats, totals = _array(splats2d), torch.zeros_like(splats2d)
         columns = k.V_NZ + 1 if with_normals else k.V_DEPTH + 1
         tasks = np.stack(
@@ -227,15 +246,17 @@ def rasterize_cpu(
     views = len(cameras)
     background = splats.means.new_zeros(3) if background is None else background
     background = background.expand(views, 3)
-    means2d, splats2d, radii, rows = _Project.apply(
+    projected = _Project.apply(
         splats.means, splats.quats, splats.scales, splats.opacities, splats.sh, cameras, normals
     )
+    means2d, splats2d, radii, rows = cast("tuple[Tensor, Tensor, Tensor, Tensor]", projected)
     if means2d.requires_grad:
         means2d.retain_grad()
-    rgb, alpha, depth, normal = _Draw.apply(
+    images = _Draw.apply(
         means2d, splats2d, rows, background, cameras.width, cameras.height, normals
     )
-    aux = {
+    rgb, alpha, depth, normal = cast("tuple[Tensor, Tensor, Tensor, Tensor | None]", images)
+    aux: dict[str, Any] = {
         "means2d": means2d,
         "radii": radii,
         "width": cameras.width,
@@ -267,5 +288,5 @@ def warm_up() -> None:
             out = rasterize_cpu(splats, ring(2, 32), torch.ones(3), normals)
             loss = out.rgb.sum() + out.alpha.sum()
             loss = loss + out.depth.sum() if use_depth else loss
-            loss = loss + out.normal.sum() if normals else loss
+            loss = loss if out.normal is None else loss + out.normal.sum()
             loss.backward()

@@ -1,3 +1,5 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportPrivateUsage=false
+# gsplat has no complete types, and `build_state` calls private functions of torch.
 """Differentiable rasterizer for CUDA devices, by gsplat 1.5.3. Same interface as `rasterize_cpu`.
 
 gsplat's wheel is pure Python and compiles its CUDA kernels on first use. This takes minutes, and it
@@ -9,7 +11,7 @@ import functools
 import importlib.util
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -64,7 +66,7 @@ def _empty(splats: Splats, cameras: Cameras, background: Tensor, normals: bool) 
     )
 
 
-def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict:
+def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict[str, Any]:
     if means2d.requires_grad:
         means2d.retain_grad()
     size = {"width": cameras.width, "height": cameras.height}
@@ -112,7 +114,7 @@ def rasterize_cuda(
         backgrounds, sh_degree = torch.cat([background, torch.zeros_like(background)], dim=1), None
     else:
         colors, backgrounds, sh_degree = splats.sh, background, math.isqrt(count) - 1
-    image, alpha, info = rasterization(
+    output = rasterization(
         splats.means,
         splats.quats,
         splats.scales,
@@ -132,6 +134,7 @@ def rasterize_cuda(
         absgrad=False,
         rasterize_mode="classic",
     )
+    image, alpha, info = cast("tuple[Tensor, Tensor, dict[str, Tensor]]", output)
     normal = image[..., 3:6] if normals else None
     return Render(
         image[..., :3],
@@ -160,7 +163,7 @@ def build() -> None:
             "install a CUDA build of torch, or run with --device cpu"
         )
     try:
-        from gsplat.cuda._backend import _C
+        from gsplat.cuda._backend import _C  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
         # The build can raise anything: a ninja failure, a library that does not load, a missing
         # compiler. The user needs its text in every case.

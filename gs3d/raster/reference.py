@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# torch has no complete types for `checkpoint` and `Tensor.split`.
 """Reference rasterizer in plain PyTorch. Tests compare the other rasterizers with it.
 
 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001) and the
@@ -91,7 +93,7 @@ def _project(
     intrinsics: Tensor,
     width: int,
     height: int,
-):
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Project splats into one view.
 
     Returns means2d [N, 2] in pixels, covariance (xx, xy, yy) [N, 3] in px², depth [N], and radii
@@ -195,13 +197,13 @@ def rasterize_reference(
         torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
     )
     pixels = torch.stack([x, y], dim=-1).reshape(-1, 2).to(dtype) + 0.5
-    images = []
+    images: list[Tensor] = []
     for b in range(views):
         ids = (radii[b] > 0).all(dim=1).nonzero()[:, 0]
         ids = ids[torch.sort(depth[b, ids].detach(), stable=True).indices]
         inputs = means2d[b, ids], cov[b, ids], splats.opacities[ids], features[b, ids]
         chunk_size = max(1, CHUNK // max(1, len(ids)))
-        chunks = [
+        chunks: list[Tensor] = [
             checkpoint(_composite, chunk, *inputs, use_reentrant=False)
             for chunk in pixels.split(chunk_size)
         ]

@@ -22,6 +22,7 @@ def warm_up() -> None:
     field = FieldConfig(grid=HashGridConfig(levels=2, log2_size=8, coarsest=4, finest=8), hidden=8)
     nerf = Nerf(NerfConfig(field=field, samples=8, occupancy_resolution=4), seed=0)
     out = nerf.render(ring(1, 8), torch.ones(3), 0.5, generator(0, "warm"), normals=True)
+    assert out.normal is not None
     (out.rgb.sum() + out.normal.sum()).backward()
     quats, colors = torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 1, 3)
     ball = Splats(torch.zeros(1, 3), quats, torch.full((1, 3), 0.2), torch.tensor([0.95]), colors)

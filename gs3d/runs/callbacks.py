@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gs3d.distill.budget import Budget
 from gs3d.distill.step import StepLog, TrainState
-from gs3d.runs.signals import Wish
+from gs3d.runs.signals import Command
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Callbacks:
     """Gets every message of the run."""
     on_step: Callable[[StepLog, Budget], None] = _ignore
     """Called after every iteration."""
-    control: Callable[[TrainState], Wish] = lambda state: "go on"
+    control: Callable[[TrainState], Command] = lambda state: "continue"
     """Called after every iteration with the state, which it must not change. It returns how to
-    continue; while it returns "wait" it is called again and the clock of the run stands still."""
+    continue; while it returns "pause" it is called again and the clock of the run stands still."""
 
     def info(self, text: str) -> None:
         self.on_message(Message(text))

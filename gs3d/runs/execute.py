@@ -14,9 +14,9 @@ from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks
 from gs3d.runs.folders import pick_folder, writable
 from gs3d.runs.lock import locked
-from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_results
+from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
 from gs3d.runs.prepare import Plan
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of

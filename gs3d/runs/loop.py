@@ -16,8 +16,8 @@ from gs3d.distill.start import begin, follow, from_state
 from gs3d.distill.step import Task, TrainState, iterate
 from gs3d.representations.base import Representation
 from gs3d.runs.callbacks import Callbacks
-from gs3d.runs.outputs.log import LOG, RunLog
 from gs3d.runs.outputs.files import write_stage
+from gs3d.runs.outputs.log import LOG, RunLog
 from gs3d.runs.outputs.preview_strip import STRIP, PreviewStrip
 from gs3d.runs.signals import StopSignals, apply_control
 

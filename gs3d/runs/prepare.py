@@ -156,9 +156,9 @@ def _start_splats(request: Request) -> Splats | None:
 
 def _other_prompt(request: Request) -> list[Message]:
     """A warning if the splats to start from were generated for another prompt."""
-    is_run = request.start is not None and request.start.is_dir()
-    record = read_record(request.start) if is_run else None
+    start = request.start
+    record = read_record(start) if start is not None and start.is_dir() else None
     if record is None or record["prompt"] == request.prompt:
         return []
-    text = f"--start {request.start}: was made for {record['prompt']!r}"
+    text = f"--start {start}: was made for {record['prompt']!r}"
     return [Message(f"{text}; a surface changes little of its splats", is_warning=True)]

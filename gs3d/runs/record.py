@@ -88,7 +88,8 @@ class RunRecord:
         for key in ("prompt", "seed"):
             mine = getattr(self.request, key)
             if old.get(key) != mine:
-                return f"that run has {key} {old.get(key)!r}, not {mine!r}; repeat its command, or {other}"
+                what = f"{key} {old.get(key)!r}, not {mine!r}"
+                return f"that run has {what}; repeat its command, or {other}"
         if not self._same_settings(old.get("config")):
             return f"that run has other settings; repeat its command, or {other}"
         used = old.get("prior") or {}

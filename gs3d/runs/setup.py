@@ -10,7 +10,7 @@ from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, rehearse
+from gs3d.distill.step import Task, TrainState, warm_up
 from gs3d.io import result_file
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
@@ -75,10 +75,10 @@ def first_state(
         if plan.request.resume:
             callbacks.info(f"nothing to resume in {plan.folder}: starting from the beginning")
     with enough_memory(), _compilable(config.compile):
-        rehearse(state, task)
+        warm_up(state, task)
         # Later stages too: a fault in one should not show in the middle of the run.
         for later in range(state.stage + 1, len(config.stages)):
-            rehearse(TrainState(begin(config.stages[later], seed, device), stage=later), task)
+            warm_up(TrainState(begin(config.stages[later], seed, device), stage=later), task)
     return state, checkpoint.elapsed_s if checkpoint else 0.0
 
 

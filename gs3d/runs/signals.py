@@ -3,12 +3,12 @@
 import signal
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from gs3d.distill.budget import Budget
 from gs3d.distill.step import TrainState
 
-Wish = Literal["go on", "wait", "stop"]
+Command = Literal["continue", "pause", "stop"]
 """What `Callbacks.control` returns; "stop" has the effect of Ctrl-C."""
 WAIT_S = 0.1
 
@@ -23,6 +23,7 @@ class StopSignals:
 
     def __init__(self, say: Callable[[str], None] = lambda text: None):
         self.say = say
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
         try:
@@ -43,14 +44,14 @@ class StopSignals:
 
 
 def apply_control(
-    control: Callable[[TrainState], Wish], state: TrainState, budget: Budget, stop: StopSignals
+    control: Callable[[TrainState], Command], state: TrainState, budget: Budget, stop: StopSignals
 ) -> None:
     """Call `control` and do what it returns. A signal ends a pause too."""
-    if (wish := control(state)) == "wait":
+    if (command := control(state)) == "pause":
         began = time.monotonic()
-        while wish == "wait" and not stop.name:
+        while command == "pause" and not stop.name:
             time.sleep(WAIT_S)
-            wish = control(state)
+            command = control(state)
         budget.exclude(time.monotonic() - began)
-    if wish == "stop" and not stop.name:
+    if command == "stop" and not stop.name:
         stop.name = "interrupted"

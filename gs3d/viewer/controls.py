@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gs3d.core.errors import UserError
 from gs3d.priors.prompts import check_prompt
-from gs3d.runs.signals import Wish
+from gs3d.runs.signals import Command
 
 if TYPE_CHECKING:
     from gs3d.viewer.viewer import Viewer
@@ -30,7 +30,7 @@ class RunControls:
     def __init__(self, viewer: "Viewer", prompt: str, seed: int):
         """Add the controls to `viewer`, with `prompt` and `seed` filled into the form."""
         self._viewer, self._change = viewer, threading.Condition()
-        self._wish: Wish = "go on"
+        self._command: Command = "continue"
         self._queue: deque[Asked] = deque()
         gui = viewer.server.gui
         self.pause, self.stop = gui.add_button("Pause"), gui.add_button("Stop and export")
@@ -48,13 +48,13 @@ class RunControls:
 
     def _toggle_pause(self) -> None:
         with self._change:
-            if self._wish != "stop":
-                self._wish = "go on" if self._wish == "wait" else "wait"
-                self.pause.label = "Resume" if self._wish == "wait" else "Pause"
+            if self._command != "stop":
+                self._command = "continue" if self._command == "pause" else "pause"
+                self.pause.label = "Resume" if self._command == "pause" else "Pause"
 
     def _stop(self) -> None:
         with self._change:
-            self._wish = "stop"
+            self._command = "stop"
             self.pause.disabled = self.stop.disabled = True
 
     def _enqueue(self) -> None:
@@ -76,7 +76,7 @@ class RunControls:
     def begin(self) -> None:
         """Show the buttons for a new run, which continues until a button is pressed."""
         with self._change:
-            self._wish, self.pause.label = "go on", "Pause"
+            self._command, self.pause.label = "continue", "Pause"
             for button in (self.pause, self.stop):
                 button.disabled, button.visible = False, True
 
@@ -85,9 +85,9 @@ class RunControls:
         with self._change:
             self.pause.visible = self.stop.visible = False
 
-    def wish(self) -> Wish:
+    def command(self) -> Command:
         """Whether the user wants the run to continue, pause or stop."""
-        return self._wish
+        return self._command
 
     def next(self, wait: bool) -> Asked | None:
         """Take the oldest request from the queue.

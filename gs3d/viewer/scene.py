@@ -4,6 +4,7 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -98,7 +99,20 @@ def gaussians_of(splats: Splats, place: Place) -> Gaussians:
     )
 
 
-def viser_arguments(gaussians: Gaussians, opacity: float, size: float) -> dict[str, np.ndarray]:
+class ViserArguments(TypedDict):
+    """Arguments of viser's splat functions for N splats."""
+
+    centers: np.ndarray
+    """[N, 3] float32."""
+    covariances: np.ndarray
+    """[N, 3, 3] float32."""
+    rgbs: np.ndarray
+    """[N, 3] uint8."""
+    opacities: np.ndarray
+    """[N, 1] uint8."""
+
+
+def viser_arguments(gaussians: Gaussians, opacity: float, size: float) -> ViserArguments:
     """Arguments of viser's splat functions, with opacities and sizes scaled by these factors."""
     axes = gaussians.axes * np.float32(size)
     return {
@@ -123,10 +137,10 @@ def glb_of(mesh: Mesh | TexturedMesh) -> bytes:
 
 def camera(azimuth_deg: float, elevation_deg: float, width: int = 1, height: int = 1) -> Cameras:
     """A single camera that looks at the unit sphere; `width` and `height` in pixels."""
-    fovy, *angles = (
+    fovy, azimuth, elevation = (
         torch.tensor([math.radians(a)]) for a in (FOVY_DEG, azimuth_deg, elevation_deg)
     )
-    return orbit(*angles, distance_for(fovy, FILL), fovy, width, height)
+    return orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, width, height)
 
 
 def position_of(preset: str) -> np.ndarray:

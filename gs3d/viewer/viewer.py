@@ -6,11 +6,13 @@ import math
 import socket
 import threading
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import rich
 import viser
 from PIL import Image
+from viser import transforms
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
@@ -61,7 +63,8 @@ class Viewer:
                 'run: pip install "viser==1.1.*"'
             )
         self._lock = threading.Lock()
-        self._node, self._gaussians, self._sent_factors = None, None, None
+        self._node: viser.GaussianSplatHandle | viser.GlbHandle | None = None
+        self._gaussians, self._sent_factors = None, None
         self._set_camera()
         self._add_controls()
 
@@ -78,7 +81,8 @@ class Viewer:
         self.about = gui.add_markdown("")
         self.presets = gui.add_button_group("Camera", tuple(PRESETS))
         self.presets.on_click(self._apply_preset)
-        self.background = gui.add_rgb("Background", tuple(round(255 * x) for x in BACKGROUND))
+        red, green, blue = (round(255 * x) for x in BACKGROUND)
+        self.background = gui.add_rgb("Background", (red, green, blue))
         self.background.on_update(lambda _: self._send_background())
         self.opacity = gui.add_slider("Opacity", 0.0, 1.0, 0.01, 1.0, visible=False)
         self.size = gui.add_slider("Splat size", 0.05, 2.0, 0.05, 1.0, visible=False)
@@ -122,14 +126,14 @@ class Viewer:
         if self._node is None:
             self._node = self.server.scene.add_gaussian_splats(OBJECT, **arrays, scale=1 / UNITS)
         else:
-            self._node.set_gaussians(**arrays)
+            cast("viser.GaussianSplatHandle", self._node).set_gaussians(**arrays)
 
     def _update_splats(self) -> None:
         with self._lock:
             self._send_splats()
 
     def _add_mesh(self, glb: bytes) -> None:
-        rotation = viser.transforms.SO3.from_matrix(np.array(WORLD_TO_GLTF).T).wxyz
+        rotation = transforms.SO3.from_matrix(np.array(WORLD_TO_GLTF).T).wxyz
         scale = 1 / self.place.radius
         self._node = self.server.scene.add_glb(
             OBJECT, glb, scale=scale, wxyz=rotation, position=-scale * self.place.center
@@ -158,7 +162,7 @@ class Viewer:
                 float(angle),
                 cameras.width / cameras.height,
                 scale=FRUSTUM_SIZE,
-                wxyz=viser.transforms.SO3.from_matrix(pose[:3, :3]).wxyz,
+                wxyz=transforms.SO3.from_matrix(pose[:3, :3]).wxyz,
                 position=pose[:3, 3],
                 visible=False,
             )
@@ -185,6 +189,7 @@ class Viewer:
     def _save_image(self, event: viser.GuiEvent) -> None:
         """Offer a render as a download, because the browser may run on another machine."""
         client, data = event.client, io.BytesIO()
+        assert client is not None  # a click comes from a browser
         try:
             render = client.get_render(
                 client.camera.image_height,

@@ -46,6 +46,5 @@ FIXED: dict[str, tuple[float, float, float]] = {
 
 def near(name: str, rng: np.random.Generator, spread: float = 0.03) -> tuple[float, float, float]:
     """A random shade of the color `name`: each channel is changed by at most `spread`."""
-    return tuple(
-        float(v) for v in np.clip(np.asarray(NAMED[name]) + rng.uniform(-spread, spread, 3), 0, 1)
-    )
+    red, green, blue = np.clip(np.asarray(NAMED[name]) + rng.uniform(-spread, spread, 3), 0, 1)
+    return float(red), float(green), float(blue)

@@ -86,7 +86,7 @@ def write_shard(
         {
             **asdict(objects[i].thing),
             "relation": objects[i].relation,
-            "other": objects[i].other and asdict(objects[i].other),
+            "other": (other := objects[i].other) and asdict(other),
             "caption": objects[i].caption,
             "view": view,
             "exact_view": exact_view,

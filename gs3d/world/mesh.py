@@ -71,7 +71,7 @@ def mesh_of(parts: np.ndarray, resolution: int = 128) -> Mesh:
         for a, b in zip(low, high, strict=True)
     ]
     grid = np.empty([len(axis) for axis in axes], np.float32)
-    field(parts, *axes, grid)
+    field(parts, axes[0], axes[1], axes[2], grid)
     if grid.min() >= 0:
         raise ValueError(
             f"resolution: expected voxels thinner than the parts, got {resolution}; increase it"

@@ -81,7 +81,7 @@ def rotation(*turns) -> tuple[tuple[float, float, float], ...]:
     product = np.asarray(turns[0])
     for further in turns[1:]:
         product = product @ np.asarray(further)
-    return tuple(tuple(float(v) for v in row) for row in product)
+    return tuple((float(x), float(y), float(z)) for x, y, z in product)
 
 
 def pointing(azimuth: float, down: float) -> tuple[tuple[float, float, float], ...]:

@@ -323,7 +323,7 @@ def test_watching_a_run_changes_nothing_about_it(request_, tmp_path, monkeypatch
 
     def watch(state):
         seen.append((state.step, len(state.representation.splats())))
-        return "wait" if len(seen) in (3, 4, 5) else "go on"
+        return "pause" if len(seen) in (3, 4, 5) else "continue"
 
     began = time.monotonic()
     watched = generate(dataclasses.replace(request_, out=tmp_path / "watched"), watch=watch)
@@ -333,7 +333,7 @@ def test_watching_a_run_changes_nothing_about_it(request_, tmp_path, monkeypatch
 
 
 def test_whoever_watches_can_stop_a_run_as_ctrl_c_does(request_):
-    result = generate(request_, watch=lambda state: "stop" if state.step == 4 else "go on")
+    result = generate(request_, watch=lambda state: "stop" if state.step == 4 else "continue")
     assert (
         result.outcome == "interrupted"
         and result.steps == 4
@@ -346,7 +346,7 @@ def test_ctrl_c_ends_a_run_that_waits(request_):
     def watch(state):
         if state.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return "wait" if state.step == 2 else "go on"
+        return "pause" if state.step == 2 else "continue"
 
     result = generate(request_, watch=watch)
     assert result.outcome == "interrupted" and result.steps == 2

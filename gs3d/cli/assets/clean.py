@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import tyro
 
@@ -136,13 +136,25 @@ def _steps(args: Args) -> list[Step]:
         (
             args.min_opacity is not None,
             "--min-opacity",
-            lambda s: clean.drop_clear(s, args.min_opacity),
+            lambda s: clean.drop_clear(s, cast("float", args.min_opacity)),
         ),
-        (args.max_scale is not None, "--max-scale", lambda s: clean.drop_large(s, args.max_scale)),
+        (
+            args.max_scale is not None,
+            "--max-scale",
+            lambda s: clean.drop_large(s, cast("float", args.max_scale)),
+        ),
         (args.floaters, "--floaters", clean.drop_floaters),
-        (args.decimate is not None, "--decimate", lambda s: clean.most_important(s, args.decimate)),
+        (
+            args.decimate is not None,
+            "--decimate",
+            lambda s: clean.most_important(s, cast("int", args.decimate)),
+        ),
         (args.center, "--center", clean.centered),
-        (args.radius is not None, "--radius", lambda s: clean.fitted(s, args.radius)),
+        (
+            args.radius is not None,
+            "--radius",
+            lambda s: clean.fitted(s, cast("float", args.radius)),
+        ),
         (
             args.rotate_deg != NO_ROTATION,
             "--rotate-deg",

@@ -10,6 +10,7 @@ import tyro
 
 from gs3d.cli.parse import parse
 from gs3d.cli.progress import Progress
+from gs3d.core.errors import UserError
 from gs3d.distill.budget import process_age_s
 from gs3d.guidance import GuidanceName
 from gs3d.runs.execute import Result, execute, size_of
@@ -66,17 +67,19 @@ def run(argv: list[str]) -> int:
 
 
 def collect(argv: list[str], flag: str) -> list[str]:
-    """`argv` with the values of a repeated flag behind one flag: argparse keeps the last alone."""
+    """`argv` with all values of a repeated flag behind one flag: argparse keeps only the last."""
     kept, values = [], []
-    rest = iter(argv)
-    for token in rest:
-        name, equals, value = token.partition("=")
-        if name == flag and equals:
+    rest = list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name != flag:
+            kept.append(name + equals + value)
+        elif equals:
             values.append(value)
-        elif token == flag:
-            values += [next(rest, "")]
+        elif rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
         else:
-            kept.append(token)
+            raise UserError(f"{flag}: expected KEY.PATH=VALUE, got nothing")
     return kept + [flag, *values] if values else kept
 
 

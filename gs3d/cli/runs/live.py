@@ -15,7 +15,7 @@ from gs3d.runs.execute import Result
 from gs3d.runs.folders import next_folder, slug
 from gs3d.runs.outputs.files import drawable
 from gs3d.runs.request import Request
-from gs3d.runs.signals import Wish
+from gs3d.runs.signals import Command
 from gs3d.viewer.controls import Asked, RunControls
 from gs3d.viewer.scene import WORLD
 from gs3d.viewer.server import listen
@@ -26,7 +26,7 @@ MIN_INTERVAL_S = 1.0
 MAX_SHARE = 0.05
 """Largest share of the time of a run that is spent on updates of the viewer."""
 Say = Callable[[str], None]
-Watch = Callable[[TrainState], Wish]
+Watch = Callable[[TrainState], Command]
 
 
 class RunFunction(Protocol):
@@ -134,18 +134,18 @@ def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) 
     run_s = spent_s = cost_s = since_update_s = 0.0
     shown_step = -1
     last_call: float | None = None
-    wish: Wish = "go on"
+    command: Command = "continue"
 
-    def watch(state: TrainState) -> Wish:
-        nonlocal run_s, spent_s, cost_s, since_update_s, shown_step, last_call, wish
+    def watch(state: TrainState) -> Command:
+        nonlocal run_s, spent_s, cost_s, since_update_s, shown_step, last_call, command
         now = time.monotonic()
         if last_call is None:
             if say is not None:
                 say(f"watch it at {viewer.address}")
                 open_browser(viewer.address)
-        elif wish == "go on":
+        elif command == "continue":
             run_s, since_update_s = run_s + now - last_call, since_update_s + now - last_call
-        paused = wish == "wait"
+        paused = command == "pause"
         due = since_update_s >= MIN_INTERVAL_S and spent_s + cost_s <= MAX_SHARE * run_s
         if isinstance(state.representation, Gaussians) and (
             state.step != shown_step if paused else due
@@ -156,7 +156,7 @@ def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) 
             shown_step, since_update_s = state.step, 0.0
             cost_s = time.monotonic() - now
             spent_s += 0.0 if paused else cost_s
-        last_call, wish = now, controls.wish()
-        return wish
+        last_call, command = now, controls.command()
+        return command
 
     return watch

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import tyro
 
@@ -14,7 +14,9 @@ from gs3d.io import MESH, MESH_SUFFIXES, SPLATS, load_splats
 from gs3d.io.atomic import check_target
 
 if TYPE_CHECKING:
+    from gs3d.representations.dmtet.dmtet import Dmtet
     from gs3d.representations.meshing.texture import PaintedMesh
+    from gs3d.representations.nerf.nerf import Nerf
 
 REFINED = "refined"
 """Subfolder of a run for the run that refines its mesh."""
@@ -126,7 +128,7 @@ def _surface_of_run(folder: Path, faces: int) -> "PaintedMesh":
     from gs3d.representations.extract_mesh import mesh_of
     from gs3d.runs.history import representation_of
 
-    return mesh_of(representation_of(folder), faces)
+    return mesh_of(cast("Nerf | Dmtet", representation_of(folder)), faces)
 
 
 def _refined(args: Args) -> tuple[Path, int]:

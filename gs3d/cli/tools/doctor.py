@@ -96,7 +96,9 @@ def _priors() -> list[Finding]:
             found.append(Finding(what, str(resolve(name, offline=True).folder)))
         except UserError as error:
             if name in SHIPPED:
-                found.append(Finding(what, "missing", error.for_command_line, fatal=name == "builtin"))
+                found.append(
+                    Finding(what, "missing", error.for_command_line, fatal=name == "builtin")
+                )
             else:
                 state = f"not on this machine; `--prior {name}` downloads it once"
                 found.append(Finding(what, state))

@@ -7,6 +7,7 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 from gs3d.core.errors import UserError
 
@@ -73,7 +74,7 @@ def _usable(path: Path) -> Path:
     return path
 
 
-def import_numba():
+def import_numba() -> ModuleType:
     """Import numba; it caches compiled kernels in `cache_dir("numba")`.
 
     A NUMBA_CACHE_DIR set by the user takes precedence. numba's default, the folder of the installed

@@ -38,7 +38,7 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def run(kernel: Callable, tasks: int, *args) -> None:
+def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
     """Call `kernel(piece, pieces, *args)` for every piece in range(pieces), on several threads.
 
     Piece p processes the tasks p, p + pieces, p + 2·pieces, … below `tasks`. The number of threads

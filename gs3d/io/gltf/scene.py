@@ -141,7 +141,7 @@ def _get_count(entry: object, name: str) -> int:
 def _accessor_bytes(accessor: object) -> int:
     """Bytes that an accessor describes; the maximum of all types if its type is unknown."""
     count = _get_count(accessor, "count")
-    if count == 0:
+    if count == 0 or not isinstance(accessor, dict):
         return 0
     kind, code = accessor.get("type"), accessor.get("componentType")
     width = int(COMPONENTS[code][2]) if type(code) is int and code in COMPONENTS else 4

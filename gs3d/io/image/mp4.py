@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from torch import Tensor
 
 from gs3d.core.errors import UserError
@@ -107,7 +108,7 @@ def write_video(
         def run(temp: Path) -> None:
             try:
                 step(temp)
-            except av.FFmpegError as error:
+            except FFmpegError as error:
                 # Some FFmpeg errors are not OSErrors in Python. `write_atomic` handles OSErrors.
                 raise OSError(error.errno, error.strerror) from error
 

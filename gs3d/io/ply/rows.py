@@ -18,9 +18,10 @@ def row_dtype(header: Header, vertex: Element) -> np.dtype:
 def binary_rows(path: Path, header: Header) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of `vertex` in blocks, as structured arrays.
 
-    The file's length must have been checked. OSError passes through.
+    The file's columns and length must have been checked. OSError passes through.
     """
     vertex = header.element("vertex")
+    assert vertex is not None
     dtype = row_dtype(header, vertex)
     with open(path, "rb") as stream:
         stream.seek(row_offset(path, header, "vertex"))

@@ -251,7 +251,7 @@ def _read_tables(path: Path, header: Header) -> list[np.ndarray]:
         raise invalid_ply(
             path, f"expected {-(-n // CHUNK)} chunks for {n} splats, got {chunks.count}"
         )
-    if rest not in REST_COUNTS or (sh and sh.count != n):
+    if sh and (rest not in REST_COUNTS or sh.count != n):
         raise invalid_ply(
             path, f"expected {n} rows of 9, 24 or 45 SH coefficients, got {sh.count} of {rest}"
         )

@@ -111,7 +111,7 @@ def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
     except UserError as error:
         raise unreadable_result(path) from error
     vertex = header.element("vertex")
-    same = vertex.count == len(table) and row_dtype(header, vertex) == table.dtype
+    same = vertex and vertex.count == len(table) and row_dtype(header, vertex) == table.dtype
     if not (same and holds(temp, header.length, [table])):
         raise changed_result(path, len(table))
 
@@ -185,6 +185,8 @@ def _check_columns(path: Path, header: Header) -> int:
             f"cannot read {path}: expected 0, 9, 24 or 45 properties f_rest_0, f_rest_1, … "
             f"(SH degree 0 to 3), got {len(rest)}{note}. Export it again with SH degree 0 to 3."
         )
+    # Without the element, all of REQUIRED would be missing.
+    assert vertex is not None
     if vertex.lists:
         raise UserError(
             f"cannot read {path}: expected one number per property of a vertex, "
@@ -232,7 +234,9 @@ def _unpack_rows(path: Path, header: Header, count: int) -> tuple[Splats, np.nda
 
     `count` is K, the number of SH coefficients per channel.
     """
-    n = header.element("vertex").count
+    vertex = header.element("vertex")
+    assert vertex is not None
+    n = vertex.count
     rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
     means, quats, scales, sh = (
         np.empty((n, *shape), np.float32) for shape in ((3,), (4,), (3,), (count, 3))

@@ -15,7 +15,7 @@ from gs3d.priors.loading import components, hub
 from gs3d.priors.loading.components import Source
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, AutoencoderTiny
+    from gs3d.priors.network import Autoencoder
 
 SHORT_NAMES = {"taesd": ("madebyollin/taesd",)}
 """Short name → hub ids, tried in order.
@@ -57,9 +57,7 @@ def autoencoder_place(name: str) -> Path | tuple[str, ...]:
     )
 
 
-def read_autoencoder(
-    source: Source, device: torch.device, dtype: torch.dtype
-) -> "AutoencoderKL | AutoencoderTiny":
+def read_autoencoder(source: Source, device: torch.device, dtype: torch.dtype) -> "Autoencoder":
     """Load the autoencoder in `source.folder`, frozen, on `device`.
 
     Raises `UserError` if the folder holds another network or a damaged one.
@@ -67,7 +65,7 @@ def read_autoencoder(
     import diffusers
 
     cls = hub.class_in(source.folder / "config.json")
-    if cls not in hub.AUTOENCODERS:
+    if cls is None or cls not in hub.AUTOENCODERS:
         raise UserError(
             f"vae {source.name}: expected {' or '.join(hub.AUTOENCODERS)} of diffusers, "
             f"got {cls or 'no config.json with a class name'}; use another folder or name"

@@ -5,12 +5,12 @@ The built-in prior and Stable Diffusion are read the same way.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import torch
 
@@ -22,13 +22,9 @@ from gs3d.priors.network import TextEncoder
 from gs3d.priors.scalings import Scaling
 
 if TYPE_CHECKING:
-    from diffusers import (
-        AutoencoderKL,
-        AutoencoderTiny,
-        SD3Transformer2DModel,
-        UNet2DConditionModel,
-    )
+    from gs3d.priors.network import Autoencoder, Backbone
 
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 CLASSES = {
     "unet": ("UNet2DConditionModel",),
     "transformer": ("SD3Transformer2DModel",),
@@ -72,8 +68,8 @@ class Components:
     """Parts of a prior: on their device, in evaluation mode, with frozen weights."""
 
     source: Source
-    backbone: "UNet2DConditionModel | SD3Transformer2DModel"
-    vae: "AutoencoderKL | AutoencoderTiny | None"
+    backbone: "Backbone"
+    vae: "Autoencoder | None"
     text: TextEncoder
     scaling: Scaling
 
@@ -90,12 +86,8 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
             "pass a folder that contains one"
         )
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        index = {
-            k: (v[0], v[1])
-            for k, v in tree.items()
-            if isinstance(v, list) and len(v) == 2 and all(isinstance(x, str) for x in v)
-        }
+        tree: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        index = {k: (v[0], v[1]) for k, v in tree.items() if _names_class(v)}
     except (ValueError, AttributeError) as error:
         raise UserError(
             f"prior {name}: model_index.json cannot be read ({error}); download the model again"
@@ -117,6 +109,14 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
                 f"expected {' or '.join(supported)}; use another model"
             )
     return index
+
+
+def _names_class(value: object) -> TypeGuard[list[str]]:
+    """Whether an entry of model_index.json is [library, class]."""
+    if not isinstance(value, list):
+        return False
+    items = cast("list[object]", value)
+    return len(items) == 2 and all(isinstance(item, str) for item in items)
 
 
 def views_of(folder: Path) -> int:
@@ -144,7 +144,7 @@ def read(
     device: torch.device,
     dtype: torch.dtype,
     vae_dtype: torch.dtype,
-    vae: "AutoencoderKL | AutoencoderTiny | None" = None,
+    vae: "Autoencoder | None" = None,
 ) -> Components:
     """Load all parts of the model in `source.folder`; a given `vae` replaces the model's own.
 
@@ -165,6 +165,7 @@ def read(
             folder, "text_encoder", getattr(transformers, index["text_encoder"][1]), device, dtype
         )
         part = backbone_part(index)
+        assert part is not None  # `read_index` refuses a model without a backbone.
         backbone = _load_network(
             folder, part, getattr(diffusers, index[part][1], None), device, dtype
         )
@@ -214,8 +215,8 @@ def facts_of(files: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 
 def _load_network(
-    folder: Path, part: str, cls: type, device: torch.device, dtype: torch.dtype
-) -> torch.nn.Module:
+    folder: Path, part: str, cls: Any, device: torch.device, dtype: torch.dtype
+) -> Any:
     """Load one network, frozen.
 
     The cast to `dtype` follows the loading: the argument that casts while loading is `torch_dtype`
@@ -239,14 +240,17 @@ def _load_network(
 
 
 def freeze(
-    model: torch.nn.Module, device: torch.device, dtype: torch.dtype, text: bool = False
-) -> torch.nn.Module:
+    model: AnyModule, device: torch.device, dtype: torch.dtype, text: bool = False
+) -> AnyModule:
     """Move `model` to its device and freeze it, in evaluation mode.
 
     Networks on images get the device's memory format; `text` leaves the layout unchanged.
     """
     model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    return model if text else model.to(memory_format=memory_format(device))
+    if not text:
+        # torch's types have no `memory_format` here. The call changes the model in place.
+        cast(Any, model).to(memory_format=memory_format(device))
+    return model
 
 
 def _load_part(folder: Path, part: str, cls: Any, **options: Any) -> Any:
@@ -267,7 +271,7 @@ def _load_part(folder: Path, part: str, cls: Any, **options: Any) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None, None, None]:
     """Silence progress bars and notes about unused weights of diffusers and transformers.
 
     The previous settings are restored on exit.

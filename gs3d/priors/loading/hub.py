@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false
+# huggingface_hub has no complete types.
 """Models of the Hugging Face hub: lookup in the cache, download from mirrors, one-line errors."""
 
 import errno
@@ -157,7 +159,7 @@ def _files(repo: str) -> list[str]:
     """Names of all files of a repository."""
     import huggingface_hub
 
-    info = _with_time_limit(
+    info: huggingface_hub.ModelInfo = _with_time_limit(
         CONNECT_S + 1, lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S)
     )
     return [s.rfilename for s in info.siblings or []]
@@ -184,7 +186,7 @@ def download(
         raise UserError(
             f"{subject}: not in the cache ({constants.HF_HUB_CACHE}), and {why}. {advice}"
         )
-    failures = []
+    failures: list[str] = []
     for repo in repos:
         try:
             result = fetch(name, repo)

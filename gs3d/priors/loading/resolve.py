@@ -4,7 +4,9 @@ import difflib
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -147,7 +149,7 @@ def describe(prior: Prior) -> dict[str, str | int | None]:
     "object", with no hash and an unknown license. For both: the number of views if more than one.
     """
     if isinstance(getattr(prior, "source", None), Source):
-        facts = _model_facts(prior)
+        facts = _model_facts(cast("PixelPrior | LatentPrior", prior))
     else:
         facts = {
             "name": prior.name,
@@ -158,15 +160,16 @@ def describe(prior: Prior) -> dict[str, str | int | None]:
     return facts | ({"views": prior.views} if prior.views > 1 else {})
 
 
-def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str]:
+def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]:
     """`describe` for a prior that was loaded from a model folder."""
     source = prior.source
     part = components.backbone_part(source.index)
+    assert part is not None  # `read_index` refuses a model without a backbone.
     weights = components.weight_files(
         source.folder / part, half=prior.network.backbone.dtype == torch.float16
     )
     shipped = source.name in SHIPPED
-    facts = {
+    facts: dict[str, str | int | None] = {
         "name": source.name,
         "source": source.repo or ("gs3d" if shipped else str(source.folder.resolve())),
     }
@@ -175,7 +178,8 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str]:
         facts["revision"] = source.folder.name
     facts["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
     facts["license"] = _license(source) or "unknown"
-    if vae := getattr(prior, "autoencoder", None):
+    vae: Source | None = getattr(prior, "autoencoder", None)
+    if vae:
         facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
         facts["vae_sha256"] = ", ".join(
             _sha256(f) for f in components.weight_files(vae.folder, half=False)
@@ -204,11 +208,9 @@ def _sha256(path: Path) -> str:
     if re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob
     with open(path, "rb") as f:
-        return (
-            hashlib.file_digest(f, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(f.read()).hexdigest()
-        )
+        if sys.version_info >= (3, 11):
+            return hashlib.file_digest(f, "sha256").hexdigest()
+        return hashlib.sha256(f.read()).hexdigest()
 
 
 def _license(source: Source) -> str | None:
@@ -225,6 +227,8 @@ def _license(source: Source) -> str | None:
         front = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError:
         front = None
-    if isinstance(front, dict) and front.get("license"):
-        return str(front.get("license_name") or front["license"])
+    if isinstance(front, dict):
+        entries = cast("dict[str, object]", front)
+        if entries.get("license"):
+            return str(entries.get("license_name") or entries["license"])
     return "Apache-2.0" if source.name in SHIPPED else None

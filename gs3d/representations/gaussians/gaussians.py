@@ -16,7 +16,7 @@ from gs3d.core.types import Render, Splats
 from gs3d.raster import rasterize
 from gs3d.representations.adam_state import Named, moments_of, put_moments
 from gs3d.representations.gaussians.config import GaussianConfig
-from gs3d.representations.gaussians.densify import Densifier, DensifyConfig
+from gs3d.representations.gaussians.densify import Densifier, DensifyConfig, Optimizers
 from gs3d.representations.regularizers import opaque, sparsity
 
 
@@ -41,7 +41,7 @@ class Gaussians:
         self.params = nn.ParameterDict({k: nn.Parameter(v.contiguous()) for k, v in params.items()})
         # eps is far below Adam's default: a splat that covers few pixels has tiny gradients but
         # still has to move.
-        self.optimizers = {
+        self.optimizers: Optimizers = {
             k: torch.optim.Adam([p], lr=1e-3, eps=1e-15) for k, p in self.params.items()
         }
 

@@ -44,7 +44,8 @@ def draw_mesh(mesh: Mesh | TexturedMesh, cameras: Cameras, background: Tensor) -
     behind = background.to(device).expand(len(cameras), 3)
     with torch.no_grad():
         views = [_view(mesh, merged, cameras, view, behind[view]) for view in range(len(cameras))]
-    return Render(*(torch.stack(parts) for parts in zip(*views, strict=True)), {})
+    rgb, alpha, depth, normal = (torch.stack(parts) for parts in zip(*views, strict=True))
+    return Render(rgb, alpha, depth, normal, {})
 
 
 def _view(

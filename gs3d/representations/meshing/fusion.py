@@ -181,7 +181,8 @@ def colors_of(views: Views, resolution: int, points: np.ndarray, normals: np.nda
     Points are in the unit sphere. A point that no view sees gets the color of the nearest point
     that a view does see.
     """
-    from scipy.spatial import cKDTree
+    # scipy has no types for this compiled class.
+    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
     from gs3d.representations.meshing._fusion import paint
 

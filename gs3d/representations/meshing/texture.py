@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -87,4 +88,4 @@ def _spread(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt
 
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return texture[tuple(nearest)]
+    return texture[tuple(cast("np.ndarray", nearest))]

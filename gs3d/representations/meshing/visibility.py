@@ -158,7 +158,8 @@ def open_nvdiffrast(device: torch.device | str):
     Raises:
         NOT_WORKING: One of these exceptions, if nvdiffrast does not work.
     """
-    import nvdiffrast.torch as library
+    # Optional: nobody needs to install it.
+    import nvdiffrast.torch as library  # pyright: ignore[reportMissingImports]
 
     return library, library.RasterizeCudaContext(device)
 

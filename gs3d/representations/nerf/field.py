@@ -5,6 +5,7 @@ Müller et al. 2022 (Instant-NGP); Poole et al. 2022 (DreamFusion), App. A.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,7 @@ def linear(inputs: int, outputs: int, gen: torch.Generator) -> nn.Linear:
 
     The weights are drawn from `gen`, not from the global generator.
     """
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs))
     with torch.no_grad():
         bound = math.sqrt(6 / inputs)
         layer.weight.copy_((2 * torch.rand(outputs, inputs, generator=gen) - 1) * bound)

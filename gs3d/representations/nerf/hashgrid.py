@@ -86,7 +86,8 @@ def encode(
     width = FEATURES * (config.levels - active)
     if width:
         features = torch.nn.functional.pad(features, (0, width))
-        derivatives = torch.nn.functional.pad(derivatives, (0, width)) if with_derivatives else None
+        if derivatives is not None:
+            derivatives = torch.nn.functional.pad(derivatives, (0, width))
     return features, derivatives
 
 
@@ -140,7 +141,7 @@ class _Encode(torch.autograd.Function):
         derivatives = torch.empty(len(points), 3, FEATURES * levels) if with_derivatives else None
         resolution, firsts = config.resolution[:levels], config.firsts[: levels + 1]
         kernels = _kernels()
-        outputs = features.numpy(), derivatives.numpy() if with_derivatives else None
+        outputs = features.numpy(), None if derivatives is None else derivatives.numpy()
         run(
             kernels.forward,
             -(-len(points) // kernels.BLOCK),

@@ -137,6 +137,7 @@ class Nerf:
         if weight := r.orientation(progress):
             total = total + weight * out.aux["facing_away"]
         if weight := r.smooth(progress):
+            assert out.normal is not None
             total = total + weight * (
                 out.normal.diff(dim=1).square().mean() + out.normal.diff(dim=2).square().mean()
             )

@@ -6,6 +6,7 @@ What is written first cannot be lost by a fault in what follows.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,10 @@ from gs3d.representations.asset import Asset, draw
 from gs3d.representations.base import Representation
 from gs3d.representations.extract_mesh import mesh_of
 from gs3d.representations.gaussians.gaussians import Gaussians
+
+if TYPE_CHECKING:
+    from gs3d.representations.dmtet.dmtet import Dmtet
+    from gs3d.representations.nerf.nerf import Nerf
 
 PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
@@ -114,7 +119,7 @@ def write_results(folder: Path, representation: Representation) -> Written:
         written.asset = splats
         written.files.append(folder / SPLATS)
     else:
-        _write_meshes(folder, representation, written)
+        _write_meshes(folder, cast("Nerf | Dmtet", representation), written)
         if folder / MESH in written.files:
             # Splats here come from an earlier, interrupted part of this run.
             (folder / SPLATS).unlink(missing_ok=True)
@@ -130,7 +135,7 @@ def write_stage(folder: Path, number: int, representation: Representation) -> No
         save_splats(folder / f"stage-{number}.ply", drawable(representation.splats())[0])
 
 
-def _write_meshes(folder: Path, representation: Representation, written: Written) -> None:
+def _write_meshes(folder: Path, representation: "Nerf | Dmtet", written: Written) -> None:
     from gs3d.io.mesh import write_mesh
 
     again, target = "the same command with --resume", folder / MESH

@@ -1,6 +1,7 @@
-"""log.png: the course of a run from its log.jsonl, a small plot a quantity over the time it took. The only module that uses matplotlib.
+"""log.png: plots of the quantities in a run's log.jsonl over time, one panel each.
 
-pyplot, which takes as long to import as the rest together and looks for a screen, is left alone.
+This is the only module that uses matplotlib. It does not import pyplot, which doubles the import
+time and looks for a display.
 """
 
 import json
@@ -19,27 +20,28 @@ from gs3d.representations.dmtet.dmtet import Dmtet
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.representations.nerf.nerf import Nerf
 
-logging.getLogger("matplotlib").setLevel(
-    logging.ERROR
-)  # that it builds a cache of fonts is no news for whoever runs gs3d
+# Users need no message about the font cache that matplotlib builds on first use.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
-COUNTED = (Gaussians.counts, Nerf.counts, Dmtet.counts)
-"""What a row of the log may count; where it changes, another stage begins."""
+SIZE_KEYS = (Gaussians.counts, Nerf.counts, Dmtet.counts)
+"""Keys for the size of a representation; a row has one. Where it changes, a new stage begins."""
 TITLES = {
     "loss": "loss",
     "grad_rms": "gradient, root mean square",
     "cfg": "guidance scale (cfg)",
     "t": "noise level (t)",
 }
+"""Key of the log -> title of its panel. Other keys are their own titles."""
 NOISY = ("loss", "grad_rms")
-"""Of these the running mean over SMOOTH of the rows is drawn too."""
+"""Keys that are drawn with a running mean."""
 SMOOTH = 0.03
+"""Window of the running mean, as a fraction of the rows of a stage."""
 COLUMNS, PANEL_IN, DPI = 3, (3.5, 2.3), 96
 LINE, PALE, SKIPPED = "#1f5fae", "#a9c4e4", "#c8322b"
 
 
 def read_log(path: Path) -> list[dict]:
-    """The rows of a log.jsonl; a half-written one is left out, and so is what is no row."""
+    """Read the rows of a log.jsonl. Incomplete lines and lines without a row are skipped."""
     rows = []
     for line in path.read_text("utf-8").splitlines():
         try:
@@ -52,40 +54,50 @@ def read_log(path: Path) -> list[dict]:
 
 
 def panels(rows: Sequence[dict]) -> dict[str, list[str]]:
-    """Title → the keys of the log that a plot of that title shows: loss, gradient, what is counted, and whatever else was logged."""
-    keys = dict.fromkeys(
+    """Return title -> keys of the log for each panel.
+
+    The order is: loss, gradient, sizes of the representations, then all other logged values.
+    """
+    keys: dict[str, None] = dict.fromkeys(
         key
         for row in rows
         for key in row
         if key not in ("step", "progress", "elapsed_s", "skipped")
     )
     shown: dict[str, list[str]] = {}
-    for key in sorted(keys, key=lambda key: (key not in NOISY, key not in COUNTED)):
-        shown.setdefault(TITLES["t"] if key in ("t", "t1") else TITLES.get(key, key), []).append(
-            key
-        )
+    for key in sorted(keys, key=lambda key: (key not in NOISY, key not in SIZE_KEYS)):
+        title = TITLES["t"] if key in ("t", "t1") else TITLES.get(key, key)
+        shown.setdefault(title, []).append(key)
     return shown
 
 
 def stages(rows: Sequence[dict]) -> list[tuple[int, int]]:
-    """(first row, row after the last) of each stretch that counts one thing."""
-    counted = [next((key for key in COUNTED if key in row), None) for row in rows]
-    borders = [i for i in range(1, len(rows)) if counted[i] != counted[i - 1]]
+    """Return (first row, end) of each stage; `end` is the row after its last one.
+
+    Consecutive stages with the same representation are one range.
+    """
+    size_keys = [next((key for key in SIZE_KEYS if key in row), None) for row in rows]
+    borders = [i for i in range(1, len(rows)) if size_keys[i] != size_keys[i - 1]]
     return list(zip([0, *borders], [*borders, len(rows)], strict=True))
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of the `width` values around each of [n], those that are NaN left out; fewer at the ends."""
+    """Running mean of `values` [n] over `width` neighbors, without NaN; shape [n].
+
+    The window is cut off at both ends. The mean is NaN if the window holds only NaN.
+    """
     known, kernel = np.isfinite(values), np.ones(min(width, len(values)))
-    total, count = (
-        np.convolve(np.where(known, values, 0), kernel, "same"),
-        np.convolve(known, kernel, "same"),
-    )
+    total = np.convolve(np.where(known, values, 0), kernel, "same")
+    count = np.convolve(known, kernel, "same")
     return np.where(count > 0.5, total / np.maximum(count, 1), np.nan)
 
 
 def write_plot(path: Path, log: Path) -> None:
-    """Draw `log` to `path`, a PNG. UserError if the log has no row."""
+    """Draw the log.jsonl `log` to `path`, a PNG.
+
+    Raises:
+        UserError: The log has no row.
+    """
     rows = read_log(log)
     if not rows:
         raise UserError(
@@ -103,15 +115,15 @@ def write_plot(path: Path, log: Path) -> None:
 
 
 def drawn(rows: Sequence[dict]) -> Figure:
-    """A figure with the plots of `panels`."""
+    """Draw the panels of `panels` in one figure."""
     shown = panels(rows)
-    lines = -(-len(shown) // COLUMNS)
-    width, height = COLUMNS * PANEL_IN[0], lines * PANEL_IN[1] + 0.4
+    rows_of_panels = -(-len(shown) // COLUMNS)
+    width, height = COLUMNS * PANEL_IN[0], rows_of_panels * PANEL_IN[1] + 0.4
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     seconds = np.array([row["elapsed_s"] for row in rows], float)
     unit, scale = ("minutes", 60.0) if seconds[-1] > 300 else ("seconds", 1.0)
-    # By hand: a layout that matplotlib works out itself draws everything twice.
+    # A fixed layout: automatic ones of matplotlib draw everything twice.
     figure.subplots_adjust(
         left=0.6 / width,
         right=1 - 0.15 / width,
@@ -121,30 +133,28 @@ def drawn(rows: Sequence[dict]) -> Figure:
         hspace=0.42,
     )
     for i, (title, keys) in enumerate(shown.items(), 1):
-        axes = figure.add_subplot(lines, COLUMNS, i)
+        axes = figure.add_subplot(rows_of_panels, COLUMNS, i)
         _panel(axes, rows, seconds / scale, keys)
         axes.set_title(title, fontsize=9)
     skipped = sum(bool(row.get("skipped")) for row in rows)
-    words = f"{unit} since the start, {rows[-1]['step'] + 1} steps" + (
-        f", {skipped} of them skipped (red)" if skipped else ""
-    )
-    words += (
-        ", dotted: the next stage begins, whose loss is of another kind"
-        if len(stages(rows)) > 1
-        else ""
-    )
-    figure.text(0.5, 0.12 / height, words, ha="center", fontsize=9)
+    caption = f"{unit} since the start, {rows[-1]['step'] + 1} steps"
+    if skipped:
+        caption += f", {skipped} of them skipped (red)"
+    if len(stages(rows)) > 1:
+        caption += ", dotted: start of the next stage; losses of stages are not comparable"
+    figure.text(0.5, 0.12 / height, caption, ha="center", fontsize=9)
     return figure
 
 
 def _panel(axes: Axes, rows: Sequence[dict], time: np.ndarray, keys: Sequence[str]) -> None:
-    parts = stages(rows)
+    """Plot `keys` of the rows over `time` [n]."""
+    ranges = stages(rows)
     for key in keys:
-        # None stands for NaN and Inf, which JSON does not have; a key may be missing in another stage's rows.
+        # None stands for NaN and Inf, which JSON lacks. The rows of other stages may lack the key.
         values = np.array([np.nan if row.get(key) is None else row[key] for row in rows], float)
         color = LINE if key == keys[0] else PALE
-        for first, after in parts:
-            part, noisy = slice(first, after), key in NOISY and (after - first) * SMOOTH > 2
+        for first, end in ranges:
+            part, noisy = slice(first, end), key in NOISY and (end - first) * SMOOTH > 2
             axes.plot(
                 time[part],
                 values[part],
@@ -155,16 +165,16 @@ def _panel(axes: Axes, rows: Sequence[dict], time: np.ndarray, keys: Sequence[st
             if noisy:
                 axes.plot(
                     time[part],
-                    smoothed(values[part], round((after - first) * SMOOTH)),
+                    smoothed(values[part], round((end - first) * SMOOTH)),
                     color=LINE,
                     linewidth=1.2,
                 )
         known = values[np.isfinite(values)]
         if key in NOISY and len(known) and known.min() > 0 and known.max() > 30 * known.min():
             axes.set_yscale("log")
-    for first, _ in parts[1:]:
+    for first, _ in ranges[1:]:
         axes.axvline(time[first], color="#555555", linewidth=0.8, linestyle=":")
-    skipped = [at for at, row in zip(time, rows, strict=True) if row.get("skipped")]
+    skipped = [moment for moment, row in zip(time, rows, strict=True) if row.get("skipped")]
     if skipped:
         axes.plot(
             skipped,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import ring
-from gs3d.distill.step import Task, TrainState, of_stage
+from gs3d.distill.step import Task, TrainState, stage_progress
 from gs3d.runs.outputs.files import BACKGROUND
 
 STRIP = "progress.png"
@@ -82,7 +82,7 @@ def _row(state: TrainState, task: Task, elapsed_s: float) -> Row:
     representation = state.representation
     cameras = ring(SIDES, SIDE_PX).to(representation.device)
     background = torch.tensor(BACKGROUND, device=representation.device)
-    progress = of_stage(state, task, state.progress)
+    progress = stage_progress(state, task, state.progress)
     renders = representation.render(cameras, background, progress).rgb.cpu()
     sides = [to_bytes(Path(STRIP), side, f"side {i}") for i, side in enumerate(renders)]
     clock = f"{int(elapsed_s // 60)}:{int(elapsed_s % 60):02d}"

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Protocol
 
 from gs3d.world.parts import Part
 
-Rng = np.random.Generator
+
+class Rng(Protocol):
+    """The methods of a `np.random.Generator` that kinds use."""
+
+    def uniform(self, low: float, high: float) -> float: ...
+
+    @property
+    def integers(self) -> Callable[..., int]: ...
 
 
 @dataclass(frozen=True)

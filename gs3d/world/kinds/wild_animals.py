@@ -176,9 +176,9 @@ def octopus(r: Rng) -> list[Part]:
     parts = [ball((0, 0, high * 0.65), (wide, wide, high), "main", patterned=True)]
     for k in range(8):
         out = pointing(22.5 + 45 * k, 112 if k % 2 else 92)
-        at = tuple(float(v) for v in np.asarray(out)[:, 2] * (wide * 0.4 + arm))
+        x, y, z = (float(v) for v in np.asarray(out)[:, 2] * (wide * 0.4 + arm))
         parts.append(
-            cone(at, 0.17, 0.1, arm, "main", rotation=out, rounding=0.08, name="tentacles")
+            cone((x, y, z), 0.17, 0.1, arm, "main", rotation=out, rounding=0.08, name="tentacles")
         )
     for s in (-1, 1):
         parts.append(ball((wide * 0.8, s * wide * 0.45, high * 0.6), (0.09, 0.12, 0.12), "snow"))

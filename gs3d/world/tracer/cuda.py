@@ -3,6 +3,9 @@
 numba compiles the same functions for the device.
 """
 
+# numba's types know neither `cuda.grid(1)` nor a launch, `kernel[blocks, threads](...)`.
+# pyright: reportCallIssue=false, reportIndexIssue=false
+
 import warnings
 
 import numpy as np

@@ -78,7 +78,7 @@ def test_invalid_set(capsys, tiny, tmp_path, changes, expected):
 
 
 def test_set_without_a_value(capsys, tiny):
-    assert "--set : expected PATH=VALUE" in one_line_fault(capsys, *RUN, *tiny, "--set")
+    assert "--set: expected KEY.PATH=VALUE" in one_line_fault(capsys, *RUN, *tiny, "--set")
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,11 @@ def press_during_run(monkeypatch, press) -> list[RunControls]:
 def test_pause_and_stop_buttons(capsys, command, tmp_path, monkeypatch, queue):
     def press(controls):
         controls.pause.value = True
-        assert controls.wish() == "wait" and controls.pause.label == "Resume"
+        assert controls.command() == "pause" and controls.pause.label == "Resume"
         controls.pause.value = True
-        assert controls.wish() == "go on" and controls.pause.label == "Pause"
+        assert controls.command() == "continue" and controls.pause.label == "Pause"
         controls.stop.value = True
-        assert controls.wish() == "stop" and controls.pause.disabled and controls.stop.disabled
+        assert controls.command() == "stop" and controls.pause.disabled and controls.stop.disabled
 
     press_during_run(monkeypatch, press)
     status, out, _ = run(capsys, *command, "--viewer")

@@ -146,7 +146,7 @@ def test_port_in_use_is_replaced_by_a_free_one(monkeypatch):
 
 @pytest.mark.parametrize("cost", [0.0005, 0.01, 0.04, 0.3, 2.0])
 def test_updates_take_at_most_five_percent_of_the_run(cost, monkeypatch):
-    now, updates, wish = [1000.0], [], ["go on"]
+    now, updates, command = [1000.0], [], ["continue"]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(live, "open_browser", lambda address: None)
 
@@ -155,7 +155,7 @@ def test_updates_take_at_most_five_percent_of_the_run(cost, monkeypatch):
         now[0] += cost
 
     viewer = SimpleNamespace(show=show, address="")
-    controls = SimpleNamespace(wish=lambda: wish[0])
+    controls = SimpleNamespace(command=lambda: command[0])
     watch = live.watching(viewer, controls, "a-tree", lambda line: None)
     state = TrainState(twenty_splats())
     for _ in range(4000):
@@ -167,12 +167,12 @@ def test_updates_take_at_most_five_percent_of_the_run(cost, monkeypatch):
     assert len(updates) * cost <= 0.05 * run_s + 1e-9
     assert len(updates) >= 0.8 * min(run_s / 1.1, 0.05 * run_s / cost) - 1
     before = len(updates)
-    wish[0], state.step = "wait", 4000
+    command[0], state.step = "pause", 4000
     for _ in range(10000):  # a pause does not count as time of the run
         now[0] += 0.1
         watch(state)
     assert len(updates) == before + 1
-    wish[0] = "go on"
+    command[0] = "continue"
     for _ in range(10):
         watch(state)
     assert len(updates) == before + 1
@@ -183,11 +183,11 @@ def test_other_representations_and_invalid_splats_are_not_shown(monkeypatch):
     monkeypatch.setattr(live, "open_browser", lambda address: None)
     updates = []
     viewer = SimpleNamespace(show=lambda *args: updates.append(args), address="")
-    controls = SimpleNamespace(wish=lambda: "go on")
+    controls = SimpleNamespace(command=lambda: "continue")
     watch = live.watching(viewer, controls, "a-tree", lambda line: None)
     cloud = twenty_splats()
     with torch.no_grad():
         cloud.params["means"][:] = float("nan")
     for representation in (object(), object(), cloud, cloud):
-        assert watch(TrainState(representation)) == "go on"
+        assert watch(TrainState(representation)) == "continue"
     assert not updates

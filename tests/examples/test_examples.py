@@ -1,0 +1,77 @@
+"""The programs in examples/ run, and do what their first lines say."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import gs3d
+from gs3d.distill.config import parse_config
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = {
+    "splats": "gaussians: {count: 200}\n",
+    "mesh": """
+stages:
+  - {representation: splats, gaussians: {count: 200}}
+  - {representation: dmtet, dmtet: {resolution: 12}}
+""",
+    "two-stage": """
+stages:
+  - {representation: nerf, nerf: {samples: 8, occupancy_resolution: 8}}
+  - {representation: dmtet, normals: 0.5, dmtet: {resolution: 12}}
+""",
+}
+
+
+def run(name: str, *arguments: object) -> str:
+    command = [sys.executable, EXAMPLES / name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_own_loss_runs_and_is_recorded(tmp_path):
+    assert "Scene(" in run("own_loss.py", "a red ball", "--steps", 3, "--out", tmp_path / "a")
+    record = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
+    assert record["python_objects"] == ["guidance"] and "Python" in record["resumable"]
+    assert record["config"]["guidance"].endswith(".NormalizedSds")
+    assert '"sigma"' in (tmp_path / "a" / "log.jsonl").read_text()
+
+
+def test_cds_in_forty_lines_writes_splats(tmp_path):
+    out = tmp_path / "cds.ply"
+    run("cds_in_forty_lines.py", "--steps", 2, "--out", out)
+    assert len(gs3d.load(out)) == 1500
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("mode", SMALL)
+def test_own_prior_runs_in_every_mode(mode, tmp_path):
+    prior = runpy.run_path(str(EXAMPLES / "own_prior.py"))["DiskPrior"]()
+    (config := tmp_path / "small.yaml").write_text(
+        "batch: 2\nguidance: sds\ncameras: {resolution_px: {at: [0.0], values: [24]}}\n"
+        + SMALL[mode]
+    )
+    scene = gs3d.generate(
+        "a red ball", steps=4, prior=prior, config=config, out=tmp_path / "run", device="cpu"
+    )
+    assert scene.outcome == "finished" and len(scene)
+    record = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert record["prior"]["name"] == "disk" and record["python_objects"] == ["prior"]
+    assert parse_config(record["config"], "run.yaml").stages
+
+
+@pytest.mark.usefixtures("small_files")
+def test_own_prior_gives_its_color(tmp_path):
+    prior = runpy.run_path(str(EXAMPLES / "own_prior.py"))["DiskPrior"]()
+    changes = ["gaussians.count=300", "gaussians.rates.iterations=60", "cameras.draws=60"]
+    scene = gs3d.generate(
+        "a green ball", steps=60, prior=prior, config="builtin", set=changes, out=tmp_path / "run"
+    )
+    center = scene.render(gs3d.ring(4, 32)).rgb[:, 14:18, 14:18].mean((0, 1, 2))
+    assert center.argmax() == 1 and torch.isfinite(center).all()
