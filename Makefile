@@ -46,7 +46,7 @@ test-processors: $(VENV)/installed
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST)
 
 test-viewers: $(VENV)/installed tests/viewers/node_modules/installed
-	GS3D_TEST_VIEWERS=1 $(BIN)/python -m pytest tests/viewers
+	GS3D_TEST_VIEWERS=1 $(PYTEST) tests/viewers
 
 tests/viewers/node_modules/installed: tests/viewers/package.json
 	cd tests/viewers && npm install --no-package-lock --no-audit --no-fund --loglevel=error

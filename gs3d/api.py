@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -145,4 +146,12 @@ def generate(*args, **kwargs) -> Scene:
 
 def _warn(message: Message) -> None:
     if message.is_warning:
-        warnings.warn(with_arguments(message.text), stacklevel=5)
+        warnings.warn(with_arguments(message.text), stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """How many frames above `_warn` the first one outside gs3d is."""
+    frame, level = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("gs3d."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -216,3 +216,15 @@ def card(monkeypatch):
 
     with fake_cuda.install(monkeypatch) as monitor:
         yield monitor
+
+
+SLOW = ("runs", "cli", "examples", "pretraining", "evaluation", "experiments", "viewer", "viewers")
+"""Folders of tests that take whole runs, trainings or subprocesses: `make test-fast` skips them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        parts = item.path.relative_to(here).parts
+        if parts[0] in SLOW or parts[0] == "test_scripts.py":
+            item.add_marker(pytest.mark.slow)

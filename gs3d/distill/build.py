@@ -72,10 +72,20 @@ def _build_tuple(members: tuple, value: Any, where: str) -> tuple:
 
 
 def plain(value: Any) -> Any:
-    """Convert dataclasses to dictionaries and tuples to lists; the inverse of `build`."""
-    if is_dataclass(value):
+    """Convert to what YAML can hold; the inverse of `build` for settings.
+
+    Dataclasses become dictionaries and tuples become lists. Any other object, which only a guidance
+    of the user's own may have, becomes the name of its type.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    return [plain(v) for v in value] if isinstance(value, tuple) else value
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def check_key(key: Any, allowed: list[str], where: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.distill.build import build, paths_of
+from gs3d.distill.old_names import rename_path
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
 
@@ -58,10 +59,21 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
     path = path.strip()
     if not equals:
         raise UserError(f"{where} {change}: expected PATH=VALUE, such as gaussians.count=5000")
-    trees, path = _stages_for(tree, path, f"{where} {change}")
-    known = setting_types()
+    trees, path = _stages_for(tree, rename_path(path), f"{where} {change}")
+    every = setting_types()
+    used = {f"losses.{name}." for part in trees for name in part.get("losses", {})}
+    # Settings of a loss that no stage uses would change nothing.
+    known = {
+        p: kind
+        for p, kind in every.items()
+        if not p.startswith("losses.") or p.startswith(tuple(used))
+    }
+    if path in every and path not in known:
+        names = ", ".join(sorted(name.split(".")[1] for name in used))
+        raise UserError(f"{where} {change}: the loss in use is {names}; this would change nothing")
     if path not in known:
-        raise UserError(f"{where} {change}: unknown setting {path!r}; {_hint(path, list(known))}")
+        advice = _hint(path, list(known), where)
+        raise UserError(f"{where} {change}: unknown setting {path!r}; {advice}")
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -80,10 +92,22 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         target[key] = value
 
 
-def _hint(path: str, known: list[str]) -> str:
+def check_path(change: str, where: str = "--set") -> None:
+    """Check the path of PATH=VALUE before the settings are known. `UserError` if no setting has
+    it."""
+    path = rename_path(change.partition("=")[0].strip())
+    if path.startswith("stages."):
+        path = path.split(".", 2)[-1]
+    known = setting_types()
+    if path and path not in known:
+        advice = _hint(path, list(known), where)
+        raise UserError(f"{where} {change}: unknown setting {path!r}; {advice}")
+
+
+def _hint(path: str, known: list[str], where: str) -> str:
     """Advice for an unknown path."""
     if path == "guidance":
-        return "choose the loss with --guidance"
+        return f"choose the loss with {'--guidance' if where == '--set' else 'the first word'}"
     # Users leave out the first parts of a path, so compare with the last parts too.
     depth = path.count(".") + 1
     ends = {".".join(p.split(".")[-depth:]): p for p in reversed(known)}

@@ -44,13 +44,36 @@ def load_config(
         UserError: The source cannot be read, or a setting is unknown or out of range.
     """
     name = guidance if isinstance(guidance, str) else None
-    config = parse_config(read_settings(source, name), f"config {source}", name)
+    tree = read_settings(source, name)
+    if guidance is not None and name is None:
+        tree = without_objects(tree)
+    config = parse_config(tree, f"config {source}", name)
     if changes:
-        tree = config_tree(config)
+        tree = editable_tree(config)
         for change in changes:
             set_value(tree, change)
         config = parse_config(tree, "--set", name)
     return config if guidance is None or name else with_guidance(config, guidance)
+
+
+def without_objects(tree: dict) -> dict:
+    """Settings of a run with a guidance object, which a file only names, with the default loss in
+    its place."""
+    stages = stages_of(tree)
+    if {str(stage.get("guidance", "cds")) for stage in stages} <= GUIDANCE.keys():
+        return tree
+    stages = [{**stage, "guidance": "cds", "losses": {}} for stage in stages]
+    return {**tree, "stages": stages} if "stages" in tree else stages[0]
+
+
+def editable_tree(config: RunConfig) -> dict:
+    """`config_tree` without the field settings that a surface takes from the stage before it."""
+    tree = config_tree(config)
+    stages = tree.get("stages", [tree])
+    for before, after in zip(stages, stages[1:], strict=False):
+        if before["representation"] != "splats":
+            after["dmtet"].pop("field")
+    return tree
 
 
 def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:

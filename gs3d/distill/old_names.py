@@ -50,3 +50,10 @@ def _tensor_name(name: str) -> str:
     for old, new in TENSORS.items():
         name = name.replace(old, new)
     return name
+
+
+def rename_path(path: str) -> str:
+    """A dotted path of a setting with the keys that it has today."""
+    everywhere = {old: new for names in SETTINGS.values() for old, new in names.items()}
+    everywhere["shape"] = "curve" if "." in path.removeprefix("stages.") else "representation"
+    return ".".join(everywhere.get(key, key) for key in path.split("."))

@@ -11,7 +11,7 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.distill.changes import set_value, setting_types
-from gs3d.distill.config import config_tree, load_config, parse_config
+from gs3d.distill.config import editable_tree, load_config, parse_config
 from gs3d.distill.stages import RunConfig
 from gs3d.guidance import GUIDANCE, common
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
@@ -49,7 +49,7 @@ class Method:
 
     def settings(self, base: str) -> dict:
         """The complete settings of the preset or file `base` with the changes applied."""
-        tree, known = config_tree(load_config(base, self.loss)), setting_types()
+        tree, known = editable_tree(load_config(base, self.loss)), setting_types()
         for change in self.changes:
             own = f"losses.{self.loss}.{change}"
             of_loss = "=" in change and own.partition("=")[0].strip() in known

@@ -126,6 +126,16 @@ def shares(count: int) -> list[set[int]]:
     return [set(cores()[i * size : (i + 1) * size]) for i in range(count)]
 
 
+def _refuse_older_runs(jobs: Sequence[Job], setup: Setup) -> None:
+    """`UserError` if a job would replace a finished run of a gs3d before 2026-11-28, which marked
+    it by another file."""
+    if any((setup.out / job.folder / "made.json").is_file() for job in jobs):
+        raise UserError(
+            f"--out {setup.out}: holds runs of an earlier version of gs3d, which would be deleted; "
+            "choose another folder"
+        )
+
+
 def sweep(
     jobs: Sequence[Job], setup: Setup, then: Callable[[Job, FinishedRun], T]
 ) -> Iterator[tuple[Job, T | None]]:
@@ -137,6 +147,7 @@ def sweep(
     down a run that is limited by minutes. Ctrl-C, or closing the iterator, terminates the runs in
     progress; they do not count as finished.
     """
+    _refuse_older_runs(jobs, setup)
     make_writable(setup.out)
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for share in shares(setup.at_once):

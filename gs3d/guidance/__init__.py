@@ -4,7 +4,7 @@ To add one, write a frozen dataclass that is called as `base.Guidance` describes
 own, and add a line to `GUIDANCE` below. Commands, settings and contract tests take it from there.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gs3d.guidance.base import Guidance, GuidanceOut, is_guidance
 from gs3d.guidance.cds import Cds
@@ -23,8 +23,11 @@ else:
 def name_of(guidance: Guidance) -> str:
     """The name of a guidance loss in settings; module and class of one that is not in GUIDANCE."""
     kind = type(guidance)
-    names = (name for name, known in GUIDANCE.items() if known is kind)
-    return next(names, f"{kind.__module__}.{kind.__qualname__}")
+    for name, known in GUIDANCE.items():
+        if known is kind:
+            return name
+    named: Any = guidance if hasattr(guidance, "__qualname__") else kind  # a function, or a class
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 __all__ = [

@@ -8,10 +8,9 @@ import yaml
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.config import parse_config, stages_of
+from gs3d.distill.config import parse_config, without_objects
 from gs3d.distill.stages import RunConfig
 from gs3d.distill.step import cameras_at
-from gs3d.guidance import GUIDANCE
 from gs3d.io import result_file
 from gs3d.priors.loading.resolve import NAMES
 from gs3d.representations.base import Representation
@@ -36,13 +35,7 @@ def read_record(folder: Path) -> dict | None:
 def config_of(record: dict, where: str) -> RunConfig:
     """The settings of a run. A guidance object, which run.yaml only names, is replaced by the
     default loss. `UserError` if the settings cannot be read."""
-    tree = record["config"]
-    if record.get("python_objects"):
-        named = {stage.get("guidance") for stage in stages_of(tree)}
-        if not named <= GUIDANCE.keys():
-            own = [{**stage, "guidance": "cds", "losses": {}} for stage in stages_of(tree)]
-            tree = {**tree, "stages": own} if "stages" in tree else own[0]
-    return parse_config(tree, f"config {where}")
+    return parse_config(without_objects(record["config"]), f"config {where}")
 
 
 def representation_of(folder: Path, device: str = "cpu") -> Representation:

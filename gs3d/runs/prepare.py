@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.distill.changes import check_path
 from gs3d.distill.config import load_config
 from gs3d.distill.stages import RunConfig
+from gs3d.guidance import GUIDANCE
 from gs3d.io import SPLATS, load_splats
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
@@ -61,9 +65,13 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     given = None if request.config is None else _load(request, request.config)
     if given is not None and given.vae is not None:
         autoencoder_place(given.vae)
+    for change in request.set:
+        check_path(change)
+    if isinstance(request.guidance, str) and request.guidance not in GUIDANCE:
+        raise UserError(f"--guidance {request.guidance}: expected one of {', '.join(GUIDANCE)}")
     splats = _start_splats(request)
-    messages += _other_prompt(request)
     prior = _prior(request, device, messages)
+    messages += _other_prompt(request)
     in_pixels, views = _kind_of(prior)
     config = given or _load(request, preset_for(in_pixels, request.minutes, request.mode))
     config = _fitted(config, request, views)
@@ -103,12 +111,19 @@ def _device(request: Request) -> str:
     prior: Any = request.prior
     if isinstance(prior, (str, Path)):
         return pick_device(request.device)
-    if request.device not in (None, str(prior.device), prior.device.type):
+    if request.device is not None and not _same_device(request.device, prior.device):
         raise UserError(
             f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
             "leave the device out, or load the prior there"
         )
     return pick_device(str(prior.device))
+
+
+def _same_device(one: str | torch.device, other: torch.device) -> bool:
+    """Whether two devices are the same; one without an index is any of its type."""
+    named = torch.device(pick_device(one))
+    any_index = None in (named.index, other.index)
+    return named.type == other.type and (any_index or named.index == other.index)
 
 
 def _kind_of(prior: Source | Prior) -> tuple[bool, int]:

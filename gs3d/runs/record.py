@@ -81,10 +81,12 @@ class RunRecord:
     def _difference(self, old: dict) -> str | None:
         """Why this run cannot continue the recorded one; None if it can."""
         other = "choose another --out"
-        objects = old.get("python_objects") or []
-        if objects != self.python_objects:
-            what = " and ".join(objects) or "no objects"
-            return f"that run was made in Python with {what}; resume it there, or {other}"
+        objects, mine = old.get("python_objects") or [], self.python_objects
+        if objects != mine and objects:
+            what = " and ".join(objects)
+            return f"that run was made in Python with its own {what}; resume it there, or {other}"
+        if objects != mine:
+            return f"that run used no Python objects; leave out {' and '.join(mine)}, or {other}"
         for key in ("prompt", "seed"):
             mine = getattr(self.request, key)
             if old.get(key) != mine:
@@ -137,7 +139,7 @@ def _hardware(device: str) -> dict:
         "threads": torch.get_num_threads(),
         "device": device,
     }
-    return hardware | ({"gpu": torch.cuda.get_device_name()} if device.startswith("cuda") else {})
+    return hardware | ({"gpu": torch.cuda.get_device_name(device)} if device[:4] == "cuda" else {})
 
 
 def _cpu_name() -> str:

@@ -61,7 +61,7 @@ def record_of(plan: Plan, task: Task) -> RunRecord:
 
 def first_state(
     plan: Plan, task: Task, record: RunRecord, callbacks: Callbacks
-) -> tuple[TrainState, float]:
+) -> tuple[TrainState, float | None]:
     """The state that the run starts or resumes with, and the seconds that earlier processes spent
     on it. One iteration of each stage has been tried, which compiles what is needed."""
     config, seed, device = plan.config, plan.request.seed, plan.device
@@ -79,18 +79,18 @@ def first_state(
         # Later stages too: a fault in one should not show in the middle of the run.
         for later in range(state.stage + 1, len(config.stages)):
             warm_up(TrainState(begin(config.stages[later], seed, device), stage=later), task)
-    return state, checkpoint.elapsed_s if checkpoint else 0.0
+    return state, checkpoint.elapsed_s if checkpoint else None
 
 
 def first_budget(
-    plan: Plan, state: TrainState, spent_s: float, phases: Phases, callbacks: Callbacks
+    plan: Plan, state: TrainState, spent_s: float | None, phases: Phases, callbacks: Callbacks
 ) -> Budget:
     """The clock of the run. `UserError` if nothing is left for the first iteration of a new run."""
     request = plan.request
     seconds = request.minutes and 60 * request.minutes
-    budget = Budget(request.steps, seconds, spent_s, phases.started)
+    budget = Budget(request.steps, seconds, spent_s or 0.0, phases.started)
     budget.export_time_s = export_seconds(state.representation, plan.config)
-    resumed = spent_s > 0
+    resumed = spent_s is not None
     if resumed and (budget.over() or budget.steps is not None and state.step >= budget.steps):
         callbacks.info(
             "there is nothing left to do but its files; give more --minutes or --steps to go on"

@@ -61,7 +61,7 @@ class RunControls:
         try:
             request = Asked(check_prompt(self.prompt.value), int(self.seed.value))
         except UserError as error:
-            self._viewer.notify("No run", str(error))
+            self._viewer.notify("No run", error.for_command_line)
             return
         with self._change:
             self._queue.append(request)

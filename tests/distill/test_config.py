@@ -1,3 +1,5 @@
+"""Settings from presets, files and dictionaries: values, defaults and error messages."""
+
 import errno
 from pathlib import Path
 
@@ -14,13 +16,13 @@ from gs3d.runs.request import Request
 
 @pytest.mark.parametrize("preset", preset_names())
 @pytest.mark.parametrize("loss", list(GUIDANCE))
-def test_every_preset_reads_with_every_loss_and_round_trips(preset, loss):
+def test_preset_round_trips_with_each_loss(preset, loss):
     config = load_config(preset, loss)
     assert all(isinstance(stage.guidance, GUIDANCE[loss]) for stage in config.stages)
     assert parse_config(config_tree(config), "again") == config
 
 
-def test_presets_are_those_of_the_readme():
+def test_preset_names():
     assert preset_names() == [
         "builtin",
         "builtin-mesh",
@@ -32,7 +34,7 @@ def test_presets_are_those_of_the_readme():
     ]
 
 
-def test_values_reach_the_dataclasses():
+def test_values_are_converted_to_dataclasses():
     config = parse_config(
         {"guidance": "sds", "losses": {"sds": {"cfg": {"start": 5, "end": 3}}}, "batch": 8}, "f"
     )
@@ -42,7 +44,7 @@ def test_values_reach_the_dataclasses():
 
 
 @pytest.mark.parametrize(
-    "tree,message",
+    "tree, message",
     [
         ({"bach": 4}, "unknown setting 'bach'; did you mean 'batch'"),
         (
@@ -65,66 +67,26 @@ def test_values_reach_the_dataclasses():
         ([1, 2], "expected settings as `key: value`, got list"),
         ({"losses": [1]}, "losses: expected settings as `key: value`, got [1]"),
         ({"losses": {"cds": []}}, "losses.cds: expected settings"),
+        # An unused loss is checked too.
         (
             {"losses": {"sds": {"cfgg": 1}}},
             "losses.sds: unknown setting 'cfgg'; did you mean 'cfg'",
-        ),  # although CDS is used
+        ),
         ({"guidance": ["x"]}, "unknown loss ['x']"),
         ({"guidance": None}, "unknown loss None"),
         ({"checkpoint_every_s": 10**400}, "checkpoint_every_s: expected float"),
         ({"losses": {"cds": {"t": {"start": 1}}}}, "losses.cds: t: expected end too"),
-        ({"stages": []}, "stages: expected a list of settings as `key: value`, got []"),
-        ({"stages": {"representation": "nerf"}}, "stages: expected a list of settings"),
-        ({"stages": [{"representation": "nerf"}, 3]}, "stages: expected a list of settings"),
-        (
-            {"stages": [{"representation": "nerf"}, {"representatio": "dmtet"}]},
-            "stages: 2: unknown setting 'representatio'; did you mean 'representation'",
-        ),
-        ({"stages": [{"attention": "sdpa"}]}, "stages: 1: unknown setting 'attention'"),
-        (
-            {"stages": [{"representation": "mesh"}]},
-            "stages: 1: representation: expected one of splats, nerf, dmtet, got 'mesh'",
-        ),
-        (
-            {"stages": [{"representation": "nerf"}, {"representation": "splats"}]},
-            "splats: expected the first stage only, got 'after nerf'",
-        ),
-        (
-            {
-                "stages": [
-                    {"representation": "nerf"},
-                    {"representation": "dmtet", "dmtet": {"field": {"hidden": 7}}},
-                ]
-            },
-            "2: dmtet: field: is that of the stage before",
-        ),
-        (
-            {"stages": [{"representation": "nerf"}, {"representation": "nerf"}]},
-            "nerf: expected the first stage only, got 'after nerf'",
-        ),
-        (
-            {
-                "stages": [
-                    {"representation": "dmtet"},
-                    {"representation": "dmtet", "dmtet": {"resolution": 32}},
-                ]
-            },
-            "resolution: expected that of the stage before, 64, got 32",
-        ),
     ],
 )
-def test_bad_settings_name_the_place_and_what_was_expected(tree, message):
+def test_invalid_setting_is_refused_with_its_place(tree, message):
     with pytest.raises(UserError) as caught:
         parse_config(tree, "my.yaml")
-    assert (
-        message in str(caught.value)
-        and "my.yaml" in str(caught.value)
-        and "\n" not in str(caught.value)
-    )
+    text = str(caught.value)
+    assert message in text and "my.yaml" in text and "\n" not in text
 
 
 @pytest.mark.parametrize("tree", [{"losses": None}, {"losses": {"cds": None}}, {"losses": {}}])
-def test_an_empty_section_keeps_the_defaults(tree):
+def test_empty_section_has_the_defaults(tree):
     assert parse_config(tree, "f") == RunConfig()
 
 
@@ -133,12 +95,12 @@ def ramp(start, end, curve="linear"):
 
 
 @pytest.mark.parametrize(
-    "place,value",
+    "path, value",
     [
         ("batch", 0),
         ("checkpoint_every_s", -1),
         ("losses.cds.t", ramp(0.5, 0.0)),
-        ("losses.cds.t", ramp(1.0, 0.1)),  # t1 would not be above t2
+        ("losses.cds.t", ramp(1.0, 0.1)),  # t1 must be above t2
         ("losses.cds.delta", [-0.1, 0.1]),
         ("losses.cds.delta", [0.2, 0.1]),
         ("losses.cds.delta", [0.0, 0.0]),
@@ -171,11 +133,11 @@ def ramp(start, end, curve="linear"):
         ("gaussians.regularizers.sparsity", ramp(0, -1)),
         ("gaussians.regularizers.outside", -1),
         ("densify.start", -0.1),
-        ("densify.start", 0.75),  # where it stops
+        ("densify.start", 0.75),  # densify.stop
         ("densify.rounds", 0),
         ("densify.grow_share", 1.1),
         ("densify.max_count", 0),
-        ("densify.prune_opacity", 0.5),  # a reset would leave twice as much
+        ("densify.prune_opacity", 0.5),  # resets set opacities to twice this value
         ("densify.split_above", 0),
         ("densify.prune_above", 0),
         ("densify.resets", [0.3, -0.3]),
@@ -188,22 +150,21 @@ def ramp(start, end, curve="linear"):
         ("dmtet.max_offset", 0.5),
     ],
 )
-def test_a_value_out_of_range_names_the_place_what_was_expected_and_what_was_given(place, value):
+def test_value_out_of_range_is_refused_with_its_place(path, value):
     tree = value
-    for key in reversed(place.split(".")):
+    for key in reversed(path.split(".")):
         tree = {key: tree}
     with pytest.raises(UserError) as caught:
         parse_config(tree, "my.yaml")
-    said = str(caught.value)
-    assert "my.yaml" in said and "expected" in said and "got" in said and "\n" not in said
-    # A ramp that is no ramp speaks of its ends; all else names the setting itself.
-    assert all(part in said for part in place.split(".")), said
+    text = str(caught.value)
+    assert "my.yaml" in text and "expected" in text and "got" in text and "\n" not in text
+    assert all(part in text for part in path.split(".")), text
 
 
 @pytest.mark.parametrize(
     "tree",
     [
-        {"densify": {"start": 2.0, "stop": 3.0}},  # switched off
+        {"densify": {"start": 2.0, "stop": 3.0}},  # never
         {"losses": {"sds": {"t": ramp(1.0, 0.02)}}},
         {"gaussians": {"sh_degree": 3, "rates": {"means": ramp(0, 0)}}},
         {
@@ -217,11 +178,11 @@ def test_a_value_out_of_range_names_the_place_what_was_expected_and_what_was_giv
         {"cameras": {"resolution_px": {"at": [0, 1], "values": [8, 4096]}}},
     ],
 )
-def test_the_ends_of_the_ranges_are_legal(tree):
+def test_ends_of_the_ranges_are_valid(tree):
     parse_config(tree, "f")
 
 
-def test_settings_of_another_run_are_read_from_its_record(tmp_path):
+def test_settings_are_read_from_the_record_of_a_run(tmp_path):
     config = load_config("builtin", "sds")
     RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
     assert load_config(tmp_path / "run.yaml") == load_config(tmp_path / "run.yaml", "sds") == config
@@ -230,14 +191,12 @@ def test_settings_of_another_run_are_read_from_its_record(tmp_path):
 
 
 def test_missing_file_lists_the_presets(tmp_path):
-    with pytest.raises(
-        UserError,
-        match="presets are builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage",
-    ):
+    presets = "builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage"
+    with pytest.raises(UserError, match=f"presets are {presets}"):
         load_config(tmp_path / "none.yaml")
 
 
-def test_not_yaml(tmp_path):
+def test_invalid_yaml_is_refused(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1, 2")
     with pytest.raises(UserError, match="not YAML"):
         load_config(tmp_path / "bad.yaml")
@@ -247,41 +206,41 @@ def test_not_yaml(tmp_path):
     "text",
     ["batch: 2024-13-01", "batch: !!bool x", "batch: !!python/object:os.system x", "[" * 1000],
 )
-def test_what_yaml_cannot_convert_is_not_yaml(tmp_path, text):
+def test_values_that_yaml_cannot_convert_are_refused(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(UserError, match="not YAML"):
         load_config(tmp_path / "bad.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "losses:"])
-def test_a_file_that_says_nothing_keeps_the_defaults(tmp_path, text):
+def test_empty_file_has_the_defaults(tmp_path, text):
     (tmp_path / "empty.yaml").write_text(text)
     assert load_config(tmp_path / "empty.yaml") == RunConfig()
 
 
-def test_not_utf8(tmp_path):
+def test_other_encoding_than_utf8_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("negative: häßlich".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         load_config(tmp_path / "latin.yaml")
 
 
-def test_utf8_is_read_whatever_the_locale(tmp_path):
+def test_utf8_is_read_in_every_locale(tmp_path):
     (tmp_path / "utf8.yaml").write_text("negative: häßlich", encoding="utf-8")
     assert load_config(tmp_path / "utf8.yaml").negative == "häßlich"
 
 
-def test_a_folder_is_no_config(tmp_path):
+def test_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="is a folder"):
         load_config(tmp_path)
 
 
-def test_a_name_too_long_for_the_file_system():
+def test_too_long_name_is_refused():
     with pytest.raises(UserError, match="cannot be read"):
         load_config("x" * 5000)
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    # Root may read everything, so the refusal is made up.
+def test_unreadable_file_is_refused(tmp_path, monkeypatch):
+    # Raised here, because root may read every file.
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -289,43 +248,3 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(UserError, match=r"secret.yaml': cannot be read \(Permission denied\)"):
         load_config(tmp_path / "secret.yaml")
-
-
-TWO = {
-    "batch": 8,
-    "losses": {"cds": {"t": ramp(0.7, 0.1), "delta": [0.1, 0.2]}},
-    "stages": [
-        {"representation": "nerf", "share": 3, "nerf": {"field": {"hidden": 7}}},
-        {
-            "representation": "dmtet",
-            "share": 1,
-            "batch": 4,
-            "losses": {"cds": {"delta": [0.1, 0.1]}},
-        },
-    ],
-}
-
-
-def test_stages_have_in_common_what_is_said_once_and_differ_in_what_they_say():
-    first, second = parse_config(TWO, "f").stages
-    assert (first.representation, first.batch, first.guidance.delta) == ("nerf", 8, (0.1, 0.2))
-    assert (second.representation, second.batch, second.guidance.delta) == ("dmtet", 4, (0.1, 0.1))
-    assert first.guidance.t == second.guidance.t == Ramp(0.7, 0.1)
-    assert (
-        second.dmtet.field == first.nerf.field and second.dmtet.field.hidden == 7
-    )  # its colors are that field's
-    assert {type(stage.guidance) for stage in parse_config(TWO, "f", "sds").stages} == {Sds}
-
-
-def test_a_run_is_in_one_stage_at_any_progress():
-    config = parse_config(TWO, "f")
-    assert [config.ends(i) for i in range(2)] == [(0.0, 0.75), (0.75, 1.0)]
-    assert [config.stage_at(p) for p in (0.0, 0.749, 0.75, 1.0)] == [0, 0, 1, 1]
-
-
-def test_settings_of_two_stages_are_read_from_a_record(tmp_path):
-    config = load_config("builtin-two-stage", "sds")
-    RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
-    assert load_config(tmp_path / "run.yaml") == config
-    with pytest.raises(UserError, match="a run with 'sds' has no settings for 'cds'"):
-        load_config(tmp_path / "run.yaml", "cds")

@@ -1,4 +1,4 @@
-"""Methods and jobs of a sweep; the runs themselves are in tests/cli/test_evaluate.py."""
+"""Methods and jobs of a sweep. tests/cli/runs/test_evaluate.py tests it with real runs."""
 
 import dataclasses
 import json
@@ -22,35 +22,24 @@ from gs3d.experiments.sweep import (
 )
 
 
-def test_a_place_is_looked_for_in_the_loss_and_then_in_the_run():
+def test_path_refers_to_the_loss_or_else_to_the_run():
     method = Method.parse("cds,cfg.start=12, fixed_noise=true,cameras.draws=null,batch=2")
     (config,) = parse_config(method.settings("builtin"), "x").stages
     assert config.guidance.cfg.start == 12 and config.guidance.fixed_noise is True
     assert config.cameras.draws is None and config.batch == 2
-    ramp = (
-        parse_config(
-            Method.parse("cds,delta=[0.05, 0.3],clamp={start: 1, end: 0.5}").settings("builtin"),
-            "x",
-        )
-        .stages[0]
-        .guidance
-    )
-    assert ramp.delta == (0.05, 0.3) and ramp.clamp.end == 0.5
-    (plain,) = parse_config(Method.parse("sds").settings("builtin"), "x").stages
-    assert type(plain.guidance).__name__ == "Sds" and plain.batch == 4
+    method = Method.parse("cds,delta=[0.05, 0.3],clamp={start: 1, end: 0.5}")
+    (config,) = parse_config(method.settings("builtin"), "x").stages
+    assert config.guidance.delta == (0.05, 0.3) and config.guidance.clamp.end == 0.5
+    (config,) = parse_config(Method.parse("sds").settings("builtin"), "x").stages
+    assert type(config.guidance).__name__ == "Sds" and config.batch == 4
 
 
-def test_a_change_is_made_in_every_stage_that_has_the_place():
+def test_change_applies_to_every_stage_that_has_the_setting():
     method = Method.parse("cds,cfg.start=12,dmtet.resolution=24,checkpoint_every_s=5")
     config = parse_config(method.settings("builtin-two-stage"), "x")
-    assert [stage.guidance.cfg.start for stage in config.stages] == [
-        12,
-        12,
-    ] and config.checkpoint_every_s == 5
-    assert (
-        config.stages[1].dmtet.resolution == 24
-        and config.stages[0].nerf == load_config("builtin-two-stage").stages[0].nerf
-    )
+    assert [stage.guidance.cfg.start for stage in config.stages] == [12, 12]
+    assert config.checkpoint_every_s == 5 and config.stages[1].dmtet.resolution == 24
+    assert config.stages[0].nerf == load_config("builtin-two-stage").stages[0].nerf
     with pytest.raises(UserError, match="expected PATH=VALUE"):
         Method.parse("cds,stages=1").settings("builtin-two-stage")
 
@@ -70,20 +59,20 @@ def test_a_change_is_made_in_every_stage_that_has_the_place():
         "",
     ],
 )
-def test_a_change_that_cannot_be_made_is_one_line(change):
+def test_invalid_change_is_refused_in_one_line(change):
     with pytest.raises(UserError, match=r"^methods") as error:
         Method.parse(f"cds,{change}").settings("builtin")
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_loss_is_named():
+def test_unknown_loss_is_refused():
     with pytest.raises(
         UserError, match="methods vds: unknown loss 'vds'; expected one of cds, sds"
     ):
         Method.parse("vds")
 
 
-def test_every_run_has_a_folder_of_its_own():
+def test_every_run_has_its_own_folder():
     long = "cds,fixed_noise=true,random_t=true,cfg.start=20,cfg.end=10,cameras.draws="
     methods = [
         Method.parse(text)
@@ -102,11 +91,9 @@ def test_every_run_has_a_folder_of_its_own():
     assert len({job.folder for job in jobs}) == len(jobs) == 40
 
 
-def test_what_decides_a_run_is_in_its_fingerprint(tmp_path):
-    setup, method = (
-        Setup(tmp_path, ("--steps", "1"), "builtin", "builtin", "weights"),
-        Method.parse("cds"),
-    )
+def test_fingerprint_depends_on_everything_that_determines_a_run(tmp_path):
+    setup = Setup(tmp_path, ("--steps", "1"), "builtin", "builtin", "weights")
+    method = Method.parse("cds")
     others = [
         (setup, Method.parse("cds,cfg.start=12")),
         (setup, Method.parse("sds")),
@@ -118,35 +105,34 @@ def test_what_decides_a_run_is_in_its_fingerprint(tmp_path):
     assert len({s.fingerprint(m) for s, m in others} | {setup.fingerprint(method)}) == 6
 
 
-def test_an_edited_loss_is_another_one(tmp_path, monkeypatch):
+def test_fingerprint_depends_on_the_source_code_of_the_loss(tmp_path, monkeypatch):
     method = Method.parse("cds")
     before = method.fingerprint("builtin")
     monkeypatch.setattr("gs3d.experiments.methods.inspect.getsource", lambda module: "edited")
     assert method.fingerprint("builtin") != before
 
 
-def write_made(setup, job, **changes):
+def write_finished(setup, job, **changes):
+    """Write the files of a finished run, with `changes` to its finished.json."""
     folder = setup.out / job.folder
     folder.mkdir(parents=True)
     (folder / "splats.ply").write_bytes(b"")
-    made = FinishedRun(
-        job.prompt, job.method.name, job.seed, setup.fingerprint(job.method), "finished", 1.0, None
-    )
-    (folder / FINISHED).write_text(
-        json.dumps(dataclasses.asdict(dataclasses.replace(made, **changes)))
-    )
+    fingerprint = setup.fingerprint(job.method)
+    run = FinishedRun(job.prompt, job.method.name, job.seed, fingerprint, "finished", 1.0, None)
+    fields = dataclasses.asdict(dataclasses.replace(run, **changes))
+    (folder / FINISHED).write_text(json.dumps(fields))
     return folder
 
 
-def test_a_run_counts_as_made_only_for_its_own_job_and_settings(tmp_path):
+def test_run_counts_as_finished_only_for_its_own_job_and_settings(tmp_path):
     setup = Setup(tmp_path, ("--steps", "1"), "builtin", "builtin", "weights")
     for seed, changes in enumerate(
         ({}, {"prompt": "a blue duck"}, {"seed": 9}, {"fingerprint": "x"})
     ):
         job = Job("a red duck", Method.parse("cds"), seed)
-        write_made(setup, job, **changes)
+        write_finished(setup, job, **changes)
         assert (finished_before(job, setup) is None) == bool(changes)
-    folder = write_made(setup, Job("a red duck", Method.parse("cds"), 7))
+    folder = write_finished(setup, Job("a red duck", Method.parse("cds"), 7))
     (folder / "splats.ply").unlink()
     assert finished_before(Job("a red duck", Method.parse("cds"), 7), setup) is None
     (folder / FINISHED).write_text("{")
@@ -154,8 +140,8 @@ def test_a_run_counts_as_made_only_for_its_own_job_and_settings(tmp_path):
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """Runs that take no time: the prompt says what becomes of them."""
+def fake_runs(tmp_path, monkeypatch):
+    """The setup of a sweep of fake runs, which end as their prompts say and write their cores."""
     script = tmp_path / "run.py"
     script.write_text(
         "import os, pathlib, sys, time\n"
@@ -163,7 +149,9 @@ def stand_in(tmp_path, monkeypatch):
         "if 'slow' in prompt: time.sleep(60)\n"
         "if 'fails' in prompt: sys.exit(2)\n"
         "outcome = 'diverged' if 'diverges' in prompt else 'finished'\n"
-        "(out / 'splats.ply').write_text(str(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 0))\n"
+        "known = hasattr(os, 'sched_getaffinity')\n"
+        "count = len(os.sched_getaffinity(0)) if known else 0\n"
+        "(out / 'splats.ply').write_text(str(count))\n"
         "(out / 'run.yaml').write_text('result: {outcome: %s, peak_memory_mb: 12.5}' % outcome)\n"
         "sys.exit(outcome == 'diverged')\n"
     )
@@ -178,42 +166,40 @@ def jobs_of(*prompts):
     return [Job(prompt, Method.parse("cds"), 0) for prompt in prompts]
 
 
-def test_runs_that_fail_leave_none_and_those_that_ended_early_say_so(stand_in):
+def test_failed_runs_are_none_and_early_ends_are_recorded(fake_runs):
     jobs = jobs_of("one", "it fails", "it diverges")
-    made = dict(sweep(jobs, stand_in, lambda job, made: made))
-    assert made[jobs[1]] is None and finished_before(jobs[1], stand_in) is None
-    assert (made[jobs[0]].outcome, made[jobs[2]].outcome) == ("finished", "diverged")
-    assert made[jobs[0]].memory_mb == 12.5 and made[jobs[0]].seconds > 0
-    assert finished_before(jobs[0], stand_in) == made[jobs[0]]
+    runs = dict(sweep(jobs, fake_runs, lambda job, run: run))
+    assert runs[jobs[1]] is None and finished_before(jobs[1], fake_runs) is None
+    assert (runs[jobs[0]].outcome, runs[jobs[2]].outcome) == ("finished", "diverged")
+    assert runs[jobs[0]].memory_mb == 12.5 and runs[jobs[0]].seconds > 0
+    assert finished_before(jobs[0], fake_runs) == runs[jobs[0]]
 
 
 @pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")
-def test_runs_side_by_side_keep_to_their_cores_and_are_looked_at_before_the_next(stand_in):
-    setup, busy, most = dataclasses.replace(stand_in, at_once=2), [], []
+def test_parallel_runs_stay_on_their_cores_and_are_graded_before_the_next(fake_runs):
+    setup, active, counts = dataclasses.replace(fake_runs, at_once=2), [], []
 
-    def look(job, made):
-        busy.append(job)
-        most.append(len(busy))
+    def grade(job, run):
+        active.append(job)
+        counts.append(len(active))
         time.sleep(0.2)
-        busy.remove(job)
+        active.remove(job)
         return (setup.out / job.folder / "splats.ply").read_text()
 
-    assert {width for _, width in sweep(jobs_of(*"abcdef"), setup, look)} == {
-        str(len(cores()) // 2)
-    }
-    assert max(most) <= 2
+    cores_used = {result for _, result in sweep(jobs_of(*"abcdef"), setup, grade)}
+    assert cores_used == {str(len(cores()) // 2)} and max(counts) <= 2
 
 
-def test_stopping_ends_the_runs_and_leaves_nothing_that_counts(stand_in):
+def test_closing_a_sweep_terminates_its_runs(fake_runs):
     jobs = jobs_of("one", "a slow one", "another")
-    began, runs = time.monotonic(), sweep(jobs, stand_in, lambda job, made: made)
-    assert next(runs)[0] == jobs[0]
-    runs.close()  # what an exception in the loop over it does, Ctrl-C among them
+    began, results = time.monotonic(), sweep(jobs, fake_runs, lambda job, run: run)
+    assert next(results)[0] == jobs[0]
+    results.close()  # as an exception in a loop over it does, such as Ctrl-C
     assert time.monotonic() - began < 30
-    assert [finished_before(job, stand_in) is not None for job in jobs] == [True, False, False]
+    assert [finished_before(job, fake_runs) is not None for job in jobs] == [True, False, False]
 
 
-def test_cores_are_shared_equally():
+def test_cores_are_divided_equally():
     assert [len(s) for s in shares(1)] == [len(cores())]
     each = shares(len(cores()))
     assert all(len(s) == 1 for s in each) and set().union(*each) == set(cores())

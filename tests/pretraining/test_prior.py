@@ -154,7 +154,7 @@ def test_learning_rate_warms_up_decays_and_cools_down(config):
 
 def test_image_size_must_match_the_dataset(config, tmp_path, monkeypatch):
     with pytest.raises(
-        ValueError, match="contains images of 64 pixels, not 32; render it with size_px 32"
+        ValueError, match="contains images of 64 pixels, not 32; render it with --size-px 32"
     ):
         training.fit(dataclasses.replace(config, out=tmp_path / "wrong", size_px=32))
     monkeypatch.setattr(world_dataset, "SHARD", 16)
@@ -205,7 +205,7 @@ def test_prior_of_four_views_trains_on_groups_of_views_of_one_object(tmp_path, c
     assert all(torch.equal(one[key], other[key]) for key in one)
     prior = load(four.out / "model", "cpu")
     assert prior.views == 4 and prior.latent_shape == (3, 64, 64)
-    with pytest.raises(ValueError, match="render it with together 4"):
+    with pytest.raises(ValueError, match="render it with --together 4"):
         training.fit(dataclasses.replace(four, dataset=config.dataset, out=tmp_path / "singles"))
     with pytest.raises(ValueError, match="another number of views, not 1; choose another out"):
         training.fit(dataclasses.replace(four, views=1))

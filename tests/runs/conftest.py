@@ -1,17 +1,79 @@
-"""What tests of whole runs share."""
+"""Fixtures for tests that execute whole runs."""
 
+import numba
 import pytest
+import torch
+from matplotlib.figure import Figure
 
-from gs3d.runs.outputs import files as export
+from gs3d.representations import extract_mesh
+from gs3d.representations.dmtet import convert
+from gs3d.runs import execute
+from gs3d.runs.outputs import files, plot
+from gs3d.runs.outputs.files import Written
+from tests.runs.running import SPLATS, generate, request_for
+
+SMALL = {
+    "FACES": 600,
+    "TEXTURE_PX": 64,
+    "TURNTABLE_FRAMES": 4,
+    "TURNTABLE_PX": 32,
+    "PREVIEW_PX": 32,
+}
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def small_files():
+    """Runs write images and textures of a few pixels, and meshes of a few triangles."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setattr(files, name, value)
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def fast_conversions():
+    """Conversions to a surface take a few steps: from splats, and from a field for its mesh."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "FIT_STEPS", 10)
+        patch.setattr(extract_mesh, "FIELD_RESOLUTION", 24)
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def torch_threads():
+    """Keep the number of threads of torch, such as the one in OMP_NUM_THREADS.
+
+    Numba changes it when its first parallel kernel starts, which is done here. With more threads
+    than free cores, runs take many times longer.
+    """
+    numba.get_num_threads()
+    torch.set_num_threads(THREADS)
+
+
+@pytest.fixture(autouse=True)
+def blank_plot(monkeypatch):
+    """log.png is a blank image, because drawing it takes longer than a run of a few steps.
+
+    outputs/test_plot.py tests the real one.
+    """
+    monkeypatch.setattr(plot, "draw_figure", lambda rows: Figure(figsize=(1, 1)))
 
 
 @pytest.fixture
-def small_files(monkeypatch):
-    """Runs leave pictures and textures of a few pixels."""
-    for name, value in (
-        ("TEXTURE_PX", 64),
-        ("TURNTABLE_FRAMES", 4),
-        ("TURNTABLE_PX", 32),
-        ("PREVIEW_PX", 32),
-    ):
-        monkeypatch.setattr(export, name, value)
+def no_results(monkeypatch):
+    """Runs write no splats, meshes and renders of them, for tests of the iterations alone."""
+    monkeypatch.setattr(execute, "write_results", lambda *_: Written())
+
+
+@pytest.fixture
+def splats_request(tiny_builtin_folder, tmp_path):
+    """A request for splats, ten steps."""
+    return request_for(tiny_builtin_folder, tmp_path, SPLATS, steps=10)
+
+
+@pytest.fixture(scope="package")
+def finished_splats(tiny_builtin_folder, tmp_path_factory):
+    """The finished run of `splats_request`. Tests that change its folder use `copy_of`."""
+    folder = tmp_path_factory.mktemp("finished_splats")
+    return generate(request_for(tiny_builtin_folder, folder, SPLATS, steps=10))

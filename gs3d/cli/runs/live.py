@@ -63,7 +63,7 @@ def in_viewer(request: Request, make: RunFunction, wait: bool) -> Result | None:
                 result = _run_and_show(request, make, viewer, controls, False)
                 error_text = None if result.asset is not None else "it has no result to show"
             except UserError as error:
-                error_text = str(error)
+                error_text = error.for_command_line
                 fault(f"gs3d: {error.for_command_line}")
             except KeyboardInterrupt:
                 fault(f"gs3d: interrupted before {asked.prompt!r} began")

@@ -71,7 +71,7 @@ def panels(rows: Sequence[dict]) -> dict[str, list[str]]:
     return shown
 
 
-def stages(rows: Sequence[dict]) -> list[tuple[int, int]]:
+def stage_ranges(rows: Sequence[dict]) -> list[tuple[int, int]]:
     """Return (first row, end) of each stage; `end` is the row after its last one.
 
     Consecutive stages with the same representation are one range.
@@ -81,7 +81,7 @@ def stages(rows: Sequence[dict]) -> list[tuple[int, int]]:
     return list(zip([0, *borders], [*borders, len(rows)], strict=True))
 
 
-def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+def running_mean(values: np.ndarray, width: int) -> np.ndarray:
     """Running mean of `values` [n] over `width` neighbors, without NaN; shape [n].
 
     The window is cut off at both ends. The mean is NaN if the window holds only NaN.
@@ -103,7 +103,7 @@ def write_plot(path: Path, log: Path) -> None:
         raise UserError(
             f"cannot write {path}: expected at least one iteration in {log.name}, got none."
         )
-    figure = drawn(rows)
+    figure = draw_figure(rows)
 
     def verify(temp: Path) -> None:
         from PIL import Image
@@ -114,7 +114,7 @@ def write_plot(path: Path, log: Path) -> None:
     write_atomic(path, lambda temp: figure.savefig(temp, format="png", dpi=DPI), verify)
 
 
-def drawn(rows: Sequence[dict]) -> Figure:
+def draw_figure(rows: Sequence[dict]) -> Figure:
     """Draw the panels of `panels` in one figure."""
     shown = panels(rows)
     rows_of_panels = -(-len(shown) // COLUMNS)
@@ -140,7 +140,7 @@ def drawn(rows: Sequence[dict]) -> Figure:
     caption = f"{unit} since the start, {rows[-1]['step'] + 1} steps"
     if skipped:
         caption += f", {skipped} of them skipped (red)"
-    if len(stages(rows)) > 1:
+    if len(stage_ranges(rows)) > 1:
         caption += ", dotted: start of the next stage; losses of stages are not comparable"
     figure.text(0.5, 0.12 / height, caption, ha="center", fontsize=9)
     return figure
@@ -148,7 +148,7 @@ def drawn(rows: Sequence[dict]) -> Figure:
 
 def _panel(axes: Axes, rows: Sequence[dict], time: np.ndarray, keys: Sequence[str]) -> None:
     """Plot `keys` of the rows over `time` [n]."""
-    ranges = stages(rows)
+    ranges = stage_ranges(rows)
     for key in keys:
         # None stands for NaN and Inf, which JSON lacks. The rows of other stages may lack the key.
         values = np.array([np.nan if row.get(key) is None else row[key] for row in rows], float)
@@ -165,7 +165,7 @@ def _panel(axes: Axes, rows: Sequence[dict], time: np.ndarray, keys: Sequence[st
             if noisy:
                 axes.plot(
                     time[part],
-                    smoothed(values[part], round((end - first) * SMOOTH)),
+                    running_mean(values[part], round((end - first) * SMOOTH)),
                     color=LINE,
                     linewidth=1.2,
                 )

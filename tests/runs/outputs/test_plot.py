@@ -1,57 +1,45 @@
-"""log.png: what of a log is drawn, and that a run ends well without it."""
+"""log.png: panels, stages, skipped steps, and runs whose plot fails."""
 
 import dataclasses
 import json
-import os
-import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import gs3d
 from gs3d.core.errors import UserError
 from gs3d.runs.outputs import plot
-from gs3d.runs.outputs.plot import drawn, panels, read_log, smoothed, stages, write_plot
-from gs3d.runs.request import Request
-from tests.runs.running import generate
-
-CONFIG = """
-batch: 4
-cameras: {resolution_px: {at: [0.0], values: [32]}}
-gaussians: {count: 150}
-losses:
-  cds: {cfg: {start: 5, end: 5}}
-"""
+from gs3d.runs.outputs.plot import (
+    draw_figure,
+    panels,
+    read_log,
+    running_mean,
+    stage_ranges,
+    write_plot,
+)
+from tests.runs.running import generate, interrupt_after
 
 
-def row(step: int, counts: str = "splats", **more) -> dict:
-    both = {
+@pytest.fixture(autouse=True)
+def blank_plot():
+    """Here log.png is drawn; elsewhere in tests/runs it is blank."""
+
+
+def row(step: int, size_key: str = "splats", **more) -> dict:
+    """A row of log.jsonl."""
+    common = {
         "step": step,
         "progress": step / 100,
         "elapsed_s": 10 + 0.5 * step,
         "loss": 1 / (step + 1),
         "grad_rms": 0.5,
     }
-    return both | {counts: 100 + step, "t": 0.9 - step / 200, "cfg": 8.0} | more
+    return common | {size_key: 100 + step, "t": 0.9 - step / 200, "cfg": 8.0} | more
 
 
-@pytest.fixture
-def request_(tiny_builtin_folder, tmp_path):
-    config = tmp_path / "tiny.yaml"
-    config.write_text(CONFIG)
-    prior = str(tiny_builtin_folder)
-    return Request(
-        "a red mushroom",
-        steps=6,
-        prior=prior,
-        guidance="cds",
-        out=tmp_path / "run",
-        config=config,
-        device="cpu",
-    )
-
-
-def test_each_quantity_has_a_plot_and_the_times_of_a_loss_share_one():
+def test_each_quantity_has_a_panel_and_both_times_share_one():
     rows = [row(0, t1=0.95), row(1, t1=0.9), row(2, "inner_vertices", weight=3.0)]
     assert list(panels(rows).values()) == [
         ["loss"],
@@ -62,55 +50,54 @@ def test_each_quantity_has_a_plot_and_the_times_of_a_loss_share_one():
         ["cfg"],
         ["weight"],
     ]
-    figure = drawn(rows)
+    figure = draw_figure(rows)
     assert [axes.get_title() for axes in figure.axes] == list(panels(rows))
     (count,) = (axes for axes in figure.axes if axes.get_title() == "splats")
     assert np.nanmax(count.lines[0].get_ydata()) == 101
 
 
-def test_a_stage_begins_where_another_thing_is_counted():
-    rows = [row(i, "occupied_voxels") for i in range(4)] + [
-        row(i, "inner_vertices") for i in range(4, 9)
-    ]
-    assert stages(rows) == [(0, 4), (4, 9)] and stages(rows[:4]) == [(0, 4)]
-    for axes in drawn(rows).axes:
-        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [
-            rows[4]["elapsed_s"]
-        ]
-        # No line leads from one stage to the next.
+def test_new_representation_starts_a_stage_with_a_dotted_line():
+    first_stage = [row(i, "occupied_voxels") for i in range(4)]
+    rows = first_stage + [row(i, "inner_vertices") for i in range(4, 9)]
+    assert stage_ranges(rows) == [(0, 4), (4, 9)] and stage_ranges(first_stage) == [(0, 4)]
+    for axes in draw_figure(rows).axes:
+        dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        assert dotted == [rows[4]["elapsed_s"]]
+        # No curve continues from one stage to the next.
         assert not any(len(line.get_xdata()) == 9 for line in axes.lines)
 
 
-def test_skipped_steps_are_marked_in_every_plot_and_counted():
+def test_skipped_steps_are_marked_in_every_panel_and_counted():
     rows = [row(i) for i in range(9)]
     for i in (3, 7):
         rows[i] |= {"skipped": True, "loss": None, "grad_rms": None}
-    figure = drawn(rows)
+    figure = draw_figure(rows)
     for axes in figure.axes:
-        (marks,) = (line for line in axes.lines if line.get_color() == plot.SKIPPED)
-        assert list(marks.get_xdata()) == [rows[3]["elapsed_s"], rows[7]["elapsed_s"]]
+        (ticks,) = (line for line in axes.lines if line.get_color() == plot.SKIPPED)
+        assert list(ticks.get_xdata()) == [rows[3]["elapsed_s"], rows[7]["elapsed_s"]]
     assert "9 steps, 2 of them skipped" in figure.texts[0].get_text()
-    assert "skipped" not in drawn([row(0)]).texts[0].get_text()
+    assert "skipped" not in draw_figure([row(0)]).texts[0].get_text()
 
 
-def test_a_running_mean_leaves_out_what_is_not_known():
+def test_running_mean_ignores_nan():
     values = np.array([1.0, 3.0, np.nan, 5.0, 7.0])
-    assert smoothed(values, 3) == pytest.approx([2, 2, 4, 6, 6])
-    assert np.isnan(smoothed(np.array([np.nan] * 5), 3)).all()
+    assert running_mean(values, 3) == pytest.approx([2, 2, 4, 6, 6])
+    assert np.isnan(running_mean(np.array([np.nan] * 5), 3)).all()
 
 
 @pytest.mark.parametrize(
     "rows",
     [[row(0)], [row(0, loss=None, grad_rms=None)], [row(i, loss=10.0**-i) for i in range(9)]],
+    ids=["one row", "unknown values", "wide range"],
 )
-def test_few_rows_unknown_values_and_wide_ranges_can_be_drawn(tmp_path, rows):
+def test_plot_of_unusual_logs(tmp_path, rows):
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     write_plot(tmp_path / "log.png", tmp_path / "log.jsonl")
-    with Image.open(tmp_path / "log.png") as picture:
-        assert picture.format == "PNG" and picture.width > 900
+    with Image.open(tmp_path / "log.png") as image:
+        assert image.format == "PNG" and image.width > 900
 
 
-def test_rows_that_are_none_are_left_out_and_a_log_without_any_is_one_line(tmp_path):
+def test_invalid_rows_are_skipped_and_an_empty_log_is_refused(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text(json.dumps(row(0)) + '\n[]\n{"loss": 1}\n' + json.dumps(row(1))[:-9] + "\n")
     assert read_log(log) == [row(0)]
@@ -120,42 +107,31 @@ def test_rows_that_are_none_are_left_out_and_a_log_without_any_is_one_line(tmp_p
     assert not (tmp_path / "log.png").exists()
 
 
-def test_a_resumed_run_plots_all_of_its_steps(request_, monkeypatch):
-    seen, real = [], plot.drawn
-    monkeypatch.setattr(
-        plot, "drawn", lambda rows: seen.append([r["step"] for r in rows]) or real(rows)
-    )
-    generate(
-        request_,
-        report=lambda entry, budget: (
-            os.kill(os.getpid(), signal.SIGINT) if entry.step == 2 else None
-        ),
-    )
-    result = generate(dataclasses.replace(request_, resume=True))
-    assert seen == [[0, 1, 2], [0, 1, 2, 3, 4, 5]]
+def test_resumed_run_plots_all_steps(splats_request, monkeypatch):
+    plotted = []
+
+    def record(rows):
+        plotted.append([r["step"] for r in rows])
+        return draw_figure(rows)
+
+    monkeypatch.setattr(plot, "draw_figure", record)
+    request = dataclasses.replace(splats_request, steps=4)
+    generate(request, report=interrupt_after(1))
+    result = generate(dataclasses.replace(request, resume=True))
+    assert plotted == [[0, 1], [0, 1, 2, 3]]
     assert result.folder / "log.png" in result.files and not result.warnings
 
 
-def test_a_run_whose_plot_fails_ends_as_it_would_have(request_, monkeypatch):
-    monkeypatch.setattr(plot, "drawn", lambda rows: 1 / 0)
-    result = generate(request_)
+def test_failing_plot_is_a_warning(splats_request, monkeypatch):
+    monkeypatch.setattr(plot, "draw_figure", lambda rows: 1 / 0)
+    result = generate(dataclasses.replace(splats_request, steps=2))
     assert result.outcome == "finished" and (result.folder / "splats.ply").exists()
-    assert (
-        [w for w in result.warnings if w.startswith("log.png: cannot be made (ZeroDivisionError")]
-        == result.warnings
-        != []
-    )
+    (warning,) = result.warnings
+    assert warning.startswith("log.png: cannot be made (ZeroDivisionError")
     assert not (result.folder / "log.png").exists()
 
 
-def test_matplotlib_stays_in_the_module_that_draws():
-    from pathlib import Path
-
-    import gs3d
-
-    users = [
-        p.name
-        for p in Path(gs3d.__file__).parent.rglob("*.py")
-        if "matplotlib" in p.read_text() and p.name != "plot.py"
-    ]
+def test_only_the_plot_module_uses_matplotlib():
+    files = Path(gs3d.__file__).parent.rglob("*.py")
+    users = [p.name for p in files if "matplotlib" in p.read_text() and p.name != "plot.py"]
     assert users == []
