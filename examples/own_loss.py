@@ -32,13 +32,14 @@ class NormalizedSds:
     ) -> gs3d.GuidanceOut:
         # All randomness is a function of (seed, step), so that a run can be repeated and resumed.
         u = float(torch.rand((), generator=rng.generator(seed, "own loss", step)))
-        sigma = prior.sigma(0.1 + 0.8 * u)
+        t = 0.1 + 0.8 * u
+        sigma = prior.sigma(t)
         noise = rng.normal(tuple(z0.shape), seed, "own noise", step).to(z0.device)
         x = z0.detach() + sigma * noise
         denoised = guided(prior, x, sigma, condition, self.scale)
         grad = epsilon(x, denoised, sigma) - noise
         grad = grad / grad.square().mean().sqrt().clamp_min(1e-8)
-        return gs3d.GuidanceOut(grad, denoised, {"sigma": sigma})
+        return gs3d.GuidanceOut(grad, denoised, {"t": t, "cfg": self.scale})
 
 
 def main() -> None:

@@ -15,9 +15,11 @@ class GuidanceOut:
     grad: Tensor
     """[B, C, h, w] float32; the optimizer descends it."""
     target: Tensor | None = None
-    """[B, C, h, w] the denoised estimate that the gradient points to, detached; for inspection."""
+    """[B, C, h, w] the denoised estimate that the gradient points to, detached; for inspection.
+    Losses in `GUIDANCE` give it."""
     log: dict[str, float] = field(default_factory=dict[str, float])
-    """Name -> value, a column each in log.jsonl."""
+    """Name -> value, a column each in log.jsonl. Losses in `GUIDANCE` log at least "t", their
+    time in [0, 1]."""
 
 
 class Guidance(Protocol):

@@ -24,6 +24,19 @@ from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
 from gs3d.runs.request import Mode, Request, checked, pick_device
 
+PRIOR_MEMBERS = (
+    "name",
+    "image_size",
+    "latent_shape",
+    "views",
+    "device",
+    "sigma",
+    "embed",
+    "encode",
+    "denoise",
+)
+"""What a run needs of a prior object, see `priors.base.Prior`."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -111,6 +124,10 @@ def _device(request: Request) -> str:
     prior: Any = request.prior
     if isinstance(prior, (str, Path)):
         return pick_device(request.device)
+    lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
+    if lacks or isinstance(prior, type):
+        what = f"without {', '.join(lacks)}" if lacks else "that is a class; create an object of it"
+        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got one {what}")
     if request.device is not None and not _same_device(request.device, prior.device):
         raise UserError(
             f"--device {request.device}: the prior {prior.name} is on {prior.device}; "

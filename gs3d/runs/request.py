@@ -68,6 +68,8 @@ def checked(request: Request) -> Request:
     if request.mode not in typing.get_args(Mode):
         expected = " or ".join(typing.get_args(Mode))
         raise UserError(f"--mode {request.mode}: expected {expected}")
+    if not isinstance(request.seed, numbers.Integral):
+        raise UserError(f"--seed: expected a whole number, got {request.seed!r}")
     unlimited = request.minutes is None and request.steps is None
     return replace(
         request,

@@ -40,7 +40,7 @@ def test_own_loss_runs_and_is_recorded(tmp_path):
     record = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
     assert record["python_objects"] == ["guidance"] and "Python" in record["resumable"]
     assert record["config"]["guidance"].endswith(".NormalizedSds")
-    assert '"sigma"' in (tmp_path / "a" / "log.jsonl").read_text()
+    assert '"cfg"' in (tmp_path / "a" / "log.jsonl").read_text()
 
 
 def test_cds_in_forty_lines_writes_splats(tmp_path):
@@ -75,3 +75,36 @@ def test_own_prior_gives_its_color(tmp_path):
     )
     center = scene.render(gs3d.ring(4, 32)).rgb[:, 14:18, 14:18].mean((0, 1, 2))
     assert center.argmax() == 1 and torch.isfinite(center).all()
+
+
+def flat(prior, condition, z0, progress, seed, step):
+    """A guidance loss that is a function."""
+    return gs3d.GuidanceOut(z0.detach() * 0.01)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_guidance_may_be_a_function(tmp_path):
+    out, changes = tmp_path / "run", ["gaussians.count=50", "batch=1"]
+    options = {"prior": "builtin", "guidance": flat, "set": changes, "out": out, "device": "cpu"}
+    gs3d.generate("a red ball", steps=2, **options)
+    record = yaml.safe_load((out / "run.yaml").read_text())
+    assert record["config"]["guidance"].endswith("test_examples.flat")
+    assert gs3d.generate("a red ball", steps=3, resume=True, **options).outcome == "finished"
+    with pytest.raises(gs3d.UserError, match="made in Python with its own guidance"):
+        gs3d.generate("a red ball", steps=3, resume=True, **(options | {"guidance": "sds"}))
+
+
+@pytest.mark.parametrize(
+    "wrong,expected",
+    [
+        ({"prior": object()}, "prior: expected a name or an object like gs3d.Prior"),
+        ({"guidance": 3}, "guidance: expected one of cds, sds, or an object"),
+        ({"seed": 1.5}, "seed: expected a whole number, got 1.5"),
+        ({"minutes": -1}, "^minutes: expected a number above 0, got -1"),
+        ({"device": "cuda:x"}, "device cuda:x: expected cpu, cuda or cuda:N"),
+        ({"set": ["gausians.count=3"]}, "set gausians.count=3: unknown setting"),
+    ],
+)
+def test_wrong_arguments_name_the_argument(wrong, expected, tmp_path):
+    with pytest.raises(ValueError, match=expected):
+        gs3d.generate("a red ball", **({"prior": "builtin", "out": tmp_path / "x"} | wrong))
