@@ -207,7 +207,7 @@ def test_prior_of_four_views_trains_on_groups_of_views_of_one_object(tmp_path, c
     assert prior.views == 4 and prior.latent_shape == (3, 64, 64)
     with pytest.raises(ValueError, match="render it with --together 4"):
         training.fit(dataclasses.replace(four, dataset=config.dataset, out=tmp_path / "singles"))
-    with pytest.raises(ValueError, match="another number of views, not 1; choose another out"):
+    with pytest.raises(ValueError, match="another number of views, not 1; choose another --out"):
         training.fit(dataclasses.replace(four, views=1))
     with pytest.raises(ValueError, match="batch: expected a multiple of 4, got 6"):
         dataclasses.replace(four, batch=6)
