@@ -1,6 +1,8 @@
 """The packages keep their order: each imports only packages above it in `PACKAGES`."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,19 @@ def test_some_libraries_are_imported_in_one_package_alone(library, package):
         if path.relative_to(ROOT).parts[0] != package:
             text = path.read_text()
             assert f"import {library}" not in text and f"from {library}" not in text, path
+
+
+def test_only_type_checkers_import_jaxtyping():
+    """The shapes in annotations cost nothing at run time."""
+    code = "import sys, gs3d; found = [getattr(gs3d, name) for name in gs3d.__all__]; "
+    code += "print('jaxtyping' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+                nodes = (n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom))
+                assert not any("jaxtyping" in ast.unparse(n) for n in nodes), path
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: str(p.relative_to(ROOT)))

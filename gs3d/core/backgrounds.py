@@ -1,13 +1,20 @@
 """Random solid background colors, one per image."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 RANDOM_NUMBERS = 5
 """Uniform numbers that `random_backgrounds` needs per image."""
 
 
-def random_backgrounds(u: Tensor) -> Tensor:
-    """Map uniform numbers [B, 5] in [0, 1) to colors [B, 3] in [0, 1), half of them gray.
+def random_backgrounds(u: Float[Tensor, "B 5"]) -> Float[Tensor, "B 3"]:
+    """Map uniform numbers in [0, 1) to colors in [0, 1), half of them gray.
 
     Gray is frequent because most renders are shown on a gray background. The priors and
     classifiers that gs3d trains see these backgrounds, and a run renders its splats on them too.

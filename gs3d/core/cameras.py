@@ -7,10 +7,12 @@ z forward), as world-to-camera matrices. Azimuth increases from +X towards +Y, e
 Angles are in radians unless a name ends in `_deg`.
 """
 
+from __future__ import annotations
+
 import math
 import numbers
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -19,54 +21,61 @@ from gs3d.core.checks import ordered, within
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float32, Int
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Cameras:
     """A batch of B pinhole cameras of one image size."""
 
-    world_to_camera: Tensor
-    """[B, 4, 4] float32."""
-    intrinsics: Tensor
-    """[B, 3, 3] float32, in pixels; the center of pixel (0, 0) is at (0.5, 0.5)."""
+    world_to_camera: Float32[Tensor, "B 4 4"]
+    intrinsics: Float32[Tensor, "B 3 3"]
+    """In pixels; the center of pixel (0, 0) is at (0.5, 0.5)."""
     width: int
     height: int
 
     def __len__(self) -> int:
         return self.world_to_camera.shape[0]
 
-    def __getitem__(self, index: slice | Tensor | list[int]) -> "Cameras":
+    def __repr__(self) -> str:
+        size = f"{self.width}×{self.height} pixels"
+        return f"Cameras({len(self)} cameras, {size}, {self.world_to_camera.device})"
+
+    def __getitem__(
+        self, index: Bool[Tensor, " B"] | Int[Tensor, " M"] | list[int] | slice
+    ) -> Cameras:
         return Cameras(self.world_to_camera[index], self.intrinsics[index], self.width, self.height)
 
-    def to(self, device: torch.device | str) -> "Cameras":
+    def to(self, device: torch.device | str) -> Cameras:
         return Cameras(
             self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height
         )
 
     @property
-    def centers(self) -> Tensor:
-        """Camera positions in the world, [B, 3]."""
+    def centers(self) -> Float[Tensor, "B 3"]:
+        """Camera positions in the world."""
         rotation, translation = self.world_to_camera[:, :3, :3], self.world_to_camera[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
 
     @property
-    def azimuth_rad(self) -> Tensor:
-        """[B], in (−π, π]."""
+    def azimuth_rad(self) -> Float[Tensor, " B"]:
+        """Azimuth of each camera, in (−π, π]."""
         c = self.centers
         return torch.atan2(c[:, 1], c[:, 0])
 
     @property
-    def elevation_rad(self) -> Tensor:
-        """[B], in [−π/2, π/2]."""
+    def elevation_rad(self) -> Float[Tensor, " B"]:
+        """Elevation of each camera, in [−π/2, π/2]."""
         c = self.centers
         distance = cast(Tensor, c.norm(dim=1))
         return torch.asin((c[:, 2] / distance).clamp(-1, 1))
 
 
-def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
+def rays(cameras: Cameras) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
     """Compute the ray through each pixel center.
 
-    Returns unit directions in the world [B, H, W, 3], and the z-depth per unit of ray length
-    [B, H, W].
+    Returns unit directions in the world, and the z-depth per unit of ray length.
     """
     k, device = cameras.intrinsics, cameras.intrinsics.device
     rows, columns = torch.meshgrid(
@@ -81,16 +90,17 @@ def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
 
 
 def orbit(
-    azimuth_rad: Tensor,
-    elevation_rad: Tensor,
-    distance: Tensor,
-    fovy_rad: Tensor,
+    azimuth_rad: Float[Tensor, " B"],
+    elevation_rad: Float[Tensor, " B"],
+    distance: Float[Tensor, " B"],
+    fovy_rad: Float[Tensor, " B"],
     width: int,
     height: int,
 ) -> Cameras:
     """Create upright cameras on spheres around the origin that look at the origin.
 
-    The angles (radians) and `distance` are tensors [B]; `width` and `height` are in pixels.
+    The tensors have a value for each camera; angles are in radians, `distance` is in world units.
+    `width` and `height` are in pixels.
     """
     ca, sa, ce, se = azimuth_rad.cos(), azimuth_rad.sin(), elevation_rad.cos(), elevation_rad.sin()
     outward = torch.stack([ce * ca, ce * sa, se], dim=1)
@@ -109,8 +119,10 @@ def orbit(
     return Cameras(world_to_camera, intrinsics, width, height)
 
 
-def distance_for(fovy_rad: Tensor, fill: Tensor | float) -> Tensor:
-    """Distance [B] at which the unit sphere spans the fraction `fill` of the image height."""
+def distance_for(
+    fovy_rad: Float[Tensor, " B"], fill: Float[Tensor, " B"] | float
+) -> Float[Tensor, " B"]:
+    """Distance at which the unit sphere spans the fraction `fill` of the image height."""
     return 1 / (fill * torch.sin(0.5 * fovy_rad))
 
 

@@ -1,22 +1,27 @@
 """The contract of a guidance loss, and its result."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
 from gs3d.priors.base import Condition, Prior
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32
 
 
 @dataclass(frozen=True)
 class GuidanceOut:
     """The gradient on z0, and what to log."""
 
-    grad: Tensor
-    """[B, C, h, w] float32; the optimizer descends it."""
-    target: Tensor | None = None
-    """[B, C, h, w] the denoised estimate that the gradient points to, detached; for inspection.
-    Losses in `GUIDANCE` give it."""
+    grad: Float32[Tensor, "B C h w"]
+    """The optimizer descends it."""
+    target: Float[Tensor, "B C h w"] | None = None
+    """The denoised estimate that the gradient points to, detached; for inspection. Losses in
+    `GUIDANCE` give it."""
     log: dict[str, float] = field(default_factory=dict[str, float])
     """Name -> value, a column each in log.jsonl. Losses in `GUIDANCE` log at least "t", their
     time in [0, 1]."""
@@ -30,12 +35,12 @@ class Guidance(Protocol):
         self,
         prior: Prior,
         condition: Condition,
-        z0: Tensor,
+        z0: Float[Tensor, "B C h w"],
         progress: float,
         seed: int,
         step: int,
     ) -> GuidanceOut:
-        """The gradient on z0 [B, C, h, w] at `progress` in [0, 1] of the stage."""
+        """The gradient on the latents `z0` at `progress` in [0, 1] of the stage."""
         ...
 
 

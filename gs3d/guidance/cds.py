@@ -2,8 +2,10 @@
 # torch has no element type for `Tensor.tolist`.
 """Consistency distillation sampling (Consistent3D, arXiv 2401.09050, Sec. 3)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.common import Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 T1_MAX = 0.999
 """Upper bound of t1, because the noise level of a flow model is unbounded at t = 1."""
@@ -69,9 +74,15 @@ class Cds:
         return t2, min(t1, T1_MAX)
 
     def __call__(
-        self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
+        self,
+        prior: Prior,
+        condition: Condition,
+        z0: Float[Tensor, "B C h w"],
+        progress: float,
+        seed: int,
+        step: int,
     ) -> GuidanceOut:
-        """Compute the gradient on the latents `z0` [B, C, h, w]."""
+        """Compute the gradient on the latents `z0`."""
         t2, t1 = self.times(progress, seed, step)
         sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)
         scale = self.cfg(progress)

@@ -1,12 +1,17 @@
 """Shared parts of the guidance losses: checks of settings, weight λ(t), noise and clamp."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Weight = Literal["one", "sigma2", "inverse_sigma"]
 
@@ -29,8 +34,10 @@ def weight_of(kind: Weight, sigma: float) -> float:
     return 1 / sigma if kind == "inverse_sigma" else 1.0
 
 
-def noise_for(z0: Tensor, fixed: bool, views: int, seed: int, step: int) -> Tensor:
-    """Noise [B, C, h, w] on the device of `z0`.
+def noise_for(
+    z0: Float[Tensor, "B C h w"], fixed: bool, views: int, seed: int, step: int
+) -> Float[Tensor, "B C h w"]:
+    """Noise on the device of `z0`.
 
     If `fixed`, all images and steps share one noise (Consistent3D, Sec. 3.3); else each image and
     step has its own. A prior that denoises `views` images jointly gets one fixed noise per position

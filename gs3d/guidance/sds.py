@@ -1,6 +1,9 @@
 """Score distillation sampling, the baseline (arXiv 2209.14988, DreamFusion; Consistent3D Eq. 4)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +14,9 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.common import Weight, check_common, clamped, noise_for, weight_of
 from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,15 @@ class Sds:
         return low + (high - low) * float(u)
 
     def __call__(
-        self, prior: Prior, condition: Condition, z0: Tensor, progress: float, seed: int, step: int
+        self,
+        prior: Prior,
+        condition: Condition,
+        z0: Float[Tensor, "B C h w"],
+        progress: float,
+        seed: int,
+        step: int,
     ) -> GuidanceOut:
-        """Compute the gradient on the latents `z0` [B, C, h, w]."""
+        """Compute the gradient on the latents `z0`."""
         t = self.time(progress, seed, step)
         sigma, scale = prior.sigma(t), self.cfg(progress)
         noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)

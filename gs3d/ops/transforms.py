@@ -1,11 +1,18 @@
 """Rotation of splats between coordinate systems: means, quaternions and spherical harmonics."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from gs3d.core.types import Splats
 from gs3d.ops.blocks import blocks
 from gs3d.raster.reference import sh_basis
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 WORLD_TO_PLY = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
 """Rows are the file's axes in world coordinates: x = −world y (the object's right), y = −world z
@@ -15,8 +22,8 @@ WORLD_TO_GLTF = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 glTF requires +Y up and the front towards +Z."""
 
 
-def quaternion_of(rotation: Tensor) -> Tensor:
-    """Unit quaternion wxyz [4] with w ≥ 0 of a rotation matrix [3, 3] (Bar-Itzhack, 2000).
+def quaternion_of(rotation: Float[Tensor, "3 3"]) -> Float[Tensor, " 4"]:
+    """Unit quaternion wxyz with w ≥ 0 of a rotation matrix (Bar-Itzhack, 2000).
 
     It is the eigenvector of the largest eigenvalue of the matrix K. Unlike formulas with the trace,
     this has no special cases.
@@ -30,8 +37,10 @@ def quaternion_of(rotation: Tensor) -> Tensor:
     return -q if q[0] < 0 else q
 
 
-def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
-    """Product a·b of quaternions wxyz [..., 4]: the rotation b followed by a."""
+def quaternion_product(
+    a: Float[Tensor, "... 4"], b: Float[Tensor, "... 4"]
+) -> Float[Tensor, "... 4"]:
+    """Product a·b of quaternions wxyz: the rotation b followed by a."""
     aw, ax, ay, az = a.unbind(dim=-1)
     bw, bx, by, bz = b.unbind(dim=-1)
     w = aw * bw - ax * bx - ay * by - az * bz
@@ -41,8 +50,8 @@ def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([w, x, y, z], dim=-1)
 
 
-def sh_rotation(rotation: Tensor, degree: int) -> Tensor:
-    """Matrix D that rotates coefficients of spherical harmonics, [(degree + 1)², (degree + 1)²].
+def sh_rotation(rotation: Float[Tensor, "3 3"], degree: int) -> Float[Tensor, "K K"]:
+    """Matrix D that rotates coefficients of spherical harmonics, K = (degree + 1)².
 
     basis(R·d)·D = basis(d) for every direction d, so D·c is the color function c rotated by R. A
     rotation maps each band l to itself, so D has a block of size 2l + 1 per band. Each block is
@@ -66,8 +75,10 @@ def sh_rotation(rotation: Tensor, degree: int) -> Tensor:
     return torch.where(full.abs() < 1e-12, 0, full)
 
 
-def rotate_splats(splats: Splats, rotation: Tensor, out: Splats | None = None) -> Splats:
-    """Rotate `splats` about the origin by the matrix `rotation` [3, 3], without gradients.
+def rotate_splats(
+    splats: Splats, rotation: Float[Tensor, "3 3"], out: Splats | None = None
+) -> Splats:
+    """Rotate `splats` about the origin by the matrix `rotation`, without gradients.
 
     Computes on the CPU, in float64 for float64 inputs and in float32 otherwise. Scales and
     opacities are shared with the input, not copied. `out` may be `splats` themselves if they are

@@ -1,20 +1,25 @@
 """The interface between a prior and the rest of gs3d, and classifier-free guidance on top of it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 @dataclass(frozen=True)
 class Condition:
     """Text embeddings for a batch of B views."""
 
-    text: Tensor
-    """[B, L, E] embeddings of the prompt with the direction words of each view."""
-    negative: Tensor
-    """[B, L, E] embeddings of the negative prompt, or of the empty prompt."""
+    text: Float[Tensor, "B L E"]
+    """Embeddings of the prompt with the direction words of each view."""
+    negative: Float[Tensor, "B L E"]
+    """Embeddings of the negative prompt, or of the empty prompt."""
 
 
 class Prior(Protocol):
@@ -84,28 +89,37 @@ class Prior(Protocol):
         """Noise level at time t in [0, 1], a fraction of the model's training steps."""
         ...
 
-    def embed(self, prompts: list[str]) -> Tensor:
-        """Text embeddings [P, L, E] of P prompts."""
+    def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
+        """Text embeddings of P prompts, L tokens each."""
         ...
 
-    def encode(self, rgb: Tensor) -> Tensor:
-        """Images [B, H, H, 3] in [0, 1] → z0 [B, C, h, w], float32, differentiable."""
+    def encode(self, rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B C h w"]:
+        """Square images in [0, 1] → z0, float32, differentiable."""
         ...
 
-    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """D(z, σ, y): z [B, C, h, w], sigma [B], text [B, L, E] → [B, C, h, w], no gradient."""
+    def denoise(
+        self,
+        z: Float[Tensor, "B C h w"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float[Tensor, "B C h w"]:
+        """D(z, σ, y), the estimate of z0, without gradient."""
         ...
 
 
 @torch.no_grad()
 def guided(
-    prior: Prior, z: Tensor, sigma: float | Tensor, condition: Condition, scale: float
-) -> Tensor:
-    """Classifier-free guidance: D_neg + scale · (D_text − D_neg), [B, C, h, w].
+    prior: Prior,
+    z: Float[Tensor, "B C h w"],
+    sigma: float | Float[Tensor, " B"],
+    condition: Condition,
+    scale: float,
+) -> Float[Tensor, "B C h w"]:
+    """Classifier-free guidance: D_neg + scale · (D_text − D_neg).
 
     All of gs3d uses this one function. `scale` 1 is the plain conditional model and costs one
     evaluation instead of two (Ho & Salimans 2022). Papers that write ε_text + s·(ε_text − ε_∅)
-    mean scale = s + 1. `sigma` is one level for all views, or [B], one for each view.
+    mean scale = s + 1. `sigma` is one level for all views, or one for each view.
     """
     sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
     if scale == 1.0:
@@ -117,6 +131,8 @@ def guided(
     return negative + scale * (text - negative)
 
 
-def epsilon(z: Tensor, denoised: Tensor, sigma: float) -> Tensor:
+def epsilon(
+    z: Float[Tensor, "B C h w"], denoised: Float[Tensor, "B C h w"], sigma: float
+) -> Float[Tensor, "B C h w"]:
     """Noise estimate ε̂ = (z − D) / σ."""
     return (z - denoised) / sigma

@@ -1,12 +1,19 @@
 """Image layouts: [B, H, W, 3] in [0, 1] outside a prior, [B, 3, S, S] in [−1, 1] inside."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32
 
-def to_network(rgb: Tensor, size: int) -> Tensor:
-    """[B, H, H, 3] in [0, 1] → [B, 3, size, size] in [−1, 1], float32, differentiable.
+
+def to_network(rgb: Float[Tensor, "B H H 3"], size: int) -> Float32[Tensor, "B 3 S S"]:
+    """Values in [0, 1] → values in [−1, 1] at a side of S = `size`, differentiable.
 
     Square images of another size are resized: with an antialiased bilinear filter when they shrink,
     with plain bilinear interpolation when they grow (antialiasing has no effect then). Values above
@@ -25,8 +32,8 @@ def to_network(rgb: Tensor, size: int) -> Tensor:
     )
 
 
-def from_network(x: Tensor) -> Tensor:
-    """[B, 3, S, S] in [−1, 1] → [B, S, S, 3] in [0, 1], float32, clamped."""
+def from_network(x: Float[Tensor, "B 3 S S"]) -> Float32[Tensor, "B S S 3"]:
+    """Values in [−1, 1] → values in [0, 1], clamped."""
     return ((x.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
 
 

@@ -1,5 +1,7 @@
 """Latent-space prior: Stable Diffusion 1.5, 2.1-base, 2.1 and models with the same parts."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +14,8 @@ from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from gs3d.priors.network import Autoencoder
 
 
@@ -35,7 +39,7 @@ class LatentPrior:
     source: Source
     network: Network
     text: TextEncoder
-    vae: "Autoencoder"
+    vae: Autoencoder
     image_size: int
     latent_shape: tuple[int, int, int]
     latent_scale: float
@@ -46,7 +50,7 @@ class LatentPrior:
     @staticmethod
     def of(
         parts: Components, checkpoint_encoder: bool = False, autoencoder: Source | None = None
-    ) -> "LatentPrior":
+    ) -> LatentPrior:
         """Build the prior.
 
         `checkpoint_encoder` recomputes the VAE encoder's activations in the backward pass: slower,
@@ -111,14 +115,14 @@ class LatentPrior:
     def sigma(self, t: float) -> float:
         return self.network.scaling.sigma(t)
 
-    def embed(self, prompts: list[str]) -> Tensor:
+    def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
         return self.text.embed(prompts)
 
     def free_text_encoder(self) -> None:
         self.text.free()
 
-    def encode(self, rgb: Tensor) -> Tensor:
-        """[B, H, H, 3] in [0, 1] → z0 [B, C, h, w].
+    def encode(self, rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B C h w"]:
+        """Images in [0, 1] → z0.
 
         z0 is the mean of the encoder's Gaussian, not a sample. The standard deviation is tiny, and
         a sample would add new noise to z0 in every iteration, which CDS's fixed noise is there to
@@ -134,15 +138,20 @@ class LatentPrior:
         return (z.float() - self.latent_shift) * self.latent_scale
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S S 3"]:
         x = (z / self.latent_scale + self.latent_shift).to(self.vae.dtype)
         return from_network(cast(Any, self.vae).decode(x).sample)
 
-    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def denoise(
+        self,
+        z: Float[Tensor, "B C h w"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float[Tensor, "B C h w"]:
         return self.network.denoise(z, sigma, text)
 
 
-def _downsampling(vae: "Autoencoder") -> int:
+def _downsampling(vae: Autoencoder) -> int:
     """Side of a latent in pixels: a factor of 2 between consecutive levels of the encoder."""
     config = cast(Any, vae.config)
     levels = config.get("block_out_channels") or config.encoder_block_out_channels

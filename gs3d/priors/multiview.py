@@ -6,6 +6,10 @@ an ordinary single-image network: every patch of a view attends to every patch o
 The caption names the camera of the first view.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from gs3d.core.cameras import GROUP
@@ -14,11 +18,14 @@ from gs3d.priors.loading.components import Components
 from gs3d.priors.network import Network
 from gs3d.priors.pixel import PixelPrior
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 VIEWS = GROUP
 
 
-def to_grid(views: Tensor) -> Tensor:
-    """Tile each group of four views into one image: [4G, C, h, w] → [G, C, 2h, 2w].
+def to_grid(views: Float[Tensor, "B C h w"]) -> Float[Tensor, "B//4 C 2*h 2*w"]:
+    """Tile each group of four views into one image.
 
     Raises ValueError if the number of views is not a multiple of 4.
     """
@@ -32,8 +39,8 @@ def to_grid(views: Tensor) -> Tensor:
     )
 
 
-def from_grid(grids: Tensor) -> Tensor:
-    """Inverse of `to_grid`: [G, C, 2h, 2w] → [4G, C, h, w]."""
+def from_grid(grids: Float[Tensor, "G C H W"]) -> Float[Tensor, "4*G C H//2 W//2"]:
+    """Inverse of `to_grid`."""
     count, c, h, w = grids.shape
     return (
         grids.reshape(count, c, 2, h // 2, 2, w // 2)
@@ -49,7 +56,7 @@ class MultiViewPrior(PixelPrior):
     """
 
     @staticmethod
-    def of(parts: Components) -> "MultiViewPrior":
+    def of(parts: Components) -> MultiViewPrior:
         """Build the prior. Raises `UserError` if the network's image size is odd."""
         grid_size = PixelPrior.of(parts).image_size
         if grid_size % 2:
@@ -65,6 +72,11 @@ class MultiViewPrior(PixelPrior):
     def views(self) -> int:
         return VIEWS
 
-    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def denoise(
+        self,
+        z: Float[Tensor, "B 3 S S"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float[Tensor, "B 3 S S"]:
         """D for groups of four views; each group has the sigma and text of its first view."""
         return from_grid(self.network.denoise(to_grid(z), sigma[::VIEWS], text[::VIEWS]))

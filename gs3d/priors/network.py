@@ -2,6 +2,8 @@
 # diffusers exports its classes lazily, and diffusers and transformers have no complete types.
 """Parts of a diffusers prior: denoising network with its scaling, text encoder with tokenizer."""
 
+from __future__ import annotations
+
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         SD3Transformer2DModel,
         UNet2DConditionModel,
     )
+    from jaxtyping import Float, Float32, Int
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
     Backbone = UNet2DConditionModel | SD3Transformer2DModel
@@ -27,8 +30,13 @@ if TYPE_CHECKING:
 Attention = Literal["sdpa", "xformers"]
 
 
-def predict(backbone: "Backbone", x: Tensor, time: Tensor, text: Tensor) -> Tensor:
-    """Call a U-Net or a transformer: x [B, C, h, w], time [B], text [B, L, E] → [B, C, h, w].
+def predict(
+    backbone: Backbone,
+    x: Float[Tensor, "B C h w"],
+    time: Float[Tensor, " B"],
+    text: Float[Tensor, "B L E"],
+) -> Float[Tensor, "B C h w"]:
+    """Call a U-Net or a transformer.
 
     The transformer also takes a pooled vector of the text, which is the last state (see `encode`).
     """
@@ -43,8 +51,8 @@ def predict(backbone: "Backbone", x: Tensor, time: Tensor, text: Tensor) -> Tens
     return backbone(x, time, text, return_dict=False)[0]
 
 
-def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
-    """Text embeddings for the network: tokens [B, L] → last hidden state [B, L, E].
+def encode(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"]) -> Float[Tensor, "P L E"]:
+    """Text embeddings for the network: the last hidden state.
 
     If the encoder's config has `sum_at_padding`, every padding position holds the sum of the states
     of the n real tokens, divided by √n. This sum depends on every word from the first training step
@@ -67,12 +75,17 @@ def encode(encoder: "CLIPTextModel", tokens: Tensor) -> Tensor:
 class Network:
     """The denoiser D(z, σ, y) = c_skip·z + c_out·net(c_in·z, c_noise, y)."""
 
-    backbone: "Backbone"
+    backbone: Backbone
     scaling: Scaling
 
     @torch.no_grad()
-    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        """z [B, C, h, w], sigma [B], text [B, L, E] → D [B, C, h, w], float32.
+    def denoise(
+        self,
+        z: Float[Tensor, "B C h w"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float32[Tensor, "B C h w"]:
+        """D(z, σ, y), without gradient.
 
         The network runs in the precision of its weights. The sum with z, which is large at high σ,
         is float32. The time stays float32 too, because half precision is too coarse for a table
@@ -89,7 +102,7 @@ class Network:
 class TextEncoder:
     """Prompts → embeddings, padded to full length as in training (see `encode`)."""
 
-    def __init__(self, model: "CLIPTextModel", tokenizer: "PreTrainedTokenizerBase"):
+    def __init__(self, model: CLIPTextModel, tokenizer: PreTrainedTokenizerBase):
         self.model: CLIPTextModel | None = model
         self.tokenizer = tokenizer
         # A tokenizer without a maximum length has 1e30 here; the encoder's positions are the limit.
@@ -97,8 +110,8 @@ class TextEncoder:
         self.max_tokens = min(longest, model.config.max_position_embeddings)
 
     @torch.no_grad()
-    def embed(self, prompts: list[str]) -> Tensor:
-        """[P, L, E] float32 embeddings of P prompts. Raises RuntimeError after `free`.
+    def embed(self, prompts: list[str]) -> Float32[Tensor, "P L E"]:
+        """Embeddings of P prompts. Raises RuntimeError after `free`.
 
         There is no attention mask: Stable Diffusion and the built-in prior were trained without.
         """
@@ -124,7 +137,7 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
 
-def use_attention(backbone: "Backbone", attention: Attention) -> None:
+def use_attention(backbone: Backbone, attention: Attention) -> None:
     """Select the attention of the network: sdpa is diffusers' default, xformers replaces it.
 
     Raises `UserError` if xformers is not installed or does not work on this machine.
@@ -149,7 +162,7 @@ def use_attention(backbone: "Backbone", attention: Attention) -> None:
         ) from error
 
 
-def compile_networks(backbone: "Backbone", vae: "Autoencoder | None") -> None:
+def compile_networks(backbone: Backbone, vae: Autoencoder | None) -> None:
     """Mark the network and the VAE encoder for compilation by torch at their first call.
 
     They are compiled for the input sizes of that call. Raises `UserError` if torch.compile does not

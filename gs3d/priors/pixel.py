@@ -1,7 +1,9 @@
 """Pixel-space prior: no autoencoder between a render and its gradient."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -10,6 +12,9 @@ from gs3d.core.errors import UserError
 from gs3d.priors.images import from_network, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class PixelPrior:
     image_size: int
 
     @staticmethod
-    def of(parts: Components) -> "PixelPrior":
+    def of(parts: Components) -> PixelPrior:
         """Build the prior. Raises `UserError` if the network is not one on square RGB images."""
         # diffusers gives the entries of a config as attributes too.
         net = cast(Any, parts.backbone.config)
@@ -55,18 +60,23 @@ class PixelPrior:
     def sigma(self, t: float) -> float:
         return self.network.scaling.sigma(t)
 
-    def embed(self, prompts: list[str]) -> Tensor:
+    def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
         return self.text.embed(prompts)
 
     def free_text_encoder(self) -> None:
         self.text.free()
 
-    def encode(self, rgb: Tensor) -> Tensor:
-        """[B, H, H, 3] in [0, 1] → [B, 3, S, S] in [−1, 1], where S is `image_size`."""
+    def encode(self, rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 3 S S"]:
+        """Values in [0, 1] → values in [−1, 1], where S is `image_size`."""
         return to_network(rgb, self.image_size)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B S S 3"]:
         return from_network(z)
 
-    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def denoise(
+        self,
+        z: Float[Tensor, "B 3 S S"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float[Tensor, "B 3 S S"]:
         return self.network.denoise(z, sigma, text)

@@ -2,6 +2,8 @@
 # transformers has no complete types.
 """Prompt and camera → condition: prompt checks, direction words, the negative prompt."""
 
+from __future__ import annotations
+
 import difflib
 import re
 import unicodedata
@@ -17,6 +19,7 @@ from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
 from gs3d.priors.base import Condition, Prior
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from transformers import PreTrainedTokenizerBase
 
     from gs3d.priors.network import TextEncoder
@@ -70,17 +73,17 @@ class ViewPrompts:
     negative_prompt: str
     views: tuple[str, ...]
     """`core.views.EXACT_VIEWS` for a prior trained with them, else the rough `VIEW_WORDS`."""
-    directions: Tensor
-    """[V, L, E] embeddings of the prompt for each of `views`, in their order."""
-    negative: Tensor
-    """[1, L, E] embedding of the negative prompt."""
+    directions: Float[Tensor, "V L E"]
+    """Embeddings of the prompt for each of the V `views`, in their order."""
+    negative: Float[Tensor, "1 L E"]
+    """Embedding of the negative prompt."""
     warnings: tuple[str, ...]
     """Messages for the user about words that the prior does not know or that are cut off."""
 
     @staticmethod
     def of(
         prior: Prior, prompt: str, negative: str | None = None, suffix: str = VIEW_SUFFIX
-    ) -> "ViewPrompts":
+    ) -> ViewPrompts:
         """Embed `prompt` with each of its view directions, and the negative prompt.
 
         `negative` None is the default of the prior. `suffix` "" gives all views the same text. A
@@ -127,7 +130,7 @@ class ViewPrompts:
 
 
 def shortened(
-    tokenizer: "PreTrainedTokenizerBase", prompt: str, suffix: str, max_tokens: int
+    tokenizer: PreTrainedTokenizerBase, prompt: str, suffix: str, max_tokens: int
 ) -> tuple[str, str]:
     """Drop words at the end of the prompt until prompt + suffix has at most `max_tokens` tokens.
 
@@ -146,13 +149,13 @@ def vocab_command(prior: str) -> str:
     return "`gs3d vocab`" if prior == "builtin" else f"`gs3d vocab --prior {prior}`"
 
 
-def is_closed(tokenizer: "PreTrainedTokenizerBase") -> bool:
+def is_closed(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the vocabulary is a fixed list of words, like the built-in prior's."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and type(backend.model).__name__ == "WordLevel"
 
 
-def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
+def knows_exact_views(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the prior was trained with exact view directions in its captions.
 
     Only a closed vocabulary shows this: it then has the words of `core.views.EXACT_VIEWS`.
@@ -163,12 +166,12 @@ def knows_exact_views(tokenizer: "PreTrainedTokenizerBase") -> bool:
     return all(tokenizer.unk_token_id not in ids for ids in texts)
 
 
-def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Sorted words of a closed vocabulary."""
     return sorted(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
 
 
-def unknown_words(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, list[str]]:
+def unknown_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> dict[str, list[str]]:
     """Words of the prompt that are not in a closed vocabulary.
 
     Each maps to at most three of the nearest known words, best first.
@@ -194,5 +197,5 @@ def _quoted(unknown: dict[str, list[str]]) -> str:
     )
 
 
-def _token_count(tokenizer: "PreTrainedTokenizerBase", text: str) -> int:
+def _token_count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(cast("list[int]", tokenizer(text, verbose=False).input_ids))

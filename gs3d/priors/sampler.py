@@ -1,9 +1,16 @@
 """Sampling of images from a prior, to assess the prior without any 3D optimization."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from gs3d.priors.base import Condition, Prior, epsilon, guided
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def karras_sigmas(
@@ -20,9 +27,13 @@ def karras_sigmas(
 
 @torch.no_grad()
 def sample(
-    prior: Prior, condition: Condition, noise: Tensor, scale: float, steps: int = 20
-) -> Tensor:
-    """Solve the probability-flow ODE with Heun's method: noise [B, C, h, w] → z0 [B, C, h, w].
+    prior: Prior,
+    condition: Condition,
+    noise: Float[Tensor, "B C h w"],
+    scale: float,
+    steps: int = 20,
+) -> Float[Tensor, "B C h w"]:
+    """Solve the probability-flow ODE with Heun's method: standard normal noise → z0.
 
     Karras et al. 2022, Alg. 1. `condition` is for B views, `scale` is the guidance scale. Takes
     2·steps − 1 evaluations of the prior, twice as many with guidance.

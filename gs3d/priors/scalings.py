@@ -5,11 +5,17 @@ outside `gs3d.priors`. The coefficients `c_*` map σ elementwise: a float tensor
 each sample gives a tensor of the same shape.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
 
 
 @dataclass(frozen=True)
@@ -19,20 +25,20 @@ class VpTable:
     Time t in [0, 1] is a fraction of the training steps.
     """
 
-    sigmas: Tensor
-    """[T] float64, increasing."""
+    sigmas: Float64[Tensor, " T"]
+    """Increasing."""
 
     @staticmethod
     def scaled_linear(
         beta_start: float = 0.00085, beta_end: float = 0.012, steps: int = 1000
-    ) -> "VpTable":
+    ) -> VpTable:
         """Stable Diffusion's table: √β is linear in the step."""
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
         return VpTable.from_alphas_cumprod((1 - betas).cumprod(0))
 
     @staticmethod
-    def from_alphas_cumprod(alphas_cumprod: Tensor) -> "VpTable":
-        """Table of a diffusers scheduler; `alphas_cumprod` [T] holds ᾱ."""
+    def from_alphas_cumprod(alphas_cumprod: Float[Tensor, " T"]) -> VpTable:
+        """Table of a diffusers scheduler; `alphas_cumprod` holds ᾱ."""
         a = alphas_cumprod.double()
         return VpTable(((1 - a) / a).sqrt())
 

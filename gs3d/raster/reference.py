@@ -7,12 +7,19 @@ constants of gsplat 1.5.3 in "classic" mode. It is short and slow: it evaluates 
 pixel. Autograd computes the gradients. It works in float32 and float64, on any device.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import SH_C0, Render, Splats
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 NEAR, FAR = 0.01, 1e10
 BLUR_PX2 = 0.3
@@ -24,8 +31,8 @@ CHUNK = 16_000_000
 """Maximum pixels × splats evaluated at a time, to limit memory."""
 
 
-def rotations(quats: Tensor) -> Tensor:
-    """Convert quaternions (w, x, y, z) [N, 4] of any length to rotation matrices [N, 3, 3].
+def rotations(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 3 3"]:
+    """Convert quaternions (w, x, y, z) of any length to rotation matrices.
 
     A zero quaternion gives the identity.
     """
@@ -43,11 +50,11 @@ def rotations(quats: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def sh_basis(directions: Tensor, count: int) -> Tensor:
-    """Evaluate real spherical harmonics at unit directions [..., 3].
+def sh_basis(directions: Float[Tensor, "... 3"], count: int) -> Float[Tensor, "... K"]:
+    """Evaluate real spherical harmonics at unit directions.
 
-    Returns [..., count] with `count` = (degree + 1)² for degree 0 to 3, in the order and with the
-    signs of 3D Gaussian Splatting.
+    K = `count` = (degree + 1)² for degree 0 to 3. The order and the signs are those of 3D Gaussian
+    Splatting.
     """
     x, y, z = directions.unbind(dim=-1)
     values = [SH_C0 * torch.ones_like(x)]
@@ -74,11 +81,12 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
     return torch.stack(values, dim=-1)
 
 
-def facing_normals(quats: Tensor, scales: Tensor, sight: Tensor) -> Tensor:
+def facing_normals(
+    quats: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"], sight: Float[Tensor, "B N 3"]
+) -> Float[Tensor, "B N 3"]:
     """Normals of splats: the shortest axis of each, oriented towards the camera.
 
-    `quats` is [N, 4] and `scales` [N, 3]; `sight` [B, N, 3] points from each camera to each splat.
-    Returns unit vectors [B, N, 3] in the world.
+    `sight` points from each camera to each splat. Returns unit vectors in the world.
     """
     shortest = scales.argmin(dim=1)[:, None, None].expand(-1, 3, 1)
     axis = rotations(quats).gather(2, shortest)[:, :, 0]

@@ -1,5 +1,9 @@
 """Render and count an asset without knowing its type: splats, a mesh or a textured mesh."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -8,6 +12,9 @@ from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 from gs3d.raster import rasterize
 from gs3d.representations.meshing.draw import draw_mesh
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 Asset = Splats | Mesh | TexturedMesh
 
 
@@ -15,10 +22,10 @@ Asset = Splats | Mesh | TexturedMesh
 def draw(
     asset: Asset,
     cameras: Cameras,
-    background: Tensor | tuple[float, float, float],
+    background: Float[Tensor, " 3"] | tuple[float, float, float],
     normals: bool = False,
 ) -> Render:
-    """Render `asset` from B cameras over one background color [3], without gradients.
+    """Render `asset` from every camera over one background color, without gradients.
 
     Splats are rendered on their own device. A mesh consists of numpy arrays and is rendered on the
     device of the cameras, always with normals.

@@ -128,6 +128,11 @@ def test_ring_starts_at_the_front_and_turns_towards_plus_y():
     assert cameras.centers[1, 1] > 0
 
 
+def test_cameras_are_printed_in_one_line():
+    assert repr(ring(8, 256)) == "Cameras(8 cameras, 256×256 pixels, cpu)"
+    assert repr(camera_at(0, 0).to("meta")) == "Cameras(1 cameras, 64×64 pixels, meta)"
+
+
 def test_ramp_values():
     assert Ramp(0.7, 0.1, "sqrt")(0.25) == pytest.approx(0.7 - 0.6 * 0.5)  # Consistent3D, Eq. 12
     assert Ramp(50, 20)(0.5) == 35

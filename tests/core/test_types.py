@@ -1,9 +1,10 @@
-"""Indexing and concatenation of `Splats`."""
+"""Indexing and concatenation of `Splats`, and how all types are printed."""
 
+import numpy as np
 import pytest
 import torch
 
-from gs3d.core.types import Splats
+from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 
 
 def random_splats(count, degree=0):
@@ -51,3 +52,21 @@ def test_cat_rejects_no_parts_and_different_degrees():
         Splats.cat([random_splats(2), random_splats(2, degree=1)])
     with pytest.raises(ValueError, match="got no parts"):
         Splats.cat([])
+
+
+def test_splats_and_renders_are_printed_in_one_line():
+    assert repr(random_splats(6)) == "Splats(6 splats, SH degree 0, cpu)"
+    assert repr(random_splats(3, degree=3).to("meta")) == "Splats(3 splats, SH degree 3, meta)"
+    assert repr(random_splats(6)[:0]) == "Splats(0 splats, SH degree 0, cpu)"
+    rgb, gray = torch.zeros(2, 8, 16, 3), torch.zeros(2, 8, 16, 1)
+    assert repr(Render(rgb, gray, gray, None, {})) == "Render(2 views, 16×8 pixels, cpu)"
+    with_normals = "Render(2 views, 16×8 pixels, with normals, cpu)"
+    assert repr(Render(rgb, gray, gray, rgb, {})) == with_normals
+
+
+def test_meshes_are_printed_in_one_line():
+    points, faces = np.zeros((4, 3), np.float32), np.zeros((2, 3), np.int32)
+    assert repr(Mesh(points, faces, points, points)) == "Mesh(4 vertices, 2 triangles)"
+    textured = TexturedMesh(points, faces, points, points[:, :2], np.zeros((32, 32, 3), np.float32))
+    expected = "TexturedMesh(4 vertices, 2 triangles, texture of 32×32 pixels)"
+    assert repr(textured) == expected

@@ -1,7 +1,10 @@
 """Initialize a DMTet surface from a radiance field or from splats."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +18,9 @@ from gs3d.representations.dmtet.dmtet import Dmtet, ball_distance
 from gs3d.representations.dmtet.tets import tet_grid
 from gs3d.representations.meshing.fusion import colors_of, render_views, signed_distances
 from gs3d.representations.nerf.field import Field
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 MAX_LOG_DIFFERENCE = 3.0
 """Difference of log density from the surface level at which the distance saturates at ±1."""
@@ -95,8 +101,10 @@ def _fit(field: Field, points: Tensor, reach: Tensor, colors: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def distance_of(density: Tensor, vertices: Tensor, resolution: int) -> Tensor:
-    """Convert densities [V] at grid vertices to signed distances [V], negative inside.
+def distance_of(
+    density: Float[Tensor, " V"], vertices: Float[Tensor, "V 3"], resolution: int
+) -> Float[Tensor, " V"]:
+    """Convert densities at grid vertices to signed distances, negative inside.
 
     They are in grid spacings, clamped to [−1, 1]. The surface level is the density that gives
     alpha 0.5 over one grid spacing, or `silhouette_level` if that is lower. If no density in the
@@ -115,13 +123,13 @@ def distance_of(density: Tensor, vertices: Tensor, resolution: int) -> Tensor:
     return ((level - logs) / MAX_LOG_DIFFERENCE).clamp(-1, 1)
 
 
-def silhouette_level(logs: Tensor, resolution: int) -> Tensor:
+def silhouette_level(logs: Float[Tensor, " V"], resolution: int) -> Tensor:
     """Return the log density of a surface that keeps the silhouette of the field, a scalar.
 
-    `logs` [V] are log densities at grid vertices. Of the axis-parallel rays with alpha above 0.5,
-    all but `MISSED_SHARE` reach the returned level somewhere. The level depends on the field
-    because a thick volume of low density can be as opaque as a wall and belongs to the object too;
-    one level for all fields would drop it. It is infinite if no ray has alpha above 0.5.
+    `logs` are log densities at grid vertices. Of the axis-parallel rays with alpha above 0.5, all
+    but `MISSED_SHARE` reach the returned level somewhere. The level depends on the field because a
+    thick volume of low density can be as opaque as a wall and belongs to the object too; one level
+    for all fields would drop it. It is infinite if no ray has alpha above 0.5.
     """
     cube = logs.view(resolution + 1, resolution + 1, resolution + 1)
     densest = torch.cat([cube.amax(axis).flatten() for axis in range(3)])

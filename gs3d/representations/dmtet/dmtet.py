@@ -5,8 +5,10 @@ Here, distances are negative inside. The shape gets gradients from silhouettes a
 `Render.normal`. Colors are evaluated at the current surface and give no gradient to the shape.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +29,9 @@ from gs3d.representations.meshing.triangles import (
 )
 from gs3d.representations.nerf.field import Field
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
 MIN_DOUBLED_AREA = 1e-7
 """Twice the area below which a triangle is ignored by the consistency term: a tiny displacement
 flips the normal of a smaller one."""
@@ -36,17 +41,17 @@ flips the normal of a smaller one."""
 class SurfaceMesh:
     """The surface of the current parameters: P vertices and F triangles."""
 
-    points: Tensor
-    """[P, 3] vertices, differentiable."""
-    faces: Tensor
-    """[F, 3] long, rows of `points`."""
+    points: Float[Tensor, "P 3"]
+    """Vertices, differentiable."""
+    faces: Int64[Tensor, "F 3"]
+    """Rows of `points`."""
     edges: Edges
-    face_normals: Tensor
-    """[F, 3] unit normals of the triangles."""
-    areas: Tensor
-    """[F] twice the areas of the triangles."""
-    normals: Tensor
-    """[P, 3] unit normals of the vertices: the area-weighted mean of the adjacent triangles."""
+    face_normals: Float[Tensor, "F 3"]
+    """Unit normals of the triangles."""
+    areas: Float[Tensor, " F"]
+    """Twice the areas of the triangles."""
+    normals: Float[Tensor, "P 3"]
+    """Unit normals of the vertices: the area-weighted mean of the adjacent triangles."""
 
 
 class Dmtet:
@@ -58,7 +63,7 @@ class Dmtet:
 
     counts: ClassVar[str] = "inner_vertices"
 
-    def __init__(self, config: DmtetConfig, distance: Tensor, colors: Field):
+    def __init__(self, config: DmtetConfig, distance: Float[Tensor, " V"], colors: Field):
         self.config = config
         self.grid: TetGrid = tet_grid(config.resolution).to(distance.device)
         self.distance = torch.nn.Parameter(distance.clone())
@@ -71,7 +76,7 @@ class Dmtet:
         )
 
     @staticmethod
-    def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> "Dmtet":
+    def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> Dmtet:
         """Return a ball around the origin with an untrained color field."""
         vertices = tet_grid(config.resolution).vertices.to(device)
         distance = ball_distance(vertices, config.resolution, radius)
@@ -204,7 +209,7 @@ class Dmtet:
         return {name: (p, self.optimizer) for name, p in (own | colors).items()}
 
     @staticmethod
-    def from_state(tensors: dict[str, Tensor], config: DmtetConfig, device: str = "cpu") -> "Dmtet":
+    def from_state(tensors: dict[str, Tensor], config: DmtetConfig, device: str = "cpu") -> Dmtet:
         """Create a surface from the tensors that `state_tensors` returned."""
         colors = Field(config.field, rng.generator(0, "colours")).to(device)
         restored = Dmtet(config, tensors["params.distance"].to(device), colors)
@@ -240,8 +245,10 @@ def _consistency(mesh: SurfaceMesh) -> Tensor:
     return (length * (1 - (first * second).sum(1))).sum() / length.sum().clamp_min(1e-12)
 
 
-def ball_distance(vertices: Tensor, resolution: int, radius: float = 0.5) -> Tensor:
-    """Return the signed distances [V] of grid vertices [V, 3] from a ball around the origin.
+def ball_distance(
+    vertices: Float[Tensor, "V 3"], resolution: int, radius: float = 0.5
+) -> Float[Tensor, " V"]:
+    """Return the signed distances of grid vertices from a ball around the origin.
 
     They are in grid spacings, clamped to [−1, 1].
     """

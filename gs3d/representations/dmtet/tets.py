@@ -4,12 +4,18 @@ Signed distances are negative inside. If all grid vertices on the border are out
 closed: each of its edges belongs to two triangles.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int64
 
 EDGES = tuple(itertools.combinations(range(4), 2))
 """The six edges of a tetrahedron, as pairs of its vertices 0 to 3."""
@@ -19,14 +25,13 @@ EDGES = tuple(itertools.combinations(range(4), 2))
 class TetGrid:
     """The cube [−1, 1]³, divided into tetrahedra."""
 
-    vertices: Tensor
-    """[V, 3]."""
-    tets: Tensor
-    """[T, 4] long, rows of `vertices`; each tetrahedron has a positive volume."""
-    border: Tensor
-    """[V] bool: whether a vertex lies on the surface of the cube."""
+    vertices: Float[Tensor, "V 3"]
+    tets: Int64[Tensor, "T 4"]
+    """Rows of `vertices`; each tetrahedron has a positive volume."""
+    border: Bool[Tensor, " V"]
+    """Whether a vertex lies on the surface of the cube."""
 
-    def to(self, device: torch.device | str) -> "TetGrid":
+    def to(self, device: torch.device | str) -> TetGrid:
         return TetGrid(self.vertices.to(device), self.tets.to(device), self.border.to(device))
 
 
@@ -97,12 +102,14 @@ def _table(device: torch.device) -> Tensor:
     return torch.tensor(rows, device=device)
 
 
-def marching_tetrahedra(vertices: Tensor, distance: Tensor, tets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return points [P, 3] and faces [F, 3] (long) of the zero level of `distance`.
+def marching_tetrahedra(
+    vertices: Float[Tensor, "V 3"], distance: Float[Tensor, " V"], tets: Int64[Tensor, "T 4"]
+) -> tuple[Float[Tensor, "P 3"], Int64[Tensor, "F 3"]]:
+    """Return points and faces of the zero level of `distance`, which is given at `vertices`.
 
-    `distance` [V] is given at `vertices` [V, 3]. Both results are empty if no sign changes. Points
-    are differentiable in `vertices` and `distance`; the faces are not. Each point lies on an edge
-    of the grid, and all tetrahedra at that edge share it.
+    Both results are empty if no sign changes. Points are differentiable in `vertices` and
+    `distance`; the faces are not. Each point lies on an edge of the grid, and all tetrahedra at
+    that edge share it.
     """
     inside = distance < 0
     bits = inside.to(torch.uint8)

@@ -3,9 +3,11 @@
 Müller et al. 2022 (Instant-NGP); Poole et al. 2022 (DreamFusion), App. A.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,9 @@ from torch.nn import functional
 
 from gs3d.core.checks import within
 from gs3d.representations.nerf.hashgrid import FEATURES, HashGridConfig, encode, new_table
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 LOGIT_MAX = 8.0
 """Log density above which density grows linearly instead of exponentially. A field of that density
@@ -53,12 +58,12 @@ class FieldConfig:
 class FieldSample:
     """The values of a field at N points."""
 
-    density: Tensor
-    """[N] per unit of length."""
-    normal: Tensor | None
-    """[N, 3] unit vectors against the gradient of the density; None unless requested."""
-    albedo: Tensor | None
-    """[N, 3] in [0, 1], sRGB; None unless requested."""
+    density: Float[Tensor, " N"]
+    """Per unit of length."""
+    normal: Float[Tensor, "N 3"] | None
+    """Unit vectors against the gradient of the density; None unless requested."""
+    albedo: Float[Tensor, "N 3"] | None
+    """In [0, 1], sRGB; None unless requested."""
 
 
 class Field(nn.Module):
@@ -79,9 +84,13 @@ class Field(nn.Module):
         )
 
     def forward(
-        self, points: Tensor, progress: float, normals: bool = False, colors: bool = True
+        self,
+        points: Float[Tensor, "N 3"],
+        progress: float,
+        normals: bool = False,
+        colors: bool = True,
     ) -> FieldSample:
-        """Evaluate the field at world points [N, 3] in [−1, 1]³.
+        """Evaluate the field at world points in [−1, 1]³.
 
         The result is differentiable in the parameters, not in the points.
         """
@@ -108,8 +117,8 @@ class Field(nn.Module):
             normal = functional.normalize(-gradient, dim=1)
         return FieldSample(density_of(logit), normal, self._color(features) if colors else None)
 
-    def albedo(self, points: Tensor, progress: float = 1.0) -> Tensor:
-        """Return only the colors [N, 3] of `forward`, for surfaces with a geometry of their own."""
+    def albedo(self, points: Float[Tensor, "N 3"], progress: float = 1.0) -> Float[Tensor, "N 3"]:
+        """Return only the colors of `forward`, for surfaces with a geometry of their own."""
         features, _ = encode(
             0.5 * (points + 1), self.table, self.config.grid, False, self.config.levels(progress)
         )

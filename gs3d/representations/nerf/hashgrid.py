@@ -5,9 +5,12 @@ linear in the table. So the normals of a field have a closed form, and a loss on
 ordinary backward pass only, no double backward.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +18,9 @@ from torch import Tensor
 
 from gs3d.core.checks import require, within
 from gs3d.core.runtime.threads import run
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 FEATURES = 2
 """Features per table entry."""
@@ -46,38 +52,39 @@ class HashGridConfig:
         )
 
     @functools.cached_property
-    def resolution(self) -> np.ndarray:
-        """[levels] voxels along an edge of each level."""
+    def resolution(self) -> Int[np.ndarray, " levels"]:
+        """Voxels along an edge of each level."""
         ratio = math.log(self.finest / self.coarsest) / max(self.levels - 1, 1)
         return np.array(
             [int(self.coarsest * math.exp(ratio * level) + 1e-6) for level in range(self.levels)]
         )
 
     @functools.cached_property
-    def firsts(self) -> np.ndarray:
-        """[levels + 1] first table entry of each level, then the total number of entries."""
+    def firsts(self) -> Int[np.ndarray, " levels+1"]:
+        """First table entry of each level, then the total number of entries."""
         return np.concatenate(
             [[0], np.cumsum([min((int(n) + 1) ** 3, 2**self.log2_size) for n in self.resolution])]
         )
 
 
-def new_table(config: HashGridConfig, gen: torch.Generator) -> Tensor:
-    """Return an initial table [E, 2], uniform in ±1e-4 as in Instant-NGP."""
+def new_table(config: HashGridConfig, gen: torch.Generator) -> Float[Tensor, "entries 2"]:
+    """Return an initial table, uniform in ±1e-4 as in Instant-NGP."""
     return (2 * torch.rand(int(config.firsts[-1]), FEATURES, generator=gen) - 1) * 1e-4
 
 
 def encode(
-    points: Tensor,
-    table: Tensor,
+    points: Float[Tensor, "N 3"],
+    table: Float[Tensor, "entries 2"],
     config: HashGridConfig,
     with_derivatives: bool,
     levels: int | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Return the features [N, 2·L] of points [N, 3] in [0, 1], and their derivatives or None.
+) -> tuple[Float[Tensor, "N features"], Float[Tensor, "N 3 features"] | None]:
+    """Return the features of points in [0, 1], and their derivatives or None.
 
-    The derivatives with respect to the point are [N, 3, 2·L]. Both are differentiable only in
-    `table` [E, 2]. Levels from `levels` on are not open yet: their features and derivatives are
-    zero. On the face between two voxels, the derivative is that of the upper voxel.
+    There are 2 features per level of `config`. The derivatives are those with respect to the
+    point. Both are differentiable only in `table`. Levels from `levels` on are not open yet: their
+    features and derivatives are zero. On the face between two voxels, the derivative is that of the
+    upper voxel.
     """
     active = config.levels if levels is None else levels
     on_cpu = points.device.type == "cpu" and table.dtype == torch.float32
@@ -92,8 +99,12 @@ def encode(
 
 
 def encode_torch(
-    points: Tensor, table: Tensor, config: HashGridConfig, with_derivatives: bool, levels: int
-) -> tuple[Tensor, Tensor | None]:
+    points: Float[Tensor, "N 3"],
+    table: Float[Tensor, "entries 2"],
+    config: HashGridConfig,
+    with_derivatives: bool,
+    levels: int,
+) -> tuple[Float[Tensor, "N features"], Float[Tensor, "N 3 features"] | None]:
     """Compute `encode` in plain PyTorch, for any device and dtype, for the first `levels` levels.
 
     The outputs have 2·`levels` features.

@@ -1,7 +1,14 @@
 """An occupancy grid, which lets rays skip empty space (Müller et al. 2022, App. C)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 DECAY = 0.95
 """Factor on the stored densities in each update."""
@@ -19,16 +26,16 @@ class Occupancy:
         self.occupied = torch.ones(resolution**3, dtype=torch.bool, device=device)
         """[G³] bool. All voxels are occupied until the first update."""
 
-    def points(self, gen: torch.Generator) -> Tensor:
-        """Return one random point in each voxel, [G³, 3]."""
+    def points(self, gen: torch.Generator) -> Float[Tensor, "voxels 3"]:
+        """Return one random point in each voxel."""
         axis = torch.arange(self.resolution)
         corners = torch.cartesian_prod(axis, axis, axis)
         return (2 * (corners + torch.rand(corners.shape, generator=gen)) / self.resolution - 1).to(
             self.density.device
         )
 
-    def update(self, density: Tensor, threshold: float) -> None:
-        """Update the grid with the densities [G³] at `points`.
+    def update(self, density: Float[Tensor, " voxels"], threshold: float) -> None:
+        """Update the grid with the densities at `points`.
 
         A voxel is occupied if its density reaches `threshold`, or the mean of the grid if that is
         lower.
@@ -38,11 +45,8 @@ class Occupancy:
         )
         self.occupied = self.density >= min(threshold, float(self.density.mean()))
 
-    def at(self, points: Tensor) -> Tensor:
-        """Return which points [..., 3] lie in occupied voxels, [...] bool.
-
-        Points outside the cube do not.
-        """
+    def at(self, points: Float[Tensor, "... 3"]) -> Bool[Tensor, " ..."]:
+        """Return which points lie in occupied voxels. Points outside the cube do not."""
         index = ((points + 1) * (0.5 * self.resolution)).floor().long()
         inside = ((index >= 0) & (index < self.resolution)).all(-1)
         x, y, z = index.clamp(0, self.resolution - 1).unbind(-1)

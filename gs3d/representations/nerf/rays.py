@@ -1,6 +1,9 @@
 """Sample rays in the unit sphere and compute the compositing weights of the samples."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,28 +12,33 @@ from torch.nn import functional
 from gs3d.core.cameras import Cameras
 from gs3d.representations.nerf.occupancy import Occupancy
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
 
 @dataclass(frozen=True)
 class RaySamples:
     """The samples of R rays, S per ray. M of them lie in occupied voxels."""
 
-    points: Tensor
-    """[M, 3] positions of the samples in occupied voxels."""
-    index: Tensor
-    """[M] long: ray · S + number of the sample on the ray."""
-    distances: Tensor
-    """[R, S] distances of all samples from the camera."""
-    step: Tensor
-    """[R, 1] length of a ray segment; 0 for a ray that misses the sphere."""
+    points: Float[Tensor, "M 3"]
+    """Positions of the samples in occupied voxels."""
+    index: Int64[Tensor, " M"]
+    """ray · S + number of the sample on the ray."""
+    distances: Float[Tensor, "R S"]
+    """Distances of all samples from the camera."""
+    step: Float[Tensor, "R 1"]
+    """Length of a ray segment; 0 for a ray that misses the sphere."""
 
     @property
-    def ray(self) -> Tensor:
-        """[M] long: the ray of each sample in an occupied voxel."""
+    def ray(self) -> Int64[Tensor, " M"]:
+        """The ray of each sample in an occupied voxel."""
         return self.index // self.distances.shape[1]
 
 
-def intersect_unit_sphere(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distances [R] at which rays [R, 3] enter and leave the unit sphere.
+def intersect_unit_sphere(
+    origins: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+    """Return the distances at which R rays enter and leave the unit sphere.
 
     Both are equal for a ray that misses the sphere or points away from it.
     """
@@ -43,12 +51,12 @@ def intersect_unit_sphere(origins: Tensor, directions: Tensor) -> tuple[Tensor, 
 
 def sample_rays(
     cameras: Cameras,
-    directions: Tensor,
+    directions: Float[Tensor, "B H W 3"],
     occupancy: Occupancy,
     count: int,
     gen: torch.Generator | None,
 ) -> RaySamples:
-    """Sample `count` points on each ray with directions [B, H, W, 3].
+    """Sample `count` points on each of the B · H · W rays.
 
     Each of `count` equal segments inside the unit sphere has one sample: at a random position, or
     at its center without a generator.
@@ -69,10 +77,12 @@ def sample_rays(
     return RaySamples(points.flatten(0, 1)[index], index, distances, step)
 
 
-def compositing_weights(density: Tensor, step: Tensor) -> Tensor:
-    """Return the weight of each sample, [R, S]: (1 − e^−σδ) · e^−Σσδ over the samples before it.
+def compositing_weights(
+    density: Float[Tensor, "R S"], step: Float[Tensor, "R 1"]
+) -> Float[Tensor, "R S"]:
+    """Return the weight of each sample: (1 − e^−σδ) · e^−Σσδ over the samples before it.
 
-    `density` is [R, S] and `step` is [R, 1] (Mildenhall et al. 2020, Eq. 3).
+    R rays have S samples each (Mildenhall et al. 2020, Eq. 3).
     """
     thickness = density * step
     before = functional.pad(thickness.cumsum(1)[:, :-1], (1, 0))
