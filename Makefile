@@ -6,8 +6,9 @@ PROMPT ?= a red mushroom with white spots
 MINUTES ?= 3
 .DEFAULT_GOAL := help
 
-# Two workers of one thread each use two cores better than one worker of two threads.
-PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers of one thread each use two cores better than one worker of two threads. Files start
+# in the order of tests/conftest.py, the slow ones first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-fast test-processors test-viewers lint format clean gpu-check
 

@@ -218,13 +218,29 @@ def card(monkeypatch):
         yield monitor
 
 
-SLOW = ("runs", "cli", "examples", "pretraining", "evaluation", "experiments", "viewer", "viewers")
-"""Folders of tests that take whole runs, trainings or subprocesses: `make test-fast` skips them."""
+SLOW = (
+    "viewers",
+    "cli",
+    "examples",
+    "test_scripts.py",
+    "runs",
+    "pretraining",
+    "evaluation",
+    "experiments",
+    "viewer",
+)
+"""Tests that take whole runs, trainings or subprocesses: `make test-fast` skips them.
+
+The slowest come first. Otherwise one worker could start them last, while the others are idle.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
+    def rank(item: pytest.Item) -> int:
+        top = item.path.relative_to(Path(__file__).parent).parts[0]
+        return SLOW.index(top) if top in SLOW else len(SLOW)
+
+    items.sort(key=rank)
     for item in items:
-        parts = item.path.relative_to(here).parts
-        if parts[0] in SLOW or parts[0] == "test_scripts.py":
+        if rank(item) < len(SLOW):
             item.add_marker(pytest.mark.slow)

@@ -1,6 +1,7 @@
 """Scripts and benchmarks start: their imports and options follow changes of the package."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,13 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.name)
-def test_help(path):
-    run = subprocess.run(
-        [sys.executable, path, "--help"], capture_output=True, text=True, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    assert "usage" in run.stdout.lower()
+def test_help(path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    assert not end.value.code
+    assert "usage" in capsys.readouterr().out.lower()
 
 
 FORMER_OPTIONS = """

@@ -120,7 +120,7 @@ def write_shards(
         return
     threads = max(1, len(cores()) // workers)
     with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _limit_threads, (threads,)
+        workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
     ) as executor:
         try:
             for done, future in enumerate(
@@ -140,11 +140,6 @@ def _path(folder: Path, index: int) -> Path:
 
 def _exists(path: Path) -> bool:
     return path.exists() and path.with_suffix(".json").exists()
-
-
-def _limit_threads(count: int) -> None:
-    os.environ["NUMBA_NUM_THREADS"] = str(count)
-    torch.set_num_threads(count)
 
 
 def _write(path: Path, write) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gs3d.core.checks import within
+from gs3d.core.runtime.threads import run
 from gs3d.core.types import Mesh
 from gs3d.world.parts import CONE, TORUS, TUBE, checked
 
@@ -71,7 +72,7 @@ def mesh_of(parts: np.ndarray, resolution: int = 128) -> Mesh:
         for a, b in zip(low, high, strict=True)
     ]
     grid = np.empty([len(axis) for axis in axes], np.float32)
-    field(parts, axes[0], axes[1], axes[2], grid)
+    run(field, len(axes[0]), parts, *axes, grid)
     if grid.min() >= 0:
         raise ValueError(
             f"resolution: expected voxels thinner than the parts, got {resolution}; increase it"

@@ -96,7 +96,7 @@ def _kernel(device: Device):
     if device == "cuda" and (reason := _why_no_cuda()):
         raise UserError(f"rendering the world on cuda: {reason}, or render on the CPU")
     if device == "cpu":
-        from gs3d.world.tracer.kernels import trace
+        from gs3d.world.tracer.cpu import trace
     else:
         from gs3d.world.tracer.cuda import trace
     return trace

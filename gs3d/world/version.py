@@ -6,6 +6,7 @@ from pathlib import Path
 
 SOURCES = (
     "tracer/kernels.py",
+    "tracer/cpu.py",
     "tracer/cuda.py",
     "colors.py",
     "parts.py",

@@ -49,7 +49,7 @@ def test_cds_in_forty_lines_writes_splats(tmp_path):
     assert len(gs3d.load(out)) == 1500
 
 
-@pytest.mark.usefixtures("small_files")
+@pytest.mark.usefixtures("small_files", "fast_conversions")
 @pytest.mark.parametrize("mode", SMALL)
 def test_own_prior_runs_in_every_mode(mode, tmp_path):
     prior = runpy.run_path(str(EXAMPLES / "own_prior.py"))["DiskPrior"]()

@@ -17,7 +17,7 @@ from gs3d.experiments import compare
 from gs3d.experiments.compare import HEAD_PX, WORDS_PX, sides_of
 from gs3d.io import save_splats
 from gs3d.io.mesh import write_mesh
-from gs3d.runs.outputs.files import stacked_frames
+from gs3d.runs.outputs.files import frames
 from gs3d.world.mesh import mesh_of
 from gs3d.world.sample import sample
 
@@ -56,8 +56,8 @@ def test_sheet_has_a_row_per_run_from_the_same_cameras(runs, tmp_path, capsys):
         pixels = np.asarray(sheet)
     assert pixels.shape == (3 * PX, WORDS_PX + 8 * PX, 3)
     for i, run in enumerate(runs):
-        views = stacked_frames(gs3d.load(run).asset, gs3d.ring(8, PX)).numpy()
-        expected = np.concatenate(list(views), axis=1) * 255
+        views = list(frames(gs3d.load(run).asset, gs3d.ring(8, PX)))
+        expected = np.concatenate(views, axis=1) * 255
         row = pixels[i * PX : (i + 1) * PX]
         assert np.abs(row[:, WORDS_PX:] - expected).max() <= 0.51
         assert (row[:, :WORDS_PX] < 128).any()  # there is text
@@ -80,7 +80,7 @@ def test_turntable_shows_all_runs_side_by_side(runs, tmp_path, monkeypatch):
     assert len(images) == 4 and images[0].shape == (2 * tile, 2 * PX, 3)
     assert (images[0][tile:, PX:] > 245).all()  # the fourth tile is empty
     assert (images[0][:HEAD_PX, :PX] < 128).any() and (images[0][:HEAD_PX, PX:] < 128).any()
-    expected = stacked_frames(gs3d.load(runs[2]).asset, gs3d.ring(4, PX)).numpy() * 255
+    expected = [255 * view for view in frames(gs3d.load(runs[2]).asset, gs3d.ring(4, PX))]
     for image, view in zip(images, expected, strict=True):
         assert np.abs(image[tile + HEAD_PX :, :PX] - view).mean() < 6
 

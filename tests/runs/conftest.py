@@ -1,8 +1,6 @@
 """Fixtures for tests that execute whole runs."""
 
-import numba
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from gs3d.representations import extract_mesh
@@ -19,7 +17,6 @@ SMALL = {
     "TURNTABLE_PX": 32,
     "PREVIEW_PX": 32,
 }
-THREADS = torch.get_num_threads()
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -38,17 +35,6 @@ def fast_conversions():
         patch.setattr(convert, "FIT_STEPS", 10)
         patch.setattr(extract_mesh, "FIELD_RESOLUTION", 24)
         yield
-
-
-@pytest.fixture(scope="package", autouse=True)
-def torch_threads():
-    """Keep the number of threads of torch, such as the one in OMP_NUM_THREADS.
-
-    Numba changes it when its first parallel kernel starts, which is done here. With more threads
-    than free cores, runs take many times longer.
-    """
-    numba.get_num_threads()
-    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)

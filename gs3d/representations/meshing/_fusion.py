@@ -1,11 +1,14 @@
-"""The numba kernels that fuse depth maps into a surface and color it, imported on first use."""
+"""The numba kernels that fuse depth maps into a surface and color it, imported on first use.
+
+`core.runtime.threads.run` calls them with `piece` and `pieces`.
+"""
 
 import math
 
 from gs3d.core.runtime.cache import import_numba
 
 numba = import_numba()
-kernel = numba.njit(cache=True, parallel=True, error_model="numpy")
+kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 inline = numba.njit(cache=True, error_model="numpy")
 
 SOLID = 0.5
@@ -27,7 +30,7 @@ def _project(camera, focal, size, x, y, z):
 
 
 @kernel
-def fuse(xs, ys, zs, cameras, focals, depth, alpha, truncation, max_leaks, out):
+def fuse(piece, pieces, xs, ys, zs, cameras, focals, depth, alpha, truncation, max_leaks, out):
     """Fill `out` [X, Y, Z] with a truncated signed distance, positive outside.
 
     The unit is `truncation`; values are clamped to [−1, 1]. It combines the averaging of Curless
@@ -36,10 +39,11 @@ def fuse(xs, ys, zs, cameras, focals, depth, alpha, truncation, max_leaks, out):
     `max_leaks` views see free space, each of them counts as +1. Otherwise they are ignored, because
     they look through gaps between splats. A point that no view observes is inside.
 
-    cameras [V, 4, 4] world to camera, focals [V] in pixels, depth and alpha [V, S, S].
+    cameras [V, 4, 4] world to camera, focals [V] in pixels, depth and alpha [V, S, S]. A task is a
+    slice along x.
     """
     size = depth.shape[1]
-    for i in numba.prange(len(xs)):
+    for i in range(piece, len(xs), pieces):
         for j in range(len(ys)):
             for k in range(len(zs)):
                 total, near, free = 0.0, 0, 0
@@ -61,15 +65,17 @@ def fuse(xs, ys, zs, cameras, focals, depth, alpha, truncation, max_leaks, out):
 
 
 @kernel
-def paint(points, normals, cameras, centers, focals, depth, alpha, rgb, tolerance, out):
+def paint(
+    piece, pieces, points, normals, cameras, centers, focals, depth, alpha, rgb, tolerance, out
+):
     """Fill `out` [n, 4] with the colors (3) and total weights (1) of surface points [n, 3].
 
     A color is the mean over the views that see the point, weighted by cos⁶ of the viewing angle.
     rgb [V, S, S, 3] is over black, so it is divided by alpha. The weight is 0 if no view sees the
-    point.
+    point. A task is a point.
     """
     size = depth.shape[1]
-    for i in numba.prange(len(points)):
+    for i in range(piece, len(points), pieces):
         x, y, z = points[i]
         red, green, blue, weight = 0.0, 0.0, 0.0, 0.0
         for v in range(len(cameras)):

@@ -14,6 +14,7 @@ import torch
 from gs3d.core.cameras import Cameras, distance_for, orbit
 from gs3d.core.checks import within
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.threads import run
 from gs3d.core.types import Splats
 from gs3d.raster import rasterize
 from gs3d.representations.meshing.simplify import smoothed, thinned, without_floaters
@@ -148,7 +149,8 @@ def signed_distances(views: Views, axis: np.ndarray) -> np.ndarray:
     cameras, focals = views.geometry
     truncation = TRUNCATION_VOXELS * (axis[1] - axis[0])
     max_leaks = int(MAX_LEAKING_SHARE * len(cameras))
-    fuse(axis, axis, axis, cameras, focals, views.depth, views.alpha, truncation, max_leaks, field)
+    maps = views.depth, views.alpha
+    run(fuse, len(axis), axis, axis, axis, cameras, focals, *maps, truncation, max_leaks, field)
     return TRUNCATION_VOXELS * gaussian_filter(field, 0.6)
 
 
@@ -189,7 +191,9 @@ def colors_of(views: Views, resolution: int, points: np.ndarray, normals: np.nda
     cameras, focals = views.geometry
     out = np.zeros((len(points), 4))
     centers = views.cameras.centers.double().numpy()
-    paint(
+    run(
+        paint,
+        len(points),
         points,
         normals,
         cameras,

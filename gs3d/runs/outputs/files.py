@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
@@ -88,19 +87,6 @@ def frames(
     chunk = max(1, min(chunk, CHUNK_PX // (cameras.width * cameras.height)))
     for i in range(0, len(cameras), chunk):
         yield from draw(asset, cameras[i : i + chunk], background).rgb.clamp(0, 1).cpu().numpy()
-
-
-def stacked_frames(
-    asset: Asset,
-    cameras: Cameras,
-    background: tuple[float, float, float] = BACKGROUND,
-    chunk: int = 8,
-) -> Tensor:
-    """All of `frames`: [B, H, W, 3] in [0, 1] on the CPU."""
-    stacked = torch.empty(len(cameras), cameras.height, cameras.width, 3)
-    for i, frame in enumerate(frames(asset, cameras, background, chunk)):
-        stacked[i] = torch.from_numpy(frame)
-    return stacked
 
 
 def write_results(folder: Path, representation: Representation) -> Written:

@@ -41,7 +41,7 @@ def trace(
     supersample: int,
     out: np.ndarray,
 ) -> None:
-    """As `kernels.trace`; the arrays are contiguous and in host memory."""
+    """As `kernels.trace_rows`; the arrays are contiguous and in host memory."""
     inputs = [cuda.to_device(array) for array in (parts, starts, centers, rotation, focal)]
     renders = cuda.to_device(out)
     with warnings.catch_warnings():

@@ -1,5 +1,7 @@
 """Numba kernels for `world.render` and `world.mesh`; imported only when needed.
 
+`core.runtime.threads.run` calls `field` and `trace_rows` with `piece` and `pieces`.
+
 Distances follow the standard closed forms (box, capped cone, torus, rectangle and triangle in the
 half-plane). The ellipsoid uses Newton's method (Eberly, "Distance from a Point to an Ellipse, an
 Ellipsoid, or a Hyperellipsoid").
@@ -183,10 +185,10 @@ def _normal(row, px, py, pz):
     return nx / norm, ny / norm, nz / norm
 
 
-@numba.njit(cache=True, fastmath=True, parallel=True)
-def field(parts, xs, ys, zs, out):
-    """Fill `out` [X, Y, Z] with the signed distance to the nearest part at each grid point."""
-    for i in numba.prange(len(xs)):
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def field(piece, pieces, parts, xs, ys, zs, out):
+    """Fill `out` [X, Y, Z] with signed distances to the nearest part; a task is a slice along x."""
+    for i in range(piece, len(xs), pieces):
         for j in range(len(ys)):
             for k in range(len(zs)):
                 out[i, j, k] = _nearest(parts, 0, len(parts), ALL, xs[i], ys[j], zs[k])[0]
@@ -232,7 +234,8 @@ def _light(material, nx, ny, nz, dx, dy, dz):
 def pixel(parts, first, last, center, rot, f, u, v, supersample, image):
     """Render pixel `image[v, u]` [8] of the object `parts[first:last]`.
 
-    The camera has center `center`, rotation `rot` and focal length `f`. Channels as in `trace`.
+    The camera has center `center`, rotation `rot` and focal length `f`. Channels as in
+    `trace_rows`.
     """
     height, width = image.shape[0], image.shape[1]
     rays = supersample * supersample
@@ -281,15 +284,15 @@ def pixel(parts, first, last, center, rot, f, u, v, supersample, image):
         values[5], values[6], values[7] = sum_x / rays, sum_y / rays, sum_z / rays
 
 
-@numba.njit(cache=True, fastmath=True, parallel=True)
-def trace(parts, starts, centers, rotation, focal, supersample, out):
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def trace_rows(piece, pieces, parts, starts, centers, rotation, focal, supersample, out):
     """Render M objects with one camera each into `out` [M, H, W, 8].
 
     Channels: rgb premultiplied by alpha, alpha, depth, normal premultiplied by alpha. Image m shows
-    `parts[starts[m] : starts[m + 1]]`.
+    `parts[starts[m] : starts[m + 1]]`. A task is a row of pixels.
     """
     count, height, width = out.shape[0], out.shape[1], out.shape[2]
-    for job in numba.prange(count * height):
+    for job in range(piece, count * height, pieces):
         m, v = job // height, job % height
         first, last = starts[m], starts[m + 1]
         for u in range(width):

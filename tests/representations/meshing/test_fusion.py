@@ -33,7 +33,7 @@ def is_closed(faces) -> bool:
 @pytest.fixture(scope="module")
 def chair():
     parts = parts_of("chair", "blue", part="legs", part_color="yellow")
-    return parts, mesh_of_splats(reference_splats(parts), faces=6000, resolution=96)
+    return parts, mesh_of_splats(reference_splats(parts), faces=3000, resolution=64)
 
 
 @pytest.mark.parametrize("kind", ["mushroom", "car", "mug", "snowman"])
@@ -91,7 +91,7 @@ def test_mesh_moves_and_scales_with_the_splats(chair):
         splats.opacities,
         splats.sh,
     )
-    large = mesh_of_splats(moved, faces=6000, resolution=96)
+    large = mesh_of_splats(moved, faces=3000, resolution=64)
     for a, b in zip(
         large.colored().vertices.min(0),
         small.colored().vertices.min(0) * 10 + (5, -3, 40),
@@ -112,7 +112,7 @@ def test_floater_is_removed_and_second_object_is_kept(chair):
         )
         ball = replace(splats[:400], means=points + torch.tensor([0.0, 1.3, 0.0]))
         both = Splats.cat([splats, ball])
-        return mesh_of_splats(both, faces=8000, resolution=96).colored().vertices[:, 1].max()
+        return mesh_of_splats(both, faces=4000, resolution=64).colored().vertices[:, 1].max()
 
     assert with_ball(0.005) < 1.0 < 1.3 < with_ball(0.2)
 

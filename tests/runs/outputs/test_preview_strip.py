@@ -104,7 +104,7 @@ def test_last_row_shows_the_result_from_four_sides(request_of):
     result = generate(request_of(SPLATS, 30, "run"))
     (row,) = read_rows(result.folder / STRIP)
     cameras = gs3d.ring(4, SIDE_PX)
-    front, left, back, right = outputs.stacked_frames(result.splats, cameras).numpy()
+    front, left, back, right = outputs.frames(result.splats, cameras)
     expected = np.concatenate([front, left, back, right], axis=1) * 255
     assert np.abs(row.pixels[:, WORDS_PX:] - expected).max() <= 0.51
     assert (row.pixels[:, :WORDS_PX] < 128).any()  # there is text
