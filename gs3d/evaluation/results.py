@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gs3d.core.errors import UserError
+from gs3d.core.source import code_of
 from gs3d.evaluation.classifier import WEIGHTS, Classifier
 from gs3d.evaluation.clip import BUILTIN, Clip, clip_metrics
 from gs3d.evaluation.grade import grade
@@ -38,7 +39,7 @@ GRADER_FILES = (
     "metrics/geometry.py",
     "metrics/residue.py",
 )
-"""Sources that define the metrics: a change of any of them invalidates earlier grades."""
+"""Files that define the metrics: a change of their code invalidates earlier grades."""
 _reference = lru_cache(maxsize=64)(reference_for)  # the runs of one prompt follow each other
 
 
@@ -69,8 +70,8 @@ class Graders:
     texts: Tensor | None
     """CLIP embeddings of `prompts`, [P, E]; None without a CLIP model."""
     digest: str
-    """Hash of the weights, the world's sources, the prompts and `GRADER_FILES`. Grades with
-    different digests are not comparable."""
+    """Hash of the weights, of the code of the world and `GRADER_FILES`, and of the prompts.
+    Grades with different digests are not comparable."""
 
     @staticmethod
     def of(prompts: Sequence[str], scorer: str | None = None) -> "Graders":
@@ -83,7 +84,7 @@ class Graders:
         inputs = [
             WEIGHTS.read_bytes().hex(),
             source_digest(),
-            *((HERE / name).read_bytes().hex() for name in GRADER_FILES),
+            *(code_of((HERE / name).read_text("utf-8")) for name in GRADER_FILES),
         ]
         inputs += [clip.name, clip.weights, *prompts] if clip else []
         digest = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]

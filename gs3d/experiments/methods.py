@@ -10,6 +10,7 @@ from typing import cast
 import yaml
 
 from gs3d.core.errors import UserError
+from gs3d.core.source import code_of
 from gs3d.distill.changes import set_value, setting_types
 from gs3d.distill.config import editable_tree, load_config, parse_config
 from gs3d.distill.stages import RunConfig
@@ -59,7 +60,7 @@ class Method:
 
     def fingerprint(self, base: str, *more: str) -> str:
         """A hash of everything that decides a run: settings, the weights of another autoencoder,
-        the source code of the loss, and `more`."""
+        the code of the loss, and `more`."""
         settings = self.settings(base)
         if (vae := settings.get("vae")) is not None:
             more += (repr(facts_of(weight_files(resolve_autoencoder(vae).folder, half=False))),)
@@ -69,6 +70,6 @@ class Method:
             if name not in LATER or value != getattr(RunConfig, name)
         }
         modules = (cast("ModuleType", inspect.getmodule(GUIDANCE[self.loss])), common)
-        sources = [inspect.getsource(module) for module in modules]
+        sources = [code_of(inspect.getsource(module)) for module in modules]
         text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

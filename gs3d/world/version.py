@@ -4,6 +4,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from gs3d.core.source import code_of
+
 SOURCES = (
     "tracer/kernels.py",
     "tracer/cpu.py",
@@ -20,7 +22,8 @@ SOURCES = (
 
 @cache
 def source_digest() -> str:
-    """Hash of the files in `SOURCES`: 12 hexadecimal digits."""
+    """Hash of the code in `SOURCES`: 12 hexadecimal digits."""
     here = Path(__file__).parent
-    sources = [path.read_bytes() for pattern in SOURCES for path in sorted(here.glob(pattern))]
-    return hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]
+    paths = [path for pattern in SOURCES for path in sorted(here.glob(pattern))]
+    code = "\0".join(code_of(path.read_text("utf-8")) for path in paths)
+    return hashlib.sha256(code.encode()).hexdigest()[:12]

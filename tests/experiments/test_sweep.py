@@ -105,10 +105,10 @@ def test_fingerprint_depends_on_everything_that_determines_a_run(tmp_path):
     assert len({s.fingerprint(m) for s, m in others} | {setup.fingerprint(method)}) == 6
 
 
-def test_fingerprint_depends_on_the_source_code_of_the_loss(tmp_path, monkeypatch):
+def test_fingerprint_depends_on_the_code_of_the_loss(tmp_path, monkeypatch):
     method = Method.parse("cds")
     before = method.fingerprint("builtin")
-    monkeypatch.setattr("gs3d.experiments.methods.inspect.getsource", lambda module: "edited")
+    monkeypatch.setattr("gs3d.experiments.methods.inspect.getsource", lambda module: "edited = 1")
     assert method.fingerprint("builtin") != before
 
 
