@@ -22,12 +22,12 @@ import tyro
 from raster import scene
 from record import append, machine
 
-from gs3d.io import READERS, WRITERS, load_splats, save_splats
+from gs3d.io import FORMATS, load_splats, readable, save_splats
 
 
 @dataclass(frozen=True)
 class Args:
-    formats: tuple[str, ...] = tuple(WRITERS)
+    formats: tuple[str, ...] = tuple(FORMATS)
     """File formats, by suffix."""
     degrees: tuple[int, ...] = (0, 3)
     """Degrees of the spherical harmonics."""
@@ -114,7 +114,9 @@ def main(args: Args) -> None:
                 path, small = Path(folder) / f"a{suffix}", Path(folder) / f"small{suffix}"
                 write = in_new_process(writing, path, degree, args.count, args.runs)
                 read = (
-                    in_new_process(reading, path, small, args.runs) if suffix in READERS else None
+                    in_new_process(reading, path, small, args.runs)
+                    if suffix in readable()
+                    else None
                 )
             rows[f"{suffix} SH{degree}"] = {"write": write, "read": read}
             both = " ".join(columns(row, write["data_bytes"]) for row in (write, read))

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -12,7 +13,8 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from gs3d.core.cameras import Cameras
-from gs3d.core.errors import UserError, with_arguments
+from gs3d.core.docstrings import field_texts
+from gs3d.core.errors import UserError, did_you_mean, with_arguments
 from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.request import Request
@@ -109,14 +111,30 @@ class Arguments(Request):
 
 
 def _with_arguments_of(_: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """Give a function the signature of `Arguments`, for readers, type checkers and `help`."""
+    """Give a function the signature of `Arguments`, for readers, type checkers and `help`, and
+    their texts in its docstring."""
 
     def decorate(function: Callable[..., R]) -> Callable[P, R]:
         signature = inspect.signature(Arguments).replace(return_annotation=Scene)
         function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__doc__ = _with_texts(function.__doc__ or "")
         return function
 
     return decorate
+
+
+def _with_texts(doc: str) -> str:
+    """`doc` with a section "Args:" from the texts below the fields of `Arguments`."""
+    try:
+        texts = field_texts(Arguments)
+    except OSError:  # no source code here
+        return doc
+    wrapper = textwrap.TextWrapper(
+        width=96, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False
+    )
+    names = inspect.signature(Arguments).parameters
+    entries = "\n".join(wrapper.fill(f"{name}: {texts[name]}") for name in names)
+    return inspect.cleandoc(doc).replace("Raises:", f"Args:\n{entries}\n\nRaises:")
 
 
 @_with_arguments_of(Arguments)
@@ -124,24 +142,40 @@ def generate(*args, **kwargs) -> Scene:
     """Generate splats, or a mesh, from a text prompt; the same as `gs3d generate`.
 
     Writes the same files and returns the scene. Besides names, `prior` and `guidance` take objects
-    that follow `gs3d.Prior` and `gs3d.guidance.Guidance`. `gs3d.runs.request.Request` describes
-    each argument; minutes count from this call.
+    that follow `gs3d.Prior` and `gs3d.guidance.Guidance`. Minutes count from this call.
 
     Raises:
         UserError: An argument is invalid, or something outside the program fails.
+        TypeError: An argument is unknown or missing.
     """
     from gs3d.runs.execute import execute
     from gs3d.runs.prepare import prepare
 
-    arguments = Arguments(*args, **kwargs)
+    arguments = _bound(args, kwargs)
     callbacks = arguments.callbacks or Callbacks(on_message=_warn)
     result = execute(prepare(arguments), callbacks)
-    for line in result.warnings:
-        callbacks.warn(line)
     if result.asset is None:
         reasons = "; ".join(result.warnings)
         raise UserError(f"{result.folder}: nothing could be exported ({reasons})")
     return Scene(result.asset, result.folder, result.outcome)
+
+
+def _bound(args: tuple, kwargs: dict) -> Arguments:
+    """The arguments of a call of `generate`. `TypeError` as Python raises it for a function."""
+    known = inspect.signature(Arguments)
+    for name in kwargs:
+        if name not in known.parameters:
+            near = did_you_mean(name, known.parameters)
+            raise TypeError(f"generate() got an unexpected keyword argument {name!r}{near}")
+    try:
+        known.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"generate(): {error}") from None
+    arguments = Arguments(*args, **kwargs)
+    if not isinstance(arguments.callbacks, (Callbacks, type(None))):
+        got = type(arguments.callbacks).__name__
+        raise UserError(f"callbacks: expected gs3d.Callbacks, got {got}")
+    return arguments
 
 
 def _warn(message: Message) -> None:

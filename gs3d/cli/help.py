@@ -1,13 +1,9 @@
 """Help texts and old names of options, for tyro."""
 
-import ast
 import dataclasses
-import inspect
-import textwrap
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from itertools import pairwise
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -24,6 +20,8 @@ from typing import (
 
 import tyro
 
+from gs3d.core.docstrings import field_texts
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -39,7 +37,7 @@ def with_help(args: type[T]) -> type[T]:
     the text names the default. Old names of options are left out.
     """
     hints = get_type_hints(args, include_extras=True)
-    texts = {name: text for cls in reversed(args.__mro__) for name, text in docstrings(cls)}
+    texts = field_texts(args)
     annotations = {}
     for field in fields(args):
         kind, notes = split_hint(hints[field.name])
@@ -88,20 +86,6 @@ def _without_old_names(note: Any) -> Any:
         return note
     aliases = tuple(alias for alias in note.aliases if alias not in _old_names(note))
     return dataclasses.replace(note, aliases=aliases or None)
-
-
-def docstrings(cls: type) -> Iterator[tuple[str, str]]:
-    """(field, the string below it as one line) for the fields that a class adds or overrides."""
-    if cls is object:
-        return
-    definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    for field, below in pairwise(definition.body):
-        text = below.value if isinstance(below, ast.Expr) else None
-        if not isinstance(field, ast.AnnAssign) or not isinstance(text, ast.Constant):
-            continue
-        if isinstance(field.target, ast.Name) and isinstance(text.value, str):
-            yield field.target.id, " ".join(text.value.split())
 
 
 def _metavar(kind: Any) -> str | None:

@@ -15,12 +15,12 @@ import tyro
 
 from gs3d.cli.help import current_names, split_hint, with_help
 from gs3d.cli.output import fault, shown
+from gs3d.core.errors import TYPE_WORDS, did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
-EXPECTED = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 def parse(args: type[T], prog: str, argv: list[str]) -> T:
@@ -44,7 +44,7 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
         if not stop.code:  # --help
             raise
     wrong = next(usage_faults(args, argv), None) or condense(errors.getvalue(), prog)
-    fault(f"{prog}: {wrong}; see {prog} --help")
+    fault(f"{prog}: {wrong}{' See' if wrong.endswith('?') else '; see'} {prog} --help")
     raise SystemExit(2)
 
 
@@ -83,7 +83,8 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
             yield f"{flag}: expected {_expected(kind)}, got nothing"
         for value in values:
             if not _fits(kind, value):
-                yield f"{flag}: expected {_expected(kind)}, got {value!r}"
+                near = did_you_mean(value, [c for c in _choices(kind) if isinstance(c, str)])
+                yield f"{flag}: expected {_expected(kind)}, got {value!r}{near}"
         if count is not None and 0 < len(values) < count:
             yield f"{flag}: expected {count} values, got {len(values)}"
     for name, kind in list(required.items())[len(given) :]:
@@ -158,7 +159,7 @@ def _choices(kind: Any) -> list[Any]:
 
 
 def _expected(kind: Any) -> str:
-    return " or ".join(EXPECTED.get(choice, str(choice)) for choice in _choices(kind))
+    return " or ".join(TYPE_WORDS.get(choice, str(choice)) for choice in _choices(kind))
 
 
 def _fits(kind: Any, value: str) -> bool:

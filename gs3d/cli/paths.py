@@ -8,14 +8,18 @@ from typing import TypeVar
 
 from gs3d.cli.output import say
 from gs3d.core.errors import UserError
-from gs3d.io import SPLATS, WRITERS, DroppedRows
-from gs3d.io.atomic import check_target
+from gs3d.io import FORMATS, SPLATS, DroppedRows, suffix_of
+from gs3d.io.atomic import check_target, read_error
 
 T = TypeVar("T")
 
 
 def splats_file(source: Path) -> Path:
-    """The splat file itself, or the splats in a run's folder."""
+    """The splat file itself, or the splats in a run's folder. `UserError` if there is none."""
+    try:
+        os.stat(source)
+    except OSError as error:
+        raise read_error(source, error) from None
     # os.path.isdir, unlike Path.is_dir, also accepts names that are too long to be looked up.
     if not os.path.isdir(source):
         return source
@@ -58,21 +62,21 @@ def warn(found: Sequence[Warning | str]) -> None:
 
 
 def check_out(out: Path, file: Path) -> str:
-    """The suffix of WRITERS that `out` is written by.
+    """The suffix of FORMATS that `out` is written by.
 
     Raises:
         UserError: An unknown suffix, a missing folder, or `out` is `file` itself.
     """
-    known = [suffix for suffix in WRITERS if out.name.lower().endswith(suffix)]
-    if not known:
-        suffixes = ", ".join(sorted(WRITERS))
+    suffix = suffix_of(out, FORMATS)
+    if suffix is None:
+        suffixes = ", ".join(sorted(FORMATS))
         raise UserError(f"cannot write {out}: expected a name ending in one of {suffixes}")
     check_target(out)
     both_exist = out.exists() and os.path.exists(file)
     same_path = os.path.realpath(out) == os.path.realpath(file)
     if same_path or (both_exist and out.samefile(file)):
         raise UserError(f"cannot write {out}: it is the file that is read; give another name")
-    return max(known, key=len)
+    return suffix
 
 
 def bytes_text(count: int) -> str:

@@ -15,11 +15,12 @@ PLAIN_EVERY_S = 10.0
 
 
 def memory_gb() -> float:
-    """Peak memory in GB of the GPU if one is used, else of this process."""
+    """Peak memory in GB of the fullest GPU if one is used, else of this process."""
     import torch
 
     if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
+        devices = range(torch.cuda.device_count())
+        return max(torch.cuda.max_memory_allocated(device) for device in devices) / 1e9
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,9 +1,20 @@
-"""The exception for errors that the user can fix."""
+"""The exception for errors that the user can fix, and words for its messages."""
 
+import difflib
 import re
+from collections.abc import Collection
+from pathlib import Path
 
 FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*)")
 """Quoted commands, which stay as they are, and flags of the command line."""
+TYPE_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+"""Type of a setting or an argument -> what a message calls it."""
 
 
 class UserError(ValueError):
@@ -26,3 +37,11 @@ class UserError(ValueError):
 def with_arguments(text: str) -> str:
     """`text` with flags of the command line as arguments of Python: --sh-degree as sh_degree."""
     return FLAG.sub(lambda found: found[1].replace("-", "_") if found[1] else found[0], text)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown `word`: "; did you mean 'x'?" with the one or two
+    nearest names, or "" if none is near. Upper case does not matter."""
+    word = word.lower()
+    near = [word] if word in known else difflib.get_close_matches(word, known, 2)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

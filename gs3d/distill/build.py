@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.old_names import rename_settings
 
 
@@ -41,12 +41,13 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value
-    raise UserError(f"{where}: expected {kind.__name__}, got {value!r}")
+    raise UserError(f"{where}: expected {TYPE_WORDS[kind]}, got {value!r}")
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise UserError(f"{where}: expected settings as `key: value`, got {value!r}")
+        names = ", ".join(f.name for f in fields(kind))
+        raise UserError(f"{where}: expected settings as `key: value` ({names}), got {value!r}")
     value = rename_settings(kind, value)
     hints = typing.get_type_hints(kind)
     for key in value:

@@ -1,10 +1,12 @@
 """Changes to settings: merging a file with its `base`, and single `key.path=value` settings."""
 
 import difflib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.build import build, paths_of
+from gs3d.distill.build import build, optional_of, paths_of
 from gs3d.distill.old_names import rename_path
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
@@ -78,6 +80,13 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         raise UserError(f"{where} {change}: the value is not YAML") from None
+    section = optional_of(known[path])
+    if is_dataclass(section) and not isinstance(value, dict):
+        names = [field.name for field in fields(section)]
+        raise UserError(
+            f"{where} {change}: {path!r} has the settings {', '.join(names)}; "
+            f"set one of them, such as {path}.{names[0]}"
+        )
     build(known[path], value, f"{where} {change}")
     *parents, key = path.split(".")
     targets = [part for part in trees if not parents or parents[0] in part]
@@ -95,9 +104,7 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
 def check_path(change: str, where: str = "--set") -> None:
     """Check the path of PATH=VALUE before the settings are known. `UserError` if no setting has
     it."""
-    path = rename_path(change.partition("=")[0].strip())
-    if path.startswith("stages."):
-        path = path.split(".", 2)[-1]
+    path = _within_stage(rename_path(change.partition("=")[0].strip()))
     known = setting_types()
     if path and path not in known:
         advice = _hint(path, list(known), where)
@@ -125,10 +132,51 @@ def _stages_for(tree: dict, path: str, where: str) -> tuple[list[dict], str]:
         return [tree], path
     if first != "stages":
         return stages, path
+    number, inner = rest.partition(".")[0], _within_stage(path)
+    if not inner:
+        raise UserError(f"{where}: expected PATH=VALUE with the path of one setting, got {path!r}")
+    if number.isdigit() and 1 <= int(number) <= len(stages):
+        return [stages[int(number) - 1]], inner
+    if len(stages) == 1:
+        raise UserError(f"{where}: this run has one stage; name its setting {inner!r}")
+    expected = f"stages.1 to stages.{len(stages)}"
+    raise UserError(f"{where}: expected {expected} before the setting, got {path!r}")
+
+
+def _within_stage(path: str) -> str:
+    """`path` without "stages." and the number of a stage; "" if nothing else is in it."""
+    first, _, rest = path.partition(".")
+    if first != "stages":
+        return path
     number, _, inner = rest.partition(".")
-    if path == "stages":
-        raise UserError(f"{where}: expected PATH=VALUE with the path of one setting, got 'stages'")
-    if not number.isdigit() or not 1 <= int(number) <= len(stages):
-        expected = f"stages.1 to stages.{len(stages)}"
-        raise UserError(f"{where}: expected {expected} before the setting, got {path!r}")
-    return [stages[int(number) - 1]], inner
+    return inner if number.isdigit() else rest
+
+
+def differences(old: dict, new: dict, most: int = 3) -> str:
+    """How two trees of settings differ, such as "batch: 4 -> 8, densify.rounds: 9 -> 4 and 2 more".
+
+    "" if they are equal. A setting that one tree lacks counts only if all others are equal: its
+    loss or representation differs, or the number of stages does, and that is named.
+    """
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    paths = dict.fromkeys([*before, *after])
+    changed = [path for path in paths if path in before and path in after]
+    changed = [path for path in changed if before[path] != after[path]]
+    changed = changed or [path for path in paths if (path in before) != (path in after)]
+    shown = [f"{p}: {before.get(p, 'unset')} -> {after.get(p, 'unset')}" for p in changed[:most]]
+    more = f" and {len(changed) - most} more" if len(changed) > most else ""
+    return ", ".join(shown) + more
+
+
+def _leaves(tree: dict, head: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of each setting in a tree, and ("number of stages", value)."""
+    if not head:
+        yield "number of stages", len(tree["stages"]) if _is_stages(tree.get("stages")) else 1
+    for key, value in tree.items():
+        if key == "stages" and _is_stages(value):
+            for number, stage in enumerate(value, 1):
+                yield from _leaves(stage, f"stages.{number}.")
+        elif isinstance(value, dict):
+            yield from _leaves(value, f"{head}{key}.")
+        else:
+            yield f"{head}{key}", value

@@ -13,12 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, did_you_mean
 from gs3d.distill.build import build, check_key, plain
 from gs3d.distill.changes import merge, set_value
+from gs3d.distill.contracts import check_guidance
 from gs3d.distill.old_names import rename_settings
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
-from gs3d.guidance import GUIDANCE, Guidance, is_guidance, name_of
+from gs3d.guidance import GUIDANCE, Guidance, name_of
 from gs3d.representations.dmtet.config import DmtetConfig
 
 RUN_KEYS = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
@@ -80,13 +81,9 @@ def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
     """Return `config` with one guidance object in every stage.
 
     Raises:
-        UserError: The object cannot be called.
+        UserError: The object cannot be called as a guidance.
     """
-    if not is_guidance(guidance):
-        raise UserError(
-            f"--guidance: expected one of {', '.join(GUIDANCE)}, or an object that is called as "
-            f"gs3d.guidance describes, got {type(guidance).__name__}"
-        )
+    check_guidance(guidance)
     stages = tuple(dataclasses.replace(stage, guidance=guidance) for stage in config.stages)
     return dataclasses.replace(config, stages=stages)
 
@@ -103,7 +100,7 @@ def read_settings(
         UserError: The file cannot be read, or its `base` is invalid.
     """
     tree = _yaml_of(source)
-    if isinstance(tree, dict) and {"prompt", "config"} <= tree.keys():  # a run.yaml
+    if _is_record(tree):
         tree = tree["config"]
         for stage in stages_of(tree):
             if guidance not in (None, stage.get("guidance")):
@@ -129,6 +126,16 @@ def read_settings(
     if not isinstance(base_tree, dict):
         raise UserError(f"config {source}: base: {base!r} holds no settings as `key: value`")
     return merge(rename_settings(StageConfig, base_tree), rename_settings(StageConfig, tree))
+
+
+def record_in(source: str | Path) -> dict | None:
+    """The run.yaml at `source`; None if that is a preset or a file with settings."""
+    tree = _yaml_of(source)
+    return tree if _is_record(tree) else None
+
+
+def _is_record(tree: Any) -> bool:
+    return isinstance(tree, dict) and {"prompt", "config"} <= tree.keys()
 
 
 def _relative_to(source: str | Path, base: str) -> Path:
@@ -252,7 +259,7 @@ def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
         raise UserError(f"{where}: losses: expected settings as `key: value`, got {losses!r}")
     for choice in (name_in_tree, guidance or name_in_tree):
         if not isinstance(choice, str) or choice not in GUIDANCE:
-            expected = ", ".join(GUIDANCE)
+            expected = ", ".join(GUIDANCE) + did_you_mean(str(choice), GUIDANCE)
             raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
     for name in losses:
         check_key(name, list(GUIDANCE), f"{where}: losses")

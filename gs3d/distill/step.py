@@ -13,6 +13,7 @@ from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.normals import facing
 from gs3d.core.types import Render
+from gs3d.distill.contracts import check_result
 from gs3d.distill.stages import Background, RunConfig, StageConfig
 from gs3d.guidance.base import GuidanceOut
 from gs3d.priors.base import Prior
@@ -154,6 +155,7 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     )
     z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
     guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step)
+    check_result(stage.guidance, guidance, z0)
     regularizer = representation.regularizer(out, progress)
     (surrogate_loss(z0, guidance.grad) + regularizer).backward()
     return out, guidance, 0.5 * guidance.grad.square().mean() + regularizer.detach()

@@ -2,38 +2,47 @@
 
 Also holds the names of a run's result files.
 
-To add a splat format, write one module and add one line to each table below,
-`suffix: "module:function"`. The functions are `write(path, splats)` and `read(path) -> Splats`.
-They are imported on first use, so that importing gs3d.io is cheap.
+To add a splat format, write one module (see `gs3d.io.splats`) and add one line to `FORMATS`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
-WRITERS = {
-    ".ply": "gs3d.io.splats.ply:write_ply",
-    ".compressed.ply": "gs3d.io.splats.compressed_ply:write_compressed",
-    ".glb": "gs3d.io.splats.gltf:write_glb_splats",
-    ".usda": "gs3d.io.splats.usd:write_usd",
-    ".splat": "gs3d.io.splats.splat:write_splat",
-    ".spz": "gs3d.io.splats.spz:write_spz",
-    ".html": "gs3d.io.html.splats:write_html",
-}
-"""Splat writers by file suffix."""
-READERS = {
-    ".ply": "gs3d.io.splats.ply:read_ply",
+
+@dataclass(frozen=True)
+class Format:
+    """A file format of splats. Its functions are given as "module:function" and imported on first
+    use, so that importing gs3d.io is cheap. `gs3d.io.splats` says what they must do."""
+
+    write: str
+    """The function `write(path, splats)`."""
+    read: str | None = None
+    """The function `read(path) -> Splats`; None if the format is only written."""
+    sh_degree: int = 3
+    """Highest degree of spherical harmonics that a file holds. The writer drops higher ones."""
+
+
+FORMATS = {
+    ".ply": Format("gs3d.io.splats.ply:write_ply", "gs3d.io.splats.ply:read_ply"),
     # read_ply detects a compressed file by its header, because the suffix is often just .ply.
-    ".compressed.ply": "gs3d.io.splats.ply:read_ply",
-    ".glb": "gs3d.io.splats.gltf:read_glb_splats",
-    ".splat": "gs3d.io.splats.splat:read_splat",
-    ".spz": "gs3d.io.splats.spz:read_spz",
+    ".compressed.ply": Format(
+        "gs3d.io.splats.compressed_ply:write_compressed", "gs3d.io.splats.ply:read_ply"
+    ),
+    ".glb": Format("gs3d.io.splats.gltf:write_glb_splats", "gs3d.io.splats.gltf:read_glb_splats"),
+    ".usda": Format("gs3d.io.splats.usd:write_usd"),
+    ".splat": Format(
+        "gs3d.io.splats.splat:write_splat", "gs3d.io.splats.splat:read_splat", sh_degree=0
+    ),
+    ".spz": Format("gs3d.io.splats.spz:write_spz", "gs3d.io.splats.spz:read_spz"),
+    ".html": Format("gs3d.io.html.splats:write_html"),
 }
-"""Splat readers by file suffix."""
+"""Splat formats by file suffix. Of several suffixes that fit a file name, the longest counts."""
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """Suffixes that `gs3d.io.mesh.write_mesh` supports."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
@@ -60,33 +69,31 @@ class DroppedRows(UserWarning):
         )
 
 
-def _find_function(table: dict[str, str], path: str | Path, verb: str) -> Callable:
-    """The function in `table` for the longest suffix that matches `path`.
+def readable() -> list[str]:
+    """The suffixes of the splat formats that can be read."""
+    return [suffix for suffix, form in FORMATS.items() if form.read]
 
-    The longest match lets .compressed.ply and .ply coexist. `verb` is "read" or "write".
-    UserError if no suffix matches.
+
+def suffix_of(path: str | Path, suffixes: Iterable[str]) -> str | None:
+    """The longest of `suffixes` that the name of `path` ends in, in any case; None if none fits.
+
+    The longest, so that .compressed.ply and .ply coexist.
     """
     name = Path(path).name.lower()
-    known = [suffix for suffix in table if name.endswith(suffix)]
-    if (
-        not known
-        and verb == "read"
-        and (written := [s for s in (*WRITERS, *MESH_SUFFIXES) if name.endswith(s)])
-    ):
-        suffix = max(written, key=len)
-        raise UserError(
-            f"cannot read {path}: {suffix} is written, not read. "
-            f"Give the file that it was exported from, such as {SPLATS} or {MESH}."
-        )
-    if not known:
-        suffixes = ", ".join(sorted(table))
-        got = Path(path).suffix or "no suffix"
-        raise UserError(
-            f"cannot {verb} {path}: expected a file name that ends in one of {suffixes}, "
-            f"got {got}. Change the name."
-        )
-    module, function = table[max(known, key=len)].split(":")
-    return getattr(import_module(module), function)
+    return max((s for s in suffixes if name.endswith(s)), key=len, default=None)
+
+
+def _function(place: str) -> Callable:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+def _unknown_suffix(verb: str, path: str | Path, suffixes: Iterable[str]) -> UserError:
+    got = Path(path).suffix or "no suffix"
+    return UserError(
+        f"cannot {verb} {path}: expected a file name that ends in one of "
+        f"{', '.join(sorted(suffixes))}, got {got}. Change the name."
+    )
 
 
 def save_splats(path: str | Path, splats: Splats, **options: int) -> None:
@@ -95,15 +102,27 @@ def save_splats(path: str | Path, splats: Splats, **options: int) -> None:
     The file is verified before it replaces an existing one. `options` go to the writer:
     `sh_pad` for .ply, `version` for .spz. Invalid splats or a failed write raise UserError.
     """
-    _find_function(WRITERS, path, "write")(path, splats, **options)
+    suffix = suffix_of(path, FORMATS)
+    if suffix is None:
+        raise _unknown_suffix("write", path, FORMATS)
+    _function(FORMATS[suffix].write)(path, splats, **options)
 
 
 def load_splats(path: str | Path) -> Splats:
-    """Read splats in world coordinates, on the CPU, from a file in any format of READERS.
+    """Read splats in world coordinates, on the CPU, from a file in any format of `readable`.
 
     Invalid rows are left out with a `DroppedRows` warning. An unreadable file raises UserError.
     """
-    return _find_function(READERS, path, "read")(path)
+    suffix = suffix_of(path, (*FORMATS, *MESH_SUFFIXES))
+    read = FORMATS[suffix].read if suffix in FORMATS else None
+    if suffix is None:
+        raise _unknown_suffix("read", path, readable())
+    if read is None:
+        raise UserError(
+            f"cannot read {path}: {suffix} is written, not read. "
+            f"Give the file that it was exported from, such as {SPLATS} or {MESH}."
+        )
+    return _function(read)(path)
 
 
 def load_asset(path: str | Path) -> Splats | Mesh | TexturedMesh:

@@ -25,7 +25,7 @@ class Callbacks:
     """What a run calls; the defaults do nothing. They run in the thread of the run."""
 
     on_message: Callable[[Message], None] = _ignore
-    """Gets each message during the run; `Result.warnings` has those about its files."""
+    """Gets each message."""
     on_step: Callable[[StepLog, Budget], None] = _ignore
     """Called after every iteration."""
     control: Callable[[TrainState], Command] = lambda state: "continue"

@@ -38,6 +38,7 @@ class Result:
     seconds: float
     files: list[Path]
     warnings: list[str] = field(default_factory=list)
+    """Those about the files; callbacks get them too."""
     signalled: bool = False
     """Whether Ctrl-C or SIGTERM came, before the end or while files were written."""
 
@@ -89,6 +90,8 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         written = write_results(folder, state.representation)
         _warn_of_few(written, plan, outcome, state.step)
         _write_plots(folder, state, task, budget, written)
+        for line in written.warnings:
+            callbacks.warn(line)
     phases.end("export")
     ended = {
         "outcome": outcome,

@@ -11,9 +11,8 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
-from gs3d.distill.config import load_config
+from gs3d.distill.config import load_config, record_in
 from gs3d.distill.stages import RunConfig
-from gs3d.guidance import GUIDANCE
 from gs3d.io import SPLATS, load_splats
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
@@ -80,14 +79,14 @@ def prepare(request: Request, started: float | None = None) -> Plan:
         autoencoder_place(given.vae)
     for change in request.set:
         check_path(change)
-    if isinstance(request.guidance, str) and request.guidance not in GUIDANCE:
-        raise UserError(f"--guidance {request.guidance}: expected one of {', '.join(GUIDANCE)}")
     splats = _start_splats(request)
     prior = _prior(request, device, messages)
     messages += _other_prompt(request)
-    in_pixels, views = _kind_of(prior)
-    config = given or _load(request, preset_for(in_pixels, request.minutes, request.mode))
-    config = _fitted(config, request, views)
+    if given is not None:
+        messages += [*_other_mode(request, given), *_other_prior(request, prior)]
+    # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
+    preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
+    config = _fitted(given or _load_preset(request, preset, prior), request, prior)
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
@@ -109,6 +108,16 @@ def _load(request: Request, source: str | Path) -> RunConfig:
     return load_config(source, request.guidance, request.set)
 
 
+def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunConfig:
+    """The settings of a request without a config."""
+    try:
+        return _load(request, preset)
+    except UserError as error:
+        # A change that does not fit: the user did not choose the preset, maybe not the prior.
+        why = f"preset {preset}, for the prior {prior.name}"
+        raise UserError(f"{error.for_command_line} ({why})") from None
+
+
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:
     name: Any = request.prior
     if not isinstance(name, (str, Path)):
@@ -126,8 +135,11 @@ def _device(request: Request) -> str:
         return pick_device(request.device)
     lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
     if lacks or isinstance(prior, type):
-        what = f"without {', '.join(lacks)}" if lacks else "that is a class; create an object of it"
-        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got one {what}")
+        got = type(prior).__name__
+        got += f" without {', '.join(lacks)}" if len(lacks) < len(PRIOR_MEMBERS) else ""
+        if isinstance(prior, type):
+            got = f"the class {prior.__name__}; create an object of it"
+        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
     if request.device is not None and not _same_device(request.device, prior.device):
         raise UserError(
             f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
@@ -136,21 +148,19 @@ def _device(request: Request) -> str:
     return pick_device(str(prior.device))
 
 
-def _same_device(one: str | torch.device, other: torch.device) -> bool:
+def _same_device(one: str | torch.device, other: str | torch.device) -> bool:
     """Whether two devices are the same; one without an index is any of its type."""
-    named = torch.device(pick_device(one))
+    named, other = torch.device(pick_device(one)), torch.device(other)
     any_index = None in (named.index, other.index)
     return named.type == other.type and (any_index or named.index == other.index)
 
 
-def _kind_of(prior: Source | Prior) -> tuple[bool, int]:
-    """Whether a prior works on pixels, and how many views it denoises together."""
-    if isinstance(prior, Source):
-        return prior.in_pixels, prior.views
-    return prior.latent_shape[0] == 3, prior.views
+def _in_pixels(prior: Source | Prior) -> bool:
+    """Whether a prior works on pixels, not on latents."""
+    return prior.in_pixels if isinstance(prior, Source) else prior.latent_shape[0] == 3
 
 
-def _fitted(config: RunConfig, request: Request, views: int) -> RunConfig:
+def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunConfig:
     """The config without the stage that existing splats replace, its batch checked."""
     if request.start is not None:
         if config.stages[0].representation != "splats" or len(config.stages) == 1:
@@ -161,11 +171,12 @@ def _fitted(config: RunConfig, request: Request, views: int) -> RunConfig:
         config = dataclasses.replace(config, stages=config.stages[1:])
     if config.vae is not None and not isinstance(request.prior, (str, Path)):
         raise UserError("config: vae: only for a prior that is given by name; leave it out")
+    views = prior.views
     for stage in config.stages:
         if stage.batch % views:
             raise UserError(
                 f"config: batch: expected a multiple of {views} for a prior that denoises {views} "
-                f"views together, got {stage.batch}"
+                f"views together, got {stage.batch}; the prior is {prior.name}"
             )
     return config
 
@@ -194,3 +205,25 @@ def _other_prompt(request: Request) -> list[Message]:
         return []
     text = f"--start {start}: was made for {record['prompt']!r}"
     return [Message(f"{text}; a surface changes little of its splats", is_warning=True)]
+
+
+def _other_mode(request: Request, config: RunConfig) -> list[Message]:
+    """A warning if a given config makes something else than a mode other than the default."""
+    first, last = (config.stages[i].representation for i in (0, -1))
+    expected = {"mesh": ("splats", "dmtet"), "two-stage": ("nerf", "dmtet")}.get(request.mode)
+    if expected is None or (first, last) == expected:
+        return []
+    stages = ", then ".join(stage.representation for stage in config.stages)
+    text = f"--mode {request.mode}: has no effect with --config {request.config}, which"
+    return [Message(f"{text} optimizes {stages}; leave one of the two out", is_warning=True)]
+
+
+def _other_prior(request: Request, prior: Source | Prior) -> list[Message]:
+    """A warning if the config is the record of a run whose prior object the default replaces."""
+    record = record_in(request.config) if request.config and request.prior == "auto" else None
+    if record is None or "prior" not in (record.get("python_objects") or ()):
+        return []
+    old = (record.get("prior") or {}).get("name")
+    text = f"--config {request.config}: that run used the object {old!r} of a Python program as"
+    text += f" its prior, which this run does not; it uses {prior.name}"
+    return [Message(f"{text}. Give one with --prior", is_warning=True)]

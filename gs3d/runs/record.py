@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.distill.changes import differences
 from gs3d.distill.config import config_tree, parse_config
 from gs3d.distill.stages import HOW, RunConfig
 from gs3d.runs.request import Request
@@ -92,8 +93,8 @@ class RunRecord:
             if old.get(key) != mine:
                 what = f"{key} {old.get(key)!r}, not {mine!r}"
                 return f"that run has {what}; repeat its command, or {other}"
-        if not self._same_settings(old.get("config")):
-            return f"that run has other settings; repeat its command, or {other}"
+        if what := self._other_settings(old.get("config")):
+            return f"that run has other settings ({what}); repeat its command, or {other}"
         used = old.get("prior") or {}
         if used.get("name") != self.prior["name"]:
             return f"that run used the prior {used.get('name')}; pass it with --prior"
@@ -103,21 +104,19 @@ class RunRecord:
             return f"that run used other weights of its autoencoder; {other}"
         return None
 
-    def _same_settings(self, tree: object) -> bool:
-        """Whether recorded settings equal these. A setting that is newer than the record had its
-        default. Settings of how networks are run (`HOW`) may differ."""
+    def _other_settings(self, tree: object) -> str:
+        """The recorded settings that differ from these; "" if none does. A setting that is newer
+        than the record had its default. Settings of how networks are run (`HOW`) may differ."""
         mine = config_tree(self.config)
         if "guidance" in self.python_objects and isinstance(tree, dict):
-            return {k: v for k, v in tree.items() if k not in HOW} == {
-                k: v for k, v in mine.items() if k not in HOW
-            }
+            how = {key: mine[key] for key in HOW}
+            return differences({**tree, **how}, mine)
         try:
             old = parse_config(tree, "run.yaml")
-        except UserError:
-            return False
-        return (
-            config_tree(replace(old, **{name: getattr(self.config, name) for name in HOW})) == mine
-        )
+        except UserError as error:
+            return error.for_command_line
+        how = {name: getattr(self.config, name) for name in HOW}
+        return differences(config_tree(replace(old, **how)), mine)
 
 
 def _versions() -> dict[str, str | None]:

@@ -12,7 +12,8 @@ from typing import Literal
 
 import torch
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, did_you_mean
+from gs3d.distill.contracts import check_guidance
 from gs3d.guidance import Guidance
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import check_prompt
@@ -48,7 +49,8 @@ class Request:
     """Preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage),
     YAML file, or run.yaml of another run. By default a preset for the prior, minutes and mode."""
     set: tuple[str, ...] = ()
-    """Change a setting of the config, e.g. gaussians.count=5000. Can be given several times."""
+    """Change a setting of the config, e.g. gaussians.count=5000. For several settings, repeat the
+    option; in Python, give a tuple."""
     device: str | torch.device | None = None
     """Device: cpu, cuda or cuda:N. CUDA by default if it is available."""
     mode: Mode = "splats"
@@ -58,6 +60,16 @@ class Request:
     """Existing splats that the surface of mode mesh starts from: a run's folder or a splat file."""
 
 
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "out": ((str, Path), "a folder"),
+    "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
+    "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
+    "device": ((str, torch.device), "cpu, cuda or cuda:N"),
+    "start": ((str, Path), "a run's folder or a splat file"),
+}
+"""Argument -> its types besides None, and what a message expects."""
+
+
 def checked(request: Request) -> Request:
     """The request with its prompt cleaned, its paths as `Path` and its minutes filled in.
 
@@ -65,9 +77,12 @@ def checked(request: Request) -> Request:
         UserError: An argument is out of range or of another type.
     """
     check_budget(request.minutes, request.steps)
-    if request.mode not in typing.get_args(Mode):
-        expected = " or ".join(typing.get_args(Mode))
-        raise UserError(f"--mode {request.mode}: expected {expected}")
+    _check_types(request)
+    if request.mode not in (modes := typing.get_args(Mode)):
+        near = did_you_mean(str(request.mode), modes)
+        raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}{near}")
+    if request.guidance is not None:
+        check_guidance(request.guidance)
     if not isinstance(request.seed, numbers.Integral):
         raise UserError(f"--seed: expected a whole number, got {request.seed!r}")
     unlimited = request.minutes is None and request.steps is None
@@ -77,8 +92,19 @@ def checked(request: Request) -> Request:
         minutes=DEFAULT_MINUTES if unlimited else request.minutes,
         out=None if request.out is None else Path(request.out),
         start=None if request.start is None else Path(request.start),
-        set=(request.set,) if isinstance(request.set, str) else tuple(request.set),
+        set=(request.set,) if isinstance(request.set, str) else tuple(request.set or ()),
     )
+
+
+def _check_types(request: Request) -> None:
+    """`UserError` if an argument of `TYPES` has another type."""
+    for name, (types, expected) in TYPES.items():
+        value = getattr(request, name)
+        if value is not None and not isinstance(value, types):
+            raise UserError(f"--{name}: expected {expected}, got {type(value).__name__}")
+    for change in request.set or ():
+        if not isinstance(change, str):
+            raise UserError(f"--set: expected {TYPES['set'][1]}, got {change!r}")
 
 
 def check_budget(minutes: float | None, steps: int | None) -> None:
@@ -105,7 +131,8 @@ def pick_device(device: str | torch.device | None) -> str:
         raise UserError(f"--device {device}: expected cpu, cuda or cuda:N")
     if wanted.type == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "--device cuda: torch finds no CUDA here; leave the option out, or see `gs3d doctor`"
+            f"--device {device}: torch finds no CUDA here; leave the option out, "
+            "or see `gs3d doctor`"
         )
     if wanted.index and wanted.index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1

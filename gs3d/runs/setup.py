@@ -9,6 +9,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
+from gs3d.distill.contracts import check_prior
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, warm_up
 from gs3d.io import result_file
@@ -38,7 +39,7 @@ class Phases:
 
 
 def load_task(plan: Plan, callbacks: Callbacks) -> Task:
-    """Load the prior and embed the prompts."""
+    """Load the prior, or check a given object, and embed the prompts."""
     prompt, config = plan.request.prompt, plan.config
     prior = _load_prior(plan)
     prompts = ViewPrompts.of(prior, prompt, config.negative)
@@ -147,6 +148,8 @@ def _compilable(compiled: bool) -> Iterator[None]:
 
 def _load_prior(plan: Plan) -> Prior:
     if not isinstance(plan.prior, Source):
+        with enough_memory():
+            check_prior(plan.prior)
         return plan.prior
     config = plan.config
     with enough_memory():

@@ -7,10 +7,10 @@ import pytest
 
 from gs3d.cli import parse
 from gs3d.cli.assets import clean
-from gs3d.cli.help import docstrings
 from gs3d.cli.main import COMMANDS
 from gs3d.cli.runs import mesh
 from gs3d.cli.tools import reference
+from gs3d.core.docstrings import field_texts
 from tests.cli.commands import one_line_fault, run
 
 
@@ -18,7 +18,7 @@ from tests.cli.commands import one_line_fault, run
 def test_help_has_a_text_for_every_option(capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "1000")
     args = import_module(f"gs3d.cli.{COMMANDS[command][0]}.{command}").Args
-    texts = {name: text for cls in args.__mro__ for name, text in docstrings(cls)}
+    texts = field_texts(args)
     status, out, err = run(capsys, command, "--help")
     assert status == 0 and err == "" and "None" not in out
     for field in fields(args):
@@ -71,10 +71,10 @@ def test_parsed_arguments_are_of_the_class_of_the_command():
             ["a tree", "--minuts", "3"],
             "unknown option: expected --minutes or another of this command, got --minuts",
         ),
-        (["a tree", "--guidance", "csd"], "--guidance: expected cds or sds, got 'csd'"),
+        (["a tree", "--guidance", "vqzx"], "--guidance: expected cds or sds, got 'vqzx'"),
         (["a tree", "--resume=yes"], "--resume: expected no value, got 'yes'"),
-        ([], "PROMPT: expected a text, got nothing"),
-        (["--seed", "-3"], "PROMPT: expected a text, got nothing"),
+        ([], "PROMPT: expected text, got nothing"),
+        (["--seed", "-3"], "PROMPT: expected text, got nothing"),
         (
             ["a", "red", "tree"],
             "PROMPT: expected one, in quotes if it has spaces, got 'a red tree'",
@@ -84,6 +84,19 @@ def test_parsed_arguments_are_of_the_class_of_the_command():
 def test_usage_errors_of_generate(capsys, arguments, expected):
     message = one_line_fault(capsys, "generate", *arguments)
     assert message == f"gs3d generate: {expected}; see gs3d generate --help\n"
+
+
+@pytest.mark.parametrize(
+    "option,expected,nearest",
+    [
+        (["--guidance", "SDS"], "--guidance: expected cds or sds, got 'SDS'", "sds"),
+        (["--mode=Mesh"], "--mode: expected splats or mesh or two-stage, got 'Mesh'", "mesh"),
+    ],
+)
+def test_misspelled_choice_names_the_nearest(capsys, option, expected, nearest):
+    message = one_line_fault(capsys, "generate", "a tree", *option)
+    hint = f"did you mean {nearest!r}? See gs3d generate --help"
+    assert message == f"gs3d generate: {expected}; {hint}\n"
 
 
 @pytest.mark.parametrize(

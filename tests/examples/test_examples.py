@@ -1,5 +1,6 @@
 """The programs in examples/ run, and do what their first lines say."""
 
+import importlib
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import torch
 import yaml
 
 import gs3d
+from gs3d import io
 from gs3d.distill.config import parse_config
+from tests.io.splats.test_ply import random_splats
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = {
@@ -47,6 +50,23 @@ def test_cds_in_forty_lines_writes_splats(tmp_path):
     out = tmp_path / "cds.ply"
     run("cds_in_forty_lines.py", "--steps", 2, "--out", out)
     assert len(gs3d.load(out)) == 1500
+
+
+def test_own_format_is_read_and_written_by_every_function(tmp_path, monkeypatch):
+    monkeypatch.setattr(io, "FORMATS", dict(io.FORMATS))
+    monkeypatch.syspath_prepend(EXAMPLES)
+    importlib.import_module("own_format")
+    scene = gs3d.Scene(random_splats(50, 1))
+    scene.save(tmp_path / "a.csv")
+    got, expected = gs3d.load(tmp_path / "a.csv").splats, scene.splats
+    assert torch.allclose(got.means, expected.means, rtol=1e-6) and got.sh.shape == (50, 1, 3)
+    assert torch.allclose(got.sh, expected.sh[:, :1], rtol=1e-6)
+    (tmp_path / "b.csv").write_text("1,2\n")
+    with pytest.raises(gs3d.UserError, match="expected rows of 14 numbers"):
+        gs3d.load(tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_text("x,y\n")
+    with pytest.raises(gs3d.UserError, match="expected rows of numbers"):
+        gs3d.load(tmp_path / "b.csv")
 
 
 @pytest.mark.usefixtures("small_files", "fast_conversions")

@@ -15,7 +15,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats
-from gs3d.io import MESH_SUFFIXES, READERS, WRITERS, load_splats, save_splats
+from gs3d.io import FORMATS, MESH_SUFFIXES, load_splats, readable, save_splats
 from gs3d.io.atomic import write_atomic
 from gs3d.io.mesh import write_mesh
 
@@ -98,7 +98,7 @@ def file_size_limit():
 TOO_LARGE = "larger than this disk or your limits allow"
 
 
-@pytest.mark.parametrize("suffix", sorted(WRITERS))
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_file_size_limit_for_splats(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"old")
@@ -215,10 +215,10 @@ def test_suffixes_are_case_insensitive(tmp_path):
     assert len(load_splats(str(tmp_path / "A.PLY"))) == 1
 
 
-@pytest.mark.parametrize("suffix", sorted(WRITERS))
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_every_writer_works_with_its_reader(tmp_path, suffix):
     save_splats(tmp_path / f"a{suffix}", one_splat())
-    if suffix in READERS:
+    if suffix in readable():
         assert len(load_splats(tmp_path / f"a{suffix}")) == 1
 
 

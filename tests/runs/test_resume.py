@@ -72,8 +72,13 @@ def test_other_prompt_seed_or_settings_are_refused(splats_request, finished_spla
     request = copy_of(finished_splats, splats_request)
     with pytest.raises(UserError, match="already holds splats.ply; add resume"):
         generate(request)
-    for change in ({"prompt": "a blue car"}, {"seed": 3}, {"guidance": "sds"}):
-        with pytest.raises(UserError, match="resume"):
+    for change, what in (
+        ({"prompt": "a blue car"}, "prompt 'a red mushroom', not 'a blue car'"),
+        ({"seed": 3}, "seed 0, not 3"),
+        ({"guidance": "sds"}, r"other settings \(guidance: cds -> sds\); repeat its command"),
+        ({"set": ("batch=8",)}, r"other settings \(batch: 4 -> 8\); repeat its command"),
+    ):
+        with pytest.raises(UserError, match=f"resume .*: that run has {what}"):
             generate(dataclasses.replace(request, resume=True, **change))
     assert (request.out / "splats.ply").exists()
 

@@ -13,7 +13,7 @@ from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, check_out, dropped_rows, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import WRITERS, load_splats, save_splats
+from gs3d.io import FORMATS, load_splats, save_splats
 
 Box = tuple[float, float, float, float, float, float]
 # Defaults that change nothing. With None as the default, tyro would not know how many values belong
@@ -74,7 +74,7 @@ def run(argv: list[str]) -> int:
             "invalid rows, use gs3d convert)"
         )
     if args.out is None:
-        suffixes = ", ".join(sorted(WRITERS))
+        suffixes = ", ".join(sorted(FORMATS))
         raise UserError(
             f"-o: expected an output file, a name ending in one of {suffixes}, got nothing"
         )

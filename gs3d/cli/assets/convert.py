@@ -10,7 +10,7 @@ from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, check_out, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
-from gs3d.io import READERS, load_splats, save_splats
+from gs3d.io import load_splats, readable, save_splats
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     before = bytes_text(file.stat().st_size)
     _, warnings = with_warnings(lambda path: save_splats(path, wanted, **options), args.out)
     kept = wanted
-    if suffix in READERS:
+    if suffix in readable():
         kept, _ = with_warnings(load_splats, args.out)
     after = bytes_text(args.out.stat().st_size)
     say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {args.out}, {after}")

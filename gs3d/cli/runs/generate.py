@@ -104,8 +104,6 @@ def show(
 
 def report(result: Result, request: Request, progress: Progress, first: bool) -> None:
     """Print how a run ended, and its files."""
-    for line in result.warnings:
-        progress.say(f"warning: {line}")
     if result.outcome == "diverged":
         progress.say(
             "stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. "

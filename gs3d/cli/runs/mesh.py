@@ -156,8 +156,6 @@ def _refined(args: Args) -> tuple[Path, int]:
     )
     with Progress() as progress:
         result = show(request, progress)
-    for line in result.warnings:
-        progress.say(f"warning: {line}")
     if result.asset is None:
         raise UserError(
             f"--refine: nothing is left of the surface after {result.steps} steps; "

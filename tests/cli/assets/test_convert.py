@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from gs3d.io import READERS, WRITERS, load_splats, save_splats
+from gs3d.io import FORMATS, Format, load_splats, readable, save_splats
 from gs3d.io.splats.ply import read_ply, write_ply
 from tests.cli.assets.files import ball, write_nan_rows
 from tests.cli.commands import one_line_fault, run
 
 
-@pytest.mark.parametrize("suffix", sorted(WRITERS))
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_every_format_and_back(capsys, ply, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     status, out, err = run(capsys, "convert", str(ply), str(path))
     assert status == 0 and err == "" and "2000 splats, SH degree" in out and f"-> {path}, " in out
-    if suffix in READERS:
+    if suffix in readable():
         status, out, _ = run(capsys, "convert", str(path), str(tmp_path / "back.ply"))
         assert status == 0 and len(load_splats(tmp_path / "back.ply")) == 2000
 
@@ -65,14 +65,16 @@ def read_plain(path):
 
 
 def test_losses_of_a_format_are_reported(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(WRITERS, ".plain.ply", f"{__name__}:write_plain")
+    own = Format(f"{__name__}:write_plain", sh_degree=0)
+    monkeypatch.setitem(FORMATS, ".plain.ply", own)
     splats = ball()
     splats.sh[0, 0] = 3
     source, path = tmp_path / "in.ply", tmp_path / "a.plain.ply"
     save_splats(source, splats)
     status, out, _ = run(capsys, "convert", str(source), str(path))
     assert status == 0 and "warning" not in out  # without a reader, losses are unknown
-    monkeypatch.setitem(READERS, ".plain.ply", f"{__name__}:read_plain")
+    own = replace(own, read=f"{__name__}:read_plain")
+    monkeypatch.setitem(FORMATS, ".plain.ply", own)
     status, out, _ = run(capsys, "convert", str(source), str(path))
     assert status == 0 and "2000 splats, SH degree 0: " in out
     assert f"warning: {path} does not keep the harmonics above degree 0\n" in out
@@ -115,7 +117,7 @@ def test_invalid_arguments(capsys, ply, tmp_path):
     out = str(tmp_path / "out.ply")
     message = fault(str(ply), str(tmp_path / "out.xyz"))
     assert "expected a name ending in one of" in message
-    assert all(suffix in message for suffix in WRITERS)
+    assert all(suffix in message for suffix in FORMATS)
     assert "none does not exist. Create it" in fault(str(ply), str(tmp_path / "none" / "out.ply"))
     assert "the name is too long" in fault(str(ply), str(tmp_path / ("n" * 300 + ".ply")))
     assert "none.ply: there is no such file" in fault(str(tmp_path / "none.ply"), out)

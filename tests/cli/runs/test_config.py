@@ -68,7 +68,7 @@ def test_set_changes_settings_and_can_be_repeated(capsys, tiny, tmp_path):
         (["gaussians.count=many"], "--set gaussians.count=many"),
         (["gaussians.count"], "--set gaussians.count: expected PATH=VALUE"),
         (["batch=2", "gaussians.cuont=5"], "did you mean 'gaussians.count'?"),
-        (["stages.2.batch=2"], "expected stages.1 to stages.1"),
+        (["stages.2.batch=2"], "this run has one stage; name its setting 'batch'"),
     ],
 )
 def test_invalid_set(capsys, tiny, tmp_path, changes, expected):

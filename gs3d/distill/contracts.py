@@ -1,0 +1,126 @@
+"""Checks that a prior or guidance of the user's own keeps its contract.
+
+Without them, a wrong result would fail later, inside gs3d, or be broadcast to a wrong gradient.
+"""
+
+import inspect
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gs3d.core.errors import UserError, did_you_mean
+from gs3d.guidance import GUIDANCE, GuidanceOut, is_guidance
+from gs3d.priors.base import Prior
+
+CALL = ("prior", "condition", "z0", "progress", "seed", "step")
+"""Arguments of a guidance, which a run gives by position."""
+
+
+def check_guidance(guidance: Any) -> None:
+    """`UserError` unless `guidance` is a name in `GUIDANCE`, or can be called as `Guidance`."""
+    names = ", ".join(GUIDANCE)
+    if isinstance(guidance, str):
+        if guidance not in GUIDANCE:
+            near = did_you_mean(guidance, GUIDANCE)
+            raise UserError(f"--guidance {guidance}: expected one of {names}{near}")
+        return
+    if not is_guidance(guidance):
+        got = type(guidance).__name__
+        if isinstance(guidance, type):
+            got = f"the class {guidance.__name__}; create an object of it"
+        raise UserError(
+            f"--guidance: expected one of {names}, or an object that is called as "
+            f"gs3d.guidance describes, got {got}"
+        )
+    try:
+        inspect.signature(guidance).bind(*CALL)
+    except TypeError as error:
+        raise UserError(
+            f"--guidance: {_name_of(guidance)} cannot be called with the six positional arguments "
+            f"({', '.join(CALL)}): {error}"
+        ) from None
+    except ValueError:
+        # Callables of extension modules may have no signature: the first iteration will show.
+        return
+
+
+def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
+    """`UserError` unless `result` is what a guidance must return for the latents `z0`."""
+    start, shape = f"--guidance: {_name_of(guidance)} returned", list(z0.shape)
+    if not isinstance(result, GuidanceOut):
+        raise UserError(f"{start} {_what(result)}; expected a gs3d.GuidanceOut with grad {shape}")
+    grad: Any = result.grad
+    if not isinstance(grad, Tensor) or grad.shape != z0.shape or grad.dtype != z0.dtype:
+        raise UserError(f"{start} the grad {_what(grad)}; expected {_what(z0)}")
+    log: Any = result.log
+    if not isinstance(log, dict):
+        raise UserError(f"{start} the log {_what(log)}; expected a dict of numbers")
+    for name, value in log.items():
+        if not isinstance(value, (int, float)):
+            raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")
+
+
+def check_prior(prior: Prior) -> None:
+    """Call each method of `prior` once. `UserError` if a result has a wrong shape or type.
+
+    The state of torch's random numbers stays as it was.
+    """
+    device = torch.device(prior.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        text = _embedded(prior)
+        z0 = _encoded(prior, device)
+        sigma: Any = prior.sigma(0.5)
+        if not isinstance(sigma, numbers.Real) and getattr(sigma, "ndim", None) != 0:
+            raise _wrong(prior, "sigma", _what(sigma), "a number")
+        sigmas = torch.full((len(z0),), float(sigma), device=device)
+        with torch.no_grad():
+            denoised = prior.denoise(z0, sigmas, text.expand(len(z0), -1, -1))
+        _check_latents(prior, "denoise", denoised, z0.shape)
+
+
+def _embedded(prior: Prior) -> Tensor:
+    """The embedding of one prompt, [1, L, E]."""
+    with torch.no_grad():
+        text: Any = prior.embed(["a red ball", "a red ball"])
+    if not isinstance(text, Tensor) or text.ndim != 3 or len(text) != 2:
+        raise _wrong(prior, "embed", _what(text), "a tensor [2, L, E] for two prompts")
+    return text[:1]
+
+
+def _encoded(prior: Prior, device: torch.device) -> Tensor:
+    """Latents of gray images, detached: [views, C, h, w]."""
+    size = prior.image_size
+    rgb = torch.full((prior.views, size, size, 3), 0.5, device=device, requires_grad=True)
+    z0: Any = prior.encode(rgb)
+    _check_latents(prior, "encode", z0, (prior.views, *prior.latent_shape))
+    if not z0.requires_grad:
+        raise _wrong(prior, "encode", "no gradient", "a differentiable function of the images")
+    return z0.detach()
+
+
+def _check_latents(prior: Prior, member: str, value: Any, shape: Sequence[int]) -> None:
+    if (
+        not isinstance(value, Tensor)
+        or tuple(value.shape) != tuple(shape)
+        or value.dtype != torch.float32
+    ):
+        raise _wrong(prior, member, _what(value), f"a float32 tensor {list(shape)}")
+
+
+def _wrong(prior: Prior, member: str, got: str, expected: str) -> UserError:
+    return UserError(f"--prior: {_name_of(prior)}.{member} returned {got}; expected {expected}")
+
+
+def _what(value: Any) -> str:
+    """A value in a message: "None", "a float32 tensor [4, 3, 64, 64]", or its type."""
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor {list(value.shape)}"
+    return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def _name_of(value: Any) -> str:
+    """The name of a function, or of the class of an object."""
+    return getattr(value, "__name__", type(value).__name__)

@@ -1,0 +1,100 @@
+"""From a request to a plan: what is refused, and what the user is warned about."""
+
+import dataclasses
+
+import pytest
+import torch
+import yaml
+
+from gs3d.core.errors import UserError
+from gs3d.runs.prepare import prepare
+from tests.distill.test_contracts import GrayPrior
+from tests.runs.running import FIELD_THEN_SURFACE, SPLATS_THEN_SURFACE, generate
+
+
+def warnings_of(request, **changes) -> list[str]:
+    plan = prepare(dataclasses.replace(request, **changes))
+    return [message.text for message in plan.messages if message.is_warning]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_missing_device_is_named_as_it_was_given(splats_request):
+    with pytest.raises(UserError, match="device cuda:7: torch finds no CUDA here"):
+        prepare(dataclasses.replace(splats_request, device="cuda:7"))
+
+
+def test_device_of_a_prior_object_may_be_text(splats_request):
+    prior = GrayPrior()
+    prior.device = "cpu"
+    assert prepare(dataclasses.replace(splats_request, prior=prior)).device == "cpu"
+
+
+def test_change_that_does_not_fit_names_the_preset_and_its_prior(splats_request):
+    change = ("losses.cds.cfg.start=9",)
+    with pytest.raises(
+        UserError, match=r"change nothing \(preset builtin, for the prior builtin\)"
+    ):
+        prepare(dataclasses.replace(splats_request, prior="auto", config=None, set=change))
+
+
+@pytest.mark.parametrize(
+    "mode,config,warned",
+    [
+        ("mesh", "builtin", "optimizes splats; leave one"),
+        ("two-stage", SPLATS_THEN_SURFACE, "optimizes splats, then dmtet; leave one"),
+        ("mesh", SPLATS_THEN_SURFACE, None),
+        ("two-stage", FIELD_THEN_SURFACE, None),
+        ("splats", SPLATS_THEN_SURFACE, None),  # the default, which the user need not have given
+        ("mesh", None, None),
+    ],
+)
+def test_config_that_contradicts_the_mode_is_a_warning(splats_request, mode, config, warned):
+    if config in (None, "builtin"):
+        path = config
+    else:
+        (path := splats_request.config).write_text(config)
+    found = warnings_of(splats_request, mode=mode, config=path)
+    assert len(found) == (warned is not None)
+    if warned:
+        assert found[0].startswith(f"--mode {mode}: has no effect with --config {path}")
+        assert warned in found[0]
+
+
+def test_recorded_prior_object_that_is_not_used_is_a_warning(splats_request, no_results, tmp_path):
+    request = dataclasses.replace(splats_request, prior=GrayPrior(), steps=1)
+    record = generate(request).folder / "run.yaml"
+    again = {"config": record, "out": tmp_path / "again"}
+    (text,) = warnings_of(request, **again, prior="auto")
+    assert text.startswith(
+        f"--config {record}: that run used the object 'gray' of a Python program"
+    )
+    assert "it uses builtin" in text
+    # A prior that the user names is no surprise, and neither is the record of a named prior.
+    assert not warnings_of(request, **again)
+    assert not warnings_of(request, **again, prior="builtin")
+    tree = yaml.safe_load(record.read_text())
+    record.write_text(yaml.safe_dump({**tree, "python_objects": []}))
+    assert not warnings_of(request, **again, prior="auto")
+
+
+def test_wrong_prior_object_is_refused_when_its_run_starts(splats_request):
+    prior = GrayPrior()
+    prior.embed = lambda prompts: torch.zeros(len(prompts), 5)
+    with pytest.raises(UserError, match="prior: GrayPrior.embed returned a float32 tensor"):
+        generate(dataclasses.replace(splats_request, prior=prior))
+    assert not splats_request.out.exists()
+
+
+def test_result_of_a_guidance_object_is_checked_before_the_first_step(splats_request):
+    def forgetful(prior, condition, z0, progress, seed, step):
+        pass
+
+    with pytest.raises(UserError, match="guidance: forgetful returned None; expected a gs3d.Guid"):
+        generate(dataclasses.replace(splats_request, guidance=forgetful))
+    assert not splats_request.out.exists()
+
+
+def test_signature_of_a_guidance_object_is_checked_without_a_prior(splats_request):
+    request = dataclasses.replace(splats_request, guidance=lambda z0: None, prior="no such prior")
+    with pytest.raises(UserError, match="cannot be called with the six positional arguments"):
+        prepare(request)

@@ -1,0 +1,78 @@
+"""`gs3d.generate`: its help, and arguments that are unknown or of a wrong type."""
+
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+import gs3d
+from gs3d.runs.request import Request
+
+
+def test_help_lists_every_argument_with_its_text():
+    text = gs3d.generate.__doc__
+    arguments, raises = text[text.index("\nArgs:\n") :].split("\nRaises:\n")
+    for name in [*(field.name for field in fields(Request)), "callbacks"]:
+        assert f"\n    {name}: " in arguments
+    assert "\n    minutes: Wall-clock minutes until all files are written." in arguments
+    assert "UserError" in raises and max(map(len, text.splitlines())) <= 96
+
+
+def test_import_does_not_import_torch():
+    code = "import sys, gs3d; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "args,kwargs,message",
+    [
+        (
+            ("a cat",),
+            {"minuts": 3},
+            "generate() got an unexpected keyword argument 'minuts'; did you mean 'minutes'?",
+        ),
+        (("a cat",), {"qqqq": 3}, "generate() got an unexpected keyword argument 'qqqq'"),
+        ((), {}, "generate(): missing a required argument: 'prompt'"),
+        (("a cat", 1, 2), {}, "generate(): too many positional arguments"),
+    ],
+)
+def test_wrong_call_is_a_type_error_of_generate(args, kwargs, message):
+    with pytest.raises(TypeError) as caught:
+        gs3d.generate(*args, **kwargs)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "wrong,message",
+    [
+        ({"prompt": 3}, "prompt: expected text, got int"),
+        (
+            {"config": {"batch": 4}},
+            "config: expected a preset or a YAML file (for single settings ",
+        ),
+        ({"prior": {"name": "sd15"}}, "an object like gs3d.Prior, got dict"),
+        ({"prior": Request}, "an object like gs3d.Prior, got the class Request; create an object"),
+        ({"out": 3}, "out: expected a folder, got int"),
+        ({"start": gs3d}, "start: expected a run's folder or a splat file, got module"),
+        ({"set": {"batch": 4}}, "such as gaussians.count=5000, got dict"),
+        ({"set": 4}, "such as gaussians.count=5000, got int"),
+        ({"set": [4]}, "such as gaussians.count=5000, got 4"),
+        ({"guidance": {"cds": 1}}, "gs3d.guidance describes, got dict"),
+        ({"device": 0}, "device: expected cpu, cuda or cuda:N, got int"),
+        ({"mode": "splat"}, "or two-stage; did you mean 'splats'?"),
+        ({"mode": 3}, "mode 3: expected splats or mesh or two-stage"),
+        ({"guidance": "sd"}, "expected one of cds, sds; did you mean 'sds'?"),
+        (
+            {"callbacks": print},
+            "callbacks: expected gs3d.Callbacks, got builtin_function_or_method",
+        ),
+    ],
+)
+def test_argument_of_a_wrong_type_is_named_in_one_line(wrong, message, tmp_path):
+    options = {"prompt": "a cat", "prior": "builtin", "out": tmp_path / "run"} | wrong
+    with pytest.raises(gs3d.UserError) as caught:
+        gs3d.generate(**options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
