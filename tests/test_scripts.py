@@ -1,33 +1,27 @@
 """Scripts and benchmarks start: their imports and options follow changes of the package."""
 
 import json
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from gs3d.guidance import GUIDANCE
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[1]
 MODULES = ("record.py", "gpu_timing.py", "training_options.py")
 """Files that other scripts import and that are not run themselves."""
 PROGRAMS = [
-    p
+    f"{folder}/{path.name}"
     for folder in ("scripts", "benchmarks")
-    for p in sorted((ROOT / folder).glob("*.py"))
-    if p.name not in MODULES
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.name not in MODULES
 ]
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.name)
-def test_help(path, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(path.parent)
-    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(path), run_name="__main__")
-    assert not end.value.code
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help(program, capsys, monkeypatch):
+    assert run_program(monkeypatch, program, "--help") == 0
     assert "usage" in capsys.readouterr().out.lower()
 
 
@@ -55,19 +49,16 @@ def test_training_scripts_accept_former_option_names():
     assert "half=False" in clip and "compile=True" in clip and "metrics_only=True" in clip
 
 
-def test_iteration_benchmark_runs():
-    command = [sys.executable, ROOT / "benchmarks" / "iteration.py", "--runs", "1"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert "prior, 8 images" in run.stdout
-    assert all(run.stdout.count(f"{guidance} iteration,") == 2 for guidance in GUIDANCE)
+def test_iteration_benchmark_runs(capsys, monkeypatch):
+    assert run_program(monkeypatch, "benchmarks/iteration.py", "--runs", "1") == 0
+    out = capsys.readouterr().out
+    assert "prior, 8 images" in out
+    assert all(out.count(f"{guidance} iteration,") == 2 for guidance in GUIDANCE)
 
 
-def test_gpu_benchmark_runs_with_a_small_model_on_a_cpu(tmp_path):
+def test_gpu_benchmark_runs_with_a_small_model_on_a_cpu(tmp_path, monkeypatch):
     options = ["--tiny", "--device", "cpu", "--runs", "1", "--batches", "4", "--out", tmp_path]
-    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", *options]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
+    assert run_program(monkeypatch, "benchmarks/gpu.py", *options) == 0
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
     changes = ("", ", tiny autoencoder", ", channels last", ", tiny autoencoder, channels last")
     assert all(rows[f"iteration, splats-15min{change}, batch 4"]["ms"] > 0 for change in changes)
@@ -84,17 +75,7 @@ def test_train_on_gpu_rejects_an_unknown_size(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def summarize(folder):
-    """Run benchmarks/summary.py."""
-    return subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "summary.py", folder],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_summary_of_a_gpu_check_lists_failures(tmp_path):
+def test_summary_of_a_gpu_check_lists_failures(tmp_path, capsys, monkeypatch):
     (tmp_path / "parts.txt").write_text("doctor 1\ntests 0\nspeed 0\nquality 0\n")
     (tmp_path / "doctor.txt").write_text(
         "ok   Python           3.12\n"
@@ -108,18 +89,18 @@ def test_summary_of_a_gpu_check_lists_failures(tmp_path):
         "done\n\n| method | kind |\n| --- | --- |\n| sds | 98 |\n\n"
         "| split | method |\n\n  report.html\n"
     )
-    run = summarize(tmp_path)
-    assert run.returncode == 1, run.stderr
-    assert "| doctor | failed | FAIL gsplat           cannot be compiled: no nvcc |" in run.stdout
-    assert "| tests | ok | 24 passed in 9.1s |" in run.stdout
-    assert "| iteration | 155 |" in run.stdout and "| sds | 98 |" in run.stdout
-    assert "| split" not in run.stdout
-    assert run.stdout.count("missing") == 2  # scaling and repeat
+    assert run_program(monkeypatch, "benchmarks/summary.py", tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "| doctor | failed | FAIL gsplat           cannot be compiled: no nvcc |" in out
+    assert "| tests | ok | 24 passed in 9.1s |" in out
+    assert "| iteration | 155 |" in out and "| sds | 98 |" in out
+    assert "| split" not in out
+    assert out.count("missing") == 2  # scaling and repeat
     check = json.loads((tmp_path / "check.json").read_text())
     assert check["ended"] == {"doctor": 1, "tests": 0, "speed": 0, "quality": 0}
     assert check["gpu"]["rows"]["iteration"]["ms"] == 155
 
 
-def test_summary_of_a_passed_gpu_check_has_exit_status_0(tmp_path):
+def test_summary_of_a_passed_gpu_check_has_exit_status_0(tmp_path, monkeypatch):
     (tmp_path / "parts.txt").write_text("doctor 0\n")
-    assert summarize(tmp_path).returncode == 0
+    assert run_program(monkeypatch, "benchmarks/summary.py", tmp_path) == 0

@@ -2,9 +2,6 @@
 
 import importlib
 import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +11,9 @@ import gs3d
 from gs3d import io
 from gs3d.distill.config import parse_config
 from tests.io.splats.test_ply import random_splats
+from tests.programs import ROOT, run_program
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 SMALL = {
     "splats": "gaussians: {count: 200}\n",
     "mesh": """
@@ -31,24 +29,20 @@ stages:
 }
 
 
-def run(name: str, *arguments: object) -> str:
-    command = [sys.executable, EXAMPLES / name, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_own_loss_runs_and_is_recorded(tmp_path):
-    assert "Scene(" in run("own_loss.py", "a red ball", "--steps", 3, "--out", tmp_path / "a")
+@pytest.mark.usefixtures("small_files")
+def test_own_loss_runs_and_is_recorded(capsys, tmp_path, monkeypatch):
+    options = ["a red ball", "--steps", 3, "--out", tmp_path / "a"]
+    assert run_program(monkeypatch, "examples/own_loss.py", *options) == 0
+    assert "Scene(" in capsys.readouterr().out
     record = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
     assert record["python_objects"] == ["guidance"] and "Python" in record["resumable"]
     assert record["config"]["guidance"].endswith(".NormalizedSds")
     assert '"cfg"' in (tmp_path / "a" / "log.jsonl").read_text()
 
 
-def test_cds_in_forty_lines_writes_splats(tmp_path):
+def test_cds_in_forty_lines_writes_splats(tmp_path, monkeypatch):
     out = tmp_path / "cds.ply"
-    run("cds_in_forty_lines.py", "--steps", 2, "--out", out)
+    run_program(monkeypatch, "examples/cds_in_forty_lines.py", "--steps", 2, "--out", out)
     assert len(gs3d.load(out)) == 1500
 
 

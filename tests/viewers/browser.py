@@ -8,9 +8,6 @@ import functools
 import http.server
 import io
 import queue
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,54 +16,46 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 from PIL import Image
 
+from tests.viewers.devtools import WAIT_S, Page, ViewerError, opened
+
 HERE = Path(__file__).parent
-CHROMIUM = next(
-    (
-        found
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (found := shutil.which(name))
-    ),
-    None,
-)
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-)
 WORLD_TO_VIEW = np.array(((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
 """From world coordinates to a viewer's: +Y up and the front towards +Z."""
-WAIT_S = 240.0
 
 
-class ViewerError(Exception):
-    """An error that a page reports."""
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves this folder, and the file `shown` under /shown/. `results` gets what pages post."""
+
+    shown: Path
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(HERE)))
+        self.results: queue.Queue = queue.Queue()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves this folder, and the file to be shown under /shown/. Receives results by POST."""
-
+    server: _Server
     extensions_map = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
     }
 
-    def __init__(self, *args, shown: Path, results: queue.Queue, **options):
-        self.shown, self.results = shown, results
-        super().__init__(*args, directory=str(HERE), **options)
-
     def translate_path(self, path: str) -> str:
-        if urlsplit(path).path == f"/shown/{self.shown.name}":
-            return str(self.shown)
+        shown = self.server.shown
+        if urlsplit(path).path == f"/shown/{shown.name}":
+            return str(shown)
         return super().translate_path(path)
+
+    def end_headers(self) -> None:
+        # Files of different tests have the same names.
+        if "/shown/" in self.path:
+            self.send_header("Cache-Control", "no-store")
+        super().end_headers()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.results.put((urlsplit(self.path).query, body))
+        self.server.results.put((urlsplit(self.path).query, body))
         self.send_response(204)
         self.end_headers()
 
@@ -74,66 +63,55 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Viewers:
+    """Viewers of other programs in one browser tab, which starts in seconds."""
+
+    def __init__(self, server: _Server, page: Page, size_px: int):
+        self.server, self.page, self.size_px = server, page, size_px
+
+    def screenshot(
+        self,
+        viewer: str,
+        file: Path,
+        eye: np.ndarray,
+        fovy_deg: float,
+        background: tuple[float, float, float],
+    ) -> np.ndarray:
+        """Image of `file` in the page of a viewer, [S, S, 3] in [0, 1].
+
+        The camera is at `eye` [3], in world coordinates, and looks at the origin.
+
+        Raises:
+            ViewerError: The page reports an error, or no image within WAIT_S.
+        """
+        query = {
+            "viewer": viewer,
+            "file": f"/shown/{file.name}",
+            "size": self.size_px,
+            "fovy_deg": fovy_deg,
+            "eye": ",".join(f"{x:.9g}" for x in WORLD_TO_VIEW @ eye),
+            "background": ",".join(str(x) for x in background),
+        }
+        self.server.shown = file.resolve()
+        address = f"http://127.0.0.1:{self.server.server_port}/pages/index.html"
+        self.page.call("Page.navigate", url=f"{address}?{urlencode(query)}")
+        try:
+            kind, body = self.server.results.get(timeout=WAIT_S)
+        except queue.Empty:
+            raise ViewerError(f"{viewer}: no image of {file.name} in {WAIT_S:.0f} s") from None
+        if kind == "error":
+            raise ViewerError(body.decode("utf-8", "replace"))
+        return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), np.float32) / 255
+
+
 @contextlib.contextmanager
-def _served(file: Path) -> Iterator[tuple[str, queue.Queue]]:
-    results: queue.Queue = queue.Queue()
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Handler, shown=file, results=results)
-    )
+def started(size_px: int, downloads: Path) -> Iterator[Viewers]:
+    """Start a server and a browser for screenshots of `size_px`²."""
+    server = _Server()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", results
+        with opened("about:blank", size_px, size_px, downloads) as page:
+            yield Viewers(server, page, size_px)
     finally:
         server.shutdown()
         server.server_close()
-
-
-def screenshot(
-    viewer: str,
-    file: Path,
-    eye: np.ndarray,
-    fovy_deg: float,
-    size_px: int,
-    background: tuple[float, float, float],
-) -> np.ndarray:
-    """Image of `file` in the page of a viewer, [S, S, 3] in [0, 1].
-
-    The camera is at `eye` [3], in world coordinates, and looks at the origin.
-
-    Raises:
-        ViewerError: The page reports an error, or no image within WAIT_S.
-    """
-    query = {
-        "viewer": viewer,
-        "file": f"/shown/{file.name}",
-        "size": size_px,
-        "fovy_deg": fovy_deg,
-        "eye": ",".join(f"{x:.9g}" for x in WORLD_TO_VIEW @ eye),
-        "background": ",".join(str(x) for x in background),
-    }
-    with (
-        _served(file.resolve()) as (address, results),
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
-    ):
-        command = [
-            CHROMIUM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            f"--window-size={size_px},{size_px}",
-            "--remote-debugging-port=0",
-        ]
-        browser = subprocess.Popen(
-            [*command, f"{address}/pages/index.html?{urlencode(query)}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            kind, body = results.get(timeout=WAIT_S)
-        except queue.Empty:
-            raise ViewerError(f"{viewer}: no image of {file.name} in {WAIT_S:.0f} s") from None
-        finally:
-            browser.terminate()
-            browser.wait()
-    if kind == "error":
-        raise ViewerError(body.decode("utf-8", "replace"))
-    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), np.float32) / 255

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -17,11 +18,31 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.viewers.browser import CHROMIUM, FLAGS, WAIT_S, ViewerError
-
+CHROMIUM = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+)
+WAIT_S = 240.0
 POLL_S = 0.5
 CANVAS = "document.querySelector('canvas[data-engine]')"
 """The canvas of three.js. Other canvases may lie above it."""
+
+
+class ViewerError(Exception):
+    """An error that a page reports."""
 
 
 class Page:

@@ -19,8 +19,7 @@ import gs3d
 from gs3d.io import save_splats
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
-from tests.viewers.browser import CHROMIUM
-from tests.viewers.devtools import Page, opened
+from tests.viewers.devtools import CHROMIUM, Page, opened
 from tests.viewers.test_viewers import BACKGROUND, MIN_DB, letter
 
 READY = CHROMIUM is not None and find_spec("viser") is not None

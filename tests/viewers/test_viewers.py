@@ -4,6 +4,7 @@ The object has no symmetry: a letter F, readable from the front, and a bar along
 color of that axis. The images differ if any two axes are swapped or mirrored.
 """
 
+import functools
 import json
 import math
 import os
@@ -24,7 +25,8 @@ from gs3d.raster import reference
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
 from gs3d.world.sample import sample
-from tests.viewers.browser import CHROMIUM, HERE, screenshot
+from tests.viewers.browser import HERE, Viewers, started
+from tests.viewers.devtools import CHROMIUM
 
 MODULES = HERE / "node_modules"
 READY = CHROMIUM is not None and MODULES.is_dir()
@@ -85,7 +87,19 @@ def camera(azimuth_deg: float = 35.0, elevation_deg: float = 20.0) -> Cameras:
     return orbit(*angles, distance_for(fovy, 0.95), fovy, SIZE_PX, SIZE_PX)
 
 
-def psnr(asset, viewer: str, file: Path, render=draw) -> float:
+@pytest.fixture(scope="module")
+def viewers(tmp_path_factory):
+    with started(SIZE_PX, tmp_path_factory.mktemp("downloads")) as viewers:
+        yield viewers
+
+
+@pytest.fixture
+def psnr(viewers):
+    """`psnr_in` with the browser of this module."""
+    return functools.partial(psnr_in, viewers)
+
+
+def psnr_in(viewers: Viewers, asset, viewer: str, file: Path, render=draw) -> float:
     """PSNR in dB, over the object, of a viewer's screenshot of `file` against a render of `asset`.
 
     Saves both side by side in the folder GS3D_VIEWER_PICTURES, if it is set.
@@ -96,7 +110,7 @@ def psnr(asset, viewer: str, file: Path, render=draw) -> float:
     out = render(asset, view, BACKGROUND)
     expected = out.rgb[0].clamp(0, 1).numpy()
     eye = view.centers[0].double().numpy()
-    image = screenshot(viewer, file, eye, FOVY_DEG, SIZE_PX, BACKGROUND)
+    image = viewers.screenshot(viewer, file, eye, FOVY_DEG, BACKGROUND)
     if folder := os.environ.get("GS3D_VIEWER_PICTURES"):
         both = np.concatenate([expected, image], axis=1)
         path = Path(folder) / f"{viewer}-{file.name}.png"
@@ -134,7 +148,7 @@ def test_the_letter_is_readable_in_the_reference_render():
         ("babylon", "a.glb"),
     ],
 )
-def test_splats_match_in_other_viewers(tmp_path, viewer, name, degree):
+def test_splats_match_in_other_viewers(psnr, tmp_path, viewer, name, degree):
     splats = letter(degree)
     save_splats(tmp_path / name, splats)
     # A .splat holds one color for all views, so it is compared with what the file holds.
@@ -144,7 +158,7 @@ def test_splats_match_in_other_viewers(tmp_path, viewer, name, degree):
 
 @pytest.mark.parametrize("degree", [0, 3])
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply"])
-def test_playcanvas_matches_with_its_own_kernel(tmp_path, monkeypatch, name, degree):
+def test_playcanvas_matches_with_its_own_kernel(psnr, tmp_path, monkeypatch, name, degree):
     """PlayCanvas cuts splats off at s = 4, and fades them so that they reach 0 there."""
     end = math.exp(-4)
     monkeypatch.setattr(
@@ -162,7 +176,7 @@ def test_playcanvas_matches_with_its_own_kernel(tmp_path, monkeypatch, name, deg
 @pytest.mark.parametrize(
     "viewer, name", [("own", "a.html"), ("spark", "a.ply"), ("babylon", "a.glb")]
 )
-def test_an_object_matches_in_other_viewers(tmp_path, viewer, name):
+def test_an_object_matches_in_other_viewers(psnr, tmp_path, viewer, name):
     t = reference_splats(sample(np.random.default_rng(0), "teapot", "red").parts)
     splats = Splats(
         t.means[::10], t.quats[::10], 3.2 * t.scales[::10], t.opacities[::10], t.sh[::10]
@@ -171,7 +185,7 @@ def test_an_object_matches_in_other_viewers(tmp_path, viewer, name):
     assert psnr(splats, viewer, tmp_path / name) >= MIN_DB
 
 
-def test_a_mesh_matches_in_three(tmp_path):
+def test_a_mesh_matches_in_three(psnr, tmp_path):
     mesh = mesh_of_splats(letter(), resolution=96).textured(512)
     write_mesh(tmp_path / "a.glb", mesh)
     # Three.js smooths edges and gs3d does not, so the limit is lower.
