@@ -10,7 +10,7 @@ MINUTES ?= 3
 # in the order of tests/conftest.py, the slow ones first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-fast test-processors test-viewers lint format clean gpu-check
+.PHONY: help demo test run-tests test-fast test-processors test-viewers lint format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -35,7 +35,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/gs3d generate "$(PROMPT)" --minutes $(MINUTES)
 
-test: lint
+test: lint run-tests
+
+run-tests: $(VENV)/installed
 	$(PYTEST)
 
 test-fast: $(VENV)/installed

@@ -36,7 +36,7 @@ def chair():
     return parts, mesh_of_splats(reference_splats(parts), faces=3000, resolution=64)
 
 
-@pytest.mark.parametrize("kind", ["mushroom", "car", "mug", "snowman"])
+@pytest.mark.parametrize("kind", ["car", "mug"])
 def test_mesh_is_closed_and_near_the_reference(kind):
     parts = parts_of(kind)
     mesh = mesh_of_splats(reference_splats(parts), faces=8000, resolution=96, views=40).colored()
