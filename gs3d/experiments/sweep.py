@@ -28,6 +28,8 @@ from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, slug
 
 T = TypeVar("T")
+GS3D = (sys.executable, "-m", "gs3d")
+"""The command that makes a run."""
 FINISHED = "finished.json"
 """File in the folder of a run that marks it as finished."""
 
@@ -201,7 +203,7 @@ def _run(
     # It may hold files of an interrupted run, which has no finished.json.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "gs3d", "generate", job.prompt, *setup.budget]
+    command = [*GS3D, "generate", job.prompt, *setup.budget]
     command += ["--prior", setup.prior]
     command += ["--seed", str(job.seed), "--config", str(config), "--out", str(folder)]
     began = time.monotonic()

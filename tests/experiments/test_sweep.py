@@ -145,7 +145,7 @@ def fake_runs(tmp_path, monkeypatch):
     script = tmp_path / "run.py"
     script.write_text(
         "import os, pathlib, sys, time\n"
-        "prompt, out = sys.argv[4], pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "prompt, out = sys.argv[2], pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
         "if 'slow' in prompt: time.sleep(60)\n"
         "if 'fails' in prompt: sys.exit(2)\n"
         "outcome = 'diverged' if 'diverges' in prompt else 'finished'\n"
@@ -158,7 +158,7 @@ def fake_runs(tmp_path, monkeypatch):
     launcher = tmp_path / "python"
     launcher.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
     launcher.chmod(0o755)
-    monkeypatch.setattr("gs3d.experiments.sweep.sys.executable", str(launcher))
+    monkeypatch.setattr("gs3d.experiments.sweep.GS3D", (str(launcher),))
     return Setup(tmp_path / "out", ("--steps", "1"), "builtin", "builtin", "weights")
 
 

@@ -1,7 +1,6 @@
 """Fixtures for tests that execute whole runs."""
 
 import pytest
-from matplotlib.figure import Figure
 
 from gs3d.representations import extract_mesh
 from gs3d.representations.dmtet import convert
@@ -9,14 +8,7 @@ from gs3d.runs import execute
 from gs3d.runs.outputs import files, plot
 from gs3d.runs.outputs.files import Written
 from tests.runs.running import SPLATS, generate, request_for
-
-SMALL = {
-    "FACES": 600,
-    "TEXTURE_PX": 64,
-    "TURNTABLE_FRAMES": 4,
-    "TURNTABLE_PX": 32,
-    "PREVIEW_PX": 32,
-}
+from tests.small import SMALL, blank_figure
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -43,7 +35,7 @@ def blank_plot(monkeypatch):
 
     outputs/test_plot.py tests the real one.
     """
-    monkeypatch.setattr(plot, "draw_figure", lambda rows: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(plot, "draw_figure", blank_figure)
 
 
 @pytest.fixture

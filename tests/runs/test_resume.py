@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -20,6 +19,7 @@ from tests.runs.running import (
     interrupt_after,
     log_rows,
 )
+from tests.small import GS3D
 
 
 def test_interrupted_and_resumed_run_equals_uninterrupted_run(splats_request, finished_splats):
@@ -47,7 +47,7 @@ def test_more_steps_continue_a_finished_run(splats_request, finished_splats):
 def test_killed_run_resumes_from_newest_valid_checkpoint(splats_request):
     splats_request.config.write_text(SPLATS + "checkpoint_every_s: 0.05\n")
     request = dataclasses.replace(splats_request, steps=100000)
-    command = [sys.executable, "-m", "gs3d", "generate", request.prompt, "--steps", "100000"]
+    command = [*GS3D, "generate", request.prompt, "--steps", "100000"]
     command += ["--prior", request.prior, "--out", str(request.out)]
     command += ["--config", str(request.config), "--device", "cpu"]
     process = subprocess.Popen(command)

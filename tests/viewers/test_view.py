@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ import gs3d
 from gs3d.io import save_splats
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
+from tests.small import GS3D
 from tests.viewers.devtools import CHROMIUM, Page, opened
 from tests.viewers.test_viewers import BACKGROUND, MIN_DB, letter
 
@@ -43,7 +43,7 @@ def ended_by_ctrl_c(*argv: str, status: int = 0) -> Iterator[subprocess.Popen]:
     # Background jobs of a shell ignore Ctrl-C, and so would their children.
     options = {"env": env, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gs3d", *argv],
+        [*GS3D, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -136,7 +136,7 @@ def test_a_mesh_at_an_address_with_a_token(tmp_path):
     """The page's websocket must pass the token too."""
     from gs3d.io.mesh import write_mesh
 
-    mesh = mesh_of_splats(letter(), resolution=96).textured(512)
+    mesh = mesh_of_splats(letter(), resolution=64).textured(256)
     write_mesh(tmp_path / "letter.glb", mesh)
     with viewing(str(tmp_path / "letter.glb"), "--host", "0.0.0.0") as address:
         # The name of this machine need not resolve to it.

@@ -7,8 +7,10 @@ import pytest
 from gs3d.evaluation.classifier import Classifier
 from gs3d.evaluation.grade import check_words
 from gs3d.evaluation.prompts import read_prompts, shipped
+from gs3d.experiments import sweep
 from gs3d.experiments.names import method_names
 from tests.cli.commands import one_line_fault, run
+from tests.small import GS3D
 
 
 @pytest.fixture
@@ -19,7 +21,8 @@ def prompts(tmp_path):
 
 
 @pytest.fixture
-def tiny_evaluation(prompts, tiny_builtin_folder, tmp_path):
+def tiny_evaluation(prompts, tiny_builtin_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "GS3D", GS3D)
     folders = ["--prior", str(tiny_builtin_folder), "--out", str(tmp_path / "out")]
     return ["evaluate", prompts, "--methods", "cds", "--steps", "1", *folders]
 

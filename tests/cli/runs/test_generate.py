@@ -3,8 +3,7 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from pathlib import Path
 
@@ -96,18 +95,19 @@ def test_output_ends_with_the_files(capsys, tiny, tmp_path):
     "number,status,word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_signal_exports_the_current_splats_and_has_its_own_status(
-    tiny, tmp_path, number, status, word
+    capsys, tiny, tmp_path, number, status, word
 ):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "gs3d", "generate", "a red mushroom", "--steps", "100000"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([*command, *tiny], **pipes, text=True)
-    log, deadline = folder / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == status and "Traceback" not in err, err
+
+    def send_after_first_step():
+        log, deadline = folder / "log.jsonl", time.monotonic() + 120
+        while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send_after_first_step).start()
+    got, out, err = run(capsys, "generate", "a red mushroom", "--steps", "100000", *tiny)
+    assert got == status and "Traceback" not in err, err
     assert word in out and "--resume" in out
     for name in ("splats.ply", "preview.png", "turntable.mp4"):
         assert (folder / name).stat().st_size > 0
