@@ -35,7 +35,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/gs3d generate "$(PROMPT)" --minutes $(MINUTES)
 
-test: lint run-tests
+# The type checker runs beside the tests, which leave a core idle at times.
+test: $(VENV)/installed
+	$(MAKE) -j2 lint run-tests
 
 run-tests: $(VENV)/installed
 	$(PYTEST)

@@ -28,6 +28,7 @@ from gs3d.experiments.methods import Method
 from gs3d.experiments.names import method_names
 from gs3d.experiments.sweep import FinishedRun, Job, Setup, finished_before, shares, sweep
 from gs3d.priors.loading.components import backbone_part, facts_of, weight_files
+from gs3d.priors.loading.factories import FACTORIES, code, create
 from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.runs.folders import make_writable
 from gs3d.runs.history import read_record
@@ -180,10 +181,12 @@ def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
 
 
 def _prior(name: str, say: Say) -> tuple[str, bool, str]:
-    """(name, whether it works on pixels, sizes and dates of its weight files)."""
+    """(name, whether it works on pixels, and a text that changes with its weights or code)."""
     if name == "auto":
         name, why = default_prior("cuda" if torch.cuda.is_available() else "cpu")
         say(why)
+    if name in FACTORIES:
+        return name, create(name, "cpu").latent_shape[0] == 3, code(name)
     source = resolve(name)
     part = backbone_part(source.index)
     assert part is not None  # `index` refuses a model without one

@@ -1,7 +1,9 @@
 """Text-to-image diffusion models behind one interface, the denoiser D(z, σ, y).
 
-diffusers and transformers are imported only when a prior is loaded. To add a kind of prior, write
-one module whose class has the members of `base.Prior`, and one line in `loading.resolve.load`.
+diffusers and transformers are imported only when a prior is loaded. To add a prior, write one
+module with a class that has the members of `base.Prior`, and add a line to
+`loading.factories.FACTORIES`: commands and `load` then know its name. A run calls each member once
+at its start and says what does not fit.
 """
 
 from gs3d.priors.base import Condition, Prior, epsilon, guided

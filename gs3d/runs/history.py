@@ -12,6 +12,7 @@ from gs3d.distill.config import parse_config, without_objects
 from gs3d.distill.stages import RunConfig
 from gs3d.distill.step import cameras_at
 from gs3d.io import result_file
+from gs3d.priors.loading.factories import FACTORIES
 from gs3d.priors.loading.resolve import NAMES
 from gs3d.representations.base import Representation
 from gs3d.runs.loop import restore
@@ -92,5 +93,5 @@ def prior_of(record: dict) -> str:
             f"prior: that run used the object {prior.get('name')!r} of a Python program; "
             "continue it from there"
         )
-    known = prior.get("name") in NAMES or prior.get("source") in (None, "gs3d")
+    known = prior.get("name") in (*NAMES, *FACTORIES) or prior.get("source") in (None, "gs3d")
     return prior.get("name", "auto") if known else prior["source"]

@@ -17,6 +17,7 @@ from gs3d.io import SPLATS, load_splats
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
@@ -46,7 +47,7 @@ class Plan:
     """The output directory; nothing is written to it yet."""
     device: str
     prior: Source | Prior
-    """Where the weights are on this disk, or the object that the caller gave."""
+    """Where the weights are on this disk, or an object: that of the caller or of a factory."""
     config: RunConfig
     splats: Splats | None
     """Existing splats that the surface starts from."""
@@ -125,7 +126,7 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     if name == "auto":
         name, why = default_prior(device)
         messages.append(Message(why))
-    return resolve(name)
+    return create(str(name), device) if name in FACTORIES else resolve(name)
 
 
 def _device(request: Request) -> str:
@@ -169,8 +170,8 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
                 "start there; add --mode mesh"
             )
         config = dataclasses.replace(config, stages=config.stages[1:])
-    if config.vae is not None and not isinstance(request.prior, (str, Path)):
-        raise UserError("config: vae: only for a prior that is given by name; leave it out")
+    if config.vae is not None and not isinstance(prior, Source):
+        raise UserError("config: vae: only for a prior with a model folder; leave it out")
     views = prior.views
     for stage in config.stages:
         if stage.batch % views:

@@ -39,7 +39,7 @@ class Phases:
 
 
 def load_task(plan: Plan, callbacks: Callbacks) -> Task:
-    """Load the prior, or check a given object, and embed the prompts."""
+    """Load the prior, or check it if it is an object, and embed the prompts."""
     prompt, config = plan.request.prompt, plan.config
     prior = _load_prior(plan)
     prompts = ViewPrompts.of(prior, prompt, config.negative)

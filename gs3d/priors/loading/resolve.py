@@ -17,6 +17,7 @@ from gs3d.priors.latent import LatentPrior, vae_dtype
 from gs3d.priors.loading import components, hub
 from gs3d.priors.loading.autoencoder import read_autoencoder, resolve_autoencoder
 from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.multiview import MultiViewPrior
 from gs3d.priors.network import Attention, compile_networks, use_attention
 from gs3d.priors.pixel import PixelPrior
@@ -53,6 +54,8 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
         raise UserError(
             f"prior: the name is empty; expected {', '.join(NAMES)}, a folder, or owner/name"
         )
+    if text in FACTORIES:
+        raise UserError(f"prior {text}: code of gs3d makes it; it has no model folder")
     if text in SHIPPED:
         folder = builtin.FOLDER
         if not (folder / "model_index.json").is_file():
@@ -88,7 +91,8 @@ def load(
 ) -> Prior:
     """Load `prior` on `device`, by default the GPU if there is one.
 
-    `prior` is a name, hub id or folder (see `resolve`), or the `Source` that `resolve` returned.
+    `prior` is a name, hub id or folder (see `resolve`), a name in `FACTORIES`, or the `Source` that
+    `resolve` returned.
     It computes in float16 on a GPU and in float32 on a CPU, with float32 arguments and results.
     `vae` names a replacement autoencoder (see `resolve_autoencoder`). With `compiled`, torch
     compiles the networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`.
@@ -96,6 +100,8 @@ def load(
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
+    if isinstance(prior, str) and prior in FACTORIES:
+        return create(prior, device)
     source = prior if isinstance(prior, Source) else resolve(prior, offline)
     if vae is not None and source.in_pixels:
         raise UserError(
@@ -189,11 +195,12 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]
 
 def _unknown(name: str, folder: Path) -> str:
     """Error message for a name that is no model."""
-    known = ", ".join(NAMES)
+    names = (*NAMES, *FACTORIES)
+    known = ", ".join(names)
     if os.sep in name or name.startswith((".", "~")):
         problem = "a file, not a folder" if os.path.exists(folder) else "no such folder"
         return f"prior {name}: {problem}; pass a diffusers model folder or one of {known}"
-    near = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? Expected" if near else "expected"
     return f"prior {name}: unknown name; {hint} one of {known}, a hub id owner/name, or a folder"
 
