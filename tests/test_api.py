@@ -61,9 +61,9 @@ def test_wrong_call_is_a_type_error_of_generate(args, kwargs, message):
         ({"set": [4]}, "such as gaussians.count=5000, got 4"),
         ({"guidance": {"cds": 1}}, "gs3d.guidance describes, got dict"),
         ({"device": 0}, "device: expected cpu, cuda or cuda:N, got int"),
-        ({"mode": "splat"}, "or two-stage; did you mean 'splats'?"),
+        ({"mode": "splat"}, "mode splat: expected splats or mesh or two-stage"),
         ({"mode": 3}, "mode 3: expected splats or mesh or two-stage"),
-        ({"guidance": "sd"}, "expected one of cds, sds; did you mean 'sds'?"),
+        ({"guidance": "sd"}, "expected one of cds, sds"),
         (
             {"callbacks": print},
             "callbacks: expected gs3d.Callbacks, got builtin_function_or_method",

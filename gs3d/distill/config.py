@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gs3d.core.errors import UserError, did_you_mean
+from gs3d.core.errors import UserError
 from gs3d.distill.build import build, check_key, plain
 from gs3d.distill.changes import merge, set_value
 from gs3d.distill.contracts import check_guidance
@@ -128,10 +128,12 @@ def read_settings(
     return merge(rename_settings(StageConfig, base_tree), rename_settings(StageConfig, tree))
 
 
-def record_in(source: str | Path) -> dict | None:
-    """The run.yaml at `source`; None if that is a preset or a file with settings."""
+def prior_object_in(source: str | Path) -> str | None:
+    """Name of the Python object that was the prior of a run, if `source` is its run.yaml."""
     tree = _yaml_of(source)
-    return tree if _is_record(tree) else None
+    if not _is_record(tree) or "prior" not in (tree.get("python_objects") or ()):
+        return None
+    return (tree.get("prior") or {}).get("name")
 
 
 def _is_record(tree: Any) -> bool:
@@ -259,7 +261,7 @@ def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
         raise UserError(f"{where}: losses: expected settings as `key: value`, got {losses!r}")
     for choice in (name_in_tree, guidance or name_in_tree):
         if not isinstance(choice, str) or choice not in GUIDANCE:
-            expected = ", ".join(GUIDANCE) + did_you_mean(str(choice), GUIDANCE)
+            expected = ", ".join(GUIDANCE)
             raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
     for name in losses:
         check_key(name, list(GUIDANCE), f"{where}: losses")

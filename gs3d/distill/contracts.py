@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs3d.core.errors import UserError, did_you_mean
+from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE, GuidanceOut, is_guidance
 from gs3d.priors.base import Prior
 
@@ -24,8 +24,7 @@ def check_guidance(guidance: Any) -> None:
     names = ", ".join(GUIDANCE)
     if isinstance(guidance, str):
         if guidance not in GUIDANCE:
-            near = did_you_mean(guidance, GUIDANCE)
-            raise UserError(f"--guidance {guidance}: expected one of {names}{near}")
+            raise UserError(f"--guidance {guidance}: expected one of {names}")
         return
     if not is_guidance(guidance):
         got = type(guidance).__name__

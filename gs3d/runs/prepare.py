@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
-from gs3d.distill.config import load_config, record_in
+from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.stages import RunConfig
 from gs3d.io import SPLATS, load_splats
 from gs3d.priors.base import Prior
@@ -22,7 +20,7 @@ from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
-from gs3d.runs.request import Mode, Request, checked, pick_device
+from gs3d.runs.request import Mode, Request, checked, pick_device, same_device
 
 PRIOR_MEMBERS = (
     "name",
@@ -75,16 +73,16 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     device = _device(request)
     messages: list[Message] = []
     # Reading a given config before the prior: a misspelt key should not wait for a download.
-    given = None if request.config is None else _load(request, request.config)
-    if given is not None and given.vae is not None:
-        autoencoder_place(given.vae)
+    given = None if request.config is None else _given(request, request.config, messages)
     for change in request.set:
         check_path(change)
+    if given is not None and given.vae is not None:
+        autoencoder_place(given.vae)
     splats = _start_splats(request)
     prior = _prior(request, device, messages)
     messages += _other_prompt(request)
     if given is not None:
-        messages += [*_other_mode(request, given), *_other_prior(request, prior)]
+        messages += _other_mode(request, given)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
@@ -107,6 +105,16 @@ def preset_for(in_pixels: bool, minutes: float | None, mode: Mode = "splats") ->
 
 def _load(request: Request, source: str | Path) -> RunConfig:
     return load_config(source, request.guidance, request.set)
+
+
+def _given(request: Request, source: str | Path, messages: list[Message]) -> RunConfig:
+    """The settings of a given config."""
+    config = _load(request, source)
+    if request.prior == "auto" and (name := prior_object_in(source)):
+        text = f"--config {source}: that run used the object {name!r} of a Python program as its"
+        text += " prior, which this run does not. Give one with --prior"
+        messages.append(Message(text, is_warning=True))
+    return config
 
 
 def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunConfig:
@@ -141,19 +149,12 @@ def _device(request: Request) -> str:
         if isinstance(prior, type):
             got = f"the class {prior.__name__}; create an object of it"
         raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
-    if request.device is not None and not _same_device(request.device, prior.device):
+    if request.device is not None and not same_device(request.device, prior.device):
         raise UserError(
             f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
             "leave the device out, or load the prior there"
         )
     return pick_device(str(prior.device))
-
-
-def _same_device(one: str | torch.device, other: str | torch.device) -> bool:
-    """Whether two devices are the same; one without an index is any of its type."""
-    named, other = torch.device(pick_device(one)), torch.device(other)
-    any_index = None in (named.index, other.index)
-    return named.type == other.type and (any_index or named.index == other.index)
 
 
 def _in_pixels(prior: Source | Prior) -> bool:
@@ -217,14 +218,3 @@ def _other_mode(request: Request, config: RunConfig) -> list[Message]:
     stages = ", then ".join(stage.representation for stage in config.stages)
     text = f"--mode {request.mode}: has no effect with --config {request.config}, which"
     return [Message(f"{text} optimizes {stages}; leave one of the two out", is_warning=True)]
-
-
-def _other_prior(request: Request, prior: Source | Prior) -> list[Message]:
-    """A warning if the config is the record of a run whose prior object the default replaces."""
-    record = record_in(request.config) if request.config and request.prior == "auto" else None
-    if record is None or "prior" not in (record.get("python_objects") or ()):
-        return []
-    old = (record.get("prior") or {}).get("name")
-    text = f"--config {request.config}: that run used the object {old!r} of a Python program as"
-    text += f" its prior, which this run does not; it uses {prior.name}"
-    return [Message(f"{text}. Give one with --prior", is_warning=True)]

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from gs3d.core.errors import UserError, did_you_mean
+from gs3d.core.errors import UserError
 from gs3d.distill.contracts import check_guidance
 from gs3d.guidance import Guidance
 from gs3d.priors.base import Prior
@@ -79,8 +79,7 @@ def checked(request: Request) -> Request:
     check_budget(request.minutes, request.steps)
     _check_types(request)
     if request.mode not in (modes := typing.get_args(Mode)):
-        near = did_you_mean(str(request.mode), modes)
-        raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}{near}")
+        raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}")
     if request.guidance is not None:
         check_guidance(request.guidance)
     if not isinstance(request.seed, numbers.Integral):
@@ -138,3 +137,10 @@ def pick_device(device: str | torch.device | None) -> str:
         last = torch.cuda.device_count() - 1
         raise UserError(f"--device {device}: expected cuda:0 to cuda:{last}")
     return str(device)
+
+
+def same_device(one: str | torch.device, other: str | torch.device) -> bool:
+    """Whether two devices are the same; one without an index is any of its type."""
+    named, other = torch.device(pick_device(one)), torch.device(other)
+    any_index = None in (named.index, other.index)
+    return named.type == other.type and (any_index or named.index == other.index)

@@ -68,7 +68,7 @@ def test_recorded_prior_object_that_is_not_used_is_a_warning(splats_request, no_
     assert text.startswith(
         f"--config {record}: that run used the object 'gray' of a Python program"
     )
-    assert "it uses builtin" in text
+    assert "Give one with --prior" in text
     # A prior that the user names is no surprise, and neither is the record of a named prior.
     assert not warnings_of(request, **again)
     assert not warnings_of(request, **again, prior="builtin")
