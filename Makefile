@@ -10,7 +10,7 @@ MINUTES ?= 3
 # in the order of tests/conftest.py, the slow ones first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test run-tests test-fast test-processors test-viewers lint format clean gpu-check
+.PHONY: help demo test run-tests test-fast test-processors test-viewers lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -36,8 +36,8 @@ demo: $(VENV)/installed
 	$(BIN)/gs3d generate "$(PROMPT)" --minutes $(MINUTES)
 
 # The type checker runs beside the tests, which leave a core idle at times.
-test: $(VENV)/installed
-	$(MAKE) -j2 lint run-tests
+test: ruff
+	$(MAKE) -j2 types run-tests
 
 run-tests: $(VENV)/installed
 	$(PYTEST)
@@ -57,9 +57,13 @@ tests/viewers/node_modules/installed: tests/viewers/package.json
 	cd tests/viewers && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	touch $@
 
-lint: $(VENV)/installed
+lint: ruff types
+
+ruff: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
 	$(BIN)/pyright
 
 format: $(VENV)/installed

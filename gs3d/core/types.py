@@ -2,7 +2,8 @@
 
 In all of gs3d, an annotation such as `Float[Tensor, "N 3"]` gives the shape of an array, here a
 tensor [N, 3] of any floating-point type. These types are those of jaxtyping, which only type
-checkers import: nothing checks them at run time. The axes are
+checkers import: nothing checks them at run time, and `typing.get_type_hints` cannot resolve them.
+The axes are
 
     N splats or points       C h w  a latent: channels, height, width
     B views or images        P L E  prompts, their tokens, the numbers of an embedding
@@ -47,8 +48,9 @@ class Splats:
         return self.means.shape[0]
 
     def __repr__(self) -> str:
-        degree = isqrt(self.sh.shape[1]) - 1
-        return f"Splats({len(self)} splats, SH degree {degree}, {self.means.device})"
+        coefficients = self.sh.shape[1] if self.sh.ndim == 3 else 0
+        colors = f"SH degree {isqrt(coefficients) - 1}" if coefficients else "no valid colors"
+        return f"Splats({len(self)} splats, {colors}, {self.means.device})"
 
     def to(self, device: torch.device | str) -> Splats:
         return Splats(*(getattr(self, f.name).to(device) for f in fields(self)))

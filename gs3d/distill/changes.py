@@ -81,7 +81,8 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
     except (yaml.YAMLError, ValueError):
         raise UserError(f"{where} {change}: the value is not YAML") from None
     section = optional_of(known[path])
-    if is_dataclass(section) and not isinstance(value, dict):
+    may_be_none = value is None and section is not known[path]
+    if is_dataclass(section) and not isinstance(value, dict) and not may_be_none:
         names = [field.name for field in fields(section)]
         raise UserError(
             f"{where} {change}: {path!r} has the settings {', '.join(names)}; "
@@ -176,7 +177,7 @@ def _leaves(tree: dict, head: str = "") -> Iterator[tuple[str, Any]]:
         if key == "stages" and _is_stages(value):
             for number, stage in enumerate(value, 1):
                 yield from _leaves(stage, f"stages.{number}.")
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             yield from _leaves(value, f"{head}{key}.")
         else:
             yield f"{head}{key}", value

@@ -52,7 +52,12 @@ def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
     if not isinstance(result, GuidanceOut):
         raise UserError(f"{start} {_what(result)}; expected a gs3d.GuidanceOut with grad {shape}")
     grad: Any = result.grad
-    if not isinstance(grad, Tensor) or grad.shape != z0.shape or grad.dtype != z0.dtype:
+    if (
+        not isinstance(grad, Tensor)
+        or grad.shape != z0.shape
+        or not grad.is_floating_point()
+        or grad.device != z0.device
+    ):
         raise UserError(f"{start} the grad {_what(grad)}; expected {_what(z0)}")
     log: Any = result.log
     if not isinstance(log, dict):
@@ -62,31 +67,32 @@ def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
             raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")
 
 
-def check_prior(prior: Prior) -> None:
+def check_prior(prior: Prior, prompt: str) -> None:
     """Call each method of `prior` once. `UserError` if a result has a wrong shape or type.
 
-    The state of torch's random numbers stays as it was.
+    `prompt` is one that the run embeds, because a prior may know only those. The state of torch's
+    random numbers stays as it was.
     """
     device = torch.device(prior.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        text = _embedded(prior)
+        text = _embedded(prior, prompt)
         z0 = _encoded(prior, device)
         sigma: Any = prior.sigma(0.5)
         if not isinstance(sigma, numbers.Real) and getattr(sigma, "ndim", None) != 0:
             raise _wrong(prior, "sigma", _what(sigma), "a number")
         sigmas = torch.full((len(z0),), float(sigma), device=device)
         with torch.no_grad():
-            denoised = prior.denoise(z0, sigmas, text.expand(len(z0), -1, -1))
+            denoised = prior.denoise(z0, sigmas, text.repeat(len(z0), 1, 1))
         _check_latents(prior, "denoise", denoised, z0.shape)
 
 
-def _embedded(prior: Prior) -> Tensor:
+def _embedded(prior: Prior, prompt: str) -> Tensor:
     """The embedding of one prompt, [1, L, E]."""
     with torch.no_grad():
-        text: Any = prior.embed(["a red ball", "a red ball"])
-    if not isinstance(text, Tensor) or text.ndim != 3 or len(text) != 2:
-        raise _wrong(prior, "embed", _what(text), "a tensor [2, L, E] for two prompts")
-    return text[:1]
+        text: Any = prior.embed([prompt])
+    if not isinstance(text, Tensor) or text.ndim != 3 or len(text) != 1:
+        raise _wrong(prior, "embed", _what(text), "a tensor [1, L, E] for one prompt")
+    return text
 
 
 def _encoded(prior: Prior, device: torch.device) -> Tensor:
@@ -106,7 +112,7 @@ def _check_latents(prior: Prior, member: str, value: Any, shape: Sequence[int]) 
         or tuple(value.shape) != tuple(shape)
         or value.dtype != torch.float32
     ):
-        raise _wrong(prior, member, _what(value), f"a float32 tensor {list(shape)}")
+        raise _wrong(prior, member, _what(value), f"a tensor {list(shape)} of float32")
 
 
 def _wrong(prior: Prior, member: str, got: str, expected: str) -> UserError:
@@ -116,7 +122,8 @@ def _wrong(prior: Prior, member: str, got: str, expected: str) -> UserError:
 def _what(value: Any) -> str:
     """A value in a message: "None", "a float32 tensor [4, 3, 64, 64]", or its type."""
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor {list(value.shape)}"
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"a tensor {list(value.shape)} of {dtype} on {value.device}"
     return "None" if value is None else f"an object of type {type(value).__name__}"
 
 

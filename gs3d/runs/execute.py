@@ -90,8 +90,6 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         written = write_results(folder, state.representation)
         _warn_of_few(written, plan, outcome, state.step)
         _write_plots(folder, state, task, budget, written)
-        for line in written.warnings:
-            callbacks.warn(line)
     phases.end("export")
     ended = {
         "outcome": outcome,
@@ -100,6 +98,9 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         "peak_memory_mb": peak_memory_mb(),
     }
     record.write(folder, phases.seconds, ended)
+    # After the record: a callback may raise.
+    for line in written.warnings:
+        callbacks.warn(line)
     stages = sorted(folder.glob("stage-*.ply"))
     files = [*written.files, *stages, folder / "run.yaml", folder / LOG]
     return Result(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
@@ -112,7 +114,7 @@ def _given(request: Request, source: str | Path, messages: list[Message]) -> Run
     config = _load(request, source)
     if request.prior == "auto" and (name := prior_object_in(source)):
         text = f"--config {source}: that run used the object {name!r} of a Python program as its"
-        text += " prior, which this run does not. Give one with --prior"
+        text += " prior, which this run does not"
         messages.append(Message(text, is_warning=True))
     return config
 
@@ -134,7 +136,11 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     if name == "auto":
         name, why = default_prior(device)
         messages.append(Message(why))
-    return create(str(name), device) if name in FACTORIES else resolve(name)
+    if name not in FACTORIES:
+        return resolve(name)
+    created = create(str(name), device)
+    _check_object(created, device)
+    return created
 
 
 def _device(request: Request) -> str:
@@ -142,6 +148,12 @@ def _device(request: Request) -> str:
     prior: Any = request.prior
     if isinstance(prior, (str, Path)):
         return pick_device(request.device)
+    _check_object(prior, request.device)
+    return pick_device(str(prior.device))
+
+
+def _check_object(prior: Any, device: str | torch.device | None) -> None:
+    """`UserError` unless an object has all members of a prior, and is on the device of the run."""
     lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
     if lacks or isinstance(prior, type):
         got = type(prior).__name__
@@ -149,12 +161,11 @@ def _device(request: Request) -> str:
         if isinstance(prior, type):
             got = f"the class {prior.__name__}; create an object of it"
         raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
-    if request.device is not None and not same_device(request.device, prior.device):
+    if device is not None and not same_device(device, prior.device):
         raise UserError(
-            f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
+            f"--device {device}: the prior {prior.name} is on {prior.device}; "
             "leave the device out, or load the prior there"
         )
-    return pick_device(str(prior.device))
 
 
 def _in_pixels(prior: Source | Prior) -> bool:

@@ -5,6 +5,7 @@ Both are derived from `Request`, so an argument is written here once.
 
 import math
 import numbers
+import os
 import typing
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -61,11 +62,11 @@ class Request:
 
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "out": ((str, Path), "a folder"),
+    "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
     "device": ((str, torch.device), "cpu, cuda or cuda:N"),
-    "start": ((str, Path), "a run's folder or a splat file"),
+    "start": ((str, os.PathLike), "a run's folder or a splat file"),
 }
 """Argument -> its types besides None, and what a message expects."""
 

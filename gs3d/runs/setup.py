@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.views import VIEW_WORDS
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.distill.contracts import check_prior
@@ -16,7 +17,13 @@ from gs3d.io import result_file
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import describe, load
-from gs3d.priors.prompts import ViewPrompts, is_closed, vocab_command, vocabulary
+from gs3d.priors.prompts import (
+    VIEW_SUFFIX,
+    ViewPrompts,
+    is_closed,
+    vocab_command,
+    vocabulary,
+)
 from gs3d.runs.callbacks import Callbacks
 from gs3d.runs.loop import is_memory, restore, start
 from gs3d.runs.outputs.export_time import export_seconds
@@ -148,8 +155,11 @@ def _compilable(compiled: bool) -> Iterator[None]:
 
 def _load_prior(plan: Plan) -> Prior:
     if not isinstance(plan.prior, Source):
-        with enough_memory():
-            check_prior(plan.prior)
+        # gs3d's own priors keep the contract. Compiled ones would compile for the check alone.
+        if not isinstance(getattr(plan.prior, "source", None), Source):
+            text = plan.request.prompt + VIEW_SUFFIX.format(view=VIEW_WORDS[0])
+            with enough_memory():
+                check_prior(plan.prior, text)
         return plan.prior
     config = plan.config
     with enough_memory():

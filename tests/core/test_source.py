@@ -28,6 +28,11 @@ class Grid:
         ("# a comment", ""),
         ("The area.", "Its area\n\n        in pixels."),
         ("Voxels.", "Grid resolution."),
+        ('        """The area."""\n', ""),
+        (
+            '"""Module."""\n',
+            "from __future__ import annotations\nif TYPE_CHECKING:\n    import x\n",
+        ),
         ("side: float", "side"),
         ("size: int", "size: Any"),
         (") -> float", ") -> Float[Array, 'N']"),

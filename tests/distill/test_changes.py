@@ -27,6 +27,11 @@ def test_stage_in_a_run_of_one_stage_names_the_path_without_it(path):
     assert change("gaussians.count=9") == change("stages.1.gaussians.count=9")
 
 
+def test_null_removes_a_group_of_settings_that_may_be_none():
+    assert change("losses.sds.clamp=null").stages[0].guidance.clamp is None
+    assert "has the settings" in refused("losses.sds.cfg=null")
+
+
 def test_misspelled_path_within_a_stage_names_the_nearest():
     assert "did you mean 'gaussians.count'?" in refused("stages.3.gausians.count=9")
     assert "did you mean 'gaussians.count'?" in refused("stages.gausians.count=9")

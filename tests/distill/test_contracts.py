@@ -43,7 +43,7 @@ def one_line(caught) -> str:
 
 def test_right_prior_passes_and_random_numbers_stay():
     before = torch.get_rng_state()
-    check_prior(GrayPrior())
+    check_prior(GrayPrior(), "a red ball")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -51,23 +51,31 @@ def test_right_prior_passes_and_random_numbers_stay():
 def test_noise_level_may_be_any_scalar(sigma):
     prior = GrayPrior()
     prior.sigma = lambda t: sigma
-    check_prior(prior)
+    check_prior(prior, "a red ball")
 
 
 @pytest.mark.parametrize(
     "member,wrong,message",
     [
-        ("embed", lambda p: torch.zeros(2, 7), "a float32 tensor [2, 7]; expected a tensor [2, L"),
-        ("embed", lambda p: torch.zeros(1, 7, 3), "a float32 tensor [1, 7, 3]; expected"),
-        ("embed", lambda p: [[0.0]] * 2, "an object of type list; expected"),
-        ("sigma", lambda t: torch.zeros(4), "a float32 tensor [4]; expected a number"),
+        (
+            "embed",
+            lambda p: torch.zeros(1, 7),
+            "a tensor [1, 7] of float32 on cpu; expected a tensor [1, L",
+        ),
+        ("embed", lambda p: torch.zeros(2, 7, 3), "a tensor [2, 7, 3] of float32 on cpu; expected"),
+        ("embed", lambda p: [[0.0]], "an object of type list; expected"),
+        ("sigma", lambda t: torch.zeros(4), "a tensor [4] of float32 on cpu; expected a number"),
         ("sigma", lambda t: None, "None; expected a number"),
-        ("encode", lambda rgb: rgb, "a float32 tensor [4, 8, 8, 3]; expected a float32 tensor [4,"),
-        ("encode", lambda rgb: None, "None; expected a float32 tensor [4, 3, 8, 8]"),
+        (
+            "encode",
+            lambda rgb: rgb,
+            "a tensor [4, 8, 8, 3] of float32 on cpu; expected a tensor [4,",
+        ),
+        ("encode", lambda rgb: None, "None; expected a tensor [4, 3, 8, 8] of float32"),
         (
             "encode",
             lambda rgb: rgb.permute(0, 3, 1, 2).double(),
-            "a float64 tensor [4, 3, 8, 8]; expected a float32",
+            "a tensor [4, 3, 8, 8] of float64 on cpu; expected a tensor",
         ),
         (
             "encode",
@@ -75,15 +83,23 @@ def test_noise_level_may_be_any_scalar(sigma):
             "no gradient; expected a differentiable function of the images",
         ),
         # Broadcasting would hide this one.
-        ("denoise", lambda z, s, t: z[:1], "a float32 tensor [1, 3, 8, 8]; expected a float32"),
-        ("denoise", lambda z, s, t: (z,), "an object of type tuple; expected a float32 tensor"),
+        (
+            "denoise",
+            lambda z, s, t: z[:1],
+            "a tensor [1, 3, 8, 8] of float32 on cpu; expected a tensor",
+        ),
+        (
+            "denoise",
+            lambda z, s, t: (z,),
+            "an object of type tuple; expected a tensor [4, 3, 8, 8]",
+        ),
     ],
 )
 def test_wrong_result_of_a_prior_names_the_member(member, wrong, message):
     prior = GrayPrior()
     setattr(prior, member, wrong)
     with pytest.raises(UserError) as caught:
-        check_prior(prior)
+        check_prior(prior, "a red ball")
     assert one_line(caught).startswith(f"--prior: GrayPrior.{member} returned {message}")
 
 
@@ -126,12 +142,24 @@ def test_guidance_that_cannot_be_called_is_refused(guidance, message):
     "result,message",
     [
         (None, "returned None; expected a gs3d.GuidanceOut with grad [4, 3, 8, 8]"),
-        (Z0, "returned a float32 tensor [4, 3, 8, 8]; expected a gs3d.GuidanceOut with grad"),
-        (GuidanceOut(Z0[:1]), "returned the grad a float32 tensor [1, 3, 8, 8]; expected a float"),
-        (GuidanceOut(Z0.long()), "returned the grad a int64 tensor"),
-        (GuidanceOut(None), "returned the grad None; expected a float32 tensor [4, 3, 8, 8]"),
+        (
+            Z0,
+            "returned a tensor [4, 3, 8, 8] of float32 on cpu; expected a gs3d.GuidanceOut",
+        ),
+        (
+            GuidanceOut(Z0[:1]),
+            "returned the grad a tensor [1, 3, 8, 8] of float32 on cpu; expected a tensor [4",
+        ),
+        (
+            GuidanceOut(Z0.long()),
+            "returned the grad a tensor [4, 3, 8, 8] of int64 on cpu; expected",
+        ),
+        (GuidanceOut(None), "returned the grad None; expected a tensor [4, 3, 8, 8] of float32"),
         (GuidanceOut(Z0, log=None), "returned the log None; expected a dict of numbers"),
-        (GuidanceOut(Z0, log={"t": Z0}), "returned 't': a float32 tensor [4, 3, 8, 8] in its log"),
+        (
+            GuidanceOut(Z0, log={"t": Z0}),
+            "returned 't': a tensor [4, 3, 8, 8] of float32 on cpu in its log",
+        ),
     ],
 )
 def test_wrong_result_of_a_guidance_is_named(result, message):

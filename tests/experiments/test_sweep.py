@@ -9,6 +9,7 @@ import pytest
 
 from gs3d.core.errors import UserError
 from gs3d.distill.config import load_config, parse_config
+from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
 from gs3d.experiments.sweep import (
     FINISHED,
@@ -205,3 +206,7 @@ def test_cores_are_divided_equally():
     assert all(len(s) == 1 for s in each) and set().union(*each) == set(cores())
     with pytest.raises(UserError, match="at_once: expected 1 to"):
         shares(len(cores()) + 1)
+
+
+def test_runs_are_made_by_the_installed_gs3d():
+    assert (sys.executable, "-m", "gs3d") == sweep_module.GS3D

@@ -13,6 +13,10 @@ from gs3d.core.errors import UserError
 from gs3d.distill import step
 from gs3d.runs import loop, setup
 from gs3d.runs import signals as stop
+from gs3d.runs.callbacks import Callbacks
+from gs3d.runs.execute import execute
+from gs3d.runs.history import read_record
+from gs3d.runs.prepare import prepare
 from tests.runs.running import SPLATS_FILES, equal, generate, log_rows
 
 
@@ -136,3 +140,16 @@ def test_folder_of_a_run_in_progress_is_refused(splats_request):
     result = generate(request, report=start_another)
     assert len(refused) == 1 and result.steps == 4
     assert {p.name for p in result.folder.iterdir()} == SPLATS_FILES
+
+
+def test_callback_that_raises_at_a_warning_leaves_a_complete_record(splats_request, monkeypatch):
+    def fail(*_):
+        raise OSError("no space")
+
+    def strict(message):
+        assert not message.is_warning
+
+    monkeypatch.setattr("gs3d.runs.outputs.plot.write_plot", fail)
+    with pytest.raises(AssertionError):
+        execute(prepare(splats_request), Callbacks(on_message=strict))
+    assert read_record(splats_request.out)["result"]["outcome"] == "finished"

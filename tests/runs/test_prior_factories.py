@@ -55,3 +55,14 @@ def test_code_of_a_prior_is_part_of_an_evaluation(tmp_path):
     sys.modules.pop("disk_prior")
     (tmp_path / "disk_prior.py").write_text("def disk(device):\n    raise NotImplementedError\n")
     assert code("disk") != before
+
+
+def test_prior_with_another_name_or_without_members_is_refused(monkeypatch):
+    monkeypatch.setitem(FACTORIES, "plate", "disk_prior:disk")
+    with pytest.raises(ValueError, match="expected a prior with the name 'plate', got 'disk'"):
+        load("plate", "cpu")
+    with pytest.raises(UserError, match="it has no model folder|no model folder; leave `vae` out"):
+        load("disk", "cpu", vae="taesd")
+    monkeypatch.delattr("own_prior.DiskPrior.latent_shape")
+    with pytest.raises(UserError, match="got DiskPrior without latent_shape"):
+        gs3d.generate("a red ball", steps=1, prior="disk", device="cpu")

@@ -49,7 +49,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         # Files of different tests have the same names.
-        if "/shown/" in self.path:
+        if "/shown/" in getattr(self, "path", ""):
             self.send_header("Cache-Control", "no-store")
         super().end_headers()
 
@@ -68,6 +68,7 @@ class Viewers:
 
     def __init__(self, server: _Server, page: Page, size_px: int):
         self.server, self.page, self.size_px = server, page, size_px
+        self.count = 0
 
     def screenshot(
         self,
@@ -84,7 +85,9 @@ class Viewers:
         Raises:
             ViewerError: The page reports an error, or no image within WAIT_S.
         """
+        self.count += 1
         query = {
+            "number": self.count,
             "viewer": viewer,
             "file": f"/shown/{file.name}",
             "size": self.size_px,
@@ -96,10 +99,15 @@ class Viewers:
         address = f"http://127.0.0.1:{self.server.server_port}/pages/index.html"
         self.page.call("Page.navigate", url=f"{address}?{urlencode(query)}")
         try:
-            kind, body = self.server.results.get(timeout=WAIT_S)
+            # An earlier page may have posted once more.
+            while (result := self.server.results.get(timeout=WAIT_S))[0].split("-")[1] != str(
+                self.count
+            ):
+                continue
         except queue.Empty:
             raise ViewerError(f"{viewer}: no image of {file.name} in {WAIT_S:.0f} s") from None
-        if kind == "error":
+        kind, body = result
+        if kind.startswith("error"):
             raise ViewerError(body.decode("utf-8", "replace"))
         return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), np.float32) / 255
 

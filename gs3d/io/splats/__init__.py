@@ -16,7 +16,7 @@ A format is a function `write(path, splats)`, best with its inverse `read(path)`
   warning and rotates the rest back;
 - raises `UserError`, one line that names the file, for a file that is damaged or of another format.
 
-What a format cannot hold stands in the docstring of its module: higher degrees of spherical
+The docstring of a format's module says what it cannot hold: higher degrees of spherical
 harmonics (also in `Format.sh_degree`), rounding, clipping. `gs3d convert` measures these losses
 and reports them. The tests in tests/io/test_atomic.py, tests/ops/test_blocks.py and
 tests/cli/assets/test_convert.py run for every entry of `FORMATS`.

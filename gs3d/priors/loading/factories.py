@@ -14,12 +14,22 @@ with the members of `gs3d.Prior` on it."""
 
 
 def create(name: str, device: str | torch.device) -> Prior:
-    """The prior of `FACTORIES[name]` on `device`."""
+    """The prior of `FACTORIES[name]` on `device`.
+
+    Raises:
+        ValueError: The function gives its prior another name.
+    """
     module, function = FACTORIES[name].split(":")
-    return getattr(import_module(module), function)(torch.device(device))
+    prior: Prior = getattr(import_module(module), function)(torch.device(device))
+    # run.yaml holds the name, and a later command finds the prior by it.
+    if (got := getattr(prior, "name", None)) != name:
+        raise ValueError(f"{FACTORIES[name]}: expected a prior with the name {name!r}, got {got!r}")
+    return prior
 
 
 def code(name: str) -> str:
     """The code of the module that makes the prior `name`, in the form of `core.source.code_of`.
-    Runs with different code are not comparable."""
+
+    Runs with different code are not comparable. Weights and other modules are no part of it.
+    """
     return code_of(inspect.getsource(import_module(FACTORIES[name].split(":")[0])))

@@ -55,7 +55,7 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
             f"prior: the name is empty; expected {', '.join(NAMES)}, a folder, or owner/name"
         )
     if text in FACTORIES:
-        raise UserError(f"prior {text}: code of gs3d makes it; it has no model folder")
+        raise UserError(f"prior {text}: gs3d makes it in code; it has no model folder")
     if text in SHIPPED:
         folder = builtin.FOLDER
         if not (folder / "model_index.json").is_file():
@@ -101,6 +101,8 @@ def load(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     if isinstance(prior, str) and prior in FACTORIES:
+        if vae is not None:
+            raise UserError(f"vae {vae}: the prior {prior} has no model folder; leave `vae` out")
         return create(prior, device)
     source = prior if isinstance(prior, Source) else resolve(prior, offline)
     if vae is not None and source.in_pixels:

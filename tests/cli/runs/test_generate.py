@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -97,16 +96,23 @@ def test_output_ends_with_the_files(capsys, tiny, tmp_path):
 def test_signal_exports_the_current_splats_and_has_its_own_status(
     capsys, tiny, tmp_path, number, status, word
 ):
-    folder = tmp_path / "run"
+    folder, ended = tmp_path / "run", threading.Event()
 
     def send_after_first_step():
-        log, deadline = folder / "log.jsonl", time.monotonic() + 120
-        while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(os.getpid(), number)
+        log = folder / "log.jsonl"
+        while not ended.wait(0.05):
+            # Only now does a signal no longer end the process.
+            if log.exists() and log.stat().st_size:
+                os.kill(os.getpid(), number)
+                return
 
-    threading.Thread(target=send_after_first_step).start()
-    got, out, err = run(capsys, "generate", "a red mushroom", "--steps", "100000", *tiny)
+    sender = threading.Thread(target=send_after_first_step)
+    sender.start()
+    try:
+        got, out, err = run(capsys, "generate", "a red mushroom", "--steps", "100000", *tiny)
+    finally:
+        ended.set()
+        sender.join()
     assert got == status and "Traceback" not in err, err
     assert word in out and "--resume" in out
     for name in ("splats.ply", "preview.png", "turntable.mp4"):

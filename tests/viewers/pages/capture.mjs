@@ -1,7 +1,7 @@
 // Images of a canvas, as PNG bytes.
 
 const FRAMES = 60;
-const SAME = 25;
+const SAME = 30;
 
 // Draws frames until one has come SAME times in a row, because viewers sort and load in other
 // threads. An image like the first frame does not count: it may still be empty. In any case ends
