@@ -1,4 +1,4 @@
-"""The texts below the fields of a dataclass, which serve as help for arguments and options."""
+"""Reads the string literals below dataclass fields, used as help for arguments and options."""
 
 import ast
 import inspect

@@ -7,10 +7,17 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.old_names import rename_settings
+from gs3d.guidance import GUIDANCE
+
+LOSS = (
+    "expected a dataclass whose fields have defaults; "
+    "types int, float, bool, str, Literal, tuples, dataclasses, or `X | None` of these X"
+)
+"""What a class in GUIDANCE has to be, for messages."""
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
@@ -44,12 +51,62 @@ def build(kind: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where}: expected {TYPE_WORDS[kind]}, got {value!r}")
 
 
+def build_losses(value: Any, where: str) -> dict[str, Any]:
+    """Name -> loss for every entry of `GUIDANCE`; `value` maps names to their settings.
+
+    Raises:
+        UserError: A name or setting is wrong, or a class in `GUIDANCE` cannot hold settings.
+    """
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: losses: expected settings as `key: value`, got {value!r}")
+    for name in value:
+        check_key(name, list(GUIDANCE), f"{where}: losses")
+    given = {name: {} if value.get(name) is None else value[name] for name in GUIDANCE}
+    for kind in GUIDANCE.values():
+        check_loss(kind)
+    return {n: build(GUIDANCE[n], given[n], f"{where}: losses.{n}") for n in GUIDANCE}
+
+
+def check_loss(kind: Any) -> None:
+    """Raise `UserError` unless `kind`, a value in `GUIDANCE`, is a dataclass that `build` knows."""
+    name = f"GUIDANCE: {getattr(kind, '__qualname__', repr(kind))}"
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        raise UserError(f"{name}: {LOSS}; got no dataclass")
+    try:
+        hints = typing.get_type_hints(kind)
+    except NameError as error:
+        raise UserError(f"{name}: {LOSS}; got a type that is not imported ({error})") from None
+    known = {f.name: f for f in fields(kind)}
+    for key, hint in hints.items():
+        if hint is ClassVar or typing.get_origin(hint) is ClassVar:
+            continue
+        if key not in known:  # such as an annotation in a subclass without the decorator
+            raise UserError(f"{name}.{key}: {LOSS}; got no field of a dataclass")
+        if known[key].default is known[key].default_factory is dataclasses.MISSING:
+            raise UserError(f"{name}.{key}: {LOSS}; got no default")
+        if not _can_build(hint):
+            raise UserError(f"{name}.{key}: {LOSS}; got {getattr(hint, '__name__', hint)}")
+
+
+def _can_build(kind: Any) -> bool:
+    """Whether `build` can convert a value to the type `kind`."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not type(None)]
+        return len(inner) == 1 and _can_build(inner[0])
+    if typing.get_origin(kind) is tuple:
+        return all(part is Ellipsis or _can_build(part) for part in typing.get_args(kind))
+    if is_dataclass(kind):
+        return all(_can_build(hint) for hint in _types_of(kind).values())
+    return typing.get_origin(kind) is Literal or kind in (int, float, bool, str)
+
+
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         names = ", ".join(f.name for f in fields(kind))
         raise UserError(f"{where}: expected settings as `key: value` ({names}), got {value!r}")
     value = rename_settings(kind, value)
-    hints = typing.get_type_hints(kind)
+    hints = _types_of(kind)
     for key in value:
         check_key(key, list(hints), where)
     required = [f for f in fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
@@ -61,6 +118,12 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
         return kind(**built)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _types_of(kind: Any) -> dict[str, Any]:
+    """Name -> type of each field of a dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
 
 
 def _build_tuple(members: tuple, value: Any, where: str) -> tuple:
@@ -106,7 +169,7 @@ def optional_of(kind: Any) -> Any:
 
 def paths_of(kind: Any, head: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, type) of every setting of a dataclass, such as ("cameras.draws", int | None)."""
-    for name, member in typing.get_type_hints(kind).items():
+    for name, member in _types_of(kind).items():
         yield f"{head}{name}", member
         if is_dataclass(inner := optional_of(member)):
             yield from paths_of(inner, f"{head}{name}.")

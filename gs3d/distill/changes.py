@@ -6,8 +6,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.build import build, optional_of, paths_of
-from gs3d.distill.old_names import rename_path
+from gs3d.distill.build import build, check_loss, optional_of, paths_of
+from gs3d.distill.old_names import rename_path, rename_settings
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
 
@@ -37,10 +37,29 @@ def _is_stages(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(part, dict) for part in value)
 
 
+def without_objects(tree: dict) -> dict:
+    """Settings of a run with a guidance object, which a file only names, with the default loss in
+    its place."""
+    stages = stages_of(tree)
+    if {str(stage.get("guidance", "cds")) for stage in stages} <= GUIDANCE.keys():
+        return tree
+    stages = [{**stage, "guidance": "cds", "losses": {}} for stage in stages]
+    return {**tree, "stages": stages} if "stages" in tree else stages[0]
+
+
+def stages_of(tree: Any) -> list[dict]:
+    """Stages in the `config` of a run.yaml, with all settings; [] if `tree` holds no settings."""
+    tree = rename_settings(StageConfig, tree) if isinstance(tree, dict) else {}
+    stages = tree.get("stages", [tree])
+    stages = stages if isinstance(stages, list) else []
+    return [rename_settings(StageConfig, part) for part in stages if isinstance(part, dict)]
+
+
 def setting_types() -> dict[str, Any]:
     """Path -> type of every setting. A path is, e.g., "gaussians.count" or "losses.sds.t.start"."""
     found = dict(paths_of(RunConfig)) | dict(paths_of(StageConfig))
     for name, loss in GUIDANCE.items():
+        check_loss(loss)
         found |= dict(paths_of(loss, f"losses.{name}."))
     return {path: kind for path, kind in found.items() if path not in NOT_SETTINGS}
 
@@ -70,7 +89,7 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         for p, kind in every.items()
         if not p.startswith("losses.") or p.startswith(tuple(used))
     }
-    if path in every and path not in known:
+    if (loss := _loss_of(path)) and f"losses.{loss}." not in used:
         names = ", ".join(sorted(name.split(".")[1] for name in used))
         raise UserError(f"{where} {change}: the loss in use is {names}; this would change nothing")
     if path not in known:
@@ -116,6 +135,22 @@ def _hint(path: str, known: list[str], where: str) -> str:
     """Advice for an unknown path."""
     if path == "guidance":
         return f"choose the loss with {'--guidance' if where == '--set' else 'the first word'}"
+    first, _, rest = path.partition(".")
+    if first == "guidance" or first in GUIDANCE:
+        of_losses = [p for p in known if p.startswith(f"losses.{first}.")]
+        of_losses = of_losses or [p for p in known if p.startswith("losses.")]
+        near = [p for p in of_losses if p.split(".", 2)[2] == (rest or "cfg")]
+        near = near or [p for p in of_losses if p.endswith(".cfg")]
+        example = f", such as {(near or of_losses)[0]}" if of_losses else ""
+        return f"settings of a loss are under losses{example}"
+    if loss := _loss_of(path):
+        head = f"losses.{loss}."
+        inner = [p.removeprefix(head) for p in known if p.startswith(head)]
+        near = difflib.get_close_matches(path.removeprefix(head), inner, 1, 0.6)
+        if near:
+            return f"did you mean {head + near[0]!r}?"
+        names = ", ".join(name for name in inner if "." not in name)
+        return f"the settings of losses.{loss} are {names}" if names else f"{loss} has no settings"
     # Users leave out the first parts of a path, so compare with the last parts too.
     depth = path.count(".") + 1
     ends = {".".join(p.split(".")[-depth:]): p for p in reversed(known)}
@@ -123,6 +158,13 @@ def _hint(path: str, known: list[str], where: str) -> str:
     if not near:
         return "the presets in configs/ show the settings"
     return f"did you mean {ends.get(near[0], near[0])!r}?"
+
+
+def _loss_of(path: str) -> str | None:
+    """Name of the loss that a path such as "losses.sds.cfg" belongs to."""
+    first, _, rest = path.partition(".")
+    name = rest.partition(".")[0]
+    return name if first == "losses" and name in GUIDANCE else None
 
 
 def _stages_for(tree: dict, path: str, where: str) -> tuple[list[dict], str]:
@@ -145,7 +187,7 @@ def _stages_for(tree: dict, path: str, where: str) -> tuple[list[dict], str]:
 
 
 def _within_stage(path: str) -> str:
-    """`path` without "stages." and the number of a stage; "" if nothing else is in it."""
+    """`path` without "stages." and the number of a stage; "" if nothing is left."""
     first, _, rest = path.partition(".")
     if first != "stages":
         return path
@@ -156,8 +198,8 @@ def _within_stage(path: str) -> str:
 def differences(old: dict, new: dict, most: int = 3) -> str:
     """How two trees of settings differ, such as "batch: 4 -> 8, densify.rounds: 9 -> 4 and 2 more".
 
-    "" if they are equal. A setting that one tree lacks counts only if all others are equal: its
-    loss or representation differs, or the number of stages does, and that is named.
+    "" if they are equal. Settings that only one tree has are ignored if anything else differs,
+    since a different loss, representation or number of stages causes that and is listed.
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     paths = dict.fromkeys([*before, *after])

@@ -1,8 +1,8 @@
 """Reads the settings of a run from presets and other YAML files, and converts them back.
 
 A file describes one stage. With several stages, it holds the settings that they share and, under
-`stages`, those of each stage. `base: NAME_OR_FILE` names a preset or file that provides all
-settings that the file itself does not set.
+`stages`, those of each stage. `base: NAME_OR_FILE` provides all settings that the file itself does
+not set; it is the name of a preset, or the path of a file relative to the file that names it.
 """
 
 import dataclasses
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.build import build, check_key, plain
-from gs3d.distill.changes import merge, set_value
-from gs3d.distill.contracts import check_guidance
+from gs3d.distill.build import build, build_losses, check_key, plain
+from gs3d.distill.changes import merge, set_value, stages_of, without_objects
 from gs3d.distill.old_names import rename_settings
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE, Guidance, name_of
@@ -37,7 +36,8 @@ def load_config(
     """Read the settings in a preset, a YAML file or the run.yaml of an earlier run.
 
     Args:
-        source: Name of a preset, or path of a file. Missing settings have their defaults.
+        source: Name of a preset, or path of a file. Missing settings come from its `base`, a
+            preset or a path relative to the file that names it, or have their defaults.
         guidance: A name in `GUIDANCE`, or an object. It replaces the guidance of every stage.
         changes: "key.path=value" settings, applied last (`changes.set_value`).
 
@@ -48,23 +48,16 @@ def load_config(
     tree = read_settings(source, name)
     if guidance is not None and name is None:
         tree = without_objects(tree)
-    config = parse_config(tree, f"config {source}", name)
+    try:
+        config = parse_config(tree, f"config {source}", name)
+    except UserError as error:
+        raise UserError(_with_file_at_fault(error.for_command_line, source, name)) from None
     if changes:
         tree = editable_tree(config)
         for change in changes:
             set_value(tree, change)
         config = parse_config(tree, "--set", name)
     return config if guidance is None or name else with_guidance(config, guidance)
-
-
-def without_objects(tree: dict) -> dict:
-    """Settings of a run with a guidance object, which a file only names, with the default loss in
-    its place."""
-    stages = stages_of(tree)
-    if {str(stage.get("guidance", "cds")) for stage in stages} <= GUIDANCE.keys():
-        return tree
-    stages = [{**stage, "guidance": "cds", "losses": {}} for stage in stages]
-    return {**tree, "stages": stages} if "stages" in tree else stages[0]
 
 
 def editable_tree(config: RunConfig) -> dict:
@@ -78,12 +71,7 @@ def editable_tree(config: RunConfig) -> dict:
 
 
 def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
-    """Return `config` with one guidance object in every stage.
-
-    Raises:
-        UserError: The object cannot be called as a guidance.
-    """
-    check_guidance(guidance)
+    """Return `config` with one guidance object in every stage (see `contracts.check_guidance`)."""
     stages = tuple(dataclasses.replace(stage, guidance=guidance) for stage in config.stages)
     return dataclasses.replace(config, stages=stages)
 
@@ -113,9 +101,12 @@ def read_settings(
         return tree
     tree = dict(tree)
     base, chain = tree.pop("base"), (*chain, _identity(source))
-    if not isinstance(base, str):
-        raise UserError(f"config {source}: base: expected a preset or a file, got {base!r}")
-    base_source = base if base in preset_names() else str(_relative_to(source, base))
+    if not isinstance(base, str) or not base:
+        raise UserError(
+            f"config {source}: base: expected the name of a preset, or the path of a file relative "
+            f"to this one, got {base!r}"
+        )
+    base_source = _base_path(source, base)
     if _identity(base_source) in chain:
         raise UserError(f"config {source}: base: {base!r} leads back to itself; name another")
     try:
@@ -140,9 +131,26 @@ def _is_record(tree: Any) -> bool:
     return isinstance(tree, dict) and {"prompt", "config"} <= tree.keys()
 
 
-def _relative_to(source: str | Path, base: str) -> Path:
-    """Path of the file `base` that `source` names, relative to the folder of `source`."""
-    return Path(base) if str(source) in preset_names() else Path(source).parent / base
+def _base_path(source: str | Path, base: str) -> str:
+    """The preset `base`, or the path of the file that `source` names relative to its own folder."""
+    presets = preset_names()
+    return base if {base, str(source)} & {*presets} else str(Path(source).parent / base)
+
+
+def _with_file_at_fault(message: str, source: str | Path, guidance: str | None) -> str:
+    """`message` about the settings of `source`, with the `base` that holds the fault, if any."""
+    reason = message.removeprefix(f"config {source}")
+    while isinstance(tree := _yaml_of(source), dict) and isinstance(tree.get("base"), str):
+        base = _base_path(source, tree["base"])
+        try:
+            parse_config(read_settings(base, guidance), "", guidance)
+            break
+        except UserError as error:
+            if not reason.endswith(error.for_command_line):
+                break
+            message = f"config {base} (base of {source}){error.for_command_line}"
+        source = base
+    return message
 
 
 def _identity(source: str | Path) -> str:
@@ -186,14 +194,6 @@ def _read(source: str | Path) -> str:
         raise UserError(
             f"config {str(source)!r}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
-
-
-def stages_of(tree: Any) -> list[dict]:
-    """Stages in the `config` of a run.yaml, with all settings; [] if `tree` holds no settings."""
-    tree = rename_settings(StageConfig, tree) if isinstance(tree, dict) else {}
-    stages = tree.get("stages", [tree])
-    stages = stages if isinstance(stages, list) else []
-    return [rename_settings(StageConfig, part) for part in stages if isinstance(part, dict)]
 
 
 def parse_config(tree: Any, where: str = "config", guidance: str | None = None) -> RunConfig:
@@ -256,18 +256,12 @@ def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
         check_key(key, list(STAGE_KEYS), where)
     tree = dict(tree)
     losses, name_in_tree = tree.pop("losses", None), tree.pop("guidance", "cds")
-    losses = {} if losses is None else losses
-    if not isinstance(losses, dict):
-        raise UserError(f"{where}: losses: expected settings as `key: value`, got {losses!r}")
     for choice in (name_in_tree, guidance or name_in_tree):
         if not isinstance(choice, str) or choice not in GUIDANCE:
             expected = ", ".join(GUIDANCE)
             raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
-    for name in losses:
-        check_key(name, list(GUIDANCE), f"{where}: losses")
     # Unused losses are built too, so that errors in their settings are reported.
-    given = {name: {} if losses.get(name) is None else losses[name] for name in GUIDANCE}
-    built = {n: build(GUIDANCE[n], given[n], f"{where}: losses.{n}") for n in GUIDANCE}
+    built = build_losses(losses, where)
     stage = build(StageConfig, tree, where)
     # Shared settings may have sections for the representations of other stages. Reset them, so
     # that they do not distinguish configs.

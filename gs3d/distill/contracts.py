@@ -80,6 +80,8 @@ def check_prior(prior: Prior, prompt: str) -> None:
         sigma: Any = prior.sigma(0.5)
         if not isinstance(sigma, numbers.Real) and getattr(sigma, "ndim", None) != 0:
             raise _wrong(prior, "sigma", _what(sigma), "a number")
+        # Twice the views, as with classifier-free guidance.
+        z0 = z0.repeat(2, 1, 1, 1)
         sigmas = torch.full((len(z0),), float(sigma), device=device)
         with torch.no_grad():
             denoised = prior.denoise(z0, sigmas, text.repeat(len(z0), 1, 1))

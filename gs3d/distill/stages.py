@@ -24,7 +24,8 @@ FOLLOWS: dict[RepresentationName, tuple[RepresentationName, ...]] = {
     "nerf": (),
     "dmtet": ("splats", "nerf", "dmtet"),
 }
-"""Representations that the stage before may have. A stage with none can only be the first."""
+"""Representation of a stage -> those that the stage before may have. With none, the stage can only
+be the first."""
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class TrainState:
     accepted_progress: float = 0.0
     """Progress of the stage at the last iteration that was not skipped, in [0, 1].
 
-    A skipped iteration does not advance it, so that the next one makes up for the maintenance
-    (densification) that was due.
+    A skipped iteration does not advance it, so that densification that was due in it happens in the
+    next.
     """
     stage: int = 0
     """Index of the current stage, from 0."""
@@ -86,7 +86,7 @@ class TrainState:
     """Progress of the run at which the progress of the stage is 0.
 
     Usually this is where the stage begins. A run that is resumed with a larger budget can be at a
-    progress before its current stage; then it is the progress at which the run resumes.
+    progress before its current stage; then this field is the progress at which it resumed.
     """
 
 

@@ -53,7 +53,7 @@ class Evaluation:
     runs: tuple[Path, ...] = ()
     """Folders of existing runs to grade, instead of new runs."""
     methods: tuple[str, ...] = ("cds", "sds")
-    """Methods to compare: guidance losses, each with settings of its own if needed, e.g.
+    """Methods to compare. A method is a guidance loss, with changed settings after commas: cds, or
     cds,fixed_noise=true,cfg.start=12."""
     seeds: tuple[int, ...] = (0,)
     """Random seeds. Each prompt is run with each of them."""
@@ -71,8 +71,8 @@ class Evaluation:
     out: Path | None = None
     """Output directory. Default outputs/evaluation-PROMPTS; with --from, outputs/evaluation."""
     at_once: int = 1
-    """Number of parallel runs. Each gets an equal share of the cores, so its results are those of a
-    smaller machine."""
+    """Number of parallel runs. Each gets an equal share of the cores, so in the same minutes it
+    does fewer iterations than alone."""
     limit: int | None = None
     """Maximum number of runs. All methods and seeds of a prompt come before the next prompt."""
 

@@ -1,7 +1,14 @@
 """Guidance losses: each turns the latent of a render into a gradient on it.
 
 To add one, write a frozen dataclass that is called as `base.Guidance` describes, in a file of its
-own, and add a line to `GUIDANCE` below. Commands, settings and contract tests take it from there.
+own, and add a line to `GUIDANCE` below. Commands, settings and tests take it from there.
+
+The fields of the dataclass are the settings of the loss. Config files and --set reach them as
+`losses.NAME.FIELD`. Each needs a default and one of these types: int, float, bool, str, Literal, a
+tuple of these, another dataclass of such fields (as `core.schedules.Ramp`), or `X | None`.
+
+The tests that pick the loss up are tests/guidance/test_contract.py and
+tests/distill/test_config.py.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -29,7 +29,8 @@ class GuidanceOut:
 
 class Guidance(Protocol):
     """A loss: any callable with this signature, best a frozen dataclass whose fields are its
-    settings. A run draws all randomness of a step from (seed, step), see `core.rng`."""
+    settings. Draw all randomness from (seed, step) with `core.rng`, so that a run can be repeated
+    and resumed."""
 
     def __call__(
         self,

@@ -27,7 +27,8 @@ class Sds:
     """
 
     t: Ramp = Ramp(0.98, 0.02)
-    """Range of the uniform draw if `random_t`, else the time over the run."""
+    """With `random_t`, the time is drawn uniformly between these two ends; without, it runs from
+    start to end."""
     random_t: bool = True
     """Draw the time uniformly, as DreamFusion does; False anneals it along `t`."""
     cfg: Ramp = Ramp(100.0, 100.0)

@@ -88,7 +88,7 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         outcome = train(state, task, budget, folder, callbacks, stop)
         phases.end("optimize")
         written = write_results(folder, state.representation)
-        _warn_of_few(written, plan, outcome, state.step)
+        _warn_of_few(written, plan, outcome, state)
         _write_plots(folder, state, task, budget, written)
     phases.end("export")
     ended = {
@@ -122,12 +122,17 @@ def size_of(asset: Asset | None) -> dict[str, int]:
     return {"splats" if isinstance(asset, Splats) else "triangles": primitive_count(asset)}
 
 
-def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, steps: int) -> None:
-    minutes = plan.request.minutes
-    if outcome == "finished" and minutes is not None and steps < FEW_STEPS:
+def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, state: TrainState) -> None:
+    minutes, stages = plan.request.minutes, plan.config.stages
+    if outcome == "finished" and minutes is not None and state.step < FEW_STEPS:
         written.warnings.append(
-            f"only {steps} iterations fitted into {minutes:g} min; "
+            f"only {state.step} iterations fitted into {minutes:g} min; "
             "a shape takes hundreds, so give more"
+        )
+    if outcome == "finished" and state.stage + 1 < len(stages):
+        written.warnings.append(
+            f"too few iterations ({state.step}): stage {state.stage + 2} of {len(stages)} "
+            f"({stages[state.stage + 1].representation}) never began"
         )
 
 

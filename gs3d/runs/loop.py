@@ -129,6 +129,8 @@ def train(
             _restore_newest(state, task.config, folder)
     finally:
         log.close()
+    if outcome == "finished" and skipped_in_a_row:
+        callbacks.warn(f"NaN or Inf: the last {skipped_in_a_row} iterations changed nothing")
     save()
     return outcome
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
@@ -22,20 +20,7 @@ from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
-from gs3d.runs.request import Mode, Request, checked, pick_device, same_device
-
-PRIOR_MEMBERS = (
-    "name",
-    "image_size",
-    "latent_shape",
-    "views",
-    "device",
-    "sigma",
-    "embed",
-    "encode",
-    "denoise",
-)
-"""What a run needs of a prior object, see `priors.base.Prior`."""
+from gs3d.runs.request import Mode, Request, check_object, checked, device_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     started = time.monotonic() if started is None else started
     request = checked(request)
     folder = pick_folder(request.prompt, request.seed, request.out, request.resume)
-    device = _device(request)
+    device = device_of(request)
     messages: list[Message] = []
     # Reading a given config before the prior: a misspelt key should not wait for a download.
     given = None if request.config is None else _given(request, request.config, messages)
@@ -139,33 +124,8 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     if name not in FACTORIES:
         return resolve(name)
     created = create(str(name), device)
-    _check_object(created, device)
+    check_object(created, device)
     return created
-
-
-def _device(request: Request) -> str:
-    """The device of the run: that of a prior object, if one is given."""
-    prior: Any = request.prior
-    if isinstance(prior, (str, Path)):
-        return pick_device(request.device)
-    _check_object(prior, request.device)
-    return pick_device(str(prior.device))
-
-
-def _check_object(prior: Any, device: str | torch.device | None) -> None:
-    """`UserError` unless an object has all members of a prior, and is on the device of the run."""
-    lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
-    if lacks or isinstance(prior, type):
-        got = type(prior).__name__
-        got += f" without {', '.join(lacks)}" if len(lacks) < len(PRIOR_MEMBERS) else ""
-        if isinstance(prior, type):
-            got = f"the class {prior.__name__}; create an object of it"
-        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
-    if device is not None and not same_device(device, prior.device):
-        raise UserError(
-            f"--device {device}: the prior {prior.name} is on {prior.device}; "
-            "leave the device out, or load the prior there"
-        )
 
 
 def _in_pixels(prior: Source | Prior) -> bool:

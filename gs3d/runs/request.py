@@ -9,7 +9,7 @@ import os
 import typing
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -56,11 +56,23 @@ class Request:
     """Device: cpu, cuda or cuda:N. CUDA by default if it is available."""
     mode: Mode = "splats"
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
-    then a surface, as in Consistent3D). A given config overrides this."""
+    then a surface, as in Consistent3D). --config, if given, decides instead."""
     start: Path | None = None
     """Existing splats that the surface of mode mesh starts from: a run's folder or a splat file."""
 
 
+PRIOR_MEMBERS = (
+    "name",
+    "image_size",
+    "latent_shape",
+    "views",
+    "device",
+    "sigma",
+    "embed",
+    "encode",
+    "denoise",
+)
+"""What a run needs of a prior object, see `priors.base.Prior`."""
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
@@ -117,6 +129,37 @@ def check_budget(minutes: float | None, steps: int | None) -> None:
         raise UserError(f"--minutes: expected a number above 0, got {minutes!r}")
     if steps is not None and not (isinstance(steps, numbers.Integral) and steps >= 1):
         raise UserError(f"--steps: expected a whole number, 1 or more, got {steps!r}")
+
+
+def device_of(request: Request) -> str:
+    """The device of the run: that of a prior object, if one is given."""
+    prior: Any = request.prior
+    if isinstance(prior, (str, Path)):
+        return pick_device(request.device)
+    check_object(prior, request.device)
+    return pick_device(str(prior.device))
+
+
+def check_object(prior: Any, device: str | torch.device | None) -> None:
+    """`UserError` unless an object has all members of a prior, and is on the device of the run."""
+    lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
+    if lacks or isinstance(prior, type):
+        got = type(prior).__name__
+        got += f" without {', '.join(lacks)}" if len(lacks) < len(PRIOR_MEMBERS) else ""
+        if isinstance(prior, type):
+            got = f"the class {prior.__name__}; create an object of it"
+        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
+    for name in ("views", "image_size"):
+        if type(value := getattr(prior, name)) is not int or value < 1:
+            raise UserError(
+                f"--prior: {type(prior).__name__}.{name}: expected a whole number, 1 or more, "
+                f"got {value!r}"
+            )
+    if device is not None and not same_device(device, prior.device):
+        raise UserError(
+            f"--device {device}: the prior {prior.name} is on {prior.device}; "
+            "leave the device out, or load the prior there"
+        )
 
 
 def pick_device(device: str | torch.device | None) -> str:

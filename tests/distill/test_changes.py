@@ -83,3 +83,25 @@ def test_differences_of_stages_name_the_stage():
     old = config_tree(load_config("builtin-mesh"))
     new = config_tree(change("stages.2.batch=8", "builtin-mesh"))
     assert differences(old, new) == "stages.2.batch: 4 -> 8"
+
+
+@pytest.mark.parametrize(
+    "path, advice",
+    [
+        ("guidance.scale", "settings of a loss are under losses, such as losses.cds.cfg"),
+        ("stages.1.guidance.scale", "settings of a loss are under losses, such as losses.cds.cfg"),
+        ("sds.weight", "settings of a loss are under losses, such as losses.sds.weight"),
+        ("losses.sds.scale", "the settings of losses.sds are t, random_t, cfg, weight, clamp, "),
+        ("losses.sds.delta", "the settings of losses.sds are t, random_t, cfg, weight, clamp, "),
+        ("losses.sds.cfgg", "did you mean 'losses.sds.cfg'?"),
+        ("losses.cdz.cfg", "did you mean 'losses.cds.cfg'?"),
+    ],
+)
+def test_unknown_setting_of_a_loss_is_explained_within_losses(path, advice):
+    assert f"unknown setting {path.removeprefix('stages.1.')!r}; {advice}" in refused(f"{path}=1")
+
+
+def test_setting_of_an_unused_loss_is_refused_even_if_misspelled():
+    for path in ("losses.cds.cfg", "losses.cds.scale"):
+        with pytest.raises(UserError, match="the loss in use is sds; this would change nothing"):
+            load_config("builtin", changes=[f"{path}=1"])

@@ -253,3 +253,26 @@ def test_unreadable_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(UserError, match=r"secret.yaml': cannot be read \(Permission denied\)"):
         load_config(tmp_path / "secret.yaml")
+
+
+@pytest.mark.parametrize("stages", ["", "stages: [{batch: 2}]\n"])
+@pytest.mark.parametrize("fault", ["bach: 4", "cameras: {fill: [0, 1]}"])
+def test_fault_in_a_base_names_the_file_at_fault(tmp_path, stages, fault):
+    (tmp_path / "x.yaml").write_text(f"base: y.yaml\n{stages}")
+    (tmp_path / "y.yaml").write_text("base: z.yaml\nbatch: 2\n")
+    (tmp_path / "z.yaml").write_text(fault)
+    x, y, z = (tmp_path / f"{name}.yaml" for name in "xyz")
+    with pytest.raises(UserError, match=rf"^config {z} \(base of {y}\): [cu]"):
+        load_config(x)
+    y.write_text(f"base: builtin\n{fault}")
+    with pytest.raises(UserError, match=rf"^config {y} \(base of {x}\): "):
+        load_config(x)
+    with pytest.raises(UserError, match=rf"^config {y}: "):
+        load_config(y)
+
+
+@pytest.mark.parametrize("text", ["base:", "base: ''", "base: 3"])
+def test_base_is_a_preset_or_a_path_relative_to_the_file(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match="name of a preset, or the path of a file relative to this"):
+        load_config(tmp_path / "x.yaml")

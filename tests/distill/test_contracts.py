@@ -91,7 +91,7 @@ def test_noise_level_may_be_any_scalar(sigma):
         (
             "denoise",
             lambda z, s, t: (z,),
-            "an object of type tuple; expected a tensor [4, 3, 8, 8]",
+            "an object of type tuple; expected a tensor [8, 3, 8, 8]",
         ),
     ],
 )

@@ -153,3 +153,15 @@ def test_callback_that_raises_at_a_warning_leaves_a_complete_record(splats_reque
     with pytest.raises(AssertionError):
         execute(prepare(splats_request), Callbacks(on_message=strict))
     assert read_record(splats_request.out)["result"]["outcome"] == "finished"
+
+
+def test_last_iterations_without_effect_are_a_warning(splats_request, spoil_gradients, no_results):
+    spoil_gradients(range(7, 10), float("nan"))
+    lines = []
+    execute(prepare(splats_request), Callbacks(on_message=lambda m: lines.append(m.text)))
+    assert "NaN or Inf: the last 3 iterations changed nothing" in lines
+
+
+def test_callbacks_are_functions():
+    with pytest.raises(UserError, match="callbacks: on_step: expected a function, got 3"):
+        Callbacks(on_step=3)

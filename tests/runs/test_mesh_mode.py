@@ -211,3 +211,8 @@ def test_next_folder_is_the_first_free_number(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.yaml").touch()
     assert next_folder(tmp_path / "a") == tmp_path / "a-3"
+
+
+def test_stage_without_iterations_is_a_warning(request_):
+    result = generate(dataclasses.replace(request_, steps=1))
+    assert result.warnings == ["too few iterations (1): stage 2 of 2 (dmtet) never began"]

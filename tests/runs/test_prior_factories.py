@@ -59,10 +59,22 @@ def test_code_of_a_prior_is_part_of_an_evaluation(tmp_path):
 
 def test_prior_with_another_name_or_without_members_is_refused(monkeypatch):
     monkeypatch.setitem(FACTORIES, "plate", "disk_prior:disk")
-    with pytest.raises(ValueError, match="expected a prior with the name 'plate', got 'disk'"):
+    with pytest.raises(UserError, match="made a prior with the name 'disk'; give it 'plate'"):
         load("plate", "cpu")
     with pytest.raises(UserError, match="it has no model folder|no model folder; leave `vae` out"):
         load("disk", "cpu", vae="taesd")
     monkeypatch.delattr("own_prior.DiskPrior.latent_shape")
     with pytest.raises(UserError, match="got DiskPrior without latent_shape"):
         gs3d.generate("a red ball", steps=1, prior="disk", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["own_prior:DiskPrior", "disk_prior:dsik", "no_module:disk", "disk_prior", "own_prior:COLORS"],
+)
+def test_line_that_names_no_function_of_a_device(monkeypatch, capsys, place):
+    monkeypatch.setitem(FACTORIES, "plate", place)
+    message = one_line_fault(
+        capsys, "generate", "a red ball", "--steps", "1", "--prior", "plate", "--device", "cpu"
+    )
+    assert f"module:function, which takes a torch.device, got '{place}'" in message

@@ -47,9 +47,9 @@ class Args:
     """Remove splats with a longer axis, in units of the object's radius. 0.5 is far too large for a
     detail."""
     floaters: bool = False
-    """Remove isolated splats: those with a 10th nearest neighbor more than three robust deviations
-    farther away than usual, and three times as far as usual around them. Then remove separate
-    groups with less than 0.5 % of the splats."""
+    """Remove isolated splats: those whose 10th nearest neighbor is unusually far away, by over
+    three robust deviations for this file, and over three times as far as for their neighbors. Then
+    remove separate groups with less than 0.5 % of the splats."""
     decimate: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Keep the N splats that cover the most, by opacity × area."""
     center: Annotated[bool, tyro.conf.arg(aliases=["--centre"])] = False

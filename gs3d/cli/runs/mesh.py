@@ -35,11 +35,11 @@ class Args:
     folder of a run of splats, or the splat file's name with .glb. A refined mesh stays in the
     folder of its run."""
     faces: int = 20_000
-    """Largest number of triangles, 100 to 2,000,000. More are kept if fewer would change the
-    shape."""
+    """Largest number of triangles, 100 to 2,000,000. The mesh has more if that few would change
+    its shape."""
     resolution: Annotated[int, tyro.conf.arg(aliases=["--cells"])] = 128
-    """Grid resolution along the largest extent, 16 to 512. More keeps thinner parts; memory and
-    time grow with its cube. Not with --refine."""
+    """Grid resolution along the largest extent, 16 to 512. A higher one keeps thinner parts;
+    memory and time grow with its cube. Not with --refine."""
     texture: int = 1024
     """Side of the texture in pixels, 16 to 8192."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None

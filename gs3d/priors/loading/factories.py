@@ -5,6 +5,7 @@ from importlib import import_module
 
 import torch
 
+from gs3d.core.errors import UserError
 from gs3d.core.source import code_of
 from gs3d.priors.base import Prior
 
@@ -17,13 +18,25 @@ def create(name: str, device: str | torch.device) -> Prior:
     """The prior of `FACTORIES[name]` on `device`.
 
     Raises:
-        ValueError: The function gives its prior another name.
+        UserError: There is no such function, or it does not take a device, or it gives its prior
+            another name.
     """
-    module, function = FACTORIES[name].split(":")
-    prior: Prior = getattr(import_module(module), function)(torch.device(device))
+    place, device = FACTORIES[name], torch.device(device)
+    try:
+        module, function = place.split(":")
+        make = getattr(import_module(module), function)
+        inspect.signature(make).bind(device)
+    except (ValueError, ImportError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"prior {name}: expected FACTORIES to name a function as module:function, which takes "
+            f"a torch.device, got {place!r} ({error})"
+        ) from error
+    prior: Prior = make(device)
     # run.yaml holds the name, and a later command finds the prior by it.
     if (got := getattr(prior, "name", None)) != name:
-        raise ValueError(f"{FACTORIES[name]}: expected a prior with the name {name!r}, got {got!r}")
+        raise UserError(
+            f"prior {name}: {place} made a prior with the name {got!r}; give it {name!r}"
+        )
     return prior
 
 

@@ -1,6 +1,6 @@
 """The files that a run writes: the splats or the mesh first, then images of them.
 
-What is written first cannot be lost by a fault in what follows.
+The result comes first, so that a failure in an image cannot lose it.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,8 +38,8 @@ class Written:
     """What a run wrote."""
 
     asset: Asset | None = None
-    """What is in the file: on its device, without gradient, without splats that no viewer can
-    draw. None if nothing could be written."""
+    """The saved result: detached, on the device of the run, without splats that no viewer can draw.
+    None if nothing could be written."""
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """One line for each file that could not be written."""
