@@ -228,8 +228,12 @@ SLOW = (
     "evaluation",
     "experiments",
     "viewer",
+    "priors/loading/test_run_options.py",
+    "representations/meshing/test_fusion.py",
+    "io/test_damaged.py",
+    "world/test_workers.py",
 )
-"""Tests that take whole runs, trainings or subprocesses: `make test-fast` skips them.
+"""Folders and files of slow tests: whole runs, trainings, processes. `make test-fast` skips them.
 
 The slowest come first. Otherwise one worker could start them last, while the others are idle.
 """
@@ -237,8 +241,9 @@ The slowest come first. Otherwise one worker could start them last, while the ot
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
-        top = item.path.relative_to(Path(__file__).parent).parts[0]
-        return SLOW.index(top) if top in SLOW else len(SLOW)
+        path = item.path.relative_to(Path(__file__).parent)
+        places = [path.as_posix(), path.parts[0]]
+        return next((SLOW.index(place) for place in places if place in SLOW), len(SLOW))
 
     items.sort(key=rank)
     for item in items:
