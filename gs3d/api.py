@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import sys
 import textwrap
 import warnings
@@ -97,6 +98,8 @@ def load(path: str | Path) -> Scene:
     """
     from gs3d.io import load_asset
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"load: expected a file or a folder, got {type(path).__name__}")
     return Scene(load_asset(Path(path)))
 
 

@@ -76,3 +76,8 @@ def test_argument_of_a_wrong_type_is_named_in_one_line(wrong, message, tmp_path)
         gs3d.generate(**options)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_load_of_something_else_than_a_path():
+    with pytest.raises(gs3d.UserError, match="load: expected a file or a folder, got int"):
+        gs3d.load(3)

@@ -7,17 +7,11 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.old_names import rename_settings
 from gs3d.guidance import GUIDANCE
-
-LOSS = (
-    "expected a dataclass whose fields have defaults; "
-    "types int, float, bool, str, Literal, tuples, dataclasses, or `X | None` of these X"
-)
-"""What a class in GUIDANCE has to be, for messages."""
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
@@ -48,6 +42,8 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value
+    if kind not in TYPE_WORDS:
+        raise UserError(f"{where}: a setting cannot have the type {kind.__name__}")
     raise UserError(f"{where}: expected {TYPE_WORDS[kind]}, got {value!r}")
 
 
@@ -69,36 +65,16 @@ def build_losses(value: Any, where: str) -> dict[str, Any]:
 
 
 def check_loss(kind: Any) -> None:
-    """Raise `UserError` unless `kind`, a value in `GUIDANCE`, is a dataclass that `build` knows."""
-    name = f"GUIDANCE: {getattr(kind, '__qualname__', repr(kind))}"
-    if not isinstance(kind, type) or not is_dataclass(kind):
-        raise UserError(f"{name}: {LOSS}; got no dataclass")
-    try:
-        hints = typing.get_type_hints(kind)
-    except NameError as error:
-        raise UserError(f"{name}: {LOSS}; got a type that is not imported ({error})") from None
-    known = {f.name: f for f in fields(kind)}
-    for key, hint in hints.items():
-        if hint is ClassVar or typing.get_origin(hint) is ClassVar:
-            continue
-        if key not in known:  # such as an annotation in a subclass without the decorator
-            raise UserError(f"{name}.{key}: {LOSS}; got no field of a dataclass")
-        if known[key].default is known[key].default_factory is dataclasses.MISSING:
-            raise UserError(f"{name}.{key}: {LOSS}; got no default")
-        if not _can_build(hint):
-            raise UserError(f"{name}.{key}: {LOSS}; got {getattr(hint, '__name__', hint)}")
+    """Raise `UserError` unless `kind`, a value in `GUIDANCE`, can be made from settings."""
+    is_class = isinstance(kind, type) and is_dataclass(kind)
+    if not is_class or _required(kind):
+        name = getattr(kind, "__qualname__", repr(kind))
+        raise UserError(f"GUIDANCE: {name}: expected a dataclass whose fields all have defaults")
 
 
-def _can_build(kind: Any) -> bool:
-    """Whether `build` can convert a value to the type `kind`."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(kind) if part is not type(None)]
-        return len(inner) == 1 and _can_build(inner[0])
-    if typing.get_origin(kind) is tuple:
-        return all(part is Ellipsis or _can_build(part) for part in typing.get_args(kind))
-    if is_dataclass(kind):
-        return all(_can_build(hint) for hint in _types_of(kind).values())
-    return typing.get_origin(kind) is Literal or kind in (int, float, bool, str)
+def _required(kind: Any) -> list[str]:
+    """Names of the fields of a dataclass that have no default."""
+    return [f.name for f in fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
@@ -109,9 +85,7 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     hints = _types_of(kind)
     for key in value:
         check_key(key, list(hints), where)
-    required = [f for f in fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
-    missing = [f.name for f in required if f.name not in value]
-    if missing:
+    if missing := [name for name in _required(kind) if name not in value]:
         raise UserError(f"{where}: expected {', '.join(missing)} too, got {value!r}")
     built = {key: build(hints[key], part, f"{where}: {key}") for key, part in value.items()}
     try:

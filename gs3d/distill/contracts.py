@@ -17,6 +17,18 @@ from gs3d.priors.base import Prior
 
 CALL = ("prior", "condition", "z0", "progress", "seed", "step")
 """Arguments of a guidance, which a run gives by position."""
+PRIOR_MEMBERS = (
+    "name",
+    "image_size",
+    "latent_shape",
+    "views",
+    "device",
+    "sigma",
+    "embed",
+    "encode",
+    "denoise",
+)
+"""What a run needs of a prior, see `priors.base.Prior`."""
 
 
 def check_guidance(guidance: Any) -> None:
@@ -65,6 +77,23 @@ def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
     for name, value in log.items():
         if not isinstance(value, (int, float)):
             raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")
+
+
+def check_members(prior: Any) -> None:
+    """`UserError` unless an object has all members of a prior."""
+    lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
+    if lacks or isinstance(prior, type):
+        got = type(prior).__name__
+        got += f" without {', '.join(lacks)}" if len(lacks) < len(PRIOR_MEMBERS) else ""
+        if isinstance(prior, type):
+            got = f"the class {prior.__name__}; create an object of it"
+        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
+    for name in ("views", "image_size"):
+        if type(value := getattr(prior, name)) is not int or value < 1:
+            raise UserError(
+                f"--prior: {_name_of(prior)}.{name}: expected a whole number, 1 or more, "
+                f"got {value!r}"
+            )
 
 
 def check_prior(prior: Prior, prompt: str) -> None:

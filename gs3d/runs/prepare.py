@@ -10,6 +10,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
 from gs3d.distill.config import load_config, prior_object_in
+from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
 from gs3d.io import SPLATS, load_splats
 from gs3d.priors.base import Prior
@@ -20,7 +21,7 @@ from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
-from gs3d.runs.request import Mode, Request, check_object, checked, device_of
+from gs3d.runs.request import Mode, Request, checked, device_of
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     if name not in FACTORIES:
         return resolve(name)
     created = create(str(name), device)
-    check_object(created, device)
+    check_members(created)
     return created
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.contracts import check_guidance
+from gs3d.distill.contracts import check_guidance, check_members
 from gs3d.guidance import Guidance
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import check_prompt
@@ -61,18 +61,6 @@ class Request:
     """Existing splats that the surface of mode mesh starts from: a run's folder or a splat file."""
 
 
-PRIOR_MEMBERS = (
-    "name",
-    "image_size",
-    "latent_shape",
-    "views",
-    "device",
-    "sigma",
-    "embed",
-    "encode",
-    "denoise",
-)
-"""What a run needs of a prior object, see `priors.base.Prior`."""
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
@@ -95,6 +83,8 @@ def checked(request: Request) -> Request:
         raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}")
     if request.guidance is not None:
         check_guidance(request.guidance)
+    if not isinstance(request.prior, (str, Path)):
+        check_members(request.prior)
     if not isinstance(request.seed, numbers.Integral):
         raise UserError(f"--seed: expected a whole number, got {request.seed!r}")
     unlimited = request.minutes is None and request.steps is None
@@ -136,30 +126,12 @@ def device_of(request: Request) -> str:
     prior: Any = request.prior
     if isinstance(prior, (str, Path)):
         return pick_device(request.device)
-    check_object(prior, request.device)
-    return pick_device(str(prior.device))
-
-
-def check_object(prior: Any, device: str | torch.device | None) -> None:
-    """`UserError` unless an object has all members of a prior, and is on the device of the run."""
-    lacks = [name for name in PRIOR_MEMBERS if not hasattr(prior, name)]
-    if lacks or isinstance(prior, type):
-        got = type(prior).__name__
-        got += f" without {', '.join(lacks)}" if len(lacks) < len(PRIOR_MEMBERS) else ""
-        if isinstance(prior, type):
-            got = f"the class {prior.__name__}; create an object of it"
-        raise UserError(f"--prior: expected a name or an object like gs3d.Prior, got {got}")
-    for name in ("views", "image_size"):
-        if type(value := getattr(prior, name)) is not int or value < 1:
-            raise UserError(
-                f"--prior: {type(prior).__name__}.{name}: expected a whole number, 1 or more, "
-                f"got {value!r}"
-            )
-    if device is not None and not same_device(device, prior.device):
+    if request.device is not None and not same_device(request.device, prior.device):
         raise UserError(
-            f"--device {device}: the prior {prior.name} is on {prior.device}; "
+            f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
             "leave the device out, or load the prior there"
         )
+    return pick_device(str(prior.device))
 
 
 def pick_device(device: str | torch.device | None) -> str:

@@ -3,8 +3,9 @@
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.step import TrainState
 
@@ -47,7 +48,12 @@ def apply_control(
     control: Callable[[TrainState], Command], state: TrainState, budget: Budget, stop: StopSignals
 ) -> None:
     """Call `control` and do what it returns. A signal ends a pause too."""
-    if (command := control(state)) == "pause":
+    command = control(state)
+    if command not in get_args(Command):
+        raise UserError(
+            f"callbacks: control returned {command!r}; expected {' or '.join(get_args(Command))}"
+        )
+    if command == "pause":
         began = time.monotonic()
         while command == "pause" and not stop.name:
             time.sleep(WAIT_S)

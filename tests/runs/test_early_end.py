@@ -162,6 +162,19 @@ def test_last_iterations_without_effect_are_a_warning(splats_request, spoil_grad
     assert "NaN or Inf: the last 3 iterations changed nothing" in lines
 
 
+def test_wrong_result_of_the_control_callback_is_named(splats_request):
+    with pytest.raises(UserError, match="control returned None; expected continue or pause or st"):
+        execute(prepare(splats_request), Callbacks(control=lambda state: None))
+
+
+def test_guidance_cannot_log_over_columns_of_the_run(splats_request):
+    def guidance(prior, condition, z0, progress, seed, step):
+        return gs3d.GuidanceOut(torch.zeros_like(z0), log={"t": 0.5, "loss": 2.0})
+
+    with pytest.raises(UserError, match="guidance: its log has loss, which log.jsonl has already"):
+        generate(dataclasses.replace(splats_request, guidance=guidance))
+
+
 def test_callbacks_are_functions():
     with pytest.raises(UserError, match="callbacks: on_step: expected a function, got 3"):
         Callbacks(on_step=3)

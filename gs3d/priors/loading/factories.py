@@ -18,8 +18,8 @@ def create(name: str, device: str | torch.device) -> Prior:
     """The prior of `FACTORIES[name]` on `device`.
 
     Raises:
-        UserError: There is no such function, or it does not take a device, or it gives its prior
-            another name.
+        UserError: There is no such function, or it does not take a device, or its prior has
+            another name or is on another device.
     """
     place, device = FACTORIES[name], torch.device(device)
     try:
@@ -37,6 +37,8 @@ def create(name: str, device: str | torch.device) -> Prior:
         raise UserError(
             f"prior {name}: {place} made a prior with the name {got!r}; give it {name!r}"
         )
+    if torch.device(getattr(prior, "device", device)).type != device.type:
+        raise UserError(f"prior {name}: {place} made it on {prior.device}, not on {device}")
     return prior
 
 

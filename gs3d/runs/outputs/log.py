@@ -63,16 +63,20 @@ def trim_log(path: Path, step: int) -> None:
 
 
 def _row(entry: StepLog, budget: Budget) -> dict:
-    return {
+    row = {
         "step": entry.step,
         "progress": entry.progress,
         "elapsed_s": round(budget.elapsed_s(), 2),
         "loss": _number(entry.loss),
         "grad_rms": _number(entry.grad_norm),
         entry.counts: entry.count,
-        **{k: round(v, 4) for k, v in entry.values.items()},
-        **({"skipped": True} if entry.skipped else {}),
     }
+    if taken := sorted(row.keys() & entry.values.keys()):
+        raise UserError(
+            f"--guidance: its log has {', '.join(taken)}, which log.jsonl has already; rename it"
+        )
+    row |= {name: round(value, 4) for name, value in entry.values.items()}
+    return row | ({"skipped": True} if entry.skipped else {})
 
 
 def _number(value: torch.Tensor) -> float | None:

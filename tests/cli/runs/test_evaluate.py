@@ -1,6 +1,7 @@
 """`gs3d evaluate` from its arguments to its report, with a tiny prior."""
 
 import json
+import sys
 
 import pytest
 
@@ -84,12 +85,15 @@ def test_evaluation_continues_and_is_graded_again(
         assert 0 <= grade["r_precision"] <= 1 and -1 <= grade["clip_similarity"] <= 1
 
 
-def test_reason_of_a_failed_run_is_printed(capsys, prompts, tiny_builtin_folder, tmp_path):
-    options = ["--methods", "sds", "--minutes", "0.01", "--limit", "1"]
+def test_reason_of_a_failed_run_is_printed(
+    capsys, monkeypatch, prompts, tiny_builtin_folder, tmp_path
+):
+    program = "import sys; print('step 1'); sys.exit('gs3d: nothing is left')"
+    monkeypatch.setattr(sweep, "GS3D", (sys.executable, "-c", program))
+    options = ["--methods", "sds", "--minutes", "1", "--limit", "1"]
     folders = ["--prior", str(tiny_builtin_folder), "--out", str(tmp_path / "out")]
     status, out, _ = run(capsys, "evaluate", prompts, *options, *folders)
-    assert status == 2 and "failed: a red duck, sds, seed 0: " in out
-    assert "nothing is left for the first iteration" in out
+    assert status == 2 and "failed: a red duck, sds, seed 0: gs3d: nothing is left" in out
 
 
 def record(**changes) -> dict:
