@@ -63,8 +63,9 @@ ruff: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Fewer collections of garbage: a third less time.
 types: $(VENV)/installed
-	$(BIN)/pyright
+	NODE_OPTIONS=--max-semi-space-size=128 $(BIN)/pyright
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

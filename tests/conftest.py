@@ -219,6 +219,7 @@ def card(monkeypatch):
 
 
 SLOW = (
+    "priors/loading/test_compile.py",
     "viewers",
     "cli",
     "examples",
@@ -235,7 +236,8 @@ SLOW = (
 )
 """Folders and files of slow tests: whole runs, trainings, processes. `make test-fast` skips them.
 
-The slowest come first. Otherwise one worker could start them last, while the others are idle.
+The slowest come first. Otherwise one worker could start them last, while the others are idle. The
+very first needs no kernel of the rasterizer, so that one worker compiles these for both.
 """
 
 

@@ -1,19 +1,16 @@
-"""Runs with a replacement autoencoder, and with networks compiled by torch."""
+"""Runs with a replacement autoencoder, and the setting `compile`."""
 
 import dataclasses
-import shutil
 
 import pytest
 import torch
 import yaml
 
-from gs3d.core import rng
 from gs3d.experiments.methods import Method
-from gs3d.priors import load
 from gs3d.runs.execute import Result, execute
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
-from tests.priors.loading.helpers import gradient, images, message, scale_weights
+from tests.priors.loading.helpers import message, scale_weights
 
 
 @pytest.fixture
@@ -91,24 +88,6 @@ def test_fingerprint_ignores_defaults_of_newer_settings():
     for change in ("vae=null", "compile=false"):
         assert Method.parse(f"sds,{change}").fingerprint("preview") == default
     assert Method.parse("sds,compile=true").fingerprint("preview") != default
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for the CPU with g++")
-def test_compiled_networks_give_equal_results(tiny_sd_folder):
-    from torch._dynamo.utils import counters
-
-    prior, compiled = load(tiny_sd_folder, "cpu"), load(tiny_sd_folder, "cpu", compiled=True)
-    z, text = rng.normal((2, 4, 8, 8), 0, "z"), prior.embed(["a car", "a dog"])
-    sigma = torch.tensor([0.5, 3.0])
-    counters.clear()
-    torch.testing.assert_close(
-        compiled.denoise(z, sigma, text), prior.denoise(z, sigma, text), rtol=1e-3, atol=1e-4
-    )
-    torch.testing.assert_close(gradient(compiled), gradient(prior), rtol=1e-3, atol=1e-4)
-    graphs = counters["stats"]["unique_graphs"]
-    # Smaller images have another memory layout, which must not compile the encoder again.
-    compiled.encode(images(8))
-    assert counters["stats"]["unique_graphs"] == graphs > 0
 
 
 def test_compiler_failure_is_one_line(request_, monkeypatch):
