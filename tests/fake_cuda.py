@@ -228,7 +228,7 @@ class FakeGsplat:
         sh = (colors[0, :, None, :3] - 0.5) / SH_C0 if normals else colors
         splats = Splats(means, quats, scales, opacities, sh)
         cameras = Cameras(matrices, intrinsics, given["width"], given["height"])
-        out = rasterize_cpu(splats, cameras, backgrounds[:, :3], normals)
+        out = rasterize_cpu(splats, cameras, backgrounds[:, :3], normals, given["eps2d"])
         cpu_means2d = out.aux["means2d"]
         means2d = as_cuda(cpu_means2d.detach()).requires_grad_(cpu_means2d.requires_grad)
         if cpu_means2d.requires_grad:

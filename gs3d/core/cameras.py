@@ -89,6 +89,12 @@ def rays(cameras: Cameras) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H
     return torch.einsum("bhwi,bij->bhwj", local, cameras.world_to_camera[:, :3, :3]), local[..., 2]
 
 
+def unprojected(depth: Float[Tensor, "B H W"], cameras: Cameras) -> Float[Tensor, "B H W 3"]:
+    """Unproject z-depths to points in the world."""
+    directions, z_per_distance = rays(cameras)
+    return cameras.centers[:, None, None] + (depth / z_per_distance)[..., None] * directions
+
+
 def orbit(
     azimuth_rad: Float[Tensor, " B"],
     elevation_rad: Float[Tensor, " B"],
@@ -181,6 +187,16 @@ class CameraConfig:
         within("resolution_px", self.resolution_px.values, "[8, 4096]")
         if self.draws is not None:
             within("draws", self.draws, "[1, inf)")
+
+    def pixel_size(self, progress: float) -> float:
+        """Width of the smallest pixel of any render at `progress`, measured at the origin, in world
+        units.
+
+        A camera at distance 1/(fill·sin(fovy/2)) with a focal length of H/(2·tan(fovy/2)) pixels
+        has pixels of 2/(H·fill·cos(fovy/2)).
+        """
+        half_rad = 0.5 * math.radians(self.fovy_deg[0])
+        return 2 / (self.resolution_px(progress) * self.fill[1] * math.cos(half_rad))
 
     def draw(self, step: int, progress: float) -> int:
         """Index of the camera sample that this iteration uses."""

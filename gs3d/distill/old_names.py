@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gs3d.core.schedules import Ramp
 from gs3d.distill.stages import StageConfig
+from gs3d.guidance.distillation import Distillation
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.nerf.config import NerfConfig
@@ -33,6 +34,9 @@ def rename_settings(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
 
     If `tree` has both the old and the new key, both stay as they are.
     """
+    if issubclass(kind, Distillation) and type(fixed := tree.get("fixed_noise")) is bool:
+        noise = {"noise": "fixed" if fixed else "fresh"}
+        tree = {k: v for k, v in tree.items() if k != "fixed_noise"} | noise
     old = SETTINGS.get(kind, {})
     return {old.get(k, k) if old.get(k) not in tree else k: v for k, v in tree.items()}
 

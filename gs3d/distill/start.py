@@ -24,7 +24,7 @@ def begin(
         return Nerf(stage.nerf, seed, device)
     if stage.representation == "dmtet":
         return Dmtet.ball(stage.dmtet, START_RADIUS, seed, device)
-    return Gaussians.blob(stage.gaussians, seed, device, stage.densify)
+    return Gaussians.blob(stage.gaussians, seed, device, stage.densify, stage.cameras.pixel_size)
 
 
 def follow(before: Representation, stage: StageConfig) -> Representation:
@@ -47,4 +47,6 @@ def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> R
         return Nerf.from_state(tensors, stage.nerf, device)
     if stage.representation == "dmtet":
         return Dmtet.from_state(tensors, stage.dmtet, device)
-    return Gaussians.from_state(tensors, stage.gaussians, device, stage.densify)
+    return Gaussians.from_state(
+        tensors, stage.gaussians, device, stage.densify, stage.cameras.pixel_size
+    )

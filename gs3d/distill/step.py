@@ -4,18 +4,20 @@ This is the only module that combines guidance with representations.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.cameras import Cameras, sample_cameras
+from gs3d.core.cameras import Cameras, sample_cameras, unprojected
 from gs3d.core.normals import facing
 from gs3d.core.types import Render
 from gs3d.distill.contracts import check_result
 from gs3d.distill.stages import Background, RunConfig, StageConfig
 from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.noise import SurfacePoints
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.base import Representation
@@ -135,6 +137,12 @@ def cameras_at(
     return sample_cameras(stage.cameras, stage.batch, progress, gen, together)
 
 
+def surface_points(out: Render, cameras: Cameras) -> SurfacePoints:
+    """Where the pixels of a render see the surface: at its depth, where alpha is above 0.5."""
+    points = unprojected(out.depth.detach()[..., 0], cameras)
+    return SurfacePoints(points, out.alpha.detach()[..., 0] > 0.5)
+
+
 def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
     """Compute the gradients of the representation at `progress` of the stage.
 
@@ -154,7 +162,10 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
         cameras, background, progress, rng.generator(task.seed, "render", state.step), normals
     )
     z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
-    guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step)
+    surface: dict[str, Any] = {}
+    if getattr(stage.guidance, "noise", None) == "surface":
+        surface["surface"] = surface_points(out, cameras)
+    guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step, **surface)
     check_result(stage.guidance, guidance, z0)
     regularizer = representation.regularizer(out, progress)
     (surrogate_loss(z0, guidance.grad) + regularizer).backward()

@@ -1,5 +1,6 @@
 """Grading of an asset: do its renders match the prompt, with one front, no residue, right shape?"""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from gs3d.core.types import Splats
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.classifier import PLAIN, SIZE_PX, Classification, Classifier, resize
 from gs3d.evaluation.metrics.appearance import appearance_of
-from gs3d.evaluation.metrics.geometry import nearest, surface_of_asset
+from gs3d.evaluation.metrics.detail import detail_of
+from gs3d.evaluation.metrics.geometry import Surface, nearest, surface_of_asset
+from gs3d.evaluation.metrics.parts import color_shares, minor_color_recall, small_part_recall
 from gs3d.evaluation.metrics.residue import (
     SOLID_ALPHA,
     VISIBLE_ALPHA,
@@ -30,6 +33,9 @@ BACK_VIEWS = slice(5, 8)
 """Of twelve views all around, the three of the Janus metric: azimuths 150°, 180° and 210°, well
 inside the range called "back". At 135° and 225°, where "side" begins, the classifier gives both
 "front" and "back" near-zero probability, and comparing the two would be meaningless."""
+LEAST_DETAIL = 3 / 255
+"""Least amplitude of the high frequencies of a reference for `Grade.fine_detail`: a plain ball has
+none, and anything would be much beside it."""
 RENDER_PX = 2 * SIZE_PX
 """Side of the graded renders. They are averaged down to half the size, because the world renders
 that the classifier was trained on have four rays per pixel."""
@@ -81,6 +87,20 @@ class Grade:
     a reference or if no pixel is solid."""
     normal_deg: float | None
     """Mean angle between normals for the same pair, in degrees."""
+    fine_detail: float | None
+    """Amplitude of the high frequencies inside the object, without grain, relative to the
+    reference: √ of the ratio of `metrics.detail.Detail.energy`. None if the reference has less than
+    `LEAST_DETAIL`; like the next five, None without a reference or where nothing qualifies."""
+    grain: float | None
+    """`Detail.grain` minus that of the reference, in [−1, 1]."""
+    edge_sharpness: float | None
+    """`Detail.sharpness` relative to the reference."""
+    rim_width: float | None
+    """`Detail.rim` relative to the reference."""
+    minor_colors: float | None
+    """See `metrics.parts.minor_color_recall`."""
+    small_parts: float | None
+    """See `metrics.parts.small_part_recall`."""
     kinds: tuple[str, ...]
     """Classified kind of each view, at azimuth 0°, 45°, …"""
     colors: tuple[str, ...]
@@ -150,12 +170,10 @@ def grade(
     """
     images, alpha = views_of(asset)
     appearance = appearance_of(images, alpha)
-    distance = (
-        nearest(surface_of_asset(asset, around(RENDER_PX)), reference.surfaces)
-        if reference
-        else None
-    )
+    surface = surface_of_asset(asset, around(RENDER_PX)) if reference else None
+    distance = nearest(surface, reference.surfaces) if reference and surface else None
     return Grade(
+        **_compared(images, alpha, surface, reference),
         **_classified(classifier.classify(resize(images)), meaning, classifier),
         janus=janus_of(asset, meaning.thing.kind, classifier)
         if meaning and meaning.other is None
@@ -176,6 +194,33 @@ def grade(
         chamfer=distance.chamfer if distance else None,
         normal_deg=distance.normal_deg if distance else None,
     )
+
+
+def _compared(
+    images: Tensor, alpha: Tensor, surface: Surface | None, reference: Reference | None
+) -> dict[str, float | None]:
+    """Return the fields of `Grade` that compare detail, colors and parts with the reference."""
+    names = ("fine_detail", "grain", "edge_sharpness", "rim_width", "minor_colors", "small_parts")
+    if reference is None or surface is None:
+        return dict.fromkeys(names)
+    own, other = detail_of(images, alpha), reference.detail
+    detailed = other.energy is not None and other.energy >= LEAST_DETAIL**2
+    energy, grain = _ratio(own.energy, other.energy) if detailed else None, None
+    if own.grain is not None and other.grain is not None:
+        grain = own.grain - other.grain
+    values = (
+        None if energy is None else math.sqrt(energy),
+        grain,
+        _ratio(own.sharpness, other.sharpness),
+        _ratio(own.rim, other.rim),
+        minor_color_recall(color_shares(images, alpha), reference.colors),
+        small_part_recall(surface, reference.surfaces),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    return value / reference if value is not None and reference else None
 
 
 def _classified(

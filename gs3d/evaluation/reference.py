@@ -5,16 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from gs3d.core.cameras import Cameras, distance_for, orbit, ring
+from gs3d.core.cameras import Cameras, distance_for, orbit, ring, unprojected
 from gs3d.core.types import SH_C0, Splats
+from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.metrics.appearance import Appearance, appearance_of
-from gs3d.evaluation.metrics.geometry import Surface, surface_of, unprojected
+from gs3d.evaluation.metrics.detail import Detail, detail_of
+from gs3d.evaluation.metrics.geometry import Surface, surface_of
+from gs3d.evaluation.metrics.parts import color_shares
 from gs3d.ops.transforms import rotate_splats
 from gs3d.world.captions import Meaning
 from gs3d.world.render import render
 from gs3d.world.sample import reference_objects
 
+DETAIL_PX = 128
+"""Side of the renders in which detail is measured: those of `grade`."""
 CAMERAS_BY_ELEVATION_DEG = {-25.0: 4, 10.0: 8, 50.0: 4}
 """Elevation → number of cameras at that elevation."""
 
@@ -27,6 +33,10 @@ class Reference:
     """One per reference object."""
     appearance: Appearance
     """Mean over the reference objects."""
+    detail: Detail
+    """Mean over the reference objects, in renders of `DETAIL_PX`."""
+    colors: tuple[Tensor, ...]
+    """`metrics.parts.color_shares` of each reference object."""
 
 
 def around(size_px: int) -> Cameras:
@@ -40,19 +50,42 @@ def around(size_px: int) -> Cameras:
 def reference_for(meaning: Meaning, objects: int = 24, size_px: int = 64) -> Reference:
     """Measure the first `objects` reference objects of a prompt (`world.sample`)."""
     samples = reference_objects(meaning, objects)
-    cameras, views = around(size_px), ring(8, size_px)
-    surfaces, appearances = [], []
+    cameras, views = around(size_px), ring(8, DETAIL_PX)
+    surfaces, appearances, details, colors = [], [], [], []
     for sample in samples:
         seen = render([sample.parts] * len(cameras), cameras, supersample=1)
         depth, alpha, normal = (torch.from_numpy(a) for a in (seen.depth, seen.alpha, seen.normal))
-        surfaces.append(surface_of(depth, alpha, cameras, normal))
+        parts = visible_parts(sample.parts, depth, cameras)
+        surfaces.append(surface_of(depth, alpha, cameras, normal, parts))
         images = render([sample.parts] * len(views), views)
-        appearances.append(
-            appearance_of(torch.from_numpy(images.rgb), torch.from_numpy(images.alpha))
+        rgb, alpha = (
+            torch.from_numpy(a) for a in (images.over(np.full(3, LIGHT_GRAY)), images.alpha)
         )
+        appearances.append(appearance_of(rgb, alpha))
+        details.append(detail_of(rgb, alpha))
+        colors.append(color_shares(rgb, alpha))
     return Reference(
-        tuple(surfaces), Appearance.mean([appearance for appearance in appearances if appearance])
+        tuple(surfaces),
+        Appearance.mean([appearance for appearance in appearances if appearance]),
+        Detail.mean(details),
+        tuple(colors),
     )
+
+
+def visible_parts(parts: np.ndarray, depth: Tensor, cameras: Cameras) -> Tensor:
+    """Row of `parts` [P, ROW] that each pixel of an object's depth [B, H, W] shows.
+
+    It is the part whose depth, rendered alone, is nearest to that of the object.
+    """
+    count, views = len(parts), len(cameras)
+    alone = render(
+        [parts[i : i + 1] for i in range(count) for _ in range(views)],
+        cameras[torch.arange(views).repeat(count)],
+        supersample=1,
+    )
+    error = (torch.from_numpy(alone.depth).reshape(count, *depth.shape) - depth).abs()
+    error[torch.from_numpy(alone.alpha).reshape(error.shape) == 0] = math.inf
+    return error.argmin(0)
 
 
 def reference_splats(parts: np.ndarray, size_px: int = 96) -> Splats:

@@ -1,20 +1,15 @@
-"""Tables of graded runs with confidence intervals, and a contact sheet of their views."""
+"""Tables of graded runs with confidence intervals."""
 
 import dataclasses
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 
-from gs3d.evaluation.grade import RENDER_PX, VIEWS, Grade, views_of
-from gs3d.io.atomic import write_atomic
-from gs3d.io.image.captions import broken
-from gs3d.representations.asset import Asset
+from gs3d.evaluation.grade import Grade
 
 OPEN = "open"
 """Kind and split of a prompt outside the procedural world."""
@@ -75,6 +70,12 @@ COLUMNS: dict[str, Column] = {
     "floaters": Column("floaters %", better=-1),
     "chamfer": Column("Chamfer ×100", digits=1, better=-1),
     "normal_deg": Column("normals °", scale=1.0, better=-1),
+    "small_parts": Column("small parts %"),
+    "minor_colors": Column("minor colors %"),
+    "fine_detail": Column("fine detail %"),
+    "grain": Column("grain /255", scale=255.0, digits=1, better=-1),
+    "edge_sharpness": Column("edge sharpness %"),
+    "rim_width": Column("rim width", scale=1.0, digits=2, better=-1),
     "saturation_bias": Column("saturation bias %", better=0),
     "brightness_bias": Column("brightness bias %", better=0),
 }
@@ -240,59 +241,6 @@ def markdown(results: Sequence[Result]) -> str:
         for rows in tables(results).values()
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)
-
-
-TEXT_PX = 232
-GREEN, RED = (40, 160, 70), (210, 50, 40)
-MAX_ROWS = 400
-"""Most rows of a contact sheet; many programs cannot open a taller image."""
-
-
-def write_result_sheet(
-    path: Path, results: Sequence[Result], load: Callable[[Result], Asset], cell_px: int = RENDER_PX
-) -> None:
-    """Write a contact sheet as PNG with one row for each of the first 400 results.
-
-    A row has the prompt, the main metrics and the eight graded views. A bar below each view is
-    green where the classifier named the right kind, red otherwise.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    results = results[:MAX_ROWS]
-    sheet = Image.new("RGB", (TEXT_PX + VIEWS * cell_px, max(len(results), 1) * cell_px), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for i, result in enumerate(results):
-        top, grade = i * cell_px, result.grade
-        images, _ = views_of(load(result), cell_px)
-        for j, image in enumerate((images * 255 + 0.5).to(torch.uint8).numpy()):
-            left = TEXT_PX + j * cell_px
-            sheet.paste(Image.fromarray(image), (left, top))
-            if grade.kind_right is not None:
-                color = GREEN if grade.kinds[j] == result.kind else RED
-                pen.rectangle(
-                    (left, top + cell_px - 4, left + cell_px - 2, top + cell_px - 1), fill=color
-                )
-        shares = {"kind": grade.kind_right, "color": grade.color_right, "Janus": grade.janus}
-        lines = [
-            *broken(result.prompt, 34),
-            *broken(f"{result.method}, seed {result.seed}", 34),
-            "   ".join(
-                f"{name} {share:.0%}" for name, share in shares.items() if share is not None
-            ),
-            "   ".join(
-                f"{name} {value:.3f}"
-                for name, value in (("residue", grade.residue), ("Chamfer", grade.chamfer))
-                if value is not None
-            ),
-            f"{result.pieces} primitives   {result.seconds:.0f} s",
-        ]
-        pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)
-
-    def verify(temporary: Path) -> None:
-        with Image.open(temporary) as written:
-            written.verify()
-
-    write_atomic(path, lambda temporary: sheet.save(temporary, format="PNG"), verify)
 
 
 def to_json(results: Sequence[Result]) -> list[dict]:

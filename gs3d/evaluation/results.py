@@ -18,8 +18,9 @@ from gs3d.evaluation.clip import BUILTIN, Clip, clip_metrics
 from gs3d.evaluation.grade import grade
 from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.reference import reference_for
-from gs3d.evaluation.report import OPEN, Result, summary, to_json, write_result_sheet
+from gs3d.evaluation.report import OPEN, Result, summary, to_json
 from gs3d.evaluation.report_html import small_plot, write_report
+from gs3d.evaluation.sheet import write_result_sheet
 from gs3d.io import PLOT, load_asset, result_file
 from gs3d.io.atomic import write_atomic
 from gs3d.representations.asset import Asset, primitive_count
@@ -36,7 +37,9 @@ GRADER_FILES = (
     "grade.py",
     "reference.py",
     "metrics/appearance.py",
+    "metrics/detail.py",
     "metrics/geometry.py",
+    "metrics/parts.py",
     "metrics/residue.py",
 )
 """Files that define the metrics: a change of their code invalidates earlier grades."""

@@ -54,7 +54,7 @@ class Evaluation:
     """Folders of existing runs to grade, instead of new runs."""
     methods: tuple[str, ...] = ("cds", "sds")
     """Methods to compare. A method is a guidance loss, with changed settings after commas: cds, or
-    cds,fixed_noise=true,cfg.start=12."""
+    cds,noise=fixed,cfg.start=12."""
     seeds: tuple[int, ...] = (0,)
     """Random seeds. Each prompt is run with each of them."""
     minutes: float | None = None

@@ -4,8 +4,7 @@ import hashlib
 import inspect
 import re
 from dataclasses import dataclass
-from types import ModuleType
-from typing import cast
+from pathlib import Path
 
 import yaml
 
@@ -14,7 +13,7 @@ from gs3d.core.source import code_of
 from gs3d.distill.changes import set_value, setting_types
 from gs3d.distill.config import editable_tree, load_config, parse_config
 from gs3d.distill.stages import RunConfig
-from gs3d.guidance import GUIDANCE, common
+from gs3d.guidance import GUIDANCE, inversion, noise
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
 from gs3d.priors.loading.components import facts_of, weight_files
 
@@ -34,7 +33,7 @@ class Method:
 
     @staticmethod
     def parse(text: str) -> "Method":
-        """From "cds" or "cds,fixed_noise=true,delta=[0.1,0.2]"; commas inside brackets belong to a
+        """From "cds" or "cds,noise=fixed,delta=[0.1,0.2]"; commas inside brackets belong to a
         value."""
         loss, *changes = (part.strip() for part in re.split(r",(?![^\[{]*[\]}])", text))
         if loss not in GUIDANCE:
@@ -69,7 +68,8 @@ class Method:
             for name, value in settings.items()
             if name not in LATER or value != getattr(RunConfig, name)
         }
-        modules = (cast("ModuleType", inspect.getmodule(GUIDANCE[self.loss])), common)
-        sources = [code_of(inspect.getsource(module)) for module in modules]
+        classes = [c for c in GUIDANCE[self.loss].__mro__ if c is not object]
+        files = {*map(inspect.getfile, classes), noise.__file__, inversion.__file__}
+        sources = [code_of(Path(file).read_text("utf-8")) for file in sorted(files)]
         text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,7 +1,8 @@
 """Guidance losses: each turns the latent of a render into a gradient on it.
 
 To add one, write a frozen dataclass that is called as `base.Guidance` describes, in a file of its
-own, and add a line to `GUIDANCE` below. Commands, settings and tests take it from there.
+own, and add a line to `GUIDANCE` below. Commands, settings and tests take it from there. A subclass
+of `distillation.Distillation` has the usual settings and needs only its `gradient`.
 
 The fields of the dataclass are the settings of the loss. Config files and --set reach them as
 `losses.NAME.FIELD`. Each needs a default and one of these types: int, float, bool, str, Literal, a
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gs3d.guidance.base import Guidance, GuidanceOut, is_guidance
 from gs3d.guidance.cds import Cds
+from gs3d.guidance.ism import Ism
+from gs3d.guidance.sdi import Sdi
 from gs3d.guidance.sds import Sds
 
-GUIDANCE: dict[str, type] = {"cds": Cds, "sds": Sds}
+GUIDANCE: dict[str, type] = {"cds": Cds, "sds": Sds, "sdi": Sdi, "ism": Ism}
 """Name in commands and settings -> class; its fields are its settings."""
 
 if TYPE_CHECKING:

@@ -1,11 +1,9 @@
-# pyright: reportUnknownMemberType=false
-# torch has no element type for `Tensor.tolist`.
 """Consistency distillation sampling (Consistent3D, arXiv 2401.09050, Sec. 3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +12,8 @@ from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.common import Weight, check_common, clamped, noise_for, weight_of
+from gs3d.guidance.distillation import Distillation, Weight, weight_of
+from gs3d.guidance.noise import NoiseKind
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ T1_MAX = 0.999
 
 
 @dataclass(frozen=True)
-class Cds:
+class Cds(Distillation):
     """Makes two points of one trajectory of the prior's ODE denoise to the same image.
 
     The gradient is λ(t)·(ε̂₁ − ε̂₂). It treats the Jacobian of ε̂ as the identity, as SDS does. The
@@ -34,25 +33,25 @@ class Cds:
     """
 
     t: Ramp = Ramp(0.7, 0.1, "sqrt")
-    """The smaller time, t2, over the run (Eq. 12)."""
+    """The smaller time, t2, over the run (Eq. 12). With `random_t`, only its ends count, which is
+    the paper's ablation (a)."""
     delta: tuple[float, float] = (0.1, 0.2)
     """t1 is uniform in [t2 + delta[0], t2 + delta[1]] (Algorithm 1)."""
+    per_picture: bool = True
+    """Draw t1 for each picture, as the released code does; False draws one for each step, as in
+    Algorithm 1. The pictures of a multi-view prior's group share it."""
     cfg: Ramp = Ramp(50.0, 20.0)
     """Classifier-free guidance scale."""
+    weight_at: Literal["t1", "t2"] = "t2"
+    """The time t in λ(t): t2 in Eq. 10, t1 in the released code."""
     weight: Weight = "one"
     """λ(t)."""
-    clamp: Ramp | None = None
-    """Element-wise bound of the gradient; None does not clamp."""
-    fixed_noise: bool = True
-    """Use one noise for the whole run, shared by all views (Sec. 3.3).
-
-    False draws a new noise per view and step, as in the paper's ablation (c)."""
-    random_t: bool = False
-    """Draw t2 uniformly from the range of `t` instead of following the ramp.
-
-    This is the paper's ablation (a)."""
+    noise: NoiseKind = "fixed"
+    """Which noise is added: fresh, fixed or surface (`noise.NoiseKind`). The paper's is fixed
+    (Sec. 3.3); fresh is its ablation (c)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # t1 is limited to T1_MAX and must stay above t2.
         within("t", self.t.ends, f"(0, {T1_MAX})")
         ordered("delta", self.delta, "[0, 1]")
@@ -62,37 +61,38 @@ class Cds:
             self.delta[1] > 0,
             "an upper end above 0, since t1 = t2 gives no gradient",
         )
-        check_common(self.cfg, self.clamp)
 
-    def times(self, progress: float, seed: int, step: int) -> tuple[float, float]:
-        """Times (t2, t1) of this step, with t1 > t2."""
-        draws = torch.rand(2, generator=rng.generator(seed, "cds times", step))
-        u = cast("list[float]", draws.tolist())
-        low, high = sorted((self.t.start, self.t.end))
-        t2 = low + (high - low) * u[0] if self.random_t else self.t(progress)
-        t1 = t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u[1]
-        return t2, min(t1, T1_MAX)
+    def times(
+        self, progress: float, seed: int, step: int, pictures: int = 1, views: int = 1
+    ) -> tuple[float, list[float]]:
+        """Time t2 of this step, and t1 > t2 of each picture."""
+        t2 = self.time(progress, seed, step)
+        draws = pictures // views if self.per_picture else 1
+        u = torch.rand(draws, generator=rng.generator(seed, "t1", step))
+        t1 = (t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u).clamp(max=T1_MAX)
+        return t2, [float(t) for t in t1.repeat_interleave(pictures // draws)]
 
-    def __call__(
+    def gradient(
         self,
         prior: Prior,
         condition: Condition,
         z0: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
         progress: float,
         seed: int,
         step: int,
     ) -> GuidanceOut:
-        """Compute the gradient on the latents `z0`."""
-        t2, t1 = self.times(progress, seed, step)
-        sigma2, sigma1 = prior.sigma(t2), prior.sigma(t1)
+        t2, t1 = self.times(progress, seed, step, len(z0), prior.views)
+        sigma2 = prior.sigma(t2)
+        sigma1 = torch.tensor([prior.sigma(t) for t in t1], device=z0.device)
+        s1 = sigma1[:, None, None, None]
         scale = self.cfg(progress)
-        noise = noise_for(z0, self.fixed_noise, prior.views, seed, step)
-        x1 = z0.detach() + sigma1 * noise  # Eq. 16
+        x1 = z0 + s1 * noise  # Eq. 16
         d1 = guided(prior, x1, sigma1, condition, scale)
-        eps1 = epsilon(x1, d1, sigma1)
-        x2 = x1 + (sigma2 - sigma1) * eps1  # Eq. 17, one Euler step down the ODE
+        eps1 = epsilon(x1, d1, s1)
+        x2 = x1 + (sigma2 - s1) * eps1  # Eq. 17, one Euler step down the ODE
         d2 = guided(prior, x2, sigma2, condition, scale)
         eps2 = epsilon(x2, d2, sigma2)
-        grad = weight_of(self.weight, sigma2) * (eps1 - eps2)  # Eq. 10
-        grad = clamped(grad, self.clamp, progress)
-        return GuidanceOut(grad, d2, {"t": t2, "t1": t1, "cfg": scale})
+        weight = weight_of(self.weight, s1 if self.weight_at == "t1" else sigma2)
+        grad = weight * (eps1 - eps2)  # Eq. 10
+        return GuidanceOut(grad, d2, {"t": t2, "t1": sum(t1) / len(t1), "cfg": scale})

@@ -1,4 +1,4 @@
-"""Editing of splats: removing unwanted ones, centering, scaling and rotating.
+"""Editing of splats: removing unwanted ones, smoothing, centering, scaling and rotating.
 
 All functions are pure, Splats → Splats. Removal leaves holes: the remaining splats are not moved,
 enlarged or optimized again, and keep their order.
@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from gs3d.core.types import Splats
 from gs3d.ops.extent import center_of, reach_of
 from gs3d.ops.transforms import rotate_splats
+from gs3d.representations.gaussians.smoothing import smoothed
 
 NEIGHBORS = 10
 """A splat is isolated if its distance to this nearest neighbor is large."""
@@ -144,6 +145,16 @@ def most_important(splats: Splats, count: int) -> Splats:
     area = torch.stack([s[:, 0] * s[:, 1], s[:, 1] * s[:, 2], s[:, 0] * s[:, 2]]).amax(dim=0)
     order = torch.argsort(splats.opacities * area, descending=True, stable=True)
     return splats[order[: min(count, len(splats))].sort().values]
+
+
+def smoothed_for(splats: Splats, pixels: float, size: int) -> Splats:
+    """Widen splats by `pixels` (standard deviation) of a view of `size` pixels.
+
+    The object, 99.9 % of the means about their center, fills the view. If its radius is 0, the
+    splats are unchanged.
+    """
+    radius = reach_of(splats.means, center_of(splats.means)) if len(splats) else 0.0
+    return smoothed(splats, pixels * 2 * radius / size)
 
 
 def centered(splats: Splats) -> Splats:

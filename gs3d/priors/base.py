@@ -117,13 +117,14 @@ def guided(
 ) -> Float[Tensor, "B C h w"]:
     """Classifier-free guidance: D_neg + scale · (D_text − D_neg).
 
-    All of gs3d uses this one function. `scale` 1 is the plain conditional model and costs one
-    evaluation instead of two (Ho & Salimans 2022). Papers that write ε_text + s·(ε_text − ε_∅)
-    mean scale = s + 1. `sigma` is one level for all views, or one for each view.
+    All of gs3d uses this one function. `scale` 1 is the plain conditional model, 0 the one without
+    the prompt; they cost one evaluation instead of two (Ho & Salimans 2022). Papers that write
+    ε_text + s·(ε_text − ε_∅) mean scale = s + 1. `sigma` is one level for all views, or one for
+    each view.
     """
     sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
-    if scale == 1.0:
-        return prior.denoise(z, sigmas, condition.text)
+    if scale in (0.0, 1.0):
+        return prior.denoise(z, sigmas, condition.text if scale else condition.negative)
     both = prior.denoise(
         z.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([condition.negative, condition.text])
     )
@@ -132,7 +133,9 @@ def guided(
 
 
 def epsilon(
-    z: Float[Tensor, "B C h w"], denoised: Float[Tensor, "B C h w"], sigma: float
+    z: Float[Tensor, "B C h w"],
+    denoised: Float[Tensor, "B C h w"],
+    sigma: float | Float[Tensor, "B 1 1 1"],
 ) -> Float[Tensor, "B C h w"]:
     """Noise estimate ε̂ = (z − D) / σ."""
     return (z - denoised) / sigma

@@ -8,12 +8,17 @@ from torch import Tensor
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Render, Splats
+from gs3d.raster._check import BLUR_PX2
 
-__all__ = ["rasterize"]
+__all__ = ["BLUR_PX2", "rasterize"]
 
 
 def rasterize(
-    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+    splats: Splats,
+    cameras: Cameras,
+    background: Tensor | None = None,
+    normals: bool = False,
+    blur_px2: float = BLUR_PX2,
 ) -> Render:
     """Render `splats` from every camera.
 
@@ -25,6 +30,8 @@ def rasterize(
         background: Color [3] or [B, 3] in [0, 1], on the device of the splats; None is black.
         normals: Also render normals. The normal of a splat is its shortest axis in the world,
             oriented towards the camera.
+        blur_px2: Added to the variances of the projected splats, so that none falls between the
+            pixels. Viewers use 0.3. 0 is right for splats that are no smaller than a pixel.
 
     Returns:
         `Render` with rgb [B, H, W, 3], alpha and depth [B, H, W, 1], and normal [B, H, W, 3] or
@@ -39,9 +46,9 @@ def rasterize(
     if kind == "cpu":
         from gs3d.raster.cpu import rasterize_cpu
 
-        return rasterize_cpu(splats, cameras, background, normals)
+        return rasterize_cpu(splats, cameras, background, normals, blur_px2)
     if kind == "cuda":
         from gs3d.raster.cuda import rasterize_cuda
 
-        return rasterize_cuda(splats, cameras, background, normals)
+        return rasterize_cuda(splats, cameras, background, normals, blur_px2)
     raise ValueError(f"splats.means: expected a tensor on cpu or cuda, got one on {kind}")

@@ -1,11 +1,15 @@
 """Argument checks of the rasterizers, because the compiled kernels do not check array bounds."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Splats
 
+BLUR_PX2 = 0.3
+"""Variance that 3D Gaussian Splatting and its viewers add to every projected splat, in px²."""
 _SH_COUNTS = (1, 4, 9, 16)
 
 
@@ -40,11 +44,13 @@ def _check_size(name: str, size: object) -> None:
         raise ValueError(f"{name}: expected a whole number of pixels, 1 or more, got {size!r}")
 
 
-def check(splats: Splats, cameras: Cameras, background: Tensor | None) -> None:
+def check(splats: Splats, cameras: Cameras, background: Tensor | None, blur_px2: float) -> None:
     """Raise `ValueError` if the arguments of a rasterizer are invalid.
 
     The message names the argument, what was expected, and what was given.
     """
+    if not 0 <= blur_px2 < math.inf:
+        raise ValueError(f"blur_px2: expected a finite number, 0 or more, got {blur_px2!r}")
     f32, n = torch.float32, len(splats)
     _check_tensor("splats.means", splats.means, ("N", 3), f32, None)
     device = splats.means.device

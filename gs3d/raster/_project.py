@@ -6,7 +6,7 @@ Import this module only when it is needed, because it imports numba.
 
 EWA splatting (Zwicker et al., 2001) as in 3D Gaussian Splatting (Kerbl et al., 2023). Let (x, y, z)
 be the position in camera space, W the world-to-camera rotation, J the Jacobian of the projection,
-and M = R·S the splat's axes times its scales. The covariance in pixels is Σ' = P·Pᵀ + 0.3·I with
+and M = R·S the splat's axes times its scales. The covariance in pixels is Σ' = P·Pᵀ + blur·I with
 the 2×3 matrix P = J·W·M. All of this is computed in float64, because float32 would lose the
 determinant of Σ' for long, thin splats. The cost is small: a splat is projected once per view,
 while a pixel loop runs millions of times.
@@ -53,12 +53,12 @@ njit_contract = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath
 COLUMNS = 16
 
 # Columns of a camera, float64. Columns 0-8 are the rotation by rows, 9-11 the translation, 12-14
-# the camera center. LEFT, RIGHT, TOP and BOTTOM are the limits of the slopes x/z and y/z.
-FX, FY, CX, CY, LEFT, RIGHT, TOP, BOTTOM = range(15, 23)
-CAMERA_COLUMNS = 23
+# the camera center. LEFT, RIGHT, TOP and BOTTOM are the limits of the slopes x/z and y/z. BLUR is
+# added to the variances of the projected splats, in px².
+FX, FY, CX, CY, LEFT, RIGHT, TOP, BOTTOM, BLUR = range(15, 24)
+CAMERA_COLUMNS = 24
 
 NEAR, FAR = 0.01, 1e10
-BLUR_PX2 = 0.3
 MIN_ALPHA = 1.0 / 255.0
 # A quaternion with a smaller squared length is the identity rotation.
 MIN_QUAT2 = 1e-24
@@ -259,9 +259,9 @@ def project(
                 a0, a1, _, _ = _jacobian_rows(camera, tx, ty, tz)
                 p00, p01, p02 = _dot(a0, m0), _dot(a0, m1), _dot(a0, m2)
                 p10, p11, p12 = _dot(a1, m0), _dot(a1, m1), _dot(a1, m2)
-                cxx = p00 * p00 + p01 * p01 + p02 * p02 + BLUR_PX2
+                cxx = p00 * p00 + p01 * p01 + p02 * p02 + camera[BLUR]
                 cxy = p00 * p10 + p01 * p11 + p02 * p12
-                cyy = p10 * p10 + p11 * p11 + p12 * p12 + BLUR_PX2
+                cyy = p10 * p10 + p11 * p11 + p12 * p12 + camera[BLUR]
                 q = cxx - cxy * cxy / cyy
                 px, py = camera[FX] * tx / tz + camera[CX], camera[FY] * ty / tz + camera[CY]
                 ex, ey = math.sqrt(2 * cutoff * cxx), math.sqrt(2 * cutoff * cyy)
@@ -365,9 +365,9 @@ def project_backward(
                 a0, a1, slope_x, slope_y = _jacobian_rows(camera, tx, ty, tz)
                 p00, p01, p02 = _dot(a0, m0), _dot(a0, m1), _dot(a0, m2)
                 p10, p11, p12 = _dot(a1, m0), _dot(a1, m1), _dot(a1, m2)
-                cxx = p00 * p00 + p01 * p01 + p02 * p02 + BLUR_PX2
+                cxx = p00 * p00 + p01 * p01 + p02 * p02 + camera[BLUR]
                 cxy = p00 * p10 + p01 * p11 + p02 * p12
-                cyy = p10 * p10 + p11 * p11 + p12 * p12 + BLUR_PX2
+                cyy = p10 * p10 + p11 * p11 + p12 * p12 + camera[BLUR]
                 shear, q = -cxy / cyy, cxx - cxy * cxy / cyy
                 # From shear, au = 1/2q and av = 1/2Σ'yy back to Σ', with ∂q/∂Σ'xy = 2 shear and
                 # ∂q/∂Σ'yy = shear².
@@ -379,7 +379,7 @@ def project_backward(
                     - shear * g_splats[view, i, SHEAR] / cyy
                     - 0.5 * g_splats[view, i, AV] / (cyy * cyy)
                 )
-                # From Σ' = P·Pᵀ + 0.3·I back to P, and from P = (J·W)·M back to J·W and M.
+                # From Σ' = P·Pᵀ + blur·I back to P, and from P = (J·W)·M back to J·W and M.
                 g_p00, g_p10 = 2 * g_cxx * p00 + g_cxy * p10, 2 * g_cyy * p10 + g_cxy * p00
                 g_p01, g_p11 = 2 * g_cxx * p01 + g_cxy * p11, 2 * g_cyy * p11 + g_cxy * p01
                 g_p02, g_p12 = 2 * g_cxx * p02 + g_cxy * p12, 2 * g_cyy * p12 + g_cxy * p02

@@ -4,10 +4,10 @@
 """Differentiable rasterizer for the CPU, compiled by numba.
 
 It implements 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001).
-The constants are those of gsplat 1.5.3 in "classic" mode: 0.3 px² of blur, near plane 0.01, opacity
-at most 0.999, contributions below 1/255 skipped, and compositing stops before the transmittance T
-falls to 1e-4. The kernels are in `_project.py` and `_tiles.py`. `reference.py` is the same
-algorithm in plain PyTorch, for tests.
+The constants are those of gsplat 1.5.3 in "classic" mode: 0.3 px² of blur unless another value is
+given, near plane 0.01, opacity at most 0.999, contributions below 1/255 skipped, and compositing
+stops before the transmittance T falls to 1e-4. The kernels are in `_project.py` and `_tiles.py`.
+`reference.py` is the same algorithm in plain PyTorch, for tests.
 """
 
 import functools
@@ -21,7 +21,7 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras
 from gs3d.core.runtime.threads import run
 from gs3d.core.types import Render, Splats
-from gs3d.raster._check import check
+from gs3d.raster._check import BLUR_PX2, check
 
 MAX_SUMS = 32_000_000
 """Maximum number of gradient sums in memory at a time, in floats (128 MB).
@@ -49,7 +49,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _camera_table(cameras: Cameras) -> np.ndarray:
+def _camera_table(cameras: Cameras, blur_px2: float) -> np.ndarray:
     """Cameras as an array [B, CAMERA_COLUMNS] float64, with the columns of `_project.py`."""
     matrix = _array(cameras.world_to_camera).astype(np.float64)
     intrinsics = _array(cameras.intrinsics).astype(np.float64)
@@ -65,6 +65,7 @@ def _camera_table(cameras: Cameras) -> np.ndarray:
     table[:, 15], table[:, 16], table[:, 17], table[:, 18] = fx, fy, cx, cy
     table[:, 19], table[:, 20] = -cx / fx - margin_x, (cameras.width - cx) / fx + margin_x
     table[:, 21], table[:, 22] = -cy / fy - margin_y, (cameras.height - cy) / fy + margin_y
+    table[:, 23] = blur_px2
     return table
 
 
@@ -85,9 +86,10 @@ class _Project(torch.autograd.Function):
         sh: Tensor,
         cameras: Cameras,
         normals: bool,
+        blur_px2: float,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         p = _project()
-        n, table = len(means), _camera_table(cameras)
+        n, table = len(means), _camera_table(cameras, blur_px2)
         splats2d = means.new_empty(len(table), n, p.COLUMNS)
         means2d = means.new_empty(len(table), n, 2)
         radii = means.new_empty(len(table), n, 2, dtype=torch.int32)
@@ -123,7 +125,7 @@ class _Project(torch.autograd.Function):
             *grads,
             *(t.numpy() for t in outputs),
         )
-        return *outputs, None, None
+        return *outputs, None, None, None
 
 
 class _Draw(torch.autograd.Function):
@@ -211,7 +213,11 @@ class _Draw(torch.autograd.Function):
 
 
 def rasterize_cpu(
-    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+    splats: Splats,
+    cameras: Cameras,
+    background: Tensor | None = None,
+    normals: bool = False,
+    blur_px2: float = BLUR_PX2,
 ) -> Render:
     """Render `splats` from every camera, in float32 on the CPU.
 
@@ -231,6 +237,7 @@ def rasterize_cpu(
         background: Color [3] or [B, 3] in [0, 1]; None is black.
         normals: Also render normals. The normal of a splat is its shortest axis in the world,
             oriented towards the camera.
+        blur_px2: Added to the variances of the projected splats.
 
     Returns:
         `Render` with rgb [B, H, W, 3], alpha and depth [B, H, W, 1], and normal [B, H, W, 3] or
@@ -241,14 +248,13 @@ def rasterize_cpu(
     Raises:
         ValueError: A tensor has the wrong shape, dtype or device; the message names it.
     """
-    check(splats, cameras, background)
+    check(splats, cameras, background, blur_px2)
     cameras = cameras.to("cpu")
     views = len(cameras)
     background = splats.means.new_zeros(3) if background is None else background
     background = background.expand(views, 3)
-    projected = _Project.apply(
-        splats.means, splats.quats, splats.scales, splats.opacities, splats.sh, cameras, normals
-    )
+    tensors = splats.means, splats.quats, splats.scales, splats.opacities, splats.sh
+    projected = _Project.apply(*tensors, cameras, normals, blur_px2)
     means2d, splats2d, radii, rows = cast("tuple[Tensor, Tensor, Tensor, Tensor]", projected)
     if means2d.requires_grad:
         means2d.retain_grad()

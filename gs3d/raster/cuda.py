@@ -19,7 +19,7 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.core.types import Render, Splats
-from gs3d.raster._check import check
+from gs3d.raster._check import BLUR_PX2, check
 from gs3d.raster.reference import MIN_QUAT2, facing_normals, sh_basis
 
 BuildState = Literal["built", "not built", "no gsplat", "no CUDA in torch", "no CUDA toolkit"]
@@ -80,7 +80,11 @@ def _aux(means2d: Tensor, radii: Tensor, cameras: Cameras) -> dict[str, Any]:
 
 
 def rasterize_cuda(
-    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+    splats: Splats,
+    cameras: Cameras,
+    background: Tensor | None = None,
+    normals: bool = False,
+    blur_px2: float = BLUR_PX2,
 ) -> Render:
     """Render like `gs3d.raster.rasterize`, for splats on a CUDA device.
 
@@ -90,7 +94,7 @@ def rasterize_cuda(
         ValueError: A tensor has the wrong shape, dtype or device.
         UserError: gsplat's CUDA extension cannot be built.
     """
-    check(splats, cameras, background)
+    check(splats, cameras, background, blur_px2)
     cameras = cameras.to(splats.means.device)
     views, count = len(cameras), splats.sh.shape[1]
     background = splats.means.new_zeros(3) if background is None else background
@@ -126,7 +130,7 @@ def rasterize_cuda(
         cameras.height,
         near_plane=0.01,
         far_plane=1e10,
-        eps2d=0.3,
+        eps2d=blur_px2,
         sh_degree=sh_degree,
         packed=False,
         backgrounds=backgrounds,

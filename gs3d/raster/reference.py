@@ -17,12 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import SH_C0, Render, Splats
+from gs3d.raster._check import BLUR_PX2
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 NEAR, FAR = 0.01, 1e10
-BLUR_PX2 = 0.3
 MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
 MIN_TRANSMITTANCE = 1e-4
 MIN_QUAT2 = 1e-24
@@ -101,6 +101,7 @@ def _project(
     intrinsics: Tensor,
     width: int,
     height: int,
+    blur_px2: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Project splats into one view.
 
@@ -126,9 +127,9 @@ def _project(
         -2,
     )
     p = jacobian @ rotation @ (rotations(splats.quats) * splats.scales[:, None, :])  # [N, 2, 3]
-    xx = (p[:, 0] * p[:, 0]).sum(dim=1) + BLUR_PX2
+    xx = (p[:, 0] * p[:, 0]).sum(dim=1) + blur_px2
     xy = (p[:, 0] * p[:, 1]).sum(dim=1)
-    yy = (p[:, 1] * p[:, 1]).sum(dim=1) + BLUR_PX2
+    yy = (p[:, 1] * p[:, 1]).sum(dim=1) + blur_px2
     means2d = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=1)
     with torch.no_grad():
         # Beyond s = ln(255 o), a splat's alpha is below 1/255 and is skipped.
@@ -172,7 +173,11 @@ def _composite(
 
 
 def rasterize_reference(
-    splats: Splats, cameras: Cameras, background: Tensor | None = None, normals: bool = False
+    splats: Splats,
+    cameras: Cameras,
+    background: Tensor | None = None,
+    normals: bool = False,
+    blur_px2: float = BLUR_PX2,
 ) -> Render:
     """Render like `gs3d.raster.rasterize`, by evaluating every splat at every pixel.
 
@@ -188,7 +193,9 @@ def rasterize_reference(
     intrinsics = cameras.intrinsics.to(device, dtype)
     centers = -(matrix[:, :3, :3].transpose(1, 2) @ matrix[:, :3, 3, None])[:, :, 0]
     projected = [
-        _project(splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height)
+        _project(
+            splats, matrix[b, :3, :3], matrix[b, :3, 3], intrinsics[b], width, height, blur_px2
+        )
         for b in range(views)
     ]
     means2d, cov, depth, radii = (torch.stack(parts) for parts in zip(*projected, strict=True))

@@ -29,7 +29,11 @@ def test_help_text_of_a_field_is_its_docstring_without_line_breaks(capsys, monke
     monkeypatch.setenv("COLUMNS", "1000")
     out = run(capsys, "generate", "--help")[1]
     assert "a model folder, or owner/name of a model hub. auto is Stable Diffusion if" in out
-    assert "--minutes FLOAT" in out and "--guidance {cds,sds}" in out and "-o PATH, --out" in out
+    assert (
+        "--minutes FLOAT" in out
+        and "--guidance {cds,sds,sdi,ism}" in out
+        and "-o PATH, --out" in out
+    )
     assert "(default: auto)" in out
 
 
@@ -71,7 +75,10 @@ def test_parsed_arguments_are_of_the_class_of_the_command():
             ["a tree", "--minuts", "3"],
             "unknown option: expected --minutes or another of this command, got --minuts",
         ),
-        (["a tree", "--guidance", "vqzx"], "--guidance: expected cds or sds, got 'vqzx'"),
+        (
+            ["a tree", "--guidance", "vqzx"],
+            "--guidance: expected cds or sds or sdi or ism, got 'vqzx'",
+        ),
         (["a tree", "--resume=yes"], "--resume: expected no value, got 'yes'"),
         ([], "PROMPT: expected text, got nothing"),
         (["--seed", "-3"], "PROMPT: expected text, got nothing"),
@@ -89,7 +96,7 @@ def test_usage_errors_of_generate(capsys, arguments, expected):
 @pytest.mark.parametrize(
     "option,expected,nearest",
     [
-        (["--guidance", "SDS"], "--guidance: expected cds or sds, got 'SDS'", "sds"),
+        (["--guidance", "SDS"], "--guidance: expected cds or sds or sdi or ism, got 'SDS'", "sds"),
         (["--mode=Mesh"], "--mode: expected splats or mesh or two-stage, got 'Mesh'", "mesh"),
     ],
 )

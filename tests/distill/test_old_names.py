@@ -45,6 +45,13 @@ def test_old_settings_of_splats():
     assert stage.gaussians.rates.means.curve == "exp"
 
 
+def test_old_fixed_noise():
+    for fixed, noise in ((True, "fixed"), (False, "fresh")):
+        for loss in ("cds", "sds"):
+            old = {"guidance": loss, "losses": {loss: {"fixed_noise": fixed}}}
+            assert parse_config(old).stages[0].guidance.noise == noise
+
+
 def test_old_paths():
     tree = config_tree(load_config("builtin-two-stage"))
     set_value(tree, "dmtet.cells=24")

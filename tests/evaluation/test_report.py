@@ -20,7 +20,6 @@ from gs3d.evaluation.report import (
     summary,
     tables,
     to_json,
-    write_result_sheet,
 )
 from gs3d.evaluation.report_html import (
     PLOT_BYTES,
@@ -30,6 +29,7 @@ from gs3d.evaluation.report_html import (
     strip,
     write_report,
 )
+from gs3d.evaluation.sheet import write_result_sheet
 from gs3d.world.sample import sample
 
 GRADE = Grade(
@@ -49,6 +49,12 @@ GRADE = Grade(
     brightness_bias=-0.02,
     chamfer=0.061,
     normal_deg=20.0,
+    fine_detail=0.7,
+    grain=0.01,
+    edge_sharpness=0.8,
+    rim_width=1.5,
+    minor_colors=0.6,
+    small_parts=0.5,
     kinds=("duck",) * 8,
     colors=("red",) * 8,
     views=("front",) * 8,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +25,9 @@ from gs3d.experiments.sweep import (
 
 
 def test_path_refers_to_the_loss_or_else_to_the_run():
-    method = Method.parse("cds,cfg.start=12, fixed_noise=true,cameras.draws=null,batch=2")
+    method = Method.parse("cds,cfg.start=12, noise=fixed,cameras.draws=null,batch=2")
     (config,) = parse_config(method.settings("builtin"), "x").stages
-    assert config.guidance.cfg.start == 12 and config.guidance.fixed_noise is True
+    assert config.guidance.cfg.start == 12 and config.guidance.noise == "fixed"
     assert config.cameras.draws is None and config.batch == 2
     method = Method.parse("cds,delta=[0.05, 0.3],clamp={start: 1, end: 0.5}")
     (config,) = parse_config(method.settings("builtin"), "x").stages
@@ -74,7 +75,7 @@ def test_unknown_loss_is_refused():
 
 
 def test_every_run_has_its_own_folder():
-    long = "cds,fixed_noise=true,random_t=true,cfg.start=20,cfg.end=10,cameras.draws="
+    long = "cds,noise=fixed,random_t=true,cfg.start=20,cfg.end=10,cameras.draws="
     methods = [
         Method.parse(text)
         for text in ("cds", "cds,cfg.start=1.2", "cds,cfg.start=12", long + "250", long + "500")
@@ -106,10 +107,15 @@ def test_fingerprint_depends_on_everything_that_determines_a_run(tmp_path):
     assert len({s.fingerprint(m) for s, m in others} | {setup.fingerprint(method)}) == 6
 
 
-def test_fingerprint_depends_on_the_code_of_the_loss(tmp_path, monkeypatch):
-    method = Method.parse("cds")
+@pytest.mark.parametrize("file", ["cds.py", "distillation.py", "noise.py", "inversion.py"])
+def test_fingerprint_depends_on_the_code_of_the_loss(file, monkeypatch):
+    method, read = Method.parse("cds"), Path.read_text
     before = method.fingerprint("builtin")
-    monkeypatch.setattr("gs3d.experiments.methods.inspect.getsource", lambda module: "edited = 1")
+
+    def edited(path, *args):
+        return read(path, *args) + "\nedited = 1" * (path.name == file)
+
+    monkeypatch.setattr(Path, "read_text", edited)
     assert method.fingerprint("builtin") != before
 
 

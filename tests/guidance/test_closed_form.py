@@ -1,5 +1,6 @@
 """CDS and SDS on analytic priors with known results."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,9 +9,9 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.schedules import Ramp
-from gs3d.guidance import Cds, Sds
-from gs3d.guidance.common import clamped, weight_of
-from gs3d.priors.base import epsilon, guided
+from gs3d.guidance import Cds, Ism, Sdi, Sds
+from gs3d.guidance.distillation import weight_of
+from gs3d.priors.base import Condition, epsilon, guided
 from tests.guidance.analytic import (
     MAX_SIGMA,
     TABLE,
@@ -40,9 +41,10 @@ def test_sigma2_times_the_cds_gradient_is_the_difference_of_denoised_images(prio
     # of the gradient.
     cds, z0 = Cds(cfg=NO_CFG), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
     out = cds(prior, condition(5), z0, progress, 3, 7)
-    t2, t1 = cds.times(progress, 3, 7)
-    x1 = z0 + prior.sigma(t1) * rng.normal(SHAPE, 3, "fixed noise")
-    difference = out.target - guided(prior, x1, prior.sigma(t1), condition(5), 1.0)
+    t2, t1 = cds.times(progress, 3, 7, pictures=5)
+    sigma1 = torch.tensor([prior.sigma(t) for t in t1])
+    x1 = z0 + sigma1[:, None, None, None] * rng.normal(SHAPE, 3, "fixed noise")
+    difference = out.target - guided(prior, x1, sigma1, condition(5), 1.0)
     torch.testing.assert_close(out.grad * prior.sigma(t2), difference, atol=1e-5, rtol=1e-4)
     # Otherwise a zero gradient, or one of the other sign, would pass too.
     assert difference.abs().max() > 1e-3
@@ -52,8 +54,9 @@ def test_cds_gradient_on_a_gaussian_matches_the_closed_form():
     prior, cds = gaussian(s=0.5), Cds(cfg=NO_CFG)
     z0 = torch.randn(4, *SHAPE)
     out = cds(prior, condition(4), z0, 0.4, 3, 7)
-    t2, t1 = cds.times(0.4, 3, 7)
-    s1, s2, s = prior.sigma(t1), prior.sigma(t2), prior.s
+    t2, t1 = cds.times(0.4, 3, 7, pictures=4)
+    s1 = torch.tensor([prior.sigma(t) for t in t1])[:, None, None, None]
+    s2, s = prior.sigma(t2), prior.s
     x1 = z0 + s1 * rng.normal(SHAPE, 3, "fixed noise")
     # ε̂ = (x − D)/σ with D = m + s²/(s²+σ²)(x − m).
     e1 = s1 / (s**2 + s1**2) * (x1 - 0.3)
@@ -84,14 +87,12 @@ def test_cds_at_constant_time_converges_to_the_mode_minus_noise():
 
 def test_views_agree_with_shared_noise_and_diverge_with_separate_noise():
     # The paper's reason for one fixed noise ε*: all views have the same trajectory and target.
-    ends = {
-        fixed: descend(
-            two_modes(), Cds(cfg=NO_CFG, fixed_noise=fixed), torch.zeros(8, *SHAPE), 200, 0.3
-        )
-        for fixed in (True, False)
-    }
-    spread = {fixed: (end - end.mean(0)).abs().mean() for fixed, end in ends.items()}
-    assert spread[True] < 1e-6 and spread[False] > 0.1
+    spread = {}
+    for noise in ("fixed", "fresh"):
+        cds = Cds(cfg=NO_CFG, noise=noise, per_picture=False)
+        end = descend(two_modes(), cds, torch.zeros(8, *SHAPE), 200, 0.3)
+        spread[noise] = (end - end.mean(0)).abs().mean()
+    assert spread["fixed"] < 1e-6 and spread["fresh"] > 0.1
 
 
 def test_sds_on_a_gaussian_converges_to_its_mean():
@@ -109,7 +110,7 @@ def test_signal_to_noise_of_sds_and_cds_with_fresh_noise(s, t):
     ratio = {}
     for guidance in (
         Sds(t=Ramp(t, t), random_t=False, cfg=NO_CFG, weight="one"),
-        Cds(t=Ramp(t, t), delta=(0.1, 0.1), cfg=NO_CFG, fixed_noise=False),
+        Cds(t=Ramp(t, t), delta=(0.1, 0.1), cfg=NO_CFG, noise="fresh"),
     ):
         grad = guidance(prior, condition(batch), z0, 0.5, 0, 0).grad
         ratio[type(guidance)] = float(grad.mean() / grad.std())
@@ -130,7 +131,7 @@ def test_sds_gradient_repeats_only_with_fixed_noise():
     prior, z0 = gaussian(), torch.randn(2, *SHAPE)
     grads = {}
     for fixed in (True, False):
-        sds = Sds(cfg=NO_CFG, fixed_noise=fixed, random_t=False)
+        sds = Sds(cfg=NO_CFG, noise="fixed" if fixed else "fresh", random_t=False)
         grads[fixed] = [sds(prior, condition(2), z0, 0.5, 0, step).grad for step in (1, 2)]
     assert torch.equal(*grads[True]) and not torch.allclose(*grads[False])
 
@@ -138,9 +139,12 @@ def test_sds_gradient_repeats_only_with_fixed_noise():
 def test_cds_times_match_the_paper():
     cds = Cds()
     for step in range(200):
-        t2, t1 = cds.times(step / 200, 0, step)
+        t2, t1 = cds.times(step / 200, 0, step, pictures=8, views=4)
         assert t2 == pytest.approx(0.7 - 0.6 * (step / 200) ** 0.5)
-        assert t2 + 0.1 <= t1 <= t2 + 0.2
+        assert all(t2 + 0.1 - 1e-6 <= t <= t2 + 0.2 + 1e-6 for t in t1)
+        assert len(t1) == 8 and len(set(t1[:4])) == len(set(t1[4:])) == 1 and t1[0] != t1[4]
+    one = dataclasses.replace(cds, per_picture=False).times(0.5, 0, 0, pictures=8)[1]
+    assert len(one) == 8 and len(set(one)) == 1
     random = [Cds(random_t=True).times(0.0, 0, step)[0] for step in range(300)]
     assert 0.1 <= min(random) < 0.15 and 0.65 < max(random) <= 0.7
 
@@ -214,13 +218,60 @@ def test_weight_of(kind, sigma, expected):
 
 
 def test_clamp_is_element_wise_and_follows_the_ramp():
-    grad = torch.tensor([-9.0, 0.5, 9.0])
-    assert clamped(grad, Ramp(2.0, 8.0), 0.5).tolist() == [-5.0, 0.5, 5.0]
-    assert clamped(grad, None, 0.5) is grad
+    z0, options = torch.randn(4, *SHAPE), {"cfg": NO_CFG, "random_t": False}
+    free, bound = Sds(**options), Sds(**options, clamp=Ramp(0.02, 0.08))
+    grads = [loss(gaussian(), condition(4), z0, 0.5, 0, 0).grad for loss in (free, bound)]
+    assert grads[0].abs().max() > 0.05
+    torch.testing.assert_close(grads[1], grads[0].clamp(-0.05, 0.05))
+
+
+def test_sdi_with_many_steps_is_the_gradient_of_the_exact_trajectory():
+    # On N(m, s²) the ODE is linear: z − m grows as √(s² + σ²). With z0 at the entry level,
+    # D(z_t) = m + s²/(s² + σ_t²)·(z_t − m), and the gradient is (z0 − D)/σ_t.
+    s, t, prior = 0.5, 0.6, gaussian(s=0.5)
+    z0 = torch.randn(3, *SHAPE)
+    sdi = Sdi(t=Ramp(t, t), cfg=NO_CFG, entry=0.02, inversion_steps=400)
+    out = sdi(prior, condition(3), z0, 0.5, 0, 0)
+    low, high = prior.sigma(0.02 * t), prior.sigma(t)
+    start = z0 + low * rng.normal((3, *SHAPE), 0, "noise", 0)
+    end = 0.3 + (start - 0.3) * math.sqrt((s**2 + high**2) / (s**2 + low**2))
+    d = 0.3 + s**2 / (s**2 + high**2) * (end - 0.3)
+    torch.testing.assert_close(out.grad, (z0 - d) / high, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("loss", [Sdi, Ism])
+def test_inversion_does_not_depend_on_the_prompt(loss):
+    class Prompted(Mixture):
+        """The prompt moves the mean."""
+
+        def denoise(self, z, sigma, text):
+            prompted.append(bool(text.any()))
+            return super().denoise(z, sigma, text)
+
+    prompted = []
+    prior = Prompted(torch.full((1, *SHAPE), 0.3), 0.5)
+    words = Condition(torch.ones(2, 1, 1), torch.zeros(2, 1, 1))
+    loss(cfg=NO_CFG, inversion_steps=3)(prior, words, torch.zeros(2, *SHAPE), 0.5, 0, 0)
+    # Evaluations without the prompt come first; the last one is that of the gradient.
+    assert prompted[-1] and not any(prompted[:-1]) and len(prompted) >= 4
+
+
+def test_pairs_cancel_the_noise_of_a_gaussian_prior():
+    # The gradient of SDS on a Gaussian is linear in the noise, so ±n leaves none of it.
+    prior, z0 = gaussian(s=0.5), torch.full((2, *SHAPE), 1.3)
+    grads = {}
+    for pairs in (False, True):
+        sds = Sds(cfg=NO_CFG, t=Ramp(0.5, 0.5), weight="one", pairs=pairs)
+        grads[pairs] = sds(prior, condition(2), z0, 0.5, 0, 0).grad
+    assert grads[False].std() > 0.05
+    sigma = prior.sigma(0.5)
+    torch.testing.assert_close(
+        grads[True], torch.full_like(z0, sigma / (0.5**2 + sigma**2)), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_guidance_output_has_no_autograd_graph():
     z0 = torch.randn(2, *SHAPE, requires_grad=True)
-    for guidance in (Cds(), Sds()):
+    for guidance in (Cds(), Sds(), Sdi(), Ism(), Sds(pairs=True)):
         out = guidance(gaussian(), condition(2), z0, 0.1, 0, 0)
         assert not out.grad.requires_grad and not out.target.requires_grad

@@ -7,8 +7,9 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.schedules import Ramp
-from gs3d.guidance import GUIDANCE
-from gs3d.guidance.common import noise_for
+from gs3d.guidance import GUIDANCE, Cds
+from gs3d.guidance.distillation import Distillation
+from gs3d.guidance.noise import noise_for
 from tests.guidance.analytic import Mixture, condition
 
 PRIOR = Mixture(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 1.0)]), 0.2)
@@ -56,21 +57,21 @@ def test_ramp_of_the_guidance_scale_is_validated(guidance):
 
 def test_fixed_noise_is_shared_per_position_in_a_group():
     z = torch.zeros(8, 3, 2, 2)
-    single = noise_for(z, True, 1, seed=0, step=5)
+    single = noise_for("fixed", z, 1, seed=0, step=5)
     assert torch.equal(single, single[:1].expand(8, -1, -1, -1))
-    assert torch.equal(single, noise_for(z, True, 1, seed=0, step=6))
+    assert torch.equal(single, noise_for("fixed", z, 1, seed=0, step=6))
     torch.testing.assert_close(single[0], rng.normal((3, 2, 2), 0, "fixed noise"))
-    grouped = noise_for(z, True, 4, seed=0, step=5)
+    grouped = noise_for("fixed", z, 4, seed=0, step=5)
     assert torch.equal(grouped[:4], grouped[4:])
     assert len({tuple(n.flatten().tolist()) for n in grouped[:4]}) == 4
-    fresh = noise_for(z, False, 4, seed=0, step=5)
+    fresh = noise_for("fresh", z, 4, seed=0, step=5)
     assert not torch.equal(fresh[:4], fresh[4:])
-    assert not torch.equal(fresh, noise_for(z, False, 4, seed=0, step=6))
+    assert not torch.equal(fresh, noise_for("fresh", z, 4, seed=0, step=6))
 
 
 def test_fixed_noise_matches_the_views_of_the_prior(guidance):
-    if not hasattr(guidance, "fixed_noise"):
-        pytest.skip("has no fixed_noise setting")
+    if not isinstance(guidance, Distillation):
+        pytest.skip("has no noise setting")
     inputs = []
 
     class FourViewMixture(Mixture):
@@ -78,7 +79,9 @@ def test_fixed_noise_matches_the_views_of_the_prior(guidance):
             inputs.append(z.clone())
             return super().denoise(z, sigma, text)
 
-    guidance = dataclasses.replace(guidance, fixed_noise=True)
+    guidance = dataclasses.replace(guidance, noise="fixed")
+    if isinstance(guidance, Cds):  # else equal noises would have different levels
+        guidance = dataclasses.replace(guidance, per_picture=False)
     if isinstance(getattr(guidance, "cfg", None), Ramp):
         guidance = dataclasses.replace(guidance, cfg=Ramp(1.0, 1.0))
     prior, z = FourViewMixture(PRIOR.means, PRIOR.s, views=4), torch.zeros(8, 3, 2, 2)

@@ -22,13 +22,14 @@ CONDITION = Condition(text=torch.full((3, 2, 4), 2.0), negative=torch.full((3, 2
 Z = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_scale_one_takes_one_evaluation():
+@pytest.mark.parametrize("scale, word", [(0.0, 0.5), (1.0, 2.0)])
+def test_scales_zero_and_one_take_one_evaluation(scale, word):
     prior = Recorder()
-    torch.testing.assert_close(guided(prior, Z, 0.5, CONDITION, 1.0), Z + 0.5 * 2.0)
+    torch.testing.assert_close(guided(prior, Z, 0.5, CONDITION, scale), Z + 0.5 * word)
     assert prior.batches == [3]
 
 
-@pytest.mark.parametrize("scale", [0.0, 4.0, 100.0])
+@pytest.mark.parametrize("scale", [0.5, 4.0, 100.0])
 def test_guidance_formula(scale):
     prior = Recorder()
     negative, text = Z + 0.5 * 0.5, Z + 0.5 * 2.0

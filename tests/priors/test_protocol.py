@@ -8,7 +8,7 @@ from torch.nn import functional
 from gs3d.core.cameras import CameraConfig, ring, sample_cameras
 from gs3d.core.rng import generator
 from gs3d.core.views import VIEW_WORDS
-from gs3d.guidance import Cds, Sds
+from gs3d.guidance import Cds, Ism, Sdi, Sds
 from gs3d.priors import Prior, ViewPrompts, describe
 from gs3d.priors.sampler import sample
 from gs3d.runs.execute import execute
@@ -80,9 +80,7 @@ def test_describe_ignores_unrelated_source():
     assert describe(prior)["source"] == "object"
 
 
-@pytest.mark.parametrize("guidance", [Sds(), Cds()], ids=["sds", "cds"])
-@pytest.mark.parametrize("views", [1, 4])
-def test_guidance_moves_images_to_data(guidance, views):
+def gradient_of_bright_images(guidance, views: int) -> torch.Tensor:
     prior = GrayPrior()
     prior.views = views
     prompts = ViewPrompts.of(prior, "a gray wall")
@@ -91,8 +89,21 @@ def test_guidance_moves_images_to_data(guidance, views):
     z0 = prior.encode(rgb)
     out = guidance(prior, prompts.at(cameras), z0, 0.5, seed=0, step=0)
     (z0 * out.grad).sum().backward()
+    assert out.grad.shape == z0.shape
+    return rgb.grad
+
+
+@pytest.mark.parametrize("guidance", [Sds(), Sdi()], ids=["sds", "sdi"])
+@pytest.mark.parametrize("views", [1, 4])
+def test_guidance_moves_images_to_data(guidance, views):
     # Brighter than gray: descending the gradient makes the images darker.
-    assert out.grad.shape == z0.shape and float(rgb.grad.mean()) > 0
+    assert float(gradient_of_bright_images(guidance, views).mean()) > 1e-3
+
+
+@pytest.mark.parametrize("guidance", [Cds(), Ism()], ids=["cds", "ism"])
+def test_points_of_one_trajectory_agree_where_data_do_not_vary(guidance):
+    # All points denoise to the one image there is, so there is no gradient, however wrong z0 is.
+    assert float(gradient_of_bright_images(guidance, 1).abs().max()) < 1e-5
 
 
 def test_sample_reaches_data():

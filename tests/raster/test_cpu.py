@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -24,12 +25,15 @@ from tests.raster.raster_scenes import (
 TOLERANCE = 3e-5
 
 
-def assert_matches_reference(scene, views, normals, loss_terms="rgb alpha depth normal"):
-    images, gradients, out = draw(
-        cpu.rasterize_cpu, scene, views, torch.float32, normals, loss_terms
-    )
-    expected_images, expected_gradients, expected = draw(
-        rasterize_reference, scene, views, torch.float64, normals, loss_terms
+def assert_matches_reference(
+    scene, views, normals, loss_terms="rgb alpha depth normal", blur_px2=0.3
+):
+    (images, gradients, out), (expected_images, expected_gradients, expected) = (
+        draw(partial(rasterizer, blur_px2=blur_px2), scene, views, dtype, normals, loss_terms)
+        for rasterizer, dtype in (
+            (cpu.rasterize_cpu, torch.float32),
+            (rasterize_reference, torch.float64),
+        )
     )
     for name, image in expected_images.items():
         assert torch.isfinite(images[name]).all(), name
@@ -45,6 +49,26 @@ def assert_matches_reference(scene, views, normals, loss_terms="rgb alpha depth 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_random_scenes_match_the_reference(degree, normals):
     assert_matches_reference(random_scene(100, degree, degree), cameras(2, seed=degree), normals)
+
+
+@pytest.mark.parametrize("blur_px2", [0.0, 1.5])
+def test_scenes_with_another_blur_match_the_reference(blur_px2):
+    scene, views = random_scene(100, 0), cameras(2, seed=0)
+    assert_matches_reference(scene, views, True, blur_px2=blur_px2)
+
+
+def test_a_splat_without_extent_needs_the_blur():
+    scene = with_first_rows(random_scene(1, 0), scales=torch.zeros(1, 3), means=torch.zeros(1, 3))
+    with_blur, without = (
+        cpu.rasterize_cpu(scene, cameras(1), None, blur_px2=blur).alpha for blur in (0.3, 0.0)
+    )
+    assert with_blur.max() > 0 and without.max() == 0
+
+
+@pytest.mark.parametrize("blur_px2", [-0.1, float("nan"), float("inf")])
+def test_invalid_blur(blur_px2):
+    with pytest.raises(ValueError, match="blur_px2: expected a finite number, 0 or more"):
+        cpu.rasterize_cpu(random_scene(3, 0), cameras(1), blur_px2=blur_px2)
 
 
 @pytest.mark.parametrize("loss_terms", ["rgb", "alpha", "depth", "normal", "rgb alpha"])

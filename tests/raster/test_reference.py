@@ -92,7 +92,7 @@ def test_projection_and_harmonics_match_gsplat():
     scene = Splats(*(getattr(scene, name).double() for name in FIELDS))
     matrix, intrinsics = views.world_to_camera.double(), views.intrinsics.double()
     means2d, cov, depth, radii = reference._project(
-        scene, matrix[0, :3, :3], matrix[0, :3, 3], intrinsics[0], views.width, views.height
+        scene, matrix[0, :3, :3], matrix[0, :3, 3], intrinsics[0], views.width, views.height, 0.3
     )
     covars, _ = gsplat_torch._quat_scale_to_covar_preci(
         scene.quats, scene.scales, compute_preci=False

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gs3d.core.cameras import Cameras, rays
+from gs3d.core.cameras import Cameras, unprojected
 from gs3d.core.rng import generator
 from gs3d.representations.asset import Asset, draw
 
@@ -25,6 +25,8 @@ class Surface:
     """[n, 3] with n ≤ 2000; n = 0 if no camera sees the object."""
     normals: Tensor
     """[n, 3] outward unit normals; zero where unknown."""
+    parts: Tensor | None = None
+    """[n] int64: the part of the object that each point is on. None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +41,31 @@ class Distance:
     are known."""
 
 
-def unprojected(depth: Tensor, cameras: Cameras) -> Tensor:
-    """Unproject z-depths [B, H, W] to world points [B, H, W, 3]."""
-    directions, z_per_distance = rays(cameras)
-    return cameras.centers[:, None, None] + (depth / z_per_distance)[..., None] * directions
-
-
 def surface_of(
-    depth: Tensor, alpha: Tensor, cameras: Cameras, normal: Tensor | None = None
+    depth: Tensor,
+    alpha: Tensor,
+    cameras: Cameras,
+    normal: Tensor | None = None,
+    parts: Tensor | None = None,
 ) -> Surface:
     """Sample the surface at the solid pixels (alpha ≥ 0.5) of depth and alpha maps [B, H, W].
 
-    `normal` [B, H, W, 3] gives the normals; without it they are estimated from the depth.
+    `normal` [B, H, W, 3] gives the normals; without it they are estimated from the depth. `parts`
+    [B, H, W] int64 gives the part at each pixel, if known.
     """
     points, solid = unprojected(depth, cameras), alpha >= SOLID_ALPHA
     if normal is None:
         normal = _normals(points, solid, cameras)
     points, normals = points[solid], functional.normalize(normal[solid], dim=-1)
+    parts = None if parts is None else parts[solid]
     if len(points) > MAX_POINTS:
         kept = torch.randperm(len(points), generator=generator(0, "surface"))[:MAX_POINTS]
         points, normals = points[kept], normals[kept]
+        parts = None if parts is None else parts[kept]
     if len(points):
         points = points - points.mean(0)
         points = points / points.square().sum(1).mean().sqrt().clamp_min(1e-9)
-    return Surface(points, normals)
+    return Surface(points, normals, parts)
 
 
 def _normals(points: Tensor, solid: Tensor, cameras: Cameras) -> Tensor:

@@ -83,6 +83,10 @@ class GaussianConfig:
     sh_degree: int = 0
     """Degree of the spherical harmonics, 0 to 3. Distillation does not gain from a higher degree:
     view-dependent color hides errors of shape."""
+    smoothing_px: float = 0.55
+    """Standard deviation of the 3D smoothing filter (`smoothing.smoothed`), in pixels of the
+    training renders. 0 applies none. At 0.55, no splat is smaller than the blur of the rasterizer,
+    0.3 px²."""
     rates: RateConfig = RateConfig()
     regularizers: RegularizerConfig = RegularizerConfig()
 
@@ -91,3 +95,4 @@ class GaussianConfig:
         within("radius", self.radius, "(0, inf)")
         within("opacity", self.opacity, "(0, 1)")
         within("sh_degree", self.sh_degree, "[0, 3]")
+        within("smoothing_px", self.smoothing_px, "[0, 4]")

@@ -5,6 +5,7 @@ spherical harmonics.
 """
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -13,15 +14,18 @@ from torch import Tensor, nn
 from gs3d.core import rng
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Render, Splats
-from gs3d.raster import rasterize
+from gs3d.raster import BLUR_PX2, rasterize
 from gs3d.representations.adam_state import Named, moments_of, put_moments
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import Densifier, DensifyConfig, Optimizers
+from gs3d.representations.gaussians.smoothing import smoothed
 from gs3d.representations.regularizers import opaque, sparsity
 
 
 class Gaussians:
     """A `Representation`: N splats with their optimizers and an optional densifier.
+
+    Rendered and saved are the splats widened by the 3D smoothing filter (`splats`).
 
     `params` holds means [N, 3], scales (log) [N, 3], quats [N, 4], opacities (logit) [N],
     sh0 [N, 1, 3] and shN [N, K − 1, 3], where K = (degree + 1)².
@@ -34,9 +38,17 @@ class Gaussians:
         params: dict[str, Tensor],
         config: GaussianConfig,
         densify: DensifyConfig | None = None,
+        pixel_size: Callable[[float], float] | None = None,
     ):
-        """Keep the number of splats constant if `densify` is None."""
+        """Keep the number of splats constant if `densify` is None.
+
+        `pixel_size` returns the width of a pixel at the object in world units, at a progress in
+        [0, 1]. The width of the smoothing filter follows it; None applies no filter.
+        """
         self.config = config
+        self.pixel_size = pixel_size
+        self.smoothing = self._smoothing_at(0.0)
+        """Current width of the smoothing filter in world units."""
         self.densifier = None if densify is None else Densifier(densify)
         self.params = nn.ParameterDict({k: nn.Parameter(v.contiguous()) for k, v in params.items()})
         # eps is far below Adam's default: a splat that covers few pixels has tiny gradients but
@@ -51,6 +63,7 @@ class Gaussians:
         seed: int,
         device: str = "cpu",
         densify: DensifyConfig | None = None,
+        pixel_size: Callable[[float], float] | None = None,
     ) -> "Gaussians":
         """Return a semi-transparent gray ball of splats around the origin."""
         gen = rng.generator(seed, "start blob")
@@ -66,16 +79,21 @@ class Gaussians:
             "sh0": 0.2 * torch.randn(n, 1, 3, generator=gen),
             "shN": torch.zeros(n, (config.sh_degree + 1) ** 2 - 1, 3),
         }
-        return Gaussians({k: v.to(device) for k, v in params.items()}, config, densify)
+        params = {k: v.to(device) for k, v in params.items()}
+        return Gaussians(params, config, densify, pixel_size)
+
+    def _smoothing_at(self, progress: float) -> float:
+        return self.config.smoothing_px * self.pixel_size(progress) if self.pixel_size else 0.0
 
     def __len__(self) -> int:
         return len(self.params["means"])
 
     def splats(self) -> Splats:
-        """Return the activated values (linear scales, opacities in [0, 1]), differentiable."""
+        """Return the filtered splats (linear scales, opacities in [0, 1]), differentiable."""
         p = self.params
         sh = torch.cat([p["sh0"], p["shN"]], dim=1) if p["shN"].shape[1] else p["sh0"]
-        return Splats(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), sh)
+        raw = Splats(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), sh)
+        return smoothed(raw, self.smoothing)
 
     @property
     def device(self) -> torch.device:
@@ -89,8 +107,14 @@ class Gaussians:
         gen: torch.Generator | None = None,
         normals: bool = False,
     ) -> Render:
-        """Render with `raster.rasterize`; `progress` and `gen` have no effect."""
-        return rasterize(self.splats(), cameras, background, normals)
+        """Render with `raster.rasterize`; `progress` and `gen` have no effect.
+
+        The rasterizer adds only what the smoothing filter lacks of its usual blur. With both, the
+        splats would be sharpened to make up for a blur that no viewer shows at a higher resolution.
+        """
+        pixels = self.config.smoothing_px if self.smoothing else 0.0
+        blur_px2 = max(BLUR_PX2 - pixels**2, 0.0)
+        return rasterize(self.splats(), cameras, background, normals, blur_px2)
 
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.params.values() if p.grad is not None]
@@ -120,6 +144,7 @@ class Gaussians:
             optimizer.param_groups[0]["lr"] = factor * getattr(rates, name)(progress)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.smoothing = self._smoothing_at(progress)
 
     def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
         """Densify and prune if a round is due between progress `before` and `now`."""
@@ -141,10 +166,12 @@ class Gaussians:
         return len({len(p) for p in self.params.values()}) == 1
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return parameters, Adam's moments and the densifier's statistics, for a checkpoint."""
+        """Return the unfiltered parameters, the width of the filter, Adam's moments and the
+        densifier's statistics, for a checkpoint."""
         parameters = {f"params.{k}": v.detach() for k, v in self.params.items()}
+        smoothing = {"smoothing": torch.tensor(self.smoothing, dtype=torch.float64)}
         statistics = {} if self.densifier is None else self.densifier.state_tensors()
-        return parameters | moments_of(self._optimized()) | statistics
+        return parameters | smoothing | moments_of(self._optimized()) | statistics
 
     def _optimized(self) -> Named:
         return {name: (self.params[name], optimizer) for name, optimizer in self.optimizers.items()}
@@ -155,10 +182,18 @@ class Gaussians:
         config: GaussianConfig,
         device: str = "cpu",
         densify: DensifyConfig | None = None,
+        pixel_size: Callable[[float], float] | None = None,
     ) -> "Gaussians":
-        """Create splats from the tensors that `state_tensors` returned."""
+        """Create splats from the tensors that `state_tensors` returned.
+
+        A checkpoint from before the filter existed has no width; its run goes on without a filter.
+        """
         params = {k[7:]: v.to(device) for k, v in tensors.items() if k.startswith("params.")}
-        restored = Gaussians(params, config, densify)
+        if "smoothing" not in tensors:
+            pixel_size = None
+        restored = Gaussians(params, config, densify, pixel_size)
+        if "smoothing" in tensors:
+            restored.smoothing = float(tensors["smoothing"])
         put_moments(restored._optimized(), tensors)
         if restored.densifier is not None:
             restored.densifier.load_state(tensors, device)

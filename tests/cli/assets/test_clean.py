@@ -13,6 +13,7 @@ FLAGS = (
     "--max-scale",
     "--floaters",
     "--decimate",
+    "--smooth",
     "--center",
     "--radius",
     "--rotate-deg",
@@ -45,6 +46,16 @@ def test_all_steps_in_their_order(capsys, tmp_path):
     ]
     assert lines[-1].startswith(f"1000 of 2000 splats -> {path}, ")
     assert load_splats(path).means.norm(dim=1).max() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_smoothing_widens_by_pixels_of_a_view_that_the_object_fills(capsys, ply, tmp_path):
+    path, before = tmp_path / "out.ply", load_splats(ply)
+    status, _, err = run(capsys, "clean", str(ply), "-o", str(path), "--smooth", "0.5@64")
+    assert status == 0, err
+    radius = (before.means - before.means.mean(0)).norm(dim=1).max()
+    width = (load_splats(path).scales.square() - before.scales.square()).sqrt()
+    assert width.min() == pytest.approx(float(width.max()), rel=0.01)
+    assert width.max() == pytest.approx(float(0.5 * 2 * radius / 64), rel=0.05)
 
 
 def test_rotation(capsys, ply, tmp_path):
@@ -84,6 +95,10 @@ def test_missing_steps_are_listed(capsys, ply, tmp_path):
         (["--min-opacity", "0"], "--min-opacity: expected a number above 0, at most 1, got 0"),
         (["--min-opacity", "nan"], "--min-opacity: expected a number above 0, at most 1, got nan"),
         (["--max-scale", "-1"], "--max-scale: expected a number above 0, got -1"),
+        (["--smooth", "nan@64"], "--smooth: expected PX@SIZE, as 0.55@512, with SIZE from 8"),
+        (["--smooth", "-1@64"], "below a quarter of it, got '-1@64'"),
+        (["--smooth", "16@64"], "below a quarter of it, got '16@64'"),
+        (["--smooth", "0.5"], "below a quarter of it, got '0.5'"),
         (["--radius", "inf"], "--radius: expected a number above 0, got inf"),
         (["--decimate", "0"], "--decimate: expected a whole number, 1 or more, got 0"),
         (["--decimate", "1.5"], "--decimate: expected a whole number, got '1.5'"),

@@ -1,0 +1,113 @@
+"""What all losses of score distillation share: settings, times, noise, bound of the gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from gs3d.core import rng
+from gs3d.core.checks import require, within
+from gs3d.core.schedules import Ramp
+from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.noise import NoiseKind, SurfacePoints, noise_for
+from gs3d.priors.base import Condition, Prior
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Weight = Literal["one", "sigma2", "inverse_sigma"]
+
+
+def weight_of(kind: Weight, sigma: Tensor | float) -> Tensor | float:
+    """Weight λ(t) of an ε-difference at noise level `sigma`.
+
+    "one": 1. "sigma2": 1 − ᾱ = σ²/(1 + σ²), as in DreamFusion. "inverse_sigma": 1/σ, which gives
+    small noise levels more weight.
+    """
+    if kind == "sigma2":
+        return sigma**2 / (1 + sigma**2)
+    return 1 / sigma if kind == "inverse_sigma" else 1.0
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A loss that adds noise to the render and compares estimates of the prior.
+
+    A subclass gives defaults for these settings, adds its own, and defines `gradient`.
+    """
+
+    t: Ramp = Ramp(0.98, 0.02)
+    """Time over the run. With `random_t`, only its ends count."""
+    random_t: bool = False
+    """Draw the time uniformly between the ends of `t` instead of following it."""
+    cfg: Ramp = Ramp(7.5, 7.5)
+    """Classifier-free guidance scale."""
+    weight: Weight = "one"
+    """λ(t)."""
+    clamp: Ramp | None = None
+    """Element-wise bound of the gradient; None does not clamp."""
+    noise: NoiseKind = "fresh"
+    """Which noise is added: fresh, fixed or surface (`noise.NoiseKind`)."""
+    pairs: bool = False
+    """Average the gradients at +noise and −noise. It costs twice as much, and what is odd in the
+    noise cancels."""
+
+    def __post_init__(self) -> None:
+        within("t", self.t.ends, "(0, 1]")
+        within("cfg", self.cfg.ends, "[0, inf)")
+        if self.clamp is not None:
+            within("clamp", self.clamp.ends, "[0, inf)")
+        both = self.pairs and self.noise == "fixed"
+        require("pairs", self.pairs, not both, "false with fixed noise")
+
+    def time(self, progress: float, seed: int, step: int) -> float:
+        """Time t of this step."""
+        if not self.random_t:
+            return self.t(progress)
+        low, high = sorted((self.t.start, self.t.end))
+        return low + (high - low) * float(torch.rand((), generator=rng.generator(seed, "t", step)))
+
+    def gradient(
+        self,
+        prior: Prior,
+        condition: Condition,
+        z0: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        progress: float,
+        seed: int,
+        step: int,
+    ) -> GuidanceOut:
+        """The gradient on the latents `z0` for one noise, not yet clamped."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        prior: Prior,
+        condition: Condition,
+        z0: Float[Tensor, "B C h w"],
+        progress: float,
+        seed: int,
+        step: int,
+        surface: SurfacePoints | None = None,
+    ) -> GuidanceOut:
+        """Compute the gradient on the latents `z0`.
+
+        `surface` has what the pixels of the renders show, which only surface noise needs.
+        """
+        z0 = z0.detach()
+        noise = noise_for(self.noise, z0, prior.views, seed, step, surface)
+        out = self.gradient(prior, condition, z0, noise, progress, seed, step)
+        grad, target = out.grad, out.target
+        if self.pairs:
+            other = self.gradient(prior, condition, z0, -noise, progress, seed, step)
+            grad = 0.5 * (grad + other.grad)
+            if target is not None and other.target is not None:
+                target = 0.5 * (target + other.target)
+        if self.clamp is not None:
+            bound = self.clamp(progress)
+            grad = grad.clamp(-bound, bound)
+        return dataclasses.replace(out, grad=grad, target=target)

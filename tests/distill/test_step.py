@@ -1,0 +1,45 @@
+"""What an iteration hands to a loss with surface noise."""
+
+import pytest
+import torch
+
+from gs3d.core.cameras import ring
+from gs3d.core.types import Splats
+from gs3d.distill.config import load_config
+from gs3d.distill.start import begin
+from gs3d.distill.step import Task, TrainState, iterate, surface_points
+from gs3d.priors import load
+from gs3d.priors.prompts import ViewPrompts
+from gs3d.raster import rasterize
+
+
+def test_surface_points_lie_on_the_surface():
+    # A disk in the plane x = 0.2, seen from the front.
+    grid = torch.linspace(-0.5, 0.5, 40)
+    y, z = torch.meshgrid(grid, grid, indexing="ij")
+    means = torch.stack([torch.full_like(y, 0.2), y, z], dim=-1).reshape(-1, 3)
+    count = len(means)
+    splats = Splats(
+        means,
+        torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        torch.tensor([[1e-4, 0.02, 0.02]]).repeat(count, 1),
+        torch.full((count,), 0.95),
+        torch.zeros(count, 1, 3),
+    )
+    cameras = ring(1, 64, elevation_deg=0.0)
+    out = rasterize(splats, cameras)
+    surface = surface_points(out, cameras)
+    assert 0.2 < surface.solid.float().mean() < 0.4
+    points = surface.points[surface.solid]
+    torch.testing.assert_close(points[:, 0], torch.full((len(points),), 0.2), atol=1e-3, rtol=0)
+    assert points[:, 1:].abs().max() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("config", ["builtin", "builtin-two-stage"])
+def test_surface_noise_in_an_iteration(tiny_builtin_folder, config):
+    run = load_config(config, "sds", ["losses.sds.noise=surface"])
+    prior = load(tiny_builtin_folder, "cpu")
+    prompts = ViewPrompts.of(prior, "a red duck")
+    state = TrainState(begin(run.stages[0], 0, "cpu"))
+    entry = iterate(state, Task(prior, prompts, run, 0), 0.5, 0.01)
+    assert not entry.skipped and float(entry.grad_norm) > 0
