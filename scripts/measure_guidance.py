@@ -9,6 +9,8 @@ points along its own schedule, and reports:
 - cosine: how far the mean gradient points to the sharp image;
 - signal/noise: the size of that component relative to the spread of single gradients, at a pixel
   and under a blur of 1.5 pixels, which is about what moves a splat;
+- grain: the cosine for images that are sharp and have grain. They stand for a surface that should
+  be plain and is not; at 0, the loss leaves the grain;
 - squared/call: the square of signal/noise per network evaluation. Signal/noise grows with the
   square root of the number of gradients, so this number compares methods of different cost.
 
@@ -19,7 +21,7 @@ standard deviation s, fresh noise favors SDS where σ·σ₁ > s²
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,13 +29,16 @@ import tyro
 from torch import Tensor
 from torch.nn import functional
 
-from gs3d.core.cameras import ring
+from gs3d.core import rng
+from gs3d.core.cameras import ring, unprojected
 from gs3d.core.views import exact_views
 from gs3d.distill.config import parse_config
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.prompts import read_prompts
 from gs3d.experiments.methods import Method
 from gs3d.guidance import Guidance
+from gs3d.guidance.distillation import Distillation
+from gs3d.guidance.noise import SurfacePoints
 from gs3d.priors import Condition, load
 from gs3d.priors.base import Prior
 from gs3d.world.captions import with_view
@@ -44,6 +49,8 @@ PROGRESS = (0.1, 0.3, 0.5, 0.7, 0.9)
 BLUR_PX, SPLAT_PX = 2.0, 1.5
 """Standard deviations of the blur that hides the detail, and of a splat. A splat moves by the mean
 gradient over the pixels that it covers."""
+GRAIN, GRAIN_PX = 0.2, 0.7
+"""Standard deviation of the grain in units of z, and its blur, the size of a small splat."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +94,51 @@ def blurred(images: Tensor, sigma_px: float) -> Tensor:
     )
 
 
-def measure(
-    guidance: Guidance,
-    prior: CountingPrior,
-    condition: Condition,
-    start: Tensor,
-    goal: Tensor,
-    progress: float,
-    draws: int,
-) -> list[float]:
-    """Return t, the cosine, and signal/noise of one gradient, at a pixel and as a splat sees it.
+@dataclass(frozen=True)
+class Scene:
+    """Four views of an object of one prompt."""
 
-    `start` and `goal` are the blurred and the sharp images. The cosine is NaN where noise hides it.
-    """
-    outs = [guidance(prior, condition, start, progress, seed, 0) for seed in range(draws)]
-    target, gradients = goal - start, torch.stack([-out.grad for out in outs])
+    condition: Condition
+    sharp: Tensor
+    """[4, C, h, w], like the next two."""
+    blurred: Tensor
+    grainy: Tensor
+    surface: SurfacePoints
+
+
+def gradients_of(
+    guidance: Guidance, prior: CountingPrior, scene: Scene, start: Tensor, progress: float, n: int
+) -> tuple[float, Tensor]:
+    """Return t, and the steps [n, 4, C, h, w] that n seeds take from `start`."""
+    extra: dict[str, Any] = {}
+    if isinstance(guidance, Distillation) and guidance.noise == "surface":
+        extra["surface"] = scene.surface
+    outs = [
+        guidance(prior, scene.condition, start, progress, seed, 0, **extra) for seed in range(n)
+    ]
+    return outs[0].log["t"], torch.stack([-out.grad for out in outs])
+
+
+def cosine_of(gradients: Tensor, target: Tensor) -> float:
+    """Cosine between the mean of `gradients` and `target`; NaN where noise hides it."""
     one, other = gradients[::2].mean(0), gradients[1::2].mean(0)
     # The squared norm of the mean gradient. The product of two independent halves has no bias from
     # the noise that remains in a mean of few gradients.
     squared_norm = (one * other).mean()
     component = (gradients.mean(0) * target).mean() / target.square().mean().sqrt()
-    cosine = float(component / squared_norm.sqrt()) if squared_norm > 0 else float("nan")
-    measured = [outs[0].log["t"], cosine]
+    return float(component / squared_norm.sqrt()) if squared_norm > 0 else float("nan")
+
+
+def measure(
+    guidance: Guidance, prior: CountingPrior, scene: Scene, progress: float, draws: int
+) -> list[float]:
+    """Return t, the cosine, that of the grain, and signal/noise of one gradient, at a pixel and as
+    a splat sees it."""
+    _, grain = gradients_of(guidance, prior, scene, scene.grainy, progress, draws)
+    prior.calls = 0
+    t, gradients = gradients_of(guidance, prior, scene, scene.blurred, progress, draws)
+    target = scene.sharp - scene.blurred
+    measured = [t, cosine_of(gradients, target), cosine_of(grain, scene.sharp - scene.grainy)]
     for seen in (lambda x: x, lambda x: blurred(x, SPLAT_PX)):
         direction = seen(target)
         seen_gradients = torch.stack([seen(g) for g in gradients])
@@ -125,36 +155,40 @@ def main(args: Args) -> None:
     scenes, variances = [], []
     for prompt, meaning in chosen:
         objects = reference_objects(meaning, args.references)
-        images = np.stack(
-            [render([o.parts] * 4, cameras).over(np.full(3, LIGHT_GRAY)) for o in objects]
-        )
-        encoded = torch.stack([prior.encode(torch.from_numpy(i).clamp(0, 1)) for i in images])
+        renders = [render([o.parts] * 4, cameras) for o in objects]
+        images = [torch.from_numpy(r.over(np.full(3, LIGHT_GRAY))).clamp(0, 1) for r in renders]
+        encoded = torch.stack([prior.encode(i) for i in images])
         variances.append(encoded.var(0).mean())
-        sharp = encoded[0]
+        sharp, alpha = encoded[0], torch.from_numpy(renders[0].alpha)
+        noise = blurred(rng.normal(tuple(sharp.shape), 0, "grain"), GRAIN_PX)
+        on_object = functional.interpolate(alpha[:, None], sharp.shape[-2:], mode="area") > 0.99
         text = prior.embed([with_view(prompt, view) for view in exact_views(cameras)])
+        points = unprojected(torch.from_numpy(renders[0].depth), cameras)
         scenes.append(
-            (Condition(text, prior.embed([""]).expand(4, -1, -1)), blurred(sharp, BLUR_PX), sharp)
+            Scene(
+                Condition(text, prior.embed([""]).expand(4, -1, -1)),
+                sharp,
+                blurred(sharp, BLUR_PX),
+                sharp + GRAIN * noise / noise.std() * on_object,
+                SurfacePoints(points, alpha > 0.5),
+            )
         )
     spread = float(torch.stack(variances).mean().sqrt())
     print(f"standard deviation of the reference images of a caption: {spread:.2f}")
     print(
-        f"{'method':<40} progress     t  cosine  signal/noise, at a splat"
+        f"{'method':<40} progress     t  cosine   grain  signal/noise, at a splat"
         "  calls  squared/call, at a splat"
     )
     for method in map(Method.parse, args.methods):
         config = parse_config(method.settings(args.config), method.name)
         guidance = config.stages[0].guidance
         for progress in PROGRESS:
-            prior.calls = 0
-            rows = [
-                measure(guidance, prior, condition, start, goal, progress, args.draws)
-                for condition, start, goal in scenes
-            ]
-            t, cosine, pixel, splat = np.nanmean(rows, 0)
-            calls = prior.calls / (len(scenes) * args.draws)
+            rows = [measure(guidance, prior, scene, progress, args.draws) for scene in scenes]
+            t, cosine, grain, pixel, splat = np.nanmean(rows, 0)
+            calls = prior.calls / args.draws
             efficiency = f"{pixel**2 / calls:>13.2f} {splat**2 / calls:>11.2f}"
             ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.0f} {efficiency}"
-            numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {ratios}"
+            numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {grain:>7.2f} {ratios}"
             print(f"{method.name:<40} {numbers}", flush=True)
 
 

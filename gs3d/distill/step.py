@@ -17,6 +17,7 @@ from gs3d.core.types import Render
 from gs3d.distill.contracts import check_result
 from gs3d.distill.stages import Background, RunConfig, StageConfig
 from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.noise import SurfacePoints
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
@@ -163,7 +164,7 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     )
     z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
     surface: dict[str, Any] = {}
-    if getattr(stage.guidance, "noise", None) == "surface":
+    if isinstance(stage.guidance, Distillation) and stage.guidance.noise == "surface":
         surface["surface"] = surface_points(out, cameras)
     guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step, **surface)
     check_result(stage.guidance, guidance, z0)

@@ -234,11 +234,11 @@ def _row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """Format `tables` as Markdown: means over prompts, 95 % bootstrap intervals in parentheses."""
+def markdown(all_tables: dict[str, list[list[str]]]) -> str:
+    """Format tables as Markdown: means over prompts, 95 % bootstrap intervals in parentheses."""
     parts = [
         [_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])]
-        for rows in tables(results).values()
+        for rows in all_tables.values()
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)
 

@@ -12,7 +12,7 @@ import torch
 from gs3d.core.cameras import ring
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.grade import ELEVATION_DEG
-from gs3d.evaluation.report import COLUMNS, Result, paired, tables
+from gs3d.evaluation.report import COLUMNS, Result, paired
 from gs3d.io.atomic import write_atomic
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
 from gs3d.representations.asset import Asset, draw
@@ -71,21 +71,22 @@ def small_plot(path: Path) -> bytes | None:
 def write_report(
     path: Path,
     results: Sequence[Result],
+    tables: dict[str, list[list[str]]],
     load: Callable[[Result], Asset],
     settings: dict,
     plot: Callable[[Result], bytes | None] = lambda result: None,
 ) -> None:
     """Write the report of an evaluation to `path`.
 
-    `load` reads the asset of a run, `plot` returns its `small_plot`. `settings` is listed at the
-    top.
+    `tables` are title → rows, the header first. `load` reads the asset of a run, `plot` returns its
+    `small_plot`. `settings` is listed at the top.
     """
     names = [name for name in COLUMNS if any(getattr(r.grade, name) is not None for r in results)]
     listed = "".join(
         f"<dt>{_text(k)}</dt><dd>{_text(_joined(v))}</dd>" for k, v in settings.items()
     )
     body = [f"<dl>{listed}</dl>"]
-    for title, rows in tables(results).items():
+    for title, rows in tables.items():
         table = _table(rows[0], [[(cell, _sort_key(cell)) for cell in row] for row in rows[1:]])
         body.append(f"<h2>{_text(title)}</h2>{table}")
     body.append(_runs(results, names, plot))

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -16,9 +16,10 @@ from gs3d.core.source import code_of
 from gs3d.evaluation.classifier import WEIGHTS, Classifier
 from gs3d.evaluation.clip import BUILTIN, Clip, clip_metrics
 from gs3d.evaluation.grade import grade
+from gs3d.evaluation.pooled import pooled_table
 from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.reference import reference_for
-from gs3d.evaluation.report import OPEN, Result, summary, to_json
+from gs3d.evaluation.report import OPEN, Result, summary, tables, to_json
 from gs3d.evaluation.report_html import small_plot, write_report
 from gs3d.evaluation.sheet import write_result_sheet
 from gs3d.io import PLOT, load_asset, result_file
@@ -184,15 +185,30 @@ def write_results(
     )
 
 
-def write_pictures(out: Path, settings: dict, results: Sequence[Result]) -> list[Path]:
-    """Write report.html and sheet.png, and return the paths of all files of the evaluation."""
+def all_tables(
+    out: Path, results: Sequence[Result], graders: Graders
+) -> dict[str, list[list[str]]]:
+    """`report.tables`, and that of the pooled metrics."""
+    pooled = pooled_table(results, partial(_asset, out), graders.classifier)
+    return {**tables(results), **({"Pooled": pooled} if pooled else {})}
 
-    def load(result: Result) -> Asset:
-        return load_asset(file_of(out, result.folder))
+
+def write_pictures(
+    out: Path, settings: dict, results: Sequence[Result], shown: dict[str, list[list[str]]]
+) -> list[Path]:
+    """Write report.html with the tables `shown`, and sheet.png.
+
+    Returns the paths of all files of the evaluation.
+    """
 
     def plot(result: Result) -> bytes | None:
         return small_plot(file_of(out, result.folder).with_name(PLOT))
 
-    write_report(out / "report.html", results, load, settings, plot)
+    load = partial(_asset, out)
+    write_report(out / "report.html", results, shown, load, settings, plot)
     write_result_sheet(out / "sheet.png", results, load)
     return [out / NAME, out / "report.html", out / "sheet.png"]
+
+
+def _asset(out: Path, result: Result) -> Asset:
+    return load_asset(file_of(out, result.folder))

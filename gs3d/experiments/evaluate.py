@@ -18,6 +18,7 @@ from gs3d.evaluation.report import COLUMNS, Result, markdown
 from gs3d.evaluation.results import (
     Graders,
     Run,
+    all_tables,
     graded_already,
     read_results,
     result_of,
@@ -130,7 +131,7 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
         if not results:
             raise UserError("no run left anything; see the run.log of each")
         write_results(setup.out, settings, graders, results, failed)
-        _write_report(setup.out, settings, results, say)
+        _write_report(setup.out, settings, graders, results, say)
     if failed:
         say(f"{failed} runs left nothing; they are in none of the means")
     return failed
@@ -159,7 +160,7 @@ def grade_existing(request: Evaluation, say: Say) -> None:
             say(f"{folder}: {method}: {_metrics_line(results[-1])}")
         if not results:
             raise UserError("--from: none of these runs can be graded")
-        _write_report(out, settings, results, say)
+        _write_report(out, settings, graders, results, say)
 
 
 def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
@@ -255,7 +256,10 @@ def _estimate(request: Evaluation, runs: int) -> str:
     return f", about {minutes:.0f} minutes" if minutes >= 2 else ", about a minute or two"
 
 
-def _write_report(out: Path, settings: dict, results: Sequence[Result], say: Say) -> None:
-    say("\n" + markdown(results) + "\n")
-    for path in write_pictures(out, settings, results):
+def _write_report(
+    out: Path, settings: dict, graders: Graders, results: Sequence[Result], say: Say
+) -> None:
+    shown = all_tables(out, results, graders)
+    say("\n" + markdown(shown) + "\n")
+    for path in write_pictures(out, settings, results, shown):
         say(f"  {path}")

@@ -14,13 +14,20 @@ tests/distill/test_config.py.
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from gs3d.guidance.anchored import Anchored
 from gs3d.guidance.base import Guidance, GuidanceOut, is_guidance
 from gs3d.guidance.cds import Cds
 from gs3d.guidance.ism import Ism
 from gs3d.guidance.sdi import Sdi
 from gs3d.guidance.sds import Sds
 
-GUIDANCE: dict[str, type] = {"cds": Cds, "sds": Sds, "sdi": Sdi, "ism": Ism}
+GUIDANCE: dict[str, type] = {
+    "cds": Cds,
+    "sds": Sds,
+    "sdi": Sdi,
+    "ism": Ism,
+    "anchored": Anchored,
+}
 """Name in commands and settings -> class; its fields are its settings."""
 
 if TYPE_CHECKING:

@@ -122,14 +122,30 @@ def guided(
     ε_text + s·(ε_text − ε_∅) mean scale = s + 1. `sigma` is one level for all views, or one for
     each view.
     """
-    sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
     if scale in (0.0, 1.0):
+        sigmas = _levels(sigma, z)
         return prior.denoise(z, sigmas, condition.text if scale else condition.negative)
-    both = prior.denoise(
-        z.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([condition.negative, condition.text])
-    )
-    negative, text = both.chunk(2)
+    negative, text = estimates(prior, z, sigma, condition)
     return negative + scale * (text - negative)
+
+
+@torch.no_grad()
+def estimates(
+    prior: Prior,
+    z: Float[Tensor, "B C h w"],
+    sigma: float | Float[Tensor, " B"],
+    condition: Condition,
+) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]:
+    """D_neg and D_text, from one batch of twice the size."""
+    texts = torch.cat([condition.negative, condition.text])
+    both = prior.denoise(z.repeat(2, 1, 1, 1), _levels(sigma, z).repeat(2), texts)
+    negative, text = both.chunk(2)
+    return negative, text
+
+
+def _levels(sigma: float | Tensor, z: Tensor) -> Tensor:
+    """`sigma` for each of the B images of `z`."""
+    return torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
 
 
 def epsilon(

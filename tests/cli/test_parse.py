@@ -31,7 +31,7 @@ def test_help_text_of_a_field_is_its_docstring_without_line_breaks(capsys, monke
     assert "a model folder, or owner/name of a model hub. auto is Stable Diffusion if" in out
     assert (
         "--minutes FLOAT" in out
-        and "--guidance {cds,sds,sdi,ism}" in out
+        and "--guidance {cds,sds,sdi,ism,anchored}" in out
         and "-o PATH, --out" in out
     )
     assert "(default: auto)" in out
@@ -77,7 +77,7 @@ def test_parsed_arguments_are_of_the_class_of_the_command():
         ),
         (
             ["a tree", "--guidance", "vqzx"],
-            "--guidance: expected cds or sds or sdi or ism, got 'vqzx'",
+            "--guidance: expected cds or sds or sdi or ism or anchored, got 'vqzx'",
         ),
         (["a tree", "--resume=yes"], "--resume: expected no value, got 'yes'"),
         ([], "PROMPT: expected text, got nothing"),
@@ -96,7 +96,11 @@ def test_usage_errors_of_generate(capsys, arguments, expected):
 @pytest.mark.parametrize(
     "option,expected,nearest",
     [
-        (["--guidance", "SDS"], "--guidance: expected cds or sds or sdi or ism, got 'SDS'", "sds"),
+        (
+            ["--guidance", "SDS"],
+            "--guidance: expected cds or sds or sdi or ism or anchored, got 'SDS'",
+            "sds",
+        ),
         (["--mode=Mesh"], "--mode: expected splats or mesh or two-stage, got 'Mesh'", "mesh"),
     ],
 )

@@ -176,7 +176,7 @@ def test_tables_have_a_row_for_each_method_split_and_kind():
         "unseen",
     ]
     assert all(len({len(row) for row in table}) == 1 for table in built.values())
-    lines = markdown(rows).splitlines()
+    lines = markdown(tables(rows)).splitlines()
     assert lines[0].startswith("| method | kind right % |")
     assert lines[1].startswith("| --- |") and lines[2].startswith("| cds | 100 |")
     chamfer = built["Methods"][0].index("Chamfer ×100")
@@ -231,7 +231,11 @@ def test_contact_sheet_has_one_row_per_result_and_green_and_red_bars(tmp_path, s
 def test_report_is_self_contained_and_escapes_its_input(tmp_path, splats):
     rows = [dataclasses.replace(result(), prompt='a "red" <duck>'), result("sds", kind="mug")]
     write_report(
-        tmp_path / "report.html", rows, lambda r: splats, {"budget": "--steps 1", "prior": "<x>"}
+        tmp_path / "report.html",
+        rows,
+        tables(rows),
+        lambda r: splats,
+        {"budget": "--steps 1", "prior": "<x>"},
     )
     page = (tmp_path / "report.html").read_text()
     assert "{{" not in page and page.rstrip().endswith("</html>")
@@ -253,7 +257,7 @@ def test_report_has_a_slider_for_two_methods_with_the_same_prompt_and_seed(tmp_p
         result(kind="mug"),
         result("vds<", kind="mug", seed=3),
     ]
-    write_report(tmp_path / "report.html", rows, lambda r: splats, {})
+    write_report(tmp_path / "report.html", rows, tables(rows), lambda r: splats, {})
     page = (tmp_path / "report.html").read_text()
     sliders = re.findall(r'<div class="slider".*?</label></div>', page)
     assert len(sliders) == page.count('type="range"') == 2 and page.count("a red duck, seed 0") == 2
@@ -275,6 +279,7 @@ def test_report_shows_the_plot_of_a_run_if_there_is_one(tmp_path, splats):
     write_report(
         tmp_path / "report.html",
         rows,
+        tables(rows),
         lambda r: splats,
         {},
         lambda r: small_plot(tmp_path / f"{r.method}.png"),

@@ -112,7 +112,7 @@ def test_guidance_may_be_a_function(tmp_path):
     "wrong,expected",
     [
         ({"prior": object()}, "prior: expected a name or an object like gs3d.Prior"),
-        ({"guidance": 3}, "guidance: expected one of cds, sds, sdi, ism, or an object"),
+        ({"guidance": 3}, "guidance: expected one of cds, sds, sdi, ism, anchored, or an object"),
         ({"seed": 1.5}, "seed: expected a whole number, got 1.5"),
         ({"minutes": -1}, "^minutes: expected a number above 0, got -1"),
         ({"device": "cuda:x"}, "device cuda:x: expected cpu, cuda or cuda:N"),

@@ -9,7 +9,7 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.schedules import Ramp
-from gs3d.guidance import Cds, Ism, Sdi, Sds
+from gs3d.guidance import Anchored, Cds, Ism, Sdi, Sds
 from gs3d.guidance.distillation import weight_of
 from gs3d.priors.base import Condition, epsilon, guided
 from tests.guidance.analytic import (
@@ -239,6 +239,22 @@ def test_sdi_with_many_steps_is_the_gradient_of_the_exact_trajectory():
     torch.testing.assert_close(out.grad, (z0 - d) / high, atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.parametrize("s", [0.02, 0.5])
+def test_anchored_consistency_pulls_errors_back_where_data_do_not_vary(s):
+    # On N(m, s²) with z0 off by e and no noise, z_t − m = e·√(s² + σ²)/s up to the error of the
+    # Euler steps, and D − m = s²/(s² + σ²)·(z_t − m), so the pull is (e − D)/σ > 0 for every s.
+    prior, error = gaussian(s), 0.4
+    z0 = torch.full((1, *SHAPE), 0.3 + error)
+    for delta in (0.0, 0.2):
+        loss = Anchored(t=Ramp(0.3, 0.3), delta=delta, cfg=NO_CFG, noise="fresh", pairs=True)
+        anchored = loss(prior, condition(1), z0, 0.5, 0, 0).grad
+        # Between the pull of an error that the prior does not know and that of one that it removes.
+        assert (anchored > 0).all() and (anchored < error / prior.sigma(0.3) * 1.01).all()
+        if s < 0.1:
+            cds = Cds(t=Ramp(0.3, 0.3), cfg=NO_CFG, noise="fresh", pairs=True)
+            assert (anchored > 20 * cds(prior, condition(1), z0, 0.5, 0, 0).grad).all()
+
+
 @pytest.mark.parametrize("loss", [Sdi, Ism])
 def test_inversion_does_not_depend_on_the_prompt(loss):
     class Prompted(Mixture):
@@ -272,6 +288,6 @@ def test_pairs_cancel_the_noise_of_a_gaussian_prior():
 
 def test_guidance_output_has_no_autograd_graph():
     z0 = torch.randn(2, *SHAPE, requires_grad=True)
-    for guidance in (Cds(), Sds(), Sdi(), Ism(), Sds(pairs=True)):
+    for guidance in (Cds(), Sds(), Sdi(), Ism(), Anchored(noise="fresh"), Sds(pairs=True)):
         out = guidance(gaussian(), condition(2), z0, 0.1, 0, 0)
         assert not out.grad.requires_grad and not out.target.requires_grad

@@ -1,0 +1,136 @@
+"""Metrics of all runs of a method together: KID, and the spread over seeds."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs3d.core.cameras import ring
+from gs3d.evaluation.augment import LIGHT_GRAY
+from gs3d.evaluation.classifier import Classifier, resize
+from gs3d.evaluation.grade import ELEVATION_DEG, RENDER_PX, VIEWS, views_of
+from gs3d.evaluation.metrics.kid import pair_table, standardized
+from gs3d.evaluation.report import Result
+from gs3d.representations.asset import Asset
+from gs3d.world.prompt_parser import parse_prompt
+from gs3d.world.render import render
+from gs3d.world.sample import reference_objects
+
+REFERENCES = 4
+"""Reference objects of each prompt, half of which the other half is compared with."""
+MIN_KID_PROMPTS = 24
+"""Fewest prompts for a KID: it orders smaller sets by chance."""
+PIXELS_PX = 16
+"""Side of the images that are compared as they are."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Views of one object in two forms, [8, F] each."""
+
+    pixels: Tensor
+    features: Tensor
+    """Features of the classifier."""
+
+    @staticmethod
+    def of(images: Tensor, classifier: Classifier) -> "Seen":
+        """From images [8, H, W, 3] in [0, 1]."""
+        return Seen(resize(images, PIXELS_PX).flatten(1), classifier.features(images))
+
+
+def pooled_table(
+    results: Sequence[Result], load: Callable[[Result], Asset], classifier: Classifier
+) -> list[list[str]] | None:
+    """Table of the pooled metrics, the header first; None if no prompt is of the world.
+
+    A row for each method, and one for reference objects in place of runs, the ceiling.
+    """
+    prompts = [p for p in dict.fromkeys(r.prompt for r in results) if parse_prompt(p)]
+    if not prompts:
+        return None
+    references = {p: _references(p, classifier) for p in prompts}
+    every = [one for group in references.values() for one in group]
+    scale = {name: torch.cat([getattr(s, name) for s in every]) for name in ("pixels", "features")}
+
+    def standard(seen: Seen) -> Seen:
+        return replace(
+            seen, **{n: standardized(getattr(seen, n), like) for n, like in scale.items()}
+        )
+
+    references = {p: [standard(s) for s in group] for p, group in references.items()}
+    half = REFERENCES // 2
+    others = {p: group[half:] for p, group in references.items()}
+    apart = _spread(references)
+    rows = [["pooled", "KID of pixels ×100", "KID of features ×100", "spread over seeds %", "n"]]
+    methods = dict.fromkeys(r.method for r in results)
+    sets = {m: defaultdict[str, list[Seen]](list) for m in methods}
+    for result in results:
+        if result.prompt in references:
+            seen = standard(Seen.of(views_of(load(result))[0], classifier))
+            sets[result.method][result.prompt].append(seen)
+    ceiling = {p: group[:half] for p, group in references.items()}
+    for name, runs in {**sets, "reference objects": ceiling}.items():
+        kids = [_shown_kid(runs, others, form) for form in ("pixels", "features")]
+        spread = _spread(runs)
+        share = f"{100 * spread / apart:.0f}" if spread is not None and apart else "–"
+        rows.append([name, *kids, share, str(sum(map(len, runs.values())))])
+    return rows
+
+
+def _references(prompt: str, classifier: Classifier) -> list[Seen]:
+    cameras = ring(VIEWS, RENDER_PX, ELEVATION_DEG)
+    meaning = parse_prompt(prompt)
+    assert meaning is not None
+    seen = []
+    for one in reference_objects(meaning, REFERENCES):
+        images = render([one.parts] * VIEWS, cameras).over(np.full(3, LIGHT_GRAY))
+        seen.append(Seen.of(torch.from_numpy(images).clamp(0, 1), classifier))
+    return seen
+
+
+def _shown_kid(runs: dict[str, list[Seen]], others: dict[str, list[Seen]], form: str) -> str:
+    """KID with its interval, e.g. "3.1 (2.5–3.8)"; prompts are resampled."""
+    prompts = [p for p in others if runs.get(p)]
+    if len(prompts) < MIN_KID_PROMPTS:
+        return "–"
+    ours, theirs = (
+        [torch.cat([getattr(s, form) for s in group[p]]) for p in prompts]
+        for group in (runs, others)
+    )
+    table = pair_table(ours, theirs)
+    mean, low, high = (100 * v for v in bootstrap_pairs(table))
+    return f"{mean:.1f} ({low:.1f}–{high:.1f})"
+
+
+def bootstrap_pairs(table: Tensor, rounds: int = 2000) -> tuple[float, float, float]:
+    """Mean of the entries off the diagonal of `table` [P, P], and its 95 % bootstrap interval.
+
+    Rows and columns are resampled together; pairs of a prompt with itself never count.
+    """
+    count = len(table)
+    off = table.numpy() * (1 - np.eye(count))
+    gen = np.random.default_rng(0)
+    means = []
+    for _ in range(rounds):
+        weight = np.bincount(gen.integers(0, count, count), minlength=count).astype(float)
+        pairs = weight.sum() ** 2 - (weight**2).sum()
+        means.append(weight @ off @ weight / pairs)
+    mean = off.sum() / (count * (count - 1))
+    return float(mean), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def _spread(objects: dict[str, list[Seen]]) -> float | None:
+    """Root mean square distance of the features of two objects of one prompt, view by view.
+
+    Objects are runs with different seeds, or reference objects. None if no prompt has two.
+    """
+    values = [
+        (a.features - b.features).square().mean().item()
+        for group in objects.values()
+        for a, b in itertools.combinations(group, 2)
+    ]
+    return float(np.sqrt(np.mean(values))) if values else None
