@@ -20,7 +20,7 @@ from torch import Tensor
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import Distillation, weight_of
+from gs3d.guidance.distillation import T_MAX, Distillation, weight_of
 from gs3d.guidance.inversion import inverted
 from gs3d.guidance.noise import NoiseKind
 from gs3d.priors.base import Condition, Prior, epsilon, estimates
@@ -64,7 +64,7 @@ class Anchored(Distillation):
         step: int,
     ) -> GuidanceOut:
         t2 = self.time(progress, seed, step)
-        t1 = min(t2 + self.delta, 0.999)
+        t1 = min(t2 + self.delta, T_MAX)
         scale = self.cfg(progress)
         entry, low, high = (prior.sigma(t) for t in (self.entry * t2, t2, t1))
         z2 = inverted(prior, z0 + entry * noise, condition, [entry, low], 0.0)

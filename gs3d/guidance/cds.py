@@ -12,15 +12,12 @@ from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import Distillation, Weight, weight_of
+from gs3d.guidance.distillation import T_MAX, Distillation, Weight, weight_of
 from gs3d.guidance.noise import NoiseKind
 from gs3d.priors.base import Condition, Prior, epsilon, guided
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-T1_MAX = 0.999
-"""Upper bound of t1, because the noise level of a flow model is unbounded at t = 1."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ class Cds(Distillation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # t1 is limited to T1_MAX and must stay above t2.
-        within("t", self.t.ends, f"(0, {T1_MAX})")
+        # t1 is limited to T_MAX and must stay above t2.
+        within("t", self.t.ends, f"(0, {T_MAX})")
         ordered("delta", self.delta, "[0, 1]")
         require(
             "delta",
@@ -69,7 +66,7 @@ class Cds(Distillation):
         t2 = self.time(progress, seed, step)
         draws = pictures // views if self.per_picture else 1
         u = torch.rand(draws, generator=rng.generator(seed, "t1", step))
-        t1 = (t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u).clamp(max=T1_MAX)
+        t1 = (t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u).clamp(max=T_MAX)
         return t2, [float(t) for t in t1.repeat_interleave(pictures // draws)]
 
     def gradient(

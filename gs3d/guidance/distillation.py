@@ -19,6 +19,8 @@ from gs3d.priors.base import Condition, Prior
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+T_MAX = 0.999
+"""Upper bound of all times, because the noise level of a flow model is unbounded at t = 1."""
 Weight = Literal["one", "sigma2", "inverse_sigma"]
 
 
@@ -65,11 +67,12 @@ class Distillation:
         require("pairs", self.pairs, not both, "false with fixed noise")
 
     def time(self, progress: float, seed: int, step: int) -> float:
-        """Time t of this step."""
+        """Time t of this step, at most `T_MAX`."""
         if not self.random_t:
-            return self.t(progress)
+            return min(self.t(progress), T_MAX)
         low, high = sorted((self.t.start, self.t.end))
-        return low + (high - low) * float(torch.rand((), generator=rng.generator(seed, "t", step)))
+        u = float(torch.rand((), generator=rng.generator(seed, "t", step)))
+        return min(low + (high - low) * u, T_MAX)
 
     def gradient(
         self,

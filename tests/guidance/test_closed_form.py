@@ -65,6 +65,33 @@ def test_cds_gradient_on_a_gaussian_matches_the_closed_form():
     torch.testing.assert_close(out.grad, e1 - e2, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("weight_at", ["t1", "t2"])
+def test_cds_is_the_formula_of_the_released_code(weight_at):
+    # The code works on √ᾱ·z: x_t = √ᾱ·z0 + √(1 − ᾱ)·ε, a DDIM step between its two times, and
+    # w·(ε̂1 − ε̂2) with w = 1 − ᾱ at the larger time, clamped.
+    prior, z0, noise = two_modes(), torch.randn(4, *SHAPE), rng.normal(SHAPE, 3, "fixed noise")
+    loss = Cds(cfg=NO_CFG, weight="sigma2", weight_at=weight_at, clamp=Ramp(0.5, 0.5))
+    t2, t1 = loss.times(0.4, 3, 7, pictures=4)
+
+    def predicted(x, alpha_bar, t):
+        """The ε of a network on √ᾱ·z."""
+        sigma = prior.sigma(t)
+        z = x / alpha_bar.sqrt()
+        return epsilon(z, guided(prior, z, sigma, condition(1), 1.0), sigma)
+
+    expected = []
+    for i in range(4):
+        bar1, bar2 = (torch.tensor(1 / (1 + prior.sigma(t) ** 2)) for t in (t1[i], t2))
+        x1 = bar1.sqrt() * z0[i : i + 1] + (1 - bar1).sqrt() * noise
+        e1 = predicted(x1, bar1, t1[i])
+        x2 = bar2.sqrt() * (x1 - (1 - bar1).sqrt() * e1) / bar1.sqrt() + (1 - bar2).sqrt() * e1
+        w = 1 - (bar1 if weight_at == "t1" else bar2)
+        expected.append((w * (e1 - predicted(x2, bar2, t2))).clamp(-0.5, 0.5))
+    out = loss(prior, condition(4), z0, 0.4, 3, 7)
+    torch.testing.assert_close(out.grad, torch.cat(expected), atol=5e-5, rtol=1e-4)
+    assert out.grad.abs().max() > 0.01
+
+
 def test_cds_descent_converges_to_the_mode_and_ascent_diverges():
     prior, cds = gaussian(s=0.3), Cds(cfg=NO_CFG, t=Ramp(0.7, 0.02, "sqrt"), delta=(0.1, 0.1))
     z0 = torch.randn(4, *SHAPE) * 2

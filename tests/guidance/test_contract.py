@@ -46,6 +46,25 @@ def test_gradient_is_a_function_of_seed_and_step(guidance):
     assert torch.equal(a, b) and not torch.equal(a, other)
 
 
+@pytest.mark.parametrize("t", [1e-6, 1.0])
+def test_ends_of_the_schedule(guidance, t):
+    if not isinstance(guidance, Distillation):
+        pytest.skip("has no t setting")
+    if isinstance(guidance, Cds):
+        t = min(t, 0.9989)  # t1 must stay above t2
+    guidance = dataclasses.replace(guidance, t=Ramp(t, t), random_t=False)
+
+    class Flow(Mixture):
+        """A noise level that is unbounded at t = 1."""
+
+        def sigma(self, t):
+            return t / (1 - t)
+
+    for prior in (PRIOR, Flow(PRIOR.means, PRIOR.s)):
+        out = guidance(prior, condition(4), z0(), 0.5, seed=0, step=0)
+        assert torch.isfinite(out.grad).all()
+
+
 def test_settings_are_frozen(guidance):
     with pytest.raises(dataclasses.FrozenInstanceError):
         guidance.weight = "one"
