@@ -25,8 +25,10 @@ def test_preset_round_trips_with_each_loss(preset, loss):
 def test_preset_names():
     assert preset_names() == [
         "builtin",
+        "builtin-dreamfusion",
         "builtin-mesh",
         "builtin-two-stage",
+        "consistent3d",
         "mesh",
         "preview",
         "splats-15min",
@@ -196,7 +198,8 @@ def test_settings_are_read_from_the_record_of_a_run(tmp_path):
 
 
 def test_missing_file_lists_the_presets(tmp_path):
-    presets = "builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage"
+    presets = "builtin, builtin-dreamfusion, builtin-mesh, builtin-two-stage, consistent3d, mesh, "
+    presets += "preview, splats-15min, two-stage"
     with pytest.raises(UserError, match=f"presets are {presets}"):
         load_config(tmp_path / "none.yaml")
 
