@@ -13,20 +13,16 @@ The trajectory is that which leads to z0: it begins near z0 and is followed upwa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import T_MAX, Distillation, weight_of
+from gs3d.guidance.distillation import T_MAX, Distillation, Inputs, weight_of
 from gs3d.guidance.inversion import inverted
 from gs3d.guidance.noise import NoiseKind
-from gs3d.priors.base import Condition, Prior, epsilon, estimates
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from gs3d.priors.base import epsilon, estimates
 
 
 @dataclass(frozen=True)
@@ -53,31 +49,21 @@ class Anchored(Distillation):
         within("delta", self.delta, "[0, 1)")
         within("entry", self.entry, "(0, 1)")
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        t2 = self.time(progress, seed, step)
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        t2, scale = self.time(inputs), self.cfg(inputs.progress)
         t1 = min(t2 + self.delta, T_MAX)
-        scale = self.cfg(progress)
-        entry, low, high = (prior.sigma(t) for t in (self.entry * t2, t2, t1))
-        z2 = inverted(prior, z0 + entry * noise, condition, [entry, low], 0.0)
-        grad, target, without = self._toward(prior, condition, z0, z2, low, scale)
+        entry, low, high = (inputs.prior.sigma(t) for t in (self.entry * t2, t2, t1))
+        z2 = inverted(inputs, inputs.z0 + entry * inputs.noise, [entry, low])
+        grad, target, without = self._toward(inputs, z2, low, scale)
         if high > low:
             z1 = z2 + (high - low) * epsilon(z2, without, low)
-            grad = 0.5 * (grad + self._toward(prior, condition, z0, z1, high, scale)[0])
+            grad = 0.5 * (grad + self._toward(inputs, z1, high, scale)[0])
         return GuidanceOut(grad, target, {"t": t2, "t1": t1, "cfg": scale})
 
     def _toward(
-        self, prior: Prior, condition: Condition, z0: Tensor, z: Tensor, sigma: float, scale: float
+        self, inputs: Inputs, z: Tensor, sigma: float, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient for the point `z`, what it denoises to with guidance, and without the prompt."""
-        without, text = estimates(prior, z, sigma, condition)
+        without, text = estimates(inputs.prior, z, sigma, inputs.condition)
         d = without + scale * (text - without)
-        return weight_of(self.weight, sigma) * (z0 - d) / sigma, d, without
+        return weight_of(self.weight, sigma) * (inputs.z0 - d) / sigma, d, without

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import T_MAX, Distillation, Weight, weight_of
+from gs3d.guidance.distillation import T_MAX, Distillation, Inputs, Weight, weight_of
 from gs3d.guidance.noise import NoiseKind
-from gs3d.priors.base import Condition, Prior, epsilon, guided
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from gs3d.priors.base import epsilon
 
 
 @dataclass(frozen=True)
@@ -59,36 +55,24 @@ class Cds(Distillation):
             "an upper end above 0, since t1 = t2 gives no gradient",
         )
 
-    def times(
-        self, progress: float, seed: int, step: int, pictures: int = 1, views: int = 1
-    ) -> tuple[float, list[float]]:
+    def times(self, inputs: Inputs) -> tuple[float, list[float]]:
         """Time t2 of this step, and t1 > t2 of each picture."""
-        t2 = self.time(progress, seed, step)
-        draws = pictures // views if self.per_picture else 1
-        u = torch.rand(draws, generator=rng.generator(seed, "t1", step))
+        t2, pictures = self.time(inputs), len(inputs.z0)
+        draws = pictures // inputs.prior.views if self.per_picture else 1
+        u = torch.rand(draws, generator=rng.generator(inputs.seed, "t1", inputs.step))
         t1 = (t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u).clamp(max=T_MAX)
         return t2, [float(t) for t in t1.repeat_interleave(pictures // draws)]
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        t2, t1 = self.times(progress, seed, step, len(z0), prior.views)
-        sigma2 = prior.sigma(t2)
-        sigma1 = torch.tensor([prior.sigma(t) for t in t1], device=z0.device)
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        (t2, t1), scale = self.times(inputs), self.cfg(inputs.progress)
+        sigma2 = inputs.prior.sigma(t2)
+        sigma1 = torch.tensor([inputs.prior.sigma(t) for t in t1], device=inputs.z0.device)
         s1 = sigma1[:, None, None, None]
-        scale = self.cfg(progress)
-        x1 = z0 + s1 * noise  # Eq. 16
-        d1 = guided(prior, x1, sigma1, condition, scale)
+        x1 = inputs.z0 + s1 * inputs.noise  # Eq. 16
+        d1 = inputs.denoised(x1, sigma1, scale)
         eps1 = epsilon(x1, d1, s1)
         x2 = x1 + (sigma2 - s1) * eps1  # Eq. 17, one Euler step down the ODE
-        d2 = guided(prior, x2, sigma2, condition, scale)
+        d2 = inputs.denoised(x2, sigma2, scale)
         eps2 = epsilon(x2, d2, sigma2)
         weight = weight_of(self.weight, s1 if self.weight_at == "t1" else sigma2)
         grad = weight * (eps1 - eps2)  # Eq. 10

@@ -14,7 +14,7 @@ from gs3d.core.checks import require, within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.noise import NoiseKind, SurfacePoints, noise_for
-from gs3d.priors.base import Condition, Prior
+from gs3d.priors.base import Condition, Prior, guided
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -33,6 +33,27 @@ def weight_of(kind: Weight, sigma: Tensor | float) -> Tensor | float:
     if kind == "sigma2":
         return sigma**2 / (1 + sigma**2)
     return 1 / sigma if kind == "inverse_sigma" else 1.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a gradient is computed from."""
+
+    prior: Prior
+    condition: Condition
+    z0: Float[Tensor, "B C h w"]
+    """Latents of the renders, detached."""
+    noise: Float[Tensor, "B C h w"]
+    progress: float
+    """Progress of the stage in [0, 1]."""
+    seed: int
+    step: int
+
+    def denoised(
+        self, z: Float[Tensor, "B C h w"], sigma: float | Float[Tensor, " B"], cfg: float
+    ) -> Float[Tensor, "B C h w"]:
+        """D(z, σ) with the guidance scale `cfg` (`priors.base.guided`)."""
+        return guided(self.prior, z, sigma, self.condition, cfg)
 
 
 @dataclass(frozen=True)
@@ -66,25 +87,16 @@ class Distillation:
         both = self.pairs and self.noise == "fixed"
         require("pairs", self.pairs, not both, "false with fixed noise")
 
-    def time(self, progress: float, seed: int, step: int) -> float:
+    def time(self, inputs: Inputs) -> float:
         """Time t of this step, at most `T_MAX`."""
         if not self.random_t:
-            return min(self.t(progress), T_MAX)
+            return min(self.t(inputs.progress), T_MAX)
         low, high = sorted((self.t.start, self.t.end))
-        u = float(torch.rand((), generator=rng.generator(seed, "t", step)))
+        u = float(torch.rand((), generator=rng.generator(inputs.seed, "t", inputs.step)))
         return min(low + (high - low) * u, T_MAX)
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        """The gradient on the latents `z0` for one noise, not yet clamped."""
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        """The gradient on the latents for one noise, not yet clamped."""
         raise NotImplementedError
 
     def __call__(
@@ -103,10 +115,11 @@ class Distillation:
         """
         z0 = z0.detach()
         noise = noise_for(self.noise, z0, prior.views, seed, step, surface)
-        out = self.gradient(prior, condition, z0, noise, progress, seed, step)
+        inputs = Inputs(prior, condition, z0, noise, progress, seed, step)
+        out = self.gradient(inputs)
         grad, target = out.grad, out.target
         if self.pairs:
-            other = self.gradient(prior, condition, z0, -noise, progress, seed, step)
+            other = self.gradient(dataclasses.replace(inputs, noise=-noise))
             grad = 0.5 * (grad + other.grad)
             if target is not None and other.target is not None:
                 target = 0.5 * (target + other.target)

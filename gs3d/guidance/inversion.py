@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from gs3d.priors.base import Condition, Prior, epsilon, guided
+from gs3d.guidance.distillation import Inputs
+from gs3d.priors.base import epsilon
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
 def inverted(
-    prior: Prior,
-    z: Float[Tensor, "B C h w"],
-    condition: Condition,
-    sigmas: Sequence[float],
-    cfg: float,
+    inputs: Inputs, z: Float[Tensor, "B C h w"], sigmas: Sequence[float], cfg: float = 0.0
 ) -> Float[Tensor, "B C h w"]:
     """Follow the ODE from `z` at noise level `sigmas[0]` through the others, which rise.
 
@@ -26,7 +23,7 @@ def inverted(
     prompt has no effect.
     """
     for low, high in zip(sigmas, sigmas[1:], strict=False):
-        z = z + (high - low) * epsilon(z, guided(prior, z, low, condition, cfg), low)
+        z = z + (high - low) * epsilon(z, inputs.denoised(z, low, cfg), low)
     return z
 
 

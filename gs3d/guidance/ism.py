@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import Distillation, weight_of
+from gs3d.guidance.distillation import Distillation, Inputs, weight_of
 from gs3d.guidance.inversion import inverted, times_between
-from gs3d.priors.base import Condition, Prior, epsilon, guided
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from gs3d.priors.base import epsilon
 
 
 @dataclass(frozen=True)
@@ -45,24 +39,15 @@ class Ism(Distillation):
         within("entry", self.entry, "(0, 1)")
         within("inversion_steps", self.inversion_steps, "[1, inf)")
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        t = self.time(progress, seed, step)
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        t, scale = self.time(inputs), self.cfg(inputs.progress)
         s = max(t - self.interval, 0.5 * t)
-        scale = self.cfg(progress)
-        sigmas = [prior.sigma(u) for u in times_between(self.entry * s, s, self.inversion_steps)]
-        zs = inverted(prior, z0 + sigmas[0] * noise, condition, sigmas, 0.0)
-        sigma_s, sigma_t = sigmas[-1], prior.sigma(t)
-        eps_s = epsilon(zs, guided(prior, zs, sigma_s, condition, 0.0), sigma_s)
+        times = times_between(self.entry * s, s, self.inversion_steps)
+        sigmas = [inputs.prior.sigma(u) for u in times]
+        zs = inverted(inputs, inputs.z0 + sigmas[0] * inputs.noise, sigmas)
+        sigma_s, sigma_t = sigmas[-1], inputs.prior.sigma(t)
+        eps_s = epsilon(zs, inputs.denoised(zs, sigma_s, 0.0), sigma_s)
         zt = zs + (sigma_t - sigma_s) * eps_s
-        d = guided(prior, zt, sigma_t, condition, scale)
+        d = inputs.denoised(zt, sigma_t, scale)
         grad = weight_of(self.weight, sigma_t) * (epsilon(zt, d, sigma_t) - eps_s)
         return GuidanceOut(grad, d, {"t": t, "s": s, "cfg": scale})

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import Distillation, weight_of
+from gs3d.guidance.distillation import Distillation, Inputs, weight_of
 from gs3d.guidance.inversion import inverted, times_between
-from gs3d.priors.base import Condition, Prior, guided
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -44,21 +37,11 @@ class Sdi(Distillation):
         within("inversion_steps", self.inversion_steps, "[1, inf)")
         within("inversion_cfg", self.inversion_cfg, "(-inf, inf)")
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        t = self.time(progress, seed, step)
-        scale = self.cfg(progress)
-        sigmas = [prior.sigma(u) for u in times_between(self.entry * t, t, self.inversion_steps)]
-        z = z0 + sigmas[0] * noise
-        z = inverted(prior, z, condition, sigmas, self.inversion_cfg)
-        d = guided(prior, z, sigmas[-1], condition, scale)
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        t, scale, z0 = self.time(inputs), self.cfg(inputs.progress), inputs.z0
+        times = times_between(self.entry * t, t, self.inversion_steps)
+        sigmas = [inputs.prior.sigma(u) for u in times]
+        z = inverted(inputs, z0 + sigmas[0] * inputs.noise, sigmas, self.inversion_cfg)
+        d = inputs.denoised(z, sigmas[-1], scale)
         grad = weight_of(self.weight, sigmas[-1]) * (z0 - d) / sigmas[-1]
         return GuidanceOut(grad, d, {"t": t, "cfg": scale})

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
-from gs3d.guidance.distillation import Distillation, Weight, weight_of
-from gs3d.priors.base import Condition, Prior, epsilon, guided
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from gs3d.guidance.distillation import Distillation, Inputs, Weight, weight_of
+from gs3d.priors.base import epsilon
 
 
 @dataclass(frozen=True)
@@ -32,19 +26,10 @@ class Sds(Distillation):
     weight: Weight = "sigma2"
     """λ(t)."""
 
-    def gradient(
-        self,
-        prior: Prior,
-        condition: Condition,
-        z0: Float[Tensor, "B C h w"],
-        noise: Float[Tensor, "B C h w"],
-        progress: float,
-        seed: int,
-        step: int,
-    ) -> GuidanceOut:
-        t = self.time(progress, seed, step)
-        sigma, scale = prior.sigma(t), self.cfg(progress)
-        x = z0 + sigma * noise
-        d = guided(prior, x, sigma, condition, scale)
-        grad = weight_of(self.weight, sigma) * (epsilon(x, d, sigma) - noise)
+    def gradient(self, inputs: Inputs) -> GuidanceOut:
+        t, scale = self.time(inputs), self.cfg(inputs.progress)
+        sigma = inputs.prior.sigma(t)
+        z = inputs.z0 + sigma * inputs.noise
+        d = inputs.denoised(z, sigma, scale)
+        grad = weight_of(self.weight, sigma) * (epsilon(z, d, sigma) - inputs.noise)
         return GuidanceOut(grad, d, {"t": t, "cfg": scale})

@@ -10,7 +10,7 @@ import torch
 from gs3d.core import rng
 from gs3d.core.schedules import Ramp
 from gs3d.guidance import Anchored, Cds, Ism, Sdi, Sds
-from gs3d.guidance.distillation import weight_of
+from gs3d.guidance.distillation import Inputs, weight_of
 from gs3d.priors.base import Condition, epsilon, guided
 from tests.guidance.analytic import (
     MAX_SIGMA,
@@ -29,6 +29,12 @@ def gaussian(s=0.5):
     return Mixture(torch.full((1, *SHAPE), 0.3), s)
 
 
+def at(prior, z0, progress, seed, step) -> Inputs:
+    """The inputs of a gradient."""
+    noise = torch.zeros_like(z0)
+    return Inputs(prior, condition(len(z0)), z0, noise, progress, seed, step)
+
+
 def two_modes():
     return Mixture(torch.stack([torch.full(SHAPE, -1.0), torch.full(SHAPE, 1.0)]), 0.1)
 
@@ -41,7 +47,7 @@ def test_sigma2_times_the_cds_gradient_is_the_difference_of_denoised_images(prio
     # of the gradient.
     cds, z0 = Cds(cfg=NO_CFG), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
     out = cds(prior, condition(5), z0, progress, 3, 7)
-    t2, t1 = cds.times(progress, 3, 7, pictures=5)
+    t2, t1 = cds.times(at(prior, z0, progress, 3, 7))
     sigma1 = torch.tensor([prior.sigma(t) for t in t1])
     x1 = z0 + sigma1[:, None, None, None] * rng.normal(SHAPE, 3, "fixed noise")
     difference = out.target - guided(prior, x1, sigma1, condition(5), 1.0)
@@ -54,7 +60,7 @@ def test_cds_gradient_on_a_gaussian_matches_the_closed_form():
     prior, cds = gaussian(s=0.5), Cds(cfg=NO_CFG)
     z0 = torch.randn(4, *SHAPE)
     out = cds(prior, condition(4), z0, 0.4, 3, 7)
-    t2, t1 = cds.times(0.4, 3, 7, pictures=4)
+    t2, t1 = cds.times(at(prior, z0, 0.4, 3, 7))
     s1 = torch.tensor([prior.sigma(t) for t in t1])[:, None, None, None]
     s2, s = prior.sigma(t2), prior.s
     x1 = z0 + s1 * rng.normal(SHAPE, 3, "fixed noise")
@@ -71,7 +77,7 @@ def test_cds_is_the_formula_of_the_released_code(weight_at):
     # w·(ε̂1 − ε̂2) with w = 1 − ᾱ at the larger time, clamped.
     prior, z0, noise = two_modes(), torch.randn(4, *SHAPE), rng.normal(SHAPE, 3, "fixed noise")
     loss = Cds(cfg=NO_CFG, weight="sigma2", weight_at=weight_at, clamp=Ramp(0.5, 0.5))
-    t2, t1 = loss.times(0.4, 3, 7, pictures=4)
+    t2, t1 = loss.times(at(prior, z0, 0.4, 3, 7))
 
     def predicted(x, alpha_bar, t):
         """The ε of a network on √ᾱ·z."""
@@ -149,8 +155,9 @@ def test_signal_to_noise_of_sds_and_cds_with_fresh_noise(s, t):
 
 def test_sds_annealed_and_random_times():
     annealed = Sds(t=Ramp(0.9, 0.1), random_t=False)
-    assert annealed.time(0.5, 0, 0) == pytest.approx(0.5)
-    times = [Sds(t=Ramp(0.9, 0.1)).time(0.5, 0, step) for step in range(300)]
+    assert annealed.time(at(gaussian(), torch.zeros(1, *SHAPE), 0.5, 0, 0)) == pytest.approx(0.5)
+    here = [at(gaussian(), torch.zeros(1, *SHAPE), 0.5, 0, step) for step in range(300)]
+    times = [Sds(t=Ramp(0.9, 0.1)).time(inputs) for inputs in here]
     assert 0.1 <= min(times) < 0.15 and 0.85 < max(times) <= 0.9
 
 
@@ -164,15 +171,15 @@ def test_sds_gradient_repeats_only_with_fixed_noise():
 
 
 def test_cds_times_match_the_paper():
-    cds = Cds()
+    cds, z0, four = Cds(), torch.zeros(8, *SHAPE), dataclasses.replace(gaussian(), views=4)
     for step in range(200):
-        t2, t1 = cds.times(step / 200, 0, step, pictures=8, views=4)
+        t2, t1 = cds.times(at(four, z0, step / 200, 0, step))
         assert t2 == pytest.approx(0.7 - 0.6 * (step / 200) ** 0.5)
         assert all(t2 + 0.1 - 1e-6 <= t <= t2 + 0.2 + 1e-6 for t in t1)
         assert len(t1) == 8 and len(set(t1[:4])) == len(set(t1[4:])) == 1 and t1[0] != t1[4]
-    one = dataclasses.replace(cds, per_picture=False).times(0.5, 0, 0, pictures=8)[1]
+    one = dataclasses.replace(cds, per_picture=False).times(at(four, z0, 0.5, 0, 0))[1]
     assert len(one) == 8 and len(set(one)) == 1
-    random = [Cds(random_t=True).times(0.0, 0, step)[0] for step in range(300)]
+    random = [Cds(random_t=True).time(at(four, z0, 0.0, 0, step)) for step in range(300)]
     assert 0.1 <= min(random) < 0.15 and 0.65 < max(random) <= 0.7
 
 
