@@ -46,6 +46,7 @@ from gs3d.world.render import render
 from gs3d.world.sample import reference_objects
 
 PROGRESS = (0.1, 0.3, 0.5, 0.7, 0.9)
+VIEWS = 4
 BLUR_PX, SPLAT_PX = 2.0, 1.5
 """Standard deviations of the blur that hides the detail, and of a splat. A splat moves by the mean
 gradient over the pixels that it covers."""
@@ -70,16 +71,18 @@ class Args:
 
 
 class CountingPrior:
-    """A prior that counts its network evaluations."""
+    """A prior that counts its network evaluations: 1 for each pair of images that it denoises.
+
+    With guidance, an image takes one pair, with and without the prompt."""
 
     def __init__(self, prior: Prior):
-        self._prior, self.calls = prior, 0
+        self._prior, self.calls = prior, 0.0
 
     def __getattr__(self, name: str):
         return getattr(self._prior, name)
 
     def denoise(self, *args: Tensor) -> Tensor:
-        self.calls += 1
+        self.calls += len(args[0]) / (2 * VIEWS)
         return self._prior.denoise(*args)
 
 
@@ -135,7 +138,7 @@ def measure(
     """Return t, the cosine, that of the grain, and signal/noise of one gradient, at a pixel and as
     a splat sees it."""
     _, grain = gradients_of(guidance, prior, scene, scene.grainy, progress, draws)
-    prior.calls = 0
+    prior.calls = 0.0
     t, gradients = gradients_of(guidance, prior, scene, scene.blurred, progress, draws)
     target = scene.sharp - scene.blurred
     measured = [t, cosine_of(gradients, target), cosine_of(grain, scene.sharp - scene.grainy)]
@@ -151,11 +154,11 @@ def main(args: Args) -> None:
     prior = CountingPrior(load(args.prior, "cpu"))
     meanings = [pair for pair in read_prompts("tuning").meanings.items() if pair[1]]
     chosen = meanings[:: max(1, len(meanings) // args.objects)][: args.objects]
-    cameras = ring(4, prior.image_size)
+    cameras = ring(VIEWS, prior.image_size)
     scenes, variances = [], []
     for prompt, meaning in chosen:
         objects = reference_objects(meaning, args.references)
-        renders = [render([o.parts] * 4, cameras) for o in objects]
+        renders = [render([o.parts] * VIEWS, cameras) for o in objects]
         images = [torch.from_numpy(r.over(np.full(3, LIGHT_GRAY))).clamp(0, 1) for r in renders]
         encoded = torch.stack([prior.encode(i) for i in images])
         variances.append(encoded.var(0).mean())
@@ -166,7 +169,7 @@ def main(args: Args) -> None:
         points = unprojected(torch.from_numpy(renders[0].depth), cameras)
         scenes.append(
             Scene(
-                Condition(text, prior.embed([""]).expand(4, -1, -1)),
+                Condition(text, prior.embed([""]).expand(VIEWS, -1, -1)),
                 sharp,
                 blurred(sharp, BLUR_PX),
                 sharp + GRAIN * noise / noise.std() * on_object,
@@ -187,7 +190,7 @@ def main(args: Args) -> None:
             t, cosine, grain, pixel, splat = np.nanmean(rows, 0)
             calls = prior.calls / args.draws
             efficiency = f"{pixel**2 / calls:>13.2f} {splat**2 / calls:>11.2f}"
-            ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.0f} {efficiency}"
+            ratios = f"{pixel:>12.2f} {splat:>11.2f} {calls:>6.1f} {efficiency}"
             numbers = f"{progress:>8} {t:>5.2f} {cosine:>7.2f} {grain:>7.2f} {ratios}"
             print(f"{method.name:<40} {numbers}", flush=True)
 

@@ -56,7 +56,7 @@ def grainy(strength: float) -> Callable[[Splats], Splats]:
 
 
 def recolored(splats: Splats) -> Splats:
-    """Move every color a tenth of the way towards the next channel."""
+    """Mix 15 % of the next channel into every color channel."""
     color = 0.5 + SH_C0 * splats.sh
     return replace(splats, sh=(0.85 * color + 0.15 * color.roll(1, -1) - 0.5) / SH_C0)
 

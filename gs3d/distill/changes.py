@@ -7,7 +7,7 @@ from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.distill.build import build, check_loss, optional_of, paths_of
-from gs3d.distill.old_names import rename_path, rename_settings
+from gs3d.distill.old_names import rename_path, rename_settings, rename_value
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
 
@@ -80,6 +80,7 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
     path = path.strip()
     if not equals:
         raise UserError(f"{where} {change}: expected PATH=VALUE, such as gaussians.count=5000")
+    text = rename_value(path, text)
     trees, path = _stages_for(tree, rename_path(path), f"{where} {change}")
     every = setting_types()
     used = {f"losses.{name}." for part in trees for name in part.get("losses", {})}

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from gs3d.core.schedules import Ramp
 from gs3d.distill.stages import StageConfig
-from gs3d.guidance.distillation import Distillation
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.nerf.config import NerfConfig
@@ -25,6 +24,8 @@ SETTINGS: dict[type, dict[str, str]] = {
 """Dataclass -> old key -> new key."""
 CHECKPOINT = {"tended": "accepted_progress", "densified": "accepted_progress"}
 """Old -> new name of a checkpoint field."""
+NOISE = {"true": "fixed", "false": "fresh"}
+"""Value of a loss's `fixed_noise` -> value of `noise`, which replaced it."""
 TENSORS = {".colour": ".color", ".sky.": ".background_network."}
 """Old -> new part of a tensor name in a checkpoint."""
 
@@ -34,11 +35,33 @@ def rename_settings(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
 
     If `tree` has both the old and the new key, both stay as they are.
     """
-    if issubclass(kind, Distillation) and type(fixed := tree.get("fixed_noise")) is bool:
-        noise = {"noise": "fixed" if fixed else "fresh"}
-        tree = {k: v for k, v in tree.items() if k != "fixed_noise"} | noise
+    if kind is StageConfig and isinstance(losses := tree.get("losses"), dict):
+        tree = {**tree, "losses": {name: _with_noise(loss) for name, loss in losses.items()}}
     old = SETTINGS.get(kind, {})
     return {old.get(k, k) if old.get(k) not in tree else k: v for k, v in tree.items()}
+
+
+def _with_noise(loss: Any) -> Any:
+    """The settings of a loss with `noise` in place of `fixed_noise`."""
+    if not isinstance(loss, dict) or type(fixed := loss.get("fixed_noise")) is not bool:
+        return loss
+    return {"noise": NOISE[str(fixed).lower()]} | {
+        k: v for k, v in loss.items() if k != "fixed_noise"
+    }
+
+
+def complete_record(config: Any) -> Any:
+    """Add to the settings in a run.yaml the newer ones whose default is not what that run had.
+
+    Runs from before the smoothing filter existed had none.
+    """
+    if not isinstance(config, dict):
+        return config
+    if isinstance(stages := config.get("stages"), list):
+        return {**config, "stages": [complete_record(stage) for stage in stages]}
+    if not isinstance(gaussians := config.get("gaussians"), dict):
+        return config
+    return {**config, "gaussians": {"smoothing_px": 0.0, **gaussians}}
 
 
 def rename_checkpoint(
@@ -60,4 +83,11 @@ def rename_path(path: str) -> str:
     """A dotted path of a setting with the keys that it has today."""
     everywhere = {old: new for names in SETTINGS.values() for old, new in names.items()}
     everywhere["shape"] = "curve" if "." in path.removeprefix("stages.") else "representation"
+    everywhere["fixed_noise"] = "noise"
     return ".".join(everywhere.get(key, key) for key in path.split("."))
+
+
+def rename_value(path: str, text: str) -> str:
+    """The value, as text, that today's setting has for the old `path`."""
+    is_old = path.rpartition(".")[2] == "fixed_noise"
+    return NOISE.get(text.strip().lower(), text) if is_old else text

@@ -93,7 +93,7 @@ def _references(prompt: str, classifier: Classifier) -> list[Seen]:
 
 
 def _shown_kid(runs: dict[str, list[Seen]], others: dict[str, list[Seen]], form: str) -> str:
-    """KID with its interval, e.g. "3.1 (2.5–3.8)"; prompts are resampled."""
+    """KID with its interval, e.g. "3.1 (2.5 to 3.8)"; prompts are resampled."""
     prompts = [p for p in others if runs.get(p)]
     if len(prompts) < MIN_KID_PROMPTS:
         return "–"
@@ -102,8 +102,8 @@ def _shown_kid(runs: dict[str, list[Seen]], others: dict[str, list[Seen]], form:
         for group in (runs, others)
     )
     table = pair_table(ours, theirs)
-    mean, low, high = (100 * v for v in bootstrap_pairs(table))
-    return f"{mean:.1f} ({low:.1f}–{high:.1f})"
+    mean, low, high = (round(100 * v, 1) + 0.0 for v in bootstrap_pairs(table))
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
 def bootstrap_pairs(table: Tensor, rounds: int = 2000) -> tuple[float, float, float]:

@@ -73,7 +73,7 @@ COLUMNS: dict[str, Column] = {
     "small_parts": Column("small parts %"),
     "minor_colors": Column("minor colors %"),
     "fine_detail": Column("fine detail %"),
-    "grain": Column("grain /255", scale=255.0, digits=1, better=-1),
+    "grain": Column("grain /255", scale=255.0, digits=1, better=0),
     "edge_sharpness": Column("edge sharpness %"),
     "rim_width": Column("rim width", scale=1.0, digits=2, better=-1),
     "saturation_bias": Column("saturation bias %", better=0),

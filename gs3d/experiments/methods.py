@@ -12,6 +12,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.source import code_of
 from gs3d.distill.changes import set_value, setting_types
 from gs3d.distill.config import editable_tree, load_config, parse_config
+from gs3d.distill.old_names import rename_path
 from gs3d.distill.stages import RunConfig
 from gs3d.guidance import GUIDANCE, inversion, noise
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
@@ -52,7 +53,7 @@ class Method:
         tree, known = editable_tree(load_config(base, self.loss)), setting_types()
         for change in self.changes:
             own = f"losses.{self.loss}.{change}"
-            of_loss = "=" in change and own.partition("=")[0].strip() in known
+            of_loss = "=" in change and rename_path(own.partition("=")[0].strip()) in known
             set_value(tree, own if of_loss else change, f"--methods {self.name}:")
         parse_config(tree, f"--methods {self.name}")
         return tree

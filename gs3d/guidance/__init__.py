@@ -49,10 +49,13 @@ def name_of(guidance: Guidance) -> str:
 
 __all__ = [
     "GUIDANCE",
+    "Anchored",
     "Cds",
     "Guidance",
     "GuidanceName",
     "GuidanceOut",
+    "Ism",
+    "Sdi",
     "Sds",
     "is_guidance",
     "name_of",

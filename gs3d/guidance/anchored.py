@@ -21,7 +21,6 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.distillation import T_MAX, Distillation, Inputs, weight_of
 from gs3d.guidance.inversion import inverted
-from gs3d.guidance.noise import NoiseKind
 from gs3d.priors.base import epsilon, estimates
 
 
@@ -41,8 +40,6 @@ class Anchored(Distillation):
     """Classifier-free guidance scale."""
     entry: float = 0.1
     """Where the trajectory begins, as a fraction of t2."""
-    noise: NoiseKind = "surface"
-    """Which noise is added at the beginning: fresh, fixed or surface (`noise.NoiseKind`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +53,8 @@ class Anchored(Distillation):
         z2 = inverted(inputs, inputs.z0 + entry * inputs.noise, [entry, low])
         grad, target, without = self._toward(inputs, z2, low, scale)
         if high > low:
+            if inputs.condition.empty is not None:
+                without = inputs.denoised(z2, low, 0.0)
             z1 = z2 + (high - low) * epsilon(z2, without, low)
             grad = 0.5 * (grad + self._toward(inputs, z1, high, scale)[0])
         return GuidanceOut(grad, target, {"t": t2, "t1": t1, "cfg": scale})
@@ -63,7 +62,7 @@ class Anchored(Distillation):
     def _toward(
         self, inputs: Inputs, z: Tensor, sigma: float, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient for the point `z`, what it denoises to with guidance, and without the prompt."""
+        """Gradient for the point `z`; what it denoises to with guidance, and with D_neg alone."""
         without, text = estimates(inputs.prior, z, sigma, inputs.condition)
         d = without + scale * (text - without)
         return weight_of(self.weight, sigma) * (inputs.z0 - d) / sigma, d, without

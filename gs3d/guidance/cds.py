@@ -30,9 +30,9 @@ class Cds(Distillation):
     the paper's ablation (a)."""
     delta: tuple[float, float] = (0.1, 0.2)
     """t1 is uniform in [t2 + delta[0], t2 + delta[1]] (Algorithm 1)."""
-    per_picture: bool = True
-    """Draw t1 for each picture, as the released code does; False draws one for each step, as in
-    Algorithm 1. The pictures of a multi-view prior's group share it."""
+    per_image: bool = False
+    """Draw t1 for each image, as the released code does. False draws one for each step, as in
+    Algorithm 1. The images of a multi-view prior's group share it."""
     cfg: Ramp = Ramp(50.0, 20.0)
     """Classifier-free guidance scale."""
     weight_at: Literal["t1", "t2"] = "t2"
@@ -56,12 +56,12 @@ class Cds(Distillation):
         )
 
     def times(self, inputs: Inputs) -> tuple[float, list[float]]:
-        """Time t2 of this step, and t1 > t2 of each picture."""
-        t2, pictures = self.time(inputs), len(inputs.z0)
-        draws = pictures // inputs.prior.views if self.per_picture else 1
+        """Time t2 of this step, and t1 > t2 of each image."""
+        t2, images = self.time(inputs), len(inputs.z0)
+        draws = images // inputs.prior.views if self.per_image else 1
         u = torch.rand(draws, generator=rng.generator(inputs.seed, "t1", inputs.step))
         t1 = (t2 + self.delta[0] + (self.delta[1] - self.delta[0]) * u).clamp(max=T_MAX)
-        return t2, [float(t) for t in t1.repeat_interleave(pictures // draws)]
+        return t2, [float(t) for t in t1.repeat_interleave(images // draws)]
 
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         (t2, t1), scale = self.times(inputs), self.cfg(inputs.progress)

@@ -20,8 +20,9 @@ NoiseKind = Literal["fresh", "fixed", "surface"]
 """fresh: another one for each image and step. fixed: one for the whole run, which all images share
 (Consistent3D, Sec. 3.3). surface: attached to the object, so that a point of its surface has the
 same noise in all views (CFD, arXiv 2501.05445)."""
-CELL = 2.2 / 192
-"""Side of a cell of the surface noise in world units, about a third of a pixel of 64² renders."""
+ACROSS = 2.2
+"""World units across an image, about: the object has radius 1. A cell of the surface noise is a
+third of a pixel of the latents wide."""
 SAMPLES = 3
 """Points per pixel and axis that look up a cell."""
 TABLE = 1 << 20
@@ -85,7 +86,7 @@ def _on_surface(noise: Tensor, surface: SurfacePoints, seed: int, step: int) -> 
     fine = functional.interpolate(
         surface.points.detach().movedim(-1, 1), (SAMPLES * h, SAMPLES * w), mode="bilinear"
     )
-    x, y, z = torch.floor(fine / CELL).long().unbind(1)
+    x, y, z = torch.floor(fine * (SAMPLES * h / ACROSS)).long().unbind(1)
     keys = (73856093 * x) ^ (19349663 * y) ^ (83492791 * z)  # Teschner et al. 2003
     keys = keys.reshape(b, h, SAMPLES, w, SAMPLES).transpose(2, 3).flatten(3)
     variance = (keys[..., None] == keys[..., None, :]).sum((-1, -2)).to(noise.dtype)

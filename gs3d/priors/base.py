@@ -20,6 +20,8 @@ class Condition:
     """Embeddings of the prompt with the direction words of each view."""
     negative: Float[Tensor, "B L E"]
     """Embeddings of the negative prompt, or of the empty prompt."""
+    empty: Float[Tensor, "B L E"] | None = None
+    """Embeddings of the empty prompt; None if `negative` has them."""
 
 
 class Prior(Protocol):
@@ -117,14 +119,14 @@ def guided(
 ) -> Float[Tensor, "B C h w"]:
     """Classifier-free guidance: D_neg + scale · (D_text − D_neg).
 
-    All of gs3d uses this one function. `scale` 1 is the plain conditional model, 0 the one without
-    the prompt; they cost one evaluation instead of two (Ho & Salimans 2022). Papers that write
+    `scale` 1 is the plain conditional model, and 0 the one with the empty prompt, neither positive
+    nor negative. These two cost half as much (Ho & Salimans 2022). Papers that write
     ε_text + s·(ε_text − ε_∅) mean scale = s + 1. `sigma` is one level for all views, or one for
     each view.
     """
     if scale in (0.0, 1.0):
-        sigmas = _levels(sigma, z)
-        return prior.denoise(z, sigmas, condition.text if scale else condition.negative)
+        empty = condition.negative if condition.empty is None else condition.empty
+        return prior.denoise(z, _levels(sigma, z), condition.text if scale else empty)
     negative, text = estimates(prior, z, sigma, condition)
     return negative + scale * (text - negative)
 

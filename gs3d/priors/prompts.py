@@ -77,6 +77,8 @@ class ViewPrompts:
     """Embeddings of the prompt for each of the V `views`, in their order."""
     negative: Float[Tensor, "1 L E"]
     """Embedding of the negative prompt."""
+    empty: Float[Tensor, "1 L E"] | None
+    """Embedding of the empty prompt; None if the negative prompt is empty."""
     warnings: tuple[str, ...]
     """Messages for the user about words that the prior does not know or that are cut off."""
 
@@ -117,8 +119,10 @@ class ViewPrompts:
                     f'prompt: too long for the prior {prior.name}; it does not read "{cut}"'
                 )
         texts = [prompt + suffix.format(view=view) for view in views]
-        embedded = prior.embed([*texts, negative])
-        return ViewPrompts(prompt, negative, views, embedded[:-1], embedded[-1:], tuple(warnings))
+        embedded = prior.embed([*texts, negative, *([""] if negative else [])])
+        directions, rest = embedded[: len(texts)], embedded[len(texts) :]
+        empty = rest[1:] if negative else None
+        return ViewPrompts(prompt, negative, views, directions, rest[:1], empty, tuple(warnings))
 
     def at(self, cameras: Cameras) -> Condition:
         """Embeddings for each of B cameras, by its view direction."""
@@ -126,7 +130,12 @@ class ViewPrompts:
         index = torch.tensor(
             [self.views.index(view) for view in words(cameras)], device=self.directions.device
         )
-        return Condition(self.directions[index], self.negative.expand(len(cameras), -1, -1))
+        negative, empty = (
+            None if text is None else text.expand(len(cameras), -1, -1)
+            for text in (self.negative, self.empty)
+        )
+        assert negative is not None
+        return Condition(self.directions[index], negative, empty)
 
 
 def shortened(

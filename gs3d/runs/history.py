@@ -9,6 +9,7 @@ from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.config import parse_config, without_objects
+from gs3d.distill.old_names import complete_record
 from gs3d.distill.stages import RunConfig
 from gs3d.distill.step import cameras_at
 from gs3d.io import result_file
@@ -36,7 +37,7 @@ def read_record(folder: Path) -> dict | None:
 def config_of(record: dict, where: str) -> RunConfig:
     """The settings of a run. A guidance object, which run.yaml only names, is replaced by the
     default loss. `UserError` if the settings cannot be read."""
-    return parse_config(without_objects(record["config"]), f"config {where}")
+    return parse_config(complete_record(without_objects(record["config"])), f"config {where}")
 
 
 def representation_of(folder: Path, device: str = "cpu") -> Representation:

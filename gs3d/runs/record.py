@@ -10,6 +10,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.distill.changes import differences
 from gs3d.distill.config import config_tree, parse_config
+from gs3d.distill.old_names import complete_record
 from gs3d.distill.stages import HOW, RunConfig
 from gs3d.runs.request import Request
 
@@ -105,9 +106,12 @@ class RunRecord:
         return None
 
     def _other_settings(self, tree: object) -> str:
-        """The recorded settings that differ from these; "" if none does. A setting that is newer
-        than the record had its default. Settings of how networks are run (`HOW`) may differ."""
-        mine = config_tree(self.config)
+        """The recorded settings that differ from these; "" if none does.
+
+        A setting that is newer than the record had its default, or what `complete_record` adds.
+        Settings of how networks are run (`HOW`) may differ.
+        """
+        mine, tree = config_tree(self.config), complete_record(tree)
         if "guidance" in self.python_objects and isinstance(tree, dict):
             how = {key: mine[key] for key in HOW}
             return differences({**tree, **how}, mine)

@@ -1,11 +1,13 @@
 """Settings and checkpoints that gs3d wrote before their names changed are still read."""
 
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from gs3d.distill.changes import set_value
 from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.config import config_tree, load_config, parse_config
+from gs3d.experiments.methods import Method
 
 OLD = {
     "background": "grey",
@@ -50,6 +52,28 @@ def test_old_fixed_noise():
         for loss in ("cds", "sds"):
             old = {"guidance": loss, "losses": {loss: {"fixed_noise": fixed}}}
             assert parse_config(old).stages[0].guidance.noise == noise
+
+
+def test_old_fixed_noise_in_a_file_over_a_base(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: builtin\nlosses: {cds: {fixed_noise: true}}\n")
+    assert load_config(tmp_path / "mine.yaml", "cds").stages[0].guidance.noise == "fixed"
+    (tmp_path / "other.yaml").write_text("base: mine.yaml\nlosses: {cds: {noise: surface}}\n")
+    assert load_config(tmp_path / "other.yaml", "cds").stages[0].guidance.noise == "surface"
+
+
+def test_old_fixed_noise_as_a_change():
+    config = load_config("builtin", "cds", ["losses.cds.fixed_noise=true"])
+    assert config.stages[0].guidance.noise == "fixed"
+    settings = Method.parse("sds,fixed_noise=true").settings("builtin")
+    assert settings["losses"]["sds"]["noise"] == "fixed"
+
+
+def test_runs_from_before_the_filter_had_none(tmp_path):
+    tree = config_tree(load_config("builtin"))
+    tree["gaussians"].pop("smoothing_px")
+    (path := tmp_path / "run.yaml").write_text(yaml.safe_dump({"prompt": "a", "config": tree}))
+    assert load_config(path).stages[0].gaussians.smoothing_px == 0
+    assert load_config("builtin").stages[0].gaussians.smoothing_px == 0.55
 
 
 def test_old_paths():

@@ -45,7 +45,10 @@ def test_sigma2_times_the_cds_gradient_is_the_difference_of_denoised_images(prio
     # Consistent3D, Eqs. 10 and 11: D(x1) − D(x̂2) = σ2 (ε̂2 − ε̂1). The gradient is ε̂1 − ε̂2, so σ2
     # times the gradient is D(x̂2) − D(x1). This holds only for the Euler step, and only for one sign
     # of the gradient.
-    cds, z0 = Cds(cfg=NO_CFG), torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures"))
+    cds, z0 = (
+        Cds(cfg=NO_CFG, per_image=True),
+        torch.randn(5, *SHAPE, generator=rng.generator(1, "pictures")),
+    )
     out = cds(prior, condition(5), z0, progress, 3, 7)
     t2, t1 = cds.times(at(prior, z0, progress, 3, 7))
     sigma1 = torch.tensor([prior.sigma(t) for t in t1])
@@ -76,7 +79,9 @@ def test_cds_is_the_formula_of_the_released_code(weight_at):
     # The code works on √ᾱ·z: x_t = √ᾱ·z0 + √(1 − ᾱ)·ε, a DDIM step between its two times, and
     # w·(ε̂1 − ε̂2) with w = 1 − ᾱ at the larger time, clamped.
     prior, z0, noise = two_modes(), torch.randn(4, *SHAPE), rng.normal(SHAPE, 3, "fixed noise")
-    loss = Cds(cfg=NO_CFG, weight="sigma2", weight_at=weight_at, clamp=Ramp(0.5, 0.5))
+    loss = Cds(
+        cfg=NO_CFG, weight="sigma2", weight_at=weight_at, clamp=Ramp(0.5, 0.5), per_image=True
+    )
     t2, t1 = loss.times(at(prior, z0, 0.4, 3, 7))
 
     def predicted(x, alpha_bar, t):
@@ -122,7 +127,7 @@ def test_views_agree_with_shared_noise_and_diverge_with_separate_noise():
     # The paper's reason for one fixed noise ε*: all views have the same trajectory and target.
     spread = {}
     for noise in ("fixed", "fresh"):
-        cds = Cds(cfg=NO_CFG, noise=noise, per_picture=False)
+        cds = Cds(cfg=NO_CFG, noise=noise)
         end = descend(two_modes(), cds, torch.zeros(8, *SHAPE), 200, 0.3)
         spread[noise] = (end - end.mean(0)).abs().mean()
     assert spread["fixed"] < 1e-6 and spread["fresh"] > 0.1
@@ -171,13 +176,17 @@ def test_sds_gradient_repeats_only_with_fixed_noise():
 
 
 def test_cds_times_match_the_paper():
-    cds, z0, four = Cds(), torch.zeros(8, *SHAPE), dataclasses.replace(gaussian(), views=4)
+    cds, z0, four = (
+        Cds(per_image=True),
+        torch.zeros(8, *SHAPE),
+        dataclasses.replace(gaussian(), views=4),
+    )
     for step in range(200):
         t2, t1 = cds.times(at(four, z0, step / 200, 0, step))
         assert t2 == pytest.approx(0.7 - 0.6 * (step / 200) ** 0.5)
         assert all(t2 + 0.1 - 1e-6 <= t <= t2 + 0.2 + 1e-6 for t in t1)
         assert len(t1) == 8 and len(set(t1[:4])) == len(set(t1[4:])) == 1 and t1[0] != t1[4]
-    one = dataclasses.replace(cds, per_picture=False).times(at(four, z0, 0.5, 0, 0))[1]
+    one = dataclasses.replace(cds, per_image=False).times(at(four, z0, 0.5, 0, 0))[1]
     assert len(one) == 8 and len(set(one)) == 1
     random = [Cds(random_t=True).time(at(four, z0, 0.0, 0, step)) for step in range(300)]
     assert 0.1 <= min(random) < 0.15 and 0.65 < max(random) <= 0.7

@@ -17,10 +17,7 @@ PRIOR = Mixture(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 
 
 @pytest.fixture(params=GUIDANCE)
 def guidance(request):
-    loss = GUIDANCE[request.param]()
-    # Surface noise needs more than the arguments of the contract; tests/guidance/test_noise.py.
-    on_surface = getattr(loss, "noise", None) == "surface"
-    return dataclasses.replace(loss, noise="fresh") if on_surface else loss
+    return GUIDANCE[request.param]()
 
 
 def z0():
@@ -102,8 +99,6 @@ def test_fixed_noise_matches_the_views_of_the_prior(guidance):
             return super().denoise(z, sigma, text)
 
     guidance = dataclasses.replace(guidance, noise="fixed")
-    if isinstance(guidance, Cds):  # else equal noises would have different levels
-        guidance = dataclasses.replace(guidance, per_picture=False)
     if isinstance(getattr(guidance, "cfg", None), Ramp):
         guidance = dataclasses.replace(guidance, cfg=Ramp(1.0, 1.0))
     prior, z = FourViewMixture(PRIOR.means, PRIOR.s, views=4), torch.zeros(8, 3, 2, 2)

@@ -55,7 +55,8 @@ class Args:
     smooth: Annotated[str | None, tyro.conf.arg(metavar="PX@SIZE")] = None
     """Widen each splat by PX pixels (standard deviation) of a view of SIZE pixels that the object
     fills, which closes the gaps and removes the grain that a file shows from closer than it was
-    trained for (3D smoothing filter of Mip-Splatting). 0.55@512 for training renders of 512²."""
+    trained for (3D smoothing filter of Mip-Splatting). 0.55@512 for training renders of 512².
+    Files of gs3d's own runs have it already."""
     center: Annotated[bool, tyro.conf.arg(aliases=["--centre"])] = False
     """Move the object to the origin, by the center of the bounds of 99.9 % of the splat centers."""
     radius: float | None = None

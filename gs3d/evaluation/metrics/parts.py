@@ -68,12 +68,12 @@ def minor_color_recall(shares: Tensor, references: Sequence[Tensor]) -> float | 
 def small_part_recall(surface: Surface, references: Sequence[Surface]) -> float | None:
     """Mean over the small parts of the nearest reference of the share of points that `surface` has.
 
-    The nearest is that with the least Chamfer distance. None if it has no small part, or if
-    `surface` is empty.
+    The nearest is that with the least Chamfer distance. None if it has no small part. An empty
+    `surface` has none of the parts.
     """
     measured = [(d.chamfer, i) for i, r in enumerate(references) if (d := distance(surface, r))]
     if not measured:
-        return None
+        return 0.0 if references and not len(surface.points) else None
     nearest = references[min(measured)[1]]
     if nearest.parts is None:
         return None

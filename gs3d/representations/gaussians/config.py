@@ -57,7 +57,8 @@ class RegularizerConfig:
     outside: float = 1.0
     """Weight of the mean squared distance outside the unit sphere, which keeps splats in view."""
     big: float = 1.0
-    """Weight of the mean excess of the longest axis over `big_from`."""
+    """Weight of the mean excess of the longest axis over `big_from`. This and the next term measure
+    splats without the smoothing filter."""
     big_from: float = 0.08
     needle: float = 0.01
     """Weight of the mean excess of log(longest axis / middle axis) over `needle_from`."""
@@ -84,9 +85,9 @@ class GaussianConfig:
     """Degree of the spherical harmonics, 0 to 3. Distillation does not gain from a higher degree:
     view-dependent color hides errors of shape."""
     smoothing_px: float = 0.55
-    """Standard deviation of the 3D smoothing filter (`smoothing.smoothed`), in pixels of the
-    training renders. 0 applies none. At 0.55, no splat is smaller than the blur of the rasterizer,
-    0.3 px²."""
+    """Standard deviation of the 3D smoothing filter (`smoothing.smoothed`), in the smallest pixels
+    of the training renders (`CameraConfig.pixel_size`). 0 applies none. 0.55 is as wide as the blur
+    of the rasterizer, 0.3 px²."""
     rates: RateConfig = RateConfig()
     regularizers: RegularizerConfig = RegularizerConfig()
 

@@ -27,7 +27,7 @@ Optimizers = dict[str, torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class DensifyConfig:
-    """When and how far the number of splats grows."""
+    """When and how far the number of splats grows. Sizes are those without the smoothing filter."""
 
     start: float = 0.1
     """Progress at the first refinement."""

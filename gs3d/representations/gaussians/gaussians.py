@@ -48,7 +48,7 @@ class Gaussians:
         self.config = config
         self.pixel_size = pixel_size
         self.smoothing = self._smoothing_at(0.0)
-        """Current width of the smoothing filter in world units."""
+        """Current width of the smoothing filter in world units; `optimize` updates it."""
         self.densifier = None if densify is None else Densifier(densify)
         self.params = nn.ParameterDict({k: nn.Parameter(v.contiguous()) for k, v in params.items()})
         # eps is far below Adam's default: a splat that covers few pixels has tiny gradients but
@@ -109,8 +109,9 @@ class Gaussians:
     ) -> Render:
         """Render with `raster.rasterize`; `progress` and `gen` have no effect.
 
-        The rasterizer adds only what the smoothing filter lacks of its usual blur. With both, the
-        splats would be sharpened to make up for a blur that no viewer shows at a higher resolution.
+        The rasterizer adds only what the smoothing filter lacks of its usual blur, in the smallest
+        pixel of the training renders. With both, the optimizer would sharpen the colors to make up
+        for a blur that no viewer shows at a higher resolution.
         """
         pixels = self.config.smoothing_px if self.smoothing else 0.0
         blur_px2 = max(BLUR_PX2 - pixels**2, 0.0)
@@ -169,7 +170,9 @@ class Gaussians:
         """Return the unfiltered parameters, the width of the filter, Adam's moments and the
         densifier's statistics, for a checkpoint."""
         parameters = {f"params.{k}": v.detach() for k, v in self.params.items()}
-        smoothing = {"smoothing": torch.tensor(self.smoothing, dtype=torch.float64)}
+        # Without a filter there is no entry, as in checkpoints from before it existed.
+        width = torch.tensor(self.smoothing, dtype=torch.float64)
+        smoothing = {"smoothing": width} if self.pixel_size else {}
         statistics = {} if self.densifier is None else self.densifier.state_tensors()
         return parameters | smoothing | moments_of(self._optimized()) | statistics
 
@@ -186,7 +189,7 @@ class Gaussians:
     ) -> "Gaussians":
         """Create splats from the tensors that `state_tensors` returned.
 
-        A checkpoint from before the filter existed has no width; its run goes on without a filter.
+        A checkpoint from before the filter existed has no width; its run continues without one.
         """
         params = {k[7:]: v.to(device) for k, v in tensors.items() if k.startswith("params.")}
         if "smoothing" not in tensors:

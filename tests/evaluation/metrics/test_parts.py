@@ -67,4 +67,4 @@ def test_no_small_parts_or_no_surface():
     assert small_part_recall(surface(points), [surface(points)]) is None
     one = surface(points, torch.zeros(100, dtype=torch.int64))
     assert small_part_recall(surface(points), [one]) is None
-    assert small_part_recall(surface(torch.zeros(0, 3)), [one]) is None
+    assert small_part_recall(surface(torch.zeros(0, 3)), [one]) == 0

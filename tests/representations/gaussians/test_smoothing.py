@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gs3d.core.cameras import CameraConfig, distance_for, orbit, ring
+from gs3d.core.cameras import CameraConfig, distance_for, orbit, ring, sample_cameras
 from gs3d.core.schedules import Steps
 from gs3d.core.types import Splats
 from gs3d.raster import rasterize
@@ -54,6 +54,13 @@ def test_pixel_size_is_that_of_a_camera():
     assert cameras.pixel_size(0.0) == pytest.approx(0.0348, abs=1e-4)
 
 
+def test_pixel_size_is_that_of_the_smallest_pixel():
+    config = CameraConfig(fovy_deg=(30.0, 50.0), fill=(0.8, 1.0))
+    sampled = sample_cameras(config, 400, 0.0, torch.Generator().manual_seed(0))
+    sizes = sampled.centers.norm(dim=1) / sampled.intrinsics[:, 0, 0]
+    assert config.pixel_size(0.0) <= float(sizes.min()) <= 1.03 * config.pixel_size(0.0)
+
+
 def test_width_follows_the_resolution_and_is_in_the_checkpoint():
     cameras = CameraConfig(resolution_px=Steps((0.0, 0.5), (32, 64)))
     config = GaussianConfig(count=50)
@@ -74,10 +81,30 @@ def test_checkpoint_of_an_earlier_version_goes_on_without_a_filter():
     cameras, config = CameraConfig(), GaussianConfig(count=50)
     state = Gaussians.blob(config, 0, pixel_size=cameras.pixel_size).state_tensors()
     del state["smoothing"]
-    g = Gaussians.from_state(state, config, pixel_size=cameras.pixel_size)
-    g.render(ring(1, 16), torch.ones(3)).rgb.sum().backward()
-    g.optimize(0.5, 0.01)
-    torch.testing.assert_close(g.splats().scales, g.params["scales"].detach().exp())
+    for _ in range(2):
+        g = Gaussians.from_state(state, config, pixel_size=cameras.pixel_size)
+        g.render(ring(1, 16), torch.ones(3)).rgb.sum().backward()
+        g.optimize(0.5, 0.01)
+        torch.testing.assert_close(g.splats().scales, g.params["scales"].exp())
+        state = g.state_tensors()
+
+
+@pytest.mark.parametrize("pixels, blur_px2", [(0.0, 0.3), (0.4, 0.14), (0.55, 0.0), (0.9, 0.0)])
+def test_rasterizer_adds_the_rest_of_its_blur(pixels, blur_px2):
+    config, cameras = GaussianConfig(count=50, smoothing_px=pixels), ring(2, 24)
+    g = Gaussians.blob(config, 0, pixel_size=CameraConfig().pixel_size)
+    with torch.no_grad():
+        rendered = g.render(cameras, torch.ones(3)).rgb
+        expected = rasterize(g.splats(), cameras, torch.ones(3), blur_px2=blur_px2).rgb
+        usual = rasterize(g.splats(), cameras, torch.ones(3)).rgb
+    torch.testing.assert_close(rendered, expected, atol=2e-4, rtol=0)
+    assert pixels == 0 or (rendered - usual).abs().max() > 0.002
+
+
+def test_without_a_pixel_size_there_is_no_filter():
+    g = Gaussians.blob(GaussianConfig(count=50), 0)
+    torch.testing.assert_close(g.splats().scales, g.params["scales"].exp())
+    assert "smoothing" not in g.state_tensors()
 
 
 @pytest.mark.parametrize("width", [-0.1, float("nan"), 5.0])
