@@ -15,6 +15,10 @@ NOT_SETTINGS = ("stages", "guidance")
 """Dataclass fields that are no single settings: the list of stages, and the loss object."""
 
 
+NO_FILTER = ("smoothing_px", 0.0)
+"""Setting of `gaussians` that all runs from before the smoothing filter had."""
+
+
 def merge(base: dict, changes: dict) -> dict:
     """Return `base` updated with `changes`.
 
@@ -53,6 +57,14 @@ def stages_of(tree: Any) -> list[dict]:
     stages = tree.get("stages", [tree])
     stages = stages if isinstance(stages, list) else []
     return [rename_settings(StageConfig, part) for part in stages if isinstance(part, dict)]
+
+
+def complete_record(config: Any) -> Any:
+    """The settings in a run.yaml, with `NO_FILTER` if it is older than that setting."""
+    for stage in stages_of(config):
+        if isinstance(gaussians := stage.get("gaussians"), dict):
+            gaussians.setdefault(*NO_FILTER)
+    return config
 
 
 def setting_types() -> dict[str, Any]:

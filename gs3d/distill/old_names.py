@@ -50,20 +50,6 @@ def _with_noise(loss: Any) -> Any:
     }
 
 
-def complete_record(config: Any) -> Any:
-    """Add to the settings in a run.yaml the newer ones whose default is not what that run had.
-
-    Runs from before the smoothing filter existed had none.
-    """
-    if not isinstance(config, dict):
-        return config
-    if isinstance(stages := config.get("stages"), list):
-        return {**config, "stages": [complete_record(stage) for stage in stages]}
-    if not isinstance(gaussians := config.get("gaussians"), dict):
-        return config
-    return {**config, "gaussians": {"smoothing_px": 0.0, **gaussians}}
-
-
 def rename_checkpoint(
     fields: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.changes import differences
+from gs3d.distill.changes import complete_record, differences
 from gs3d.distill.config import config_tree, parse_config
-from gs3d.distill.old_names import complete_record
 from gs3d.distill.stages import HOW, RunConfig
 from gs3d.runs.request import Request
 
