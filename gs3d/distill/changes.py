@@ -13,8 +13,6 @@ from gs3d.guidance import GUIDANCE
 
 NOT_SETTINGS = ("stages", "guidance")
 """Dataclass fields that are no single settings: the list of stages, and the loss object."""
-
-
 NO_FILTER = ("smoothing_px", 0.0)
 """Setting of `gaussians` that all runs from before the smoothing filter had."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
 import yaml
@@ -69,7 +69,7 @@ class Method:
             for name, value in settings.items()
             if name not in LATER or value != getattr(RunConfig, name)
         }
-        classes = [c for c in GUIDANCE[self.loss].__mro__ if c is not object]
+        classes = [c for c in GUIDANCE[self.loss].__mro__ if is_dataclass(c)]
         files = {*map(inspect.getfile, classes), noise.__file__, inversion.__file__}
         sources = [code_of(Path(file).read_text("utf-8")) for file in sorted(files)]
         text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])

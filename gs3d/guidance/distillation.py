@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,7 +58,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class Distillation(ABC):
     """A loss that adds noise to the render and compares estimates of the prior.
 
     A subclass gives defaults for these settings, adds its own, and defines `gradient`.
@@ -95,9 +96,9 @@ class Distillation:
         u = float(torch.rand((), generator=rng.generator(inputs.seed, "t", inputs.step)))
         return min(low + (high - low) * u, T_MAX)
 
+    @abstractmethod
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         """The gradient on the latents for one noise, not yet clamped."""
-        raise NotImplementedError
 
     def __call__(
         self,
