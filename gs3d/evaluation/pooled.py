@@ -42,16 +42,34 @@ class Seen:
         return Seen(resize(images, PIXELS_PX).flatten(1), classifier.features(images))
 
 
-def pooled_table(
-    results: Sequence[Result], load: Callable[[Result], Asset], classifier: Classifier
-) -> list[list[str]] | None:
-    """Table of the pooled metrics, the header first; None if no prompt is of the world.
+Interval = tuple[float, float, float]
+"""A mean and the ends of its 95 % bootstrap interval."""
 
-    A row for each method, and one for reference objects in place of runs, the ceiling.
+
+@dataclass(frozen=True)
+class Pooled:
+    """Metrics of all runs of one method together."""
+
+    method: str
+    """"reference objects" for those in place of runs, the ceiling."""
+    kid_pixels: Interval | None
+    """None with fewer than `MIN_KID_PROMPTS` prompts, like the next one."""
+    kid_features: Interval | None
+    spread: float | None
+    """Relative to that of two reference objects; None if no prompt has two runs."""
+    runs: int
+
+
+def pooled_metrics(
+    results: Sequence[Result], load: Callable[[Result], Asset], classifier: Classifier
+) -> list[Pooled]:
+    """Pooled metrics of each method, then of reference objects in place of runs.
+
+    Empty if no prompt is of the world.
     """
     prompts = [p for p in dict.fromkeys(r.prompt for r in results) if parse_prompt(p)]
     if not prompts:
-        return None
+        return []
     references = {p: _references(p, classifier) for p in prompts}
     every = [one for group in references.values() for one in group]
     scale = {name: torch.cat([getattr(s, name) for s in every]) for name in ("pixels", "features")}
@@ -65,7 +83,6 @@ def pooled_table(
     half = REFERENCES // 2
     others = {p: group[half:] for p, group in references.items()}
     apart = _spread(references)
-    rows = [["pooled", "KID of pixels ×100", "KID of features ×100", "spread over seeds %", "n"]]
     methods = dict.fromkeys(r.method for r in results)
     sets = {m: defaultdict[str, list[Seen]](list) for m in methods}
     for result in results:
@@ -73,11 +90,28 @@ def pooled_table(
             seen = standard(Seen.of(views_of(load(result))[0], classifier))
             sets[result.method][result.prompt].append(seen)
     ceiling = {p: group[:half] for p, group in references.items()}
+    pooled = []
     for name, runs in {**sets, "reference objects": ceiling}.items():
-        kids = [_shown_kid(runs, others, form) for form in ("pixels", "features")]
+        pixels, features = (_kid(runs, others, form) for form in ("pixels", "features"))
         spread = _spread(runs)
-        share = f"{100 * spread / apart:.0f}" if spread is not None and apart else "–"
-        rows.append([name, *kids, share, str(sum(map(len, runs.values())))])
+        share = spread / apart if spread is not None and apart else None
+        pooled.append(Pooled(name, pixels, features, share, sum(map(len, runs.values()))))
+    return pooled
+
+
+def pooled_table(pooled: Sequence[Pooled]) -> list[list[str]]:
+    """Rows of text, the header first."""
+
+    def kid(value: Interval | None) -> str:
+        if value is None:
+            return "–"
+        mean, low, high = (round(100 * v, 1) + 0.0 for v in value)
+        return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+    rows = [["pooled", "KID of pixels ×100", "KID of features ×100", "spread over seeds %", "n"]]
+    for p in pooled:
+        share = "–" if p.spread is None else f"{100 * p.spread:.0f}"
+        rows.append([p.method, kid(p.kid_pixels), kid(p.kid_features), share, str(p.runs)])
     return rows
 
 
@@ -92,21 +126,19 @@ def _references(prompt: str, classifier: Classifier) -> list[Seen]:
     return seen
 
 
-def _shown_kid(runs: dict[str, list[Seen]], others: dict[str, list[Seen]], form: str) -> str:
-    """KID with its interval, e.g. "3.1 (2.5 to 3.8)"; prompts are resampled."""
+def _kid(runs: dict[str, list[Seen]], others: dict[str, list[Seen]], form: str) -> Interval | None:
+    """KID with its interval; prompts are resampled."""
     prompts = [p for p in others if runs.get(p)]
     if len(prompts) < MIN_KID_PROMPTS:
-        return "–"
+        return None
     ours, theirs = (
         [torch.cat([getattr(s, form) for s in group[p]]) for p in prompts]
         for group in (runs, others)
     )
-    table = pair_table(ours, theirs)
-    mean, low, high = (round(100 * v, 1) + 0.0 for v in bootstrap_pairs(table))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+    return bootstrap_pairs(pair_table(ours, theirs))
 
 
-def bootstrap_pairs(table: Tensor, rounds: int = 2000) -> tuple[float, float, float]:
+def bootstrap_pairs(table: Tensor, rounds: int = 2000) -> Interval:
     """Mean of the entries off the diagonal of `table` [P, P], and its 95 % bootstrap interval.
 
     Rows and columns are resampled together; pairs of a prompt with itself never count.

@@ -16,7 +16,7 @@ from gs3d.core.source import code_of
 from gs3d.evaluation.classifier import WEIGHTS, Classifier
 from gs3d.evaluation.clip import BUILTIN, Clip, clip_metrics
 from gs3d.evaluation.grade import grade
-from gs3d.evaluation.pooled import pooled_table
+from gs3d.evaluation.pooled import Pooled, pooled_metrics, pooled_table
 from gs3d.evaluation.prompts import plain_others
 from gs3d.evaluation.reference import reference_for
 from gs3d.evaluation.report import OPEN, Result, summary, tables, to_json
@@ -167,13 +167,19 @@ def graded_already(known: dict[str, Result], run: Run) -> Result | None:
 
 
 def write_results(
-    out: Path, settings: dict, graders: Graders, results: Sequence[Result], failed: int = 0
+    out: Path,
+    settings: dict,
+    graders: Graders,
+    results: Sequence[Result],
+    failed: int = 0,
+    pooled: Sequence[Pooled] = (),
 ) -> None:
     """Write evaluation.json atomically; `failed` counts runs without a result."""
     methods = {r.method: [x for x in results if x.method == r.method] for r in results}
     tree = {"settings": settings, "graders": graders.digest, "failed": failed}
     tree |= {
         "summary": {m: summary(rows) for m, rows in methods.items()},
+        "pooled": [dataclasses.asdict(p) for p in pooled],
         "results": to_json(results),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -185,12 +191,14 @@ def write_results(
     )
 
 
-def all_tables(
-    out: Path, results: Sequence[Result], graders: Graders
-) -> dict[str, list[list[str]]]:
+def pooled_of(out: Path, results: Sequence[Result], graders: Graders) -> list[Pooled]:
+    """Pooled metrics of all methods (`pooled_metrics`)."""
+    return pooled_metrics(results, partial(_asset, out), graders.classifier)
+
+
+def all_tables(results: Sequence[Result], pooled: Sequence[Pooled]) -> dict[str, list[list[str]]]:
     """`report.tables`, and that of the pooled metrics."""
-    pooled = pooled_table(results, partial(_asset, out), graders.classifier)
-    return {**tables(results), **({"Pooled": pooled} if pooled else {})}
+    return {**tables(results), **({"Pooled": pooled_table(pooled)} if pooled else {})}
 
 
 def write_pictures(

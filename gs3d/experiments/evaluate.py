@@ -20,6 +20,7 @@ from gs3d.evaluation.results import (
     Run,
     all_tables,
     graded_already,
+    pooled_of,
     read_results,
     result_of,
     write_pictures,
@@ -130,8 +131,7 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
         results = [done[job] for job in jobs if job in done]
         if not results:
             raise UserError("no run left anything; see the run.log of each")
-        write_results(setup.out, settings, graders, results, failed)
-        _write_report(setup.out, settings, graders, results, say)
+        _write_report(setup.out, settings, graders, results, failed, say)
     if failed:
         say(f"{failed} runs left nothing; they are in none of the means")
     return failed
@@ -160,7 +160,7 @@ def grade_existing(request: Evaluation, say: Say) -> None:
             say(f"{folder}: {method}: {_metrics_line(results[-1])}")
         if not results:
             raise UserError("--from: none of these runs can be graded")
-        _write_report(out, settings, graders, results, say)
+        _write_report(out, settings, graders, results, 0, say)
 
 
 def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
@@ -257,9 +257,11 @@ def _estimate(request: Evaluation, runs: int) -> str:
 
 
 def _write_report(
-    out: Path, settings: dict, graders: Graders, results: Sequence[Result], say: Say
+    out: Path, settings: dict, graders: Graders, results: Sequence[Result], failed: int, say: Say
 ) -> None:
-    shown = all_tables(out, results, graders)
+    pooled = pooled_of(out, results, graders)
+    write_results(out, settings, graders, results, failed, pooled)
+    shown = all_tables(results, pooled)
     say("\n" + markdown(shown) + "\n")
     for path in write_pictures(out, settings, results, shown):
         say(f"  {path}")

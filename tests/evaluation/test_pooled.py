@@ -7,7 +7,14 @@ import torch
 
 from gs3d.evaluation.classifier import Classifier
 from gs3d.evaluation.metrics.kid import pair_table
-from gs3d.evaluation.pooled import Seen, _spread, bootstrap_pairs, pooled_table
+from gs3d.evaluation.pooled import (
+    Pooled,
+    Seen,
+    _spread,
+    bootstrap_pairs,
+    pooled_metrics,
+    pooled_table,
+)
 from gs3d.evaluation.reference import reference_splats
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.sample import reference_objects
@@ -51,17 +58,23 @@ def ducks():
     return [reference_splats(o.parts, 64) for o in objects]
 
 
-def test_table_has_a_row_for_each_method_and_the_references(ducks):
+def test_there_is_a_row_for_each_method_and_the_references(ducks):
     rows = [result("sds", seed=s) for s in (0, 1)]
     rows.append(result("cds", seed=0))
-    table = pooled_table(rows, lambda r: ducks[r.seed], Classifier.load())
-    assert [row[0] for row in table[1:]] == ["sds", "cds", "reference objects"]
+    pooled = pooled_metrics(rows, lambda r: ducks[r.seed], Classifier.load())
+    assert [p.method for p in pooled] == ["sds", "cds", "reference objects"]
+    assert [p.runs for p in pooled] == [2, 1, 2]
     # One prompt is too few for a KID, and one seed has no spread.
-    assert all(row[1:3] == ["–", "–"] for row in table[1:])
-    assert 30 < int(table[1][3]) < 300 and table[2][3] == "–"
-    assert [row[4] for row in table[1:]] == ["2", "1", "2"]
+    assert all(p.kid_pixels is None and p.kid_features is None for p in pooled)
+    assert pooled[0].spread is not None and 0.3 < pooled[0].spread < 3
+    assert pooled[1].spread is None
 
 
-def test_prompts_outside_the_world_have_no_table(ducks):
+def test_prompts_outside_the_world_have_none(ducks):
     row = dataclasses.replace(result("sds"), prompt="a photo of an astronaut")
-    assert pooled_table([row], lambda r: ducks[0], Classifier.load()) is None
+    assert pooled_metrics([row], lambda r: ducks[0], Classifier.load()) == []
+
+
+def test_table_shows_what_is_missing_as_a_dash():
+    some = Pooled("sds", (0.0314, 0.025, 0.038), None, 1.25, 48)
+    assert pooled_table([some])[1] == ["sds", "3.1 (2.5 to 3.8)", "–", "125", "48"]
