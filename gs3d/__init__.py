@@ -5,6 +5,8 @@ scene.save("mushroom.ply")
 images = gs3d.load("mushroom.ply").render(gs3d.ring(8, 256)).rgb
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -58,6 +60,17 @@ __all__ = [
     "rasterize",
     "ring",
 ]
+
+
+def _after_fork() -> None:
+    """Use one thread in a forked child, because torch's threads do not survive a fork, and an
+    operation that waits for them would never end."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def __dir__() -> list[str]:

@@ -55,50 +55,58 @@ def write_clip_tokenizer(folder: Path, max_length: int = 16) -> int:
 
 
 def write_tiny_sd(
-    folder: Path, prediction_type: str = "epsilon", variant: str | None = None
+    folder: Path,
+    prediction_type: str = "epsilon",
+    variant: str | None = None,
+    **changes: dict,
 ) -> Path:
-    """Write a Stable Diffusion model of a few thousand weights: 16² pixels, 8² latents."""
+    """Write a Stable Diffusion model of a few thousand weights: 16² pixels, 8² latents.
+
+    `changes` holds other settings of its parts: unet, vae, text_encoder, scheduler.
+    """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            norm_num_groups=8,
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=16,
-        )
+        unet = {
+            "sample_size": 8,
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "cross_attention_dim": 16,
+            "attention_head_dim": 2,
+            "norm_num_groups": 8,
+        }
+        unet = UNet2DConditionModel(**unet | changes.get("unet", {}))
+        vae = {
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownEncoderBlock2D",) * 2,
+            "up_block_types": ("UpDecoderBlock2D",) * 2,
+            "latent_channels": 4,
+            "norm_num_groups": 4,
+            "sample_size": 16,
+        }
+        vae = AutoencoderKL(**vae | changes.get("vae", {}))
         size = write_clip_tokenizer(folder / "tokenizer")
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=size,
-                hidden_size=16,
-                intermediate_size=32,
-                projection_dim=16,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=16,
-                bos_token_id=size - 2,
-                eos_token_id=size - 1,
-                pad_token_id=0,
-            )
-        )
+        text = {
+            "vocab_size": size,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "projection_dim": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 16,
+            "bos_token_id": size - 2,
+            "eos_token_id": size - 1,
+            "pad_token_id": 0,
+        }
+        text_encoder = CLIPTextModel(CLIPTextConfig(**text | changes.get("text_encoder", {})))
     for part, model in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
         model.save_pretrained(folder / part, variant=variant)
-    DDIMScheduler(**SD_BETAS, prediction_type=prediction_type, clip_sample=False).save_pretrained(
+    betas = SD_BETAS | changes.get("scheduler", {})
+    DDIMScheduler(**betas, prediction_type=prediction_type, clip_sample=False).save_pretrained(
         folder / "scheduler"
     )
     index = {

@@ -2,7 +2,7 @@
 
 import sys
 
-from gs3d.cli.output import fault, say
+from gs3d.cli.output import accept_any_text, accept_any_width, fault, say
 from gs3d.core.errors import UserError
 
 COMMANDS = {
@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     A command is imported when it runs, so that `gs3d --help` does not wait for torch.
     """
     argv = sys.argv[1:] if argv is None else argv
+    accept_any_text()
+    accept_any_width()
     if not argv or argv[0] in ("-h", "--help"):
         say(HELP.rstrip())
         return 0 if argv else 2

@@ -1,11 +1,29 @@
 """Lines on standard output and errors on standard error. A failure to print never ends a run."""
 
 import contextlib
+import io
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 
 from gs3d.core.errors import UserError
+
+LEAST_COLUMNS = 20
+"""Narrowest terminal that help and progress are laid out for."""
+
+
+def accept_any_text() -> None:
+    """Make standard output and error escape what their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def accept_any_width() -> None:
+    """Let texts be laid out for at least `LEAST_COLUMNS`. Narrower, tyro never ends."""
+    if shutil.get_terminal_size().columns < LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)
 
 
 def say(line: str) -> None:

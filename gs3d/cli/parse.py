@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import io
 import math
+import os
 import re
 import types
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
     try:
         with contextlib.redirect_stderr(errors), shown():
             parsed = tyro.cli(with_help(args), prog=prog, args=argv)
-            return args(**{f.name: getattr(parsed, f.name) for f in fields(args)})
+            return args(**{f.name: _expanded(getattr(parsed, f.name)) for f in fields(args)})
         # Reached if `shown` suppressed an error: the reader of --help closed the pipe.
         raise SystemExit(0)
     except SystemExit as stop:
@@ -46,6 +47,15 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
     wrong = next(usage_faults(args, argv), None) or condense(errors.getvalue(), prog)
     fault(f"{prog}: {wrong}{' See' if wrong.endswith('?') else '; see'} {prog} --help")
     raise SystemExit(2)
+
+
+def _expanded(value: Any) -> Any:
+    """A path, or several, with ~ replaced by the home folder, as a shell does it except after =."""
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    if isinstance(value, (str, Path)) and str(value).startswith("~"):
+        return type(value)(os.path.expanduser(value))
+    return value
 
 
 def usage_faults(args: type, argv: list[str]) -> Iterator[str]:

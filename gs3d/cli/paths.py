@@ -8,7 +8,17 @@ from typing import TypeVar
 
 from gs3d.cli.output import say
 from gs3d.core.errors import UserError
-from gs3d.io import FORMATS, SPLATS, DroppedRows, suffix_of
+from gs3d.core.types import Splats
+from gs3d.io import (
+    FORMATS,
+    SPLATS,
+    ClippedValues,
+    DroppedRows,
+    load_splats,
+    readable,
+    save_splats,
+    suffix_of,
+)
 from gs3d.io.atomic import check_target, read_error
 
 T = TypeVar("T")
@@ -44,6 +54,24 @@ def with_warnings(use: Callable[[Path], T], file: Path) -> tuple[T, list[Warning
         result = use(file)
     found = [entry.message for entry in caught if isinstance(entry.message, UserWarning)]
     return result, list(found)
+
+
+def saved(
+    out: Path, suffix: str, splats: Splats, **options: int
+) -> tuple[Splats, list[Warning | str]]:
+    """Write `splats` in the format of `suffix`, and read them back where that is possible.
+
+    Returns what the file holds, and warnings about what it does not keep.
+    """
+    from gs3d.ops.stats import losses
+
+    _, found = with_warnings(lambda path: save_splats(path, splats, **options), out)
+    if suffix not in readable():
+        return splats, [*found]
+    kept, _ = with_warnings(load_splats, out)
+    said = {warning.what for warning in found if isinstance(warning, ClippedValues)}
+    lost = [what for what in losses(splats, kept) if what.split()[0] not in said]
+    return kept, [*found, *(f"{out} does not keep {what}" for what in lost)]
 
 
 def dropped_rows(found: Sequence[Warning]) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import sys
 import types
 import typing
@@ -44,7 +45,15 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind not in TYPE_WORDS:
         raise UserError(f"{where}: a setting cannot have the type {kind.__name__}")
-    raise UserError(f"{where}: expected {TYPE_WORDS[kind]}, got {value!r}")
+    raise UserError(f"{where}: expected {TYPE_WORDS[kind]}, got {value!r}{_as_number(kind, value)}")
+
+
+def _as_number(kind: Any, value: Any) -> str:
+    """The end of a message about a number without the period or sign that YAML 1.1 asks for."""
+    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?[eE]([+-]?\d+)", value) if type(value) is str else None
+    if match is None or kind is not float:
+        return ""
+    return f", which YAML takes for text; write {match[1]}{match[2] or '.0'}e{int(match[3]):+d}"
 
 
 def build_losses(value: Any, where: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.evaluation.augment import LIGHT_GRAY
-from gs3d.priors.loading.components import quiet
+from gs3d.priors.loading.parts import quiet
 from gs3d.representations.asset import Asset, draw
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from gs3d.core.cameras import ring
+from gs3d.core.text import encodable
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.grade import ELEVATION_DEG
 from gs3d.evaluation.report import COLUMNS, Result, paired
@@ -100,6 +101,7 @@ def write_report(
     page = files("gs3d.evaluation").joinpath("report.html").read_text("utf-8")
     page = page.replace("{{turns}}", str(STRIP_VIEWS)).replace("{{px}}", str(VIEW_PX))
     page = page.replace("{{style}}", style).replace("{{body}}", "\n".join(body))
+    page = encodable(page)
 
     def verify(temporary: Path) -> None:
         temporary.read_text("utf-8").index("</html>")

@@ -29,9 +29,10 @@ from gs3d.evaluation.results import (
 from gs3d.experiments.methods import Method
 from gs3d.experiments.names import method_names
 from gs3d.experiments.sweep import FinishedRun, Job, Setup, finished_before, shares, sweep
-from gs3d.priors.loading.components import backbone_part, facts_of, weight_files
+from gs3d.priors.loading.components import backbone_part
 from gs3d.priors.loading.factories import FACTORIES, code, create
 from gs3d.priors.loading.resolve import default_prior, resolve
+from gs3d.priors.loading.weights import facts_of, weight_files
 from gs3d.runs.folders import make_writable
 from gs3d.runs.history import read_record
 from gs3d.runs.lock import locked

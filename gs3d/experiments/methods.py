@@ -16,7 +16,7 @@ from gs3d.distill.old_names import rename_path
 from gs3d.distill.stages import RunConfig
 from gs3d.guidance import GUIDANCE, inversion, noise
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
-from gs3d.priors.loading.components import facts_of, weight_files
+from gs3d.priors.loading.weights import facts_of, weight_files
 
 LATER = ("vae", "compile")
 """Settings that were added after the first evaluations. Their defaults are no part of a

@@ -186,7 +186,7 @@ def _write_settings(methods: set[Method], setup: Setup) -> dict[Method, Path]:
     folder.mkdir(exist_ok=True)
     paths = {method: folder / f"{_folder_name(method.name)}.yaml" for method in methods}
     for method, path in paths.items():
-        path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False))
+        path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
     return paths
 
 
@@ -232,7 +232,7 @@ def _run(
         round(seconds, 2),
         result.get("peak_memory_mb"),
     )
-    (folder / FINISHED).write_text(json.dumps(asdict(run)) + "\n")
+    (folder / FINISHED).write_text(json.dumps(asdict(run)) + "\n", "utf-8")
     return run
 
 

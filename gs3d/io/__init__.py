@@ -26,10 +26,12 @@ class Format:
     """The function `read(path) -> Splats`; None if the format is only written."""
     sh_degree: int = 3
     """Highest degree of spherical harmonics that a file holds. The writer drops higher ones."""
+    double: bool = False
+    """Whether a file may hold positions in double precision; `read` then takes `exact`."""
 
 
 FORMATS = {
-    ".ply": Format("gs3d.io.splats.ply:write_ply", "gs3d.io.splats.ply:read_ply"),
+    ".ply": Format("gs3d.io.splats.ply:write_ply", "gs3d.io.splats.ply:read_ply", double=True),
     # read_ply detects a compressed file by its header, because the suffix is often just .ply.
     ".compressed.ply": Format(
         "gs3d.io.splats.compressed_ply:write_compressed", "gs3d.io.splats.ply:read_ply"
@@ -40,9 +42,17 @@ FORMATS = {
         "gs3d.io.splats.splat:write_splat", "gs3d.io.splats.splat:read_splat", sh_degree=0
     ),
     ".spz": Format("gs3d.io.splats.spz:write_spz", "gs3d.io.splats.spz:read_spz"),
+    ".sog": Format("gs3d.io.splats.sog:write_sog", "gs3d.io.splats.sog:read_sog"),
     ".html": Format("gs3d.io.html.splats:write_html"),
 }
 """Splat formats by file suffix. Of several suffixes that fit a file name, the longest counts."""
+UNREAD = {
+    ".ksplat": "the format .ksplat is not read. Export it as .ply or .splat where it was made.",
+    ".gltf": "expected one file, .glb. Export it as glTF Binary.",
+    "meta.json": "expected one file, .sog. Pack the folder as a zip with this suffix.",
+    ".zip": "it is an archive. Unpack it; if meta.json is in it, give it the suffix .sog.",
+}
+"""Other formats of splats, by suffix, and what to do about them."""
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """Suffixes that `gs3d.io.mesh.write_mesh` supports."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
@@ -67,6 +77,23 @@ class DroppedRows(UserWarning):
             f"{self.path}: {self.dropped} of {self.total} rows hold NaN, infinity or "
             "a zero-length quaternion and were left out"
         )
+
+
+class ClippedValues(UserWarning):
+    """Warning from a splat writer: values beyond the range of the format are written as its end."""
+
+    def __init__(self, path: str | Path, what: str, count: int, total: int, text: str) -> None:
+        super().__init__(path, what, count, total, text)
+        self.path = path
+        self.what = what
+        """scales, colors or harmonics."""
+        self.count, self.total = count, total
+        """Splats with such a value, and all splats."""
+        self.text = text
+        """What the value is and becomes, after "have"."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.count} of {self.total} splats have {self.text}"
 
 
 def readable() -> list[str]:
@@ -108,21 +135,25 @@ def save_splats(path: str | Path, splats: Splats, **options: int) -> None:
     _function(FORMATS[suffix].write)(path, splats, **options)
 
 
-def load_splats(path: str | Path) -> Splats:
+def load_splats(path: str | Path, exact: bool = False) -> Splats:
     """Read splats in world coordinates, on the CPU, from a file in any format of `readable`.
 
-    Invalid rows are left out with a `DroppedRows` warning. An unreadable file raises UserError.
+    All values are float32, but with `exact` positions are float64 if a file has them so and float32
+    would lose something. Invalid rows are left out with a `DroppedRows` warning. An unreadable file
+    raises UserError.
     """
     suffix = suffix_of(path, (*FORMATS, *MESH_SUFFIXES))
     read = FORMATS[suffix].read if suffix in FORMATS else None
     if suffix is None:
+        if (other := suffix_of(path, UNREAD)) is not None:
+            raise UserError(f"cannot read {path}: {UNREAD[other]}")
         raise _unknown_suffix("read", path, readable())
     if read is None:
         raise UserError(
             f"cannot read {path}: {suffix} is written, not read. "
             f"Give the file that it was exported from, such as {SPLATS} or {MESH}."
         )
-    return _function(read)(path)
+    return _function(read)(path, **({"exact": True} if exact and FORMATS[suffix].double else {}))
 
 
 def load_asset(path: str | Path) -> Splats | Mesh | TexturedMesh:

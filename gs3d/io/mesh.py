@@ -8,7 +8,7 @@ half a turn about Z, because splat viewers expect splats that way up. Vertex col
 glTF and sRGB, like images, in .ply and .obj.
 """
 
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,16 +21,14 @@ from trimesh.visual.material import PBRMaterial
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io import MESH_SUFFIXES
-from gs3d.io.atomic import write_atomic
-from gs3d.io.gltf.scene import check_size
+from gs3d.io.atomic import read_error, write_atomic
+from gs3d.io.gltf.mesh import read_glb_mesh
 from gs3d.ops.transforms import WORLD_TO_GLTF
 
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """A glTF mesh without a material is metallic, which renders black without an environment map."""
-MAX_TEXTURE_PIXELS = 8192**2
-"""Largest texture that is read: also the largest that `PaintedMesh.textured` creates."""
 
 
 def write_mesh(path: str | Path, mesh: Mesh | TexturedMesh) -> None:
@@ -124,29 +122,6 @@ def _texture_visual(mesh: TexturedMesh) -> TextureVisuals:
     return TextureVisuals(uv=uvs, material=material)
 
 
-def _srgb_colors(visual: ColorVisuals | TextureVisuals, count: int) -> np.ndarray:
-    """sRGB colors [V, 3] in [0, 1]: those of the vertices, else the material's color for all."""
-    # trimesh reads any material as TextureVisuals, which keep vertex colors as an attribute.
-    if isinstance(visual, TextureVisuals):
-        attributes = visual.vertex_attributes
-        linear = (
-            attributes["color"]
-            if "color" in attributes
-            else np.atleast_2d(visual.material.main_color)
-        )
-    else:
-        linear = visual.vertex_colors
-    linear = np.asarray(linear)[:, :3]
-    linear = np.broadcast_to(
-        linear / np.iinfo(linear.dtype).max if linear.dtype.kind == "u" else linear, (count, 3)
-    )
-    return np.where(
-        linear <= 0.0031308,
-        linear * 12.92,
-        1.055 * np.clip(linear, 1e-9, None) ** (1 / 2.4) - 0.055,
-    ).astype(np.float32)
-
-
 def _set_matte_material(tree: dict) -> None:
     tree["materials"] = [MATTE]
     for mesh in tree["meshes"]:
@@ -159,72 +134,25 @@ def _to_bytes(data: bytes | str) -> bytes:
 
 
 def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
-    """Read a .glb file as written by `write_mesh`, in world coordinates.
+    """Read the mesh in a .glb file, in world coordinates, its colors as without light.
 
-    The mesh has a texture or vertex colors, or is gray if the file has neither. Several meshes in
-    one file are merged. A texture is kept only if the file holds a single mesh.
+    See `gltf.mesh.read_glb_mesh`.
 
     Raises:
         UserError: The file is missing, holds no triangles, holds NaN or infinity, has a texture of
-            more than 8192² pixels, or has faces that refer to missing vertices.
+            more than 8192² pixels, has faces that refer to missing vertices, or needs an extension
+            that is not read.
     """
     path = Path(path)
     try:
-        check_size(path)
-        # Parsed from memory: a chunk that claims more bytes than the file has gets only those.
-        scene = trimesh.load_scene(
-            io.BytesIO(path.read_bytes()), file_type=path.suffix[1:].lower(), process=False
-        )
-        mesh = _mesh_from_scene(path, scene)
-    except UserError:
-        raise
-    # trimesh's parsers do not convert the exceptions that a damaged file causes, of any type.
-    except Exception as error:
-        reason = (
-            getattr(error, "strerror", None)
-            or f"not a mesh ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        )
-        raise UserError(f"cannot read {path}: {reason}.") from None
+        mesh = read_glb_mesh(path)
+    except OSError as error:
+        raise read_error(path, error) from error
+    to_world = WORLD_TO_FILE.astype(np.float32)
+    mesh = replace(mesh, vertices=mesh.vertices @ to_world, normals=mesh.normals @ to_world)
     if not all(np.isfinite(values).all() for values in vars(mesh).values()):
         raise UserError(
             f"cannot read {path}: expected finite numbers, got NaN or infinity in the mesh. "
             "Export it again."
         )
-    lengths = {
-        len(values) for name, values in vars(mesh).items() if name not in ("faces", "texture")
-    }
-    if len(lengths) > 1 or not 0 <= mesh.faces.min() <= mesh.faces.max() < min(lengths):
-        raise UserError(
-            f"cannot read {path}: its faces refer to vertices that are not in the file. "
-            "Use another copy of the file."
-        )
     return mesh
-
-
-def _mesh_from_scene(path: Path, scene: trimesh.Scene) -> Mesh | TexturedMesh:
-    # A single mesh is used directly, because `to_mesh` drops normals.
-    single = len(scene.geometry) == 1 and np.allclose(
-        scene.graph.get(scene.graph.nodes_geometry[0])[0], np.eye(4)
-    )
-    got = next(iter(scene.geometry.values())) if single else scene.to_mesh()
-    # Point clouds and lines have no `faces`.
-    if not len(getattr(got, "faces", ())):
-        raise UserError(f"cannot read {path}: expected triangles, got none.")
-    vertices, normals = (
-        np.asarray(v, np.float32) @ WORLD_TO_FILE.astype(np.float32)
-        for v in (got.vertices, got.vertex_normals)
-    )
-    faces, visual = np.asarray(got.faces, np.int32), got.visual
-    image = getattr(getattr(visual, "material", None), "baseColorTexture", None)
-    if image is not None and visual.uv is not None:
-        uvs = (np.asarray(visual.uv) * (1, -1) + (0, 1)).astype(np.float32)
-        # A small file can hold a huge image of a single color.
-        if image.width * image.height > MAX_TEXTURE_PIXELS:
-            raise UserError(
-                f"cannot read {path}: expected a texture up to 8192 × 8192, "
-                f"got {image.width} × {image.height}."
-            )
-        return TexturedMesh(
-            vertices, faces, normals, uvs, np.asarray(image.convert("RGB"), np.float32) / 255
-        )
-    return Mesh(vertices, faces, normals, _srgb_colors(visual, len(vertices)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -91,12 +93,12 @@ class LatentPrior:
             network=Network(parts.backbone, parts.scaling),
             text=parts.text,
             vae=parts.vae,
-            image_size=side * _downsampling(parts.vae),
+            image_size=side * downsampling(vae),
             latent_shape=(vae.latent_channels, side, side),
-            latent_scale=float(vae.scaling_factor),
+            latent_scale=_number(parts, "scaling_factor") or _invalid(parts, "scaling_factor"),
             # Stable Diffusion's config has no shift, or null. The latents of later autoencoders
             # are not centered on zero.
-            latent_shift=float(vae.get("shift_factor") or 0.0),
+            latent_shift=_number(parts, "shift_factor") if vae.get("shift_factor") else 0.0,
             autoencoder=autoencoder,
         )
 
@@ -151,8 +153,25 @@ class LatentPrior:
         return self.network.denoise(z, sigma, text)
 
 
-def _downsampling(vae: Autoencoder) -> int:
-    """Side of a latent in pixels: a factor of 2 between consecutive levels of the encoder."""
-    config = cast(Any, vae.config)
-    levels = config.get("block_out_channels") or config.encoder_block_out_channels
+def _number(parts: Components, key: str) -> float:
+    """A finite number of the autoencoder's configuration. `UserError` for anything else."""
+    value = cast(Any, parts.vae).config.get(key)
+    valid = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if valid else _invalid(parts, key)
+
+
+def _invalid(parts: Components, key: str) -> NoReturn:
+    value = cast(Any, parts.vae).config.get(key)
+    raise UserError(
+        f"prior {parts.source.name}: the {key} of its autoencoder is {value!r}; "
+        "download the model again"
+    )
+
+
+def downsampling(config: Mapping[str, Any]) -> int:
+    """Side of a latent in pixels, by the configuration of an autoencoder.
+
+    There is a factor of 2 between consecutive levels of the encoder.
+    """
+    levels = config.get("block_out_channels") or config["encoder_block_out_channels"]
     return 2 ** (len(levels) - 1)

@@ -1,13 +1,19 @@
 """Output directories: their names, which one a run gets, and whether it can be written."""
 
 import contextlib
-import re
+import hashlib
+import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.io import MESH, PLOT, SPLATS
 
+LONGEST, LONGEST_BYTES = 60, 180
+"""Of the name of a folder, without its numbers: characters, and bytes on disk."""
 OUTPUTS = (
     SPLATS,
     MESH,
@@ -23,8 +29,23 @@ OUTPUTS = (
 
 
 def slug(prompt: str) -> str:
-    """A directory name from a prompt: at most 60 characters of [a-z0-9-]."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "prompt"
+    """A directory name from a prompt: lower-case letters and digits of any script, and hyphens.
+
+    It has at most 60 characters and 180 bytes. Digits of a hash stand for what was cut off, for a
+    prompt without letters and digits, and where the file system takes no other letters.
+    """
+    text = unicodedata.normalize("NFC", prompt.lower())
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    name = "-".join(kept.split())
+    try:
+        if name and len(name) <= LONGEST and len(os.fsencode(name)) <= LONGEST_BYTES:
+            return name
+    except UnicodeEncodeError:
+        name = "".join(c for c in name if c.isascii()).strip("-")
+    while len(name) > LONGEST - 7 or len(name.encode("utf-8", "replace")) > LONGEST_BYTES - 7:
+        name = name[:-1]
+    digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return f"{name.strip('-') or 'prompt'}-{digits}"
 
 
 def default_folder(prompt: str, seed: int) -> Path:
@@ -36,7 +57,7 @@ def pick_folder(prompt: str, seed: int, out: Path | None, resume: bool) -> Path:
     """The output directory of a run. Never one that holds another run, except to resume it.
 
     Without `out`, runs of one prompt and seed are numbered -2, -3, …, and `resume` takes the
-    newest.
+    newest of this prompt.
     """
     base = out or default_folder(prompt, seed)
     if base.exists() and not base.is_dir():
@@ -49,7 +70,17 @@ def pick_folder(prompt: str, seed: int, out: Path | None, resume: bool) -> Path:
             )
         return base
     taken, free = _numbered(base)
-    return taken[-1] if resume and taken else free
+    # Prompts that differ in punctuation alone share their folders.
+    own = [folder for folder in taken if resume and _prompt_in(folder) in (prompt, None)]
+    return own[-1] if own else free
+
+
+def _prompt_in(folder: Path) -> str | None:
+    """The prompt of the run in `folder`; None if that cannot be told."""
+    try:
+        return str(yaml.safe_load((folder / "run.yaml").read_text("utf-8"))["prompt"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
 
 
 def next_folder(base: Path) -> Path:

@@ -58,7 +58,8 @@ class RunRecord:
         path, temporary = folder / "run.yaml", folder / "run.yaml.tmp"
         tree = self.tree(timings, result)
         try:
-            temporary.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+            text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+            temporary.write_text(text, "utf-8")
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -71,7 +72,7 @@ class RunRecord:
         import yaml
 
         try:
-            old = yaml.safe_load((folder / "run.yaml").read_text())
+            old = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
         except (OSError, yaml.YAMLError):
             return  # killed before the record was complete: nothing to compare with
         if not isinstance(old, dict):

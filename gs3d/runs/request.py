@@ -93,8 +93,8 @@ def checked(request: Request) -> Request:
         request,
         prompt=check_prompt(request.prompt),
         minutes=DEFAULT_MINUTES if unlimited else request.minutes,
-        out=None if request.out is None else Path(request.out),
-        start=None if request.start is None else Path(request.start),
+        out=None if request.out is None else Path(request.out).expanduser(),
+        start=None if request.start is None else Path(request.start).expanduser(),
         set=(request.set,) if isinstance(request.set, str) else tuple(request.set or ()),
     )
 

@@ -12,9 +12,8 @@ import torch
 from gs3d.core.cameras import Cameras, distance_for, orbit
 from gs3d.core.types import SH_C0, Mesh, Splats, TexturedMesh
 from gs3d.io.mesh import write_mesh
-from gs3d.ops.extent import center_of, reach_of
+from gs3d.ops.place import Place
 from gs3d.raster.reference import rotations
-from gs3d.representations.asset import Asset
 
 FOVY_DEG, FILL = 38.0, 0.95
 ELEVATION_DEG = 15.0
@@ -35,23 +34,6 @@ The viewer keeps covariances in half precision, which is too coarse for thin spl
 MAX_SCALE = 100.0
 """Largest standard deviation sent, in those units. In half precision, the square of a value a few
 times larger would be infinite."""
-USUAL_REACH = (0.25, 1.25)
-"""Radius about the origin of assets that are shown in world coordinates."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Position and size of an object: (p − center) / radius lies in the unit sphere.
-
-    The cameras look at the unit sphere."""
-
-    center: np.ndarray
-    """[3], in world units."""
-    radius: float
-
-
-WORLD = Place(np.zeros(3), 1.0)
-"""The place of assets that gs3d generates."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +48,6 @@ class Gaussians:
     """[N, 3] uint8."""
     opacities: np.ndarray
     """[N, 1] float32 in [0, 1]."""
-
-
-def place_of(asset: Asset) -> Place:
-    """WORLD if the asset fills the unit sphere about as gs3d's own assets do, else its own place.
-
-    The place ignores a few outliers.
-    """
-    points = asset.means if isinstance(asset, Splats) else torch.from_numpy(asset.vertices)
-    if USUAL_REACH[0] <= reach_of(points) <= USUAL_REACH[1]:
-        return WORLD
-    center = center_of(points)
-    margin = 2 * float(asset.scales.amax(1).median()) if isinstance(asset, Splats) else 0.0
-    return Place(center, max(reach_of(points, center) + margin, 1e-9))
 
 
 @torch.no_grad()

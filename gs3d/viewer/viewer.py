@@ -17,6 +17,7 @@ from viser import transforms
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.ops.place import Place
 from gs3d.ops.transforms import WORLD_TO_GLTF
 from gs3d.representations.asset import Asset
 from gs3d.runs.outputs.files import BACKGROUND
@@ -24,7 +25,6 @@ from gs3d.viewer.scene import (
     FOVY_DEG,
     PRESETS,
     UNITS,
-    Place,
     gaussians_of,
     glb_of,
     position_of,

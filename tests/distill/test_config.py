@@ -62,6 +62,12 @@ def test_values_are_converted_to_dataclasses():
         ({"batch": "four"}, "batch: expected a whole number, got 'four'"),
         ({"batch": True}, "batch: expected a whole number, got True"),
         ({"checkpoint_every_s": float("nan")}, "expected a number, got nan"),
+        (
+            {"checkpoint_every_s": "1e1"},
+            "expected a number, got '1e1', which YAML takes for text; write 1.0e+1",
+        ),
+        ({"checkpoint_every_s": "-2.5E-03"}, "which YAML takes for text; write -2.5e-3"),
+        ({"checkpoint_every_s": "ten"}, "expected a number, got 'ten'"),
         ({"cameras": {"fovy_deg": [30]}}, "fovy_deg: expected a list of 2"),
         ({"background": "blue"}, "background: expected one of random, white, gray, black"),
         ({"cameras": {"resolution_px": {"at": [0.5], "values": [64]}}}, "must rise from 0"),

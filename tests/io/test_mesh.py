@@ -125,5 +125,5 @@ def test_damaged_files_raise_errors_of_one_line(tmp_path):
         with pytest.raises(UserError, match=f"cannot read .*{name}.glb") as caught:
             read_mesh(tmp_path / f"{name}.glb")
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="cannot read .*none.glb: No such file"):
+    with pytest.raises(UserError, match="cannot read .*none.glb: there is no such file"):
         read_mesh(tmp_path / "none.glb")

@@ -12,6 +12,7 @@ from gs3d.core.errors import UserError
 from gs3d.priors import load
 from gs3d.priors.latent import LatentPrior
 from gs3d.priors.loading import components
+from gs3d.priors.loading.weights import weight_files
 from gs3d.priors.scalings import Epsilon, Velocity
 
 
@@ -149,7 +150,7 @@ def test_gpu_matches_cpu(tiny_sd, tiny_sd_folder):
 
 def test_fp16_variant_alone_is_loaded(make_tiny_sd, tmp_path):
     folder = make_tiny_sd(tmp_path / "fp16", variant="fp16")
-    assert [f.name for f in components.weight_files(folder / "unet", half=False)] == [
+    assert [f.name for f in weight_files(folder / "unet", half=False)] == [
         "diffusion_pytorch_model.fp16.safetensors"
     ]
     assert load(folder, "cpu").network.backbone.dtype == torch.float32
@@ -163,9 +164,9 @@ def test_weight_files_prefer_requested_precision(tmp_path):
     ]
     for name in names:
         (tmp_path / name).touch()
-    assert components.weight_files(tmp_path, half=True) == [tmp_path / names[1]]
-    assert components.weight_files(tmp_path, half=False) == [tmp_path / names[0]]
-    assert components.weight_files(tmp_path / "nowhere", half=False) == []
+    assert weight_files(tmp_path, half=True) == [tmp_path / names[1]]
+    assert weight_files(tmp_path, half=False) == [tmp_path / names[0]]
+    assert weight_files(tmp_path / "nowhere", half=False) == []
 
 
 def test_embed_after_free_is_refused(tiny_sd_folder):

@@ -70,7 +70,7 @@ def test_access_control_covers_pages_and_websockets(viewer, capfd):
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 
-    from gs3d.viewer.scene import WORLD
+    from gs3d.ops.place import WORLD
     from gs3d.viewer.viewer import Viewer
 
     own = [f"viser-v{viser.__version__}"]
@@ -101,8 +101,8 @@ def test_access_control_covers_pages_and_websockets(viewer, capfd):
 
 def test_viser_is_not_started_if_its_port_cannot_be_guarded(monkeypatch):
     pytest.importorskip("viser")
+    from gs3d.ops.place import WORLD
     from gs3d.viewer import viewer
-    from gs3d.viewer.scene import WORLD
 
     monkeypatch.setattr(viewer, "guarded", lambda sock, token: contextlib.nullcontext([]))
     with (

@@ -65,7 +65,8 @@ def test_huge_splats_stay_finite(viewer):
 
 def test_splats_elsewhere_or_of_another_size_are_moved_into_the_unit_sphere():
     pytest.importorskip("viser")
-    from gs3d.viewer.scene import UNITS, WORLD, gaussians_of, place_of
+    from gs3d.ops.place import WORLD, place_of
+    from gs3d.viewer.scene import UNITS, gaussians_of
 
     assert place_of(sphere_splats()) is WORLD
     for splats in (

@@ -10,10 +10,18 @@ import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
-from gs3d.cli.paths import bytes_text, check_out, dropped_rows, splats_file, warn, with_warnings
+from gs3d.cli.paths import (
+    bytes_text,
+    check_out,
+    dropped_rows,
+    saved,
+    splats_file,
+    warn,
+    with_warnings,
+)
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import FORMATS, load_splats, save_splats
+from gs3d.io import FORMATS, load_splats
 
 Box = tuple[float, float, float, float, float, float]
 # Defaults that change nothing. With None as the default, tyro would not know how many values belong
@@ -84,8 +92,8 @@ def run(argv: list[str]) -> int:
             f"-o: expected an output file, a name ending in one of {suffixes}, got nothing"
         )
     file = splats_file(args.source)
-    check_out(args.out, file)
-    splats, warnings = with_warnings(load_splats, file)
+    suffix = check_out(args.out, file)
+    splats, warnings = with_warnings(lambda path: load_splats(path, exact=True), file)
     warn(warnings)
     rows = len(splats) + dropped_rows(warnings)
     for name, step in steps:
@@ -98,7 +106,7 @@ def run(argv: list[str]) -> int:
             )
         if name not in MOVES:
             say(f"{name:<14}{before - len(splats):>9} removed, {len(splats)} left")
-    _, warnings = with_warnings(lambda path: save_splats(path, splats), args.out)
+    _, warnings = saved(args.out, suffix, splats)
     say(f"{len(splats)} of {rows} splats -> {args.out}, {bytes_text(args.out.stat().st_size)}")
     warn(warnings)
     return 0

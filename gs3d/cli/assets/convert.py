@@ -8,9 +8,9 @@ import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
-from gs3d.cli.paths import bytes_text, check_out, splats_file, warn, with_warnings
+from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
-from gs3d.io import load_splats, readable, save_splats
+from gs3d.io import load_splats
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,14 @@ def run(argv: list[str]) -> int:
     splats, warnings = with_warnings(load_splats, file)
     warn(warnings)
     from gs3d.ops.clean import lower_degree
-    from gs3d.ops.stats import degree_of, losses
+    from gs3d.ops.stats import degree_of
 
     wanted = splats if args.sh_degree is None else lower_degree(splats, args.sh_degree)
     before = bytes_text(file.stat().st_size)
-    _, warnings = with_warnings(lambda path: save_splats(path, wanted, **options), args.out)
-    kept = wanted
-    if suffix in readable():
-        kept, _ = with_warnings(load_splats, args.out)
+    kept, warnings = saved(args.out, suffix, wanted, **options)
     after = bytes_text(args.out.stat().st_size)
     say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {args.out}, {after}")
-    warn([*warnings, *(f"{args.out} does not keep {what}" for what in losses(wanted, kept))])
+    warn(warnings)
     return 0
 
 

@@ -34,6 +34,10 @@ class Args:
     48 for .gif and .webp. At most 1000."""
     elevation_deg: float = 15.0
     """Elevation of the camera in degrees, -90 (below) to 90 (above)."""
+    fixed_cameras: bool = False
+    """Leave the cameras where they look at a ball of radius 1 about the origin, so that pictures of
+    several files compare. By default an object that lies elsewhere, or is far larger or smaller,
+    fills the picture."""
 
 
 def run(argv: list[str]) -> int:
@@ -59,10 +63,12 @@ def run(argv: list[str]) -> int:
             f"lower --size to {size} or --views to {fewer}"
         )
     import gs3d
+    from gs3d.ops.place import framed
     from gs3d.runs.outputs.files import TURNTABLE_FPS, frames
 
     scene = gs3d.load(args.file)
-    images = frames(scene.asset, gs3d.ring(views, args.size, args.elevation_deg))
+    asset = scene.asset if args.fixed_cameras else framed(scene.asset)
+    images = frames(asset, gs3d.ring(views, args.size, args.elevation_deg))
     if suffix == ".png":
         from gs3d.io.image.png import write_sheet
 

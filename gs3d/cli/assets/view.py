@@ -16,6 +16,7 @@ from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import warn, with_warnings
 from gs3d.core.errors import UserError
+from gs3d.core.text import encodable
 from gs3d.core.types import Splats
 from gs3d.io import load_asset
 from gs3d.viewer.server import listen
@@ -47,12 +48,12 @@ def run(argv: list[str]) -> int:
     need_viser("gs3d view")
     asset, warnings = with_warnings(load_asset, args.file)
     warn(warnings)
+    from gs3d.ops.place import WORLD, place_of
     from gs3d.runs.history import training_cameras
-    from gs3d.viewer.scene import WORLD, place_of
     from gs3d.viewer.viewer import Viewer
 
     is_run = args.file.is_dir()
-    name = args.file.resolve().name if is_run else args.file.stem
+    name = encodable(args.file.resolve().name if is_run else args.file.stem)
     with (
         contextlib.closing(listen(args.host, args.port)) as sock,
         contextlib.closing(Viewer(sock, name, WORLD if is_run else place_of(asset))) as viewer,

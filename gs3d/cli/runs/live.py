@@ -10,6 +10,7 @@ from gs3d.cli.assets.view import PORT, line_about, open_browser
 from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
 from gs3d.distill.step import TrainState
+from gs3d.ops.place import WORLD
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs.execute import Result
 from gs3d.runs.folders import next_folder, slug
@@ -17,7 +18,6 @@ from gs3d.runs.outputs.files import drawable
 from gs3d.runs.request import Request
 from gs3d.runs.signals import Command
 from gs3d.viewer.controls import Asked, RunControls
-from gs3d.viewer.scene import WORLD
 from gs3d.viewer.server import listen
 from gs3d.viewer.viewer import Viewer
 

@@ -123,6 +123,19 @@ def read_json(path: Path) -> tuple[dict, int, int]:
     return tree, start, length
 
 
+def read_bytes(path: Path, tree: dict, first: int, size: int, index: object) -> bytes:
+    """The bytes of bufferView `index`. UserError unless it lies within the binary chunk, which
+    starts at the offset `first` and has `size` bytes. OSError passes through."""
+    view = get_entry(path, tree, "bufferViews", index)
+    start = _check_integer(path, view.get("byteOffset", 0), 0, "a bufferView's byteOffset")
+    length = _check_integer(path, view.get("byteLength"), 1, "a bufferView's byteLength")
+    if start + length > size:
+        raise invalid_glb(path, f"bufferView {index} ends at byte {start + length} of {size}")
+    with open(path, "rb") as stream:
+        stream.seek(first + start)
+        return stream.read(length)
+
+
 def get_entry(path: Path, tree: dict, kind: str, index: object) -> dict:
     """Entry `index` of the list `kind` of the JSON. UserError if there is no such entry."""
     entries = tree.get(kind)
@@ -149,8 +162,10 @@ def dequantize(array: np.ndarray) -> np.ndarray:
     return np.maximum(array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max), -1)
 
 
-def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> np.ndarray:
-    """Accessor `index` of `tree` as float32 [count, width].
+def read_array(
+    path: Path, tree: dict, first: int, size: int, index: object, whole: bool = False
+) -> np.ndarray:
+    """Accessor `index` of `tree` as float32 [count, width], or as int64 if `whole`.
 
     The binary chunk starts at the offset `first` and has `size` bytes. UserError unless the
     accessor lies within it. OSError passes through.
@@ -198,5 +213,9 @@ def read_array(path: Path, tree: dict, first: int, size: int, index: object) -> 
     # Map only the bytes of this array, so that memory use stays bounded by its size.
     data = np.memmap(path, np.uint8, "r", first + start + offset, (end - offset,))
     rows = np.ndarray((count, width), dtype, data, 0, (stride, dtype.itemsize))
+    if whole:
+        if dtype.kind != "u":
+            raise invalid_glb(path, f"accessor {index}: expected whole numbers, got {code}")
+        return rows.astype(np.int64)
     normalized = accessor.get("normalized") is True and dtype.kind in "iu"
     return dequantize(rows) if normalized else rows.astype(np.float32)

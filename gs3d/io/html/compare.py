@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gs3d.core.errors import UserError
+from gs3d.core.text import encodable
 from gs3d.io.atomic import write_atomic
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
 
@@ -55,7 +56,7 @@ def write_comparison(
         + SLIDERS,
     }
     template = files("gs3d.io.html").joinpath("compare.html").read_text("utf-8")
-    text = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    text = encodable(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template))
 
     def verify(temp: Path) -> None:
         if temp.read_text("utf-8") != text:

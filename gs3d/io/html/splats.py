@@ -11,6 +11,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from gs3d.core.text import encodable
 from gs3d.core.types import Splats
 from gs3d.io.atomic import write_atomic
 from gs3d.io.splats.checks import refusal
@@ -26,7 +27,7 @@ def page(title: str, spz: bytes) -> str:
     template = folder.joinpath("viewer.html").read_text("utf-8")
     script = "\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)
     parts = {
-        "TITLE": html.escape(title),
+        "TITLE": html.escape(encodable(title)),
         "SCRIPT": script,
         "SPLATS": base64.b64encode(spz).decode(),
     }

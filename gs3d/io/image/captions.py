@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gs3d.core.text import encodable
+
 
 def row(text: str, images: Sequence[np.ndarray], text_px: int, font_px: int = 13) -> np.ndarray:
     """Draw `text`, `text_px` pixels wide, to the left of n `images`.
@@ -19,7 +21,7 @@ def written(text: str, width: int, height: int, font_px: int = 13) -> np.ndarray
     """Draw `text` in black on white, uint8 [height, width, 3]. Text that does not fit is cut."""
     label = Image.new("RGB", (width, height), "white")
     ImageDraw.Draw(label).multiline_text(
-        (6, 6), text, fill="black", font=ImageFont.load_default(font_px), spacing=3
+        (6, 6), encodable(text), fill="black", font=ImageFont.load_default(font_px), spacing=3
     )
     return np.asarray(label)
 

@@ -1,5 +1,6 @@
 """The header of a PLY file, parsed and checked against the file's length before any allocation."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,12 +121,8 @@ def read_header(path: Path) -> Header:
         raise invalid_ply(
             path, f"expected the line 'end_header' in the first {len(start)} bytes, found none"
         )
-    try:
-        lines = start[:end].decode("ascii").split(newline.decode())[1:]
-    except UnicodeDecodeError:
-        raise invalid_ply(path, "expected plain ASCII in the header, got other bytes") from None
     header = Header("", [], [], end + 2 * len(newline) + len(b"end_header"))
-    for line in lines:
+    for line in (_decoded(path, line) for line in start[:end].split(newline)[1:]):
         words = line.split()
         keyword = words[0] if words else ""
         if keyword == "comment":
@@ -143,6 +140,18 @@ def read_header(path: Path) -> Header:
             path, f"expected a header line `format` with one of {', '.join(_FORMATS)}, found none"
         )
     return header
+
+
+def _decoded(path: Path, line: bytes) -> str:
+    """A line of the header. Only comments may hold other characters than those of ASCII."""
+    if line.isascii():
+        return line.decode()
+    if line.split(maxsplit=1)[:1] not in ([b"comment"], [b"obj_info"]):
+        raise invalid_ply(path, f"expected plain ASCII in the header, got {line[:40]!r}")
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def check_length(path: Path, header: Header) -> None:
@@ -191,6 +200,19 @@ def row_offset(path: Path, header: Header, name: str) -> int:
             break
         start += element.count * element.min_row_bytes()
     return start
+
+
+def vertical_axis(header: Header) -> tuple[int, int] | None:
+    """(axis 0 to 2, sign) that a comment names as up, as "Vertical Axis: z" of nerfstudio does."""
+    for comment in header.comments:
+        if match := re.fullmatch(r"\s*vertical axis\s*[:=]\s*([+-]?)([xyz])\s*", comment, re.I):
+            return "xyz".index(match[2].lower()), -1 if match[1] == "-" else 1
+    return None
+
+
+def is_own(header: Header) -> bool:
+    """Whether gs3d wrote the file."""
+    return any(comment.startswith("gs3d ") for comment in header.comments)
 
 
 def check_coordinates(path: Path, header: Header) -> None:

@@ -1,6 +1,8 @@
 """Checks shared by all splat formats: splats before writing, rows after reading."""
 
+import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +11,25 @@ from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import DroppedRows
+from gs3d.io import ClippedValues, DroppedRows
+from gs3d.io.splats.conventions import MANY, rounded_positions
 from gs3d.ops.transforms import rotate_splats
 
-LOG_SCALE_RANGE = (-20.0, 5.0)
+LEAST_SCALE, MOST_SCALE = math.exp(-20), math.exp(20)
+"""Range of scales in files."""
+DOUBLE_SIGMOID = (0.5, 0.7311)
+"""Opacities after a sigmoid was applied twice."""
 MIN_QUATERNION_NORM = 1e-12
 SH_COUNTS = (1, 4, 9, 16)
 """K for spherical harmonics of degree 0 to 3."""
 
 
-def to_file_coordinates(path: Path, splats: Splats, rotation: Tensor) -> Splats:
+def to_file_coordinates(
+    path: Path, splats: Splats, rotation: Tensor, least_scale: float = LEAST_SCALE
+) -> Splats:
     """`splats` rotated by `rotation` [3, 3]: float32, contiguous, on the CPU, unit quaternions.
 
+    Smaller scales become `least_scale`, with a warning: no viewer can tell the two apart.
     UserError if there are no splats, if opacities or scales were not activated, or if a viewer
     could not show the splats. `path` is the file to write, for messages.
     """
@@ -50,9 +59,26 @@ def to_file_coordinates(path: Path, splats: Splats, rotation: Tensor) -> Splats:
             "Are they logarithms? Apply exp first."
         )
     _check_drawable(path, rotated)
+    if lost := rounded_positions(path, splats.means.detach().cpu().numpy()):
+        warnings.warn(lost, stacklevel=3)
+    _warn_of_sigmoids(path, opacities)
     # In place: rotate_splats returned new quaternions.
     rotated.quats.div_(rotated.quats.norm(dim=1, keepdim=True))
+    if small := int((rotated.scales < least_scale).any(dim=1).sum()):
+        text = f"an axis below {least_scale:.2g}, which is written as that"
+        warnings.warn(ClippedValues(path, "scales", small, len(splats), text), stacklevel=3)
+        rotated = replace(rotated, scales=rotated.scales.clamp_min(least_scale))
     return rotated
+
+
+def _warn_of_sigmoids(path: Path, opacities: np.ndarray) -> None:
+    low, high = DOUBLE_SIGMOID
+    if len(opacities) >= MANY and low <= opacities.min() < 0.525 and 0.71 < opacities.max() <= high:
+        warnings.warn(
+            f"{path}: the opacities fill {opacities.min():.3g} to {opacities.max():.3g}; "
+            "was a sigmoid applied twice?",
+            stacklevel=4,
+        )
 
 
 def _check_shapes(splats: Splats) -> None:
@@ -120,15 +146,12 @@ def _check_drawable(path: Path, splats: Splats) -> None:
             f"{bad} of {len(splats)} splats hold NaN or infinity",
             "Remove them, or lower the learning rate.",
         )
-    (low, high), scales = LOG_SCALE_RANGE, splats.scales.numpy()
-    if (outside := int(((scales < np.exp(low)) | (scales > np.exp(high))).any(axis=1).sum())) > 0:
-        with np.errstate(divide="ignore"):
-            got = f"{np.log(scales.min()):.4g} to {np.log(scales.max()):.4g}"
+    if (outside := int((splats.scales > MOST_SCALE).any(dim=1).sum())) > 0:
         raise refusal(
             path,
-            f"expected log-scales in [{low:g}, {high:g}], got {got}, "
-            f"{outside} of {len(splats)} splats outside",
-            "Clamp or remove them. If all are outside, exp was applied twice or not at all.",
+            f"expected scales up to {MOST_SCALE:.2g}, got {float(splats.scales.max()):.4g}, "
+            f"{outside} of {len(splats)} splats larger",
+            "gs3d clean --max-scale 0.5 removes single ones, --center --radius 1 shrinks all.",
         )
     if (zero := int((~_normalizable(splats.quats)).sum())) > 0:
         raise refusal(

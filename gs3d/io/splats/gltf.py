@@ -40,6 +40,7 @@ from gs3d.io.splats.checks import (
     to_world_coordinates,
     unreadable_result,
 )
+from gs3d.io.splats.conventions import plain_opacities, scales_of_lengths
 from gs3d.ops.blocks import blocks
 from gs3d.ops.transforms import WORLD_TO_GLTF
 
@@ -227,9 +228,9 @@ def _read_primitive(
 
     means = read_rows("POSITION")
     n = len(means)
-    # The extension forbids negative scales and opacities outside [0, 1]. Repair them here; the
-    # sign of a scale does not change the ellipsoid.
-    scales, opacities = np.abs(read_rows(SCALE, n)), read_rows(OPACITY, n)[:, 0].clip(0, 1)
+    # The extension forbids negative scales and opacities outside [0, 1]; its drafts had logarithms.
+    scales = scales_of_lengths(path, read_rows(SCALE, n))
+    opacities = plain_opacities(path, read_rows(OPACITY, n)[:, 0])
     quats = read_rows(ROTATION, n)[:, [3, 0, 1, 2]]
     sh = np.empty((n, len(sh_widths), 3), np.float32)
     for k, name in enumerate(sh_widths):

@@ -28,26 +28,34 @@ rotated together with the means (gs3d.ops.transforms.sh_rotation).
 """
 
 import warnings
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io.atomic import read_error, write_atomic
-from gs3d.io.ply.header import COMMENT, Header, check_coordinates, check_length, read_header
-from gs3d.io.ply.rows import binary_rows, fill, matrix, row_dtype
+from gs3d.io.ply.header import (
+    COMMENT,
+    Header,
+    check_coordinates,
+    check_length,
+    is_own,
+    read_header,
+    vertical_axis,
+)
+from gs3d.io.ply.rows import binary_rows, fill, matrix, row_dtype, text_rows
 from gs3d.io.splats.checks import (
     changed_result,
-    refusal,
     to_file_coordinates,
     to_world_coordinates,
     unreadable_result,
 )
 from gs3d.io.splats.compressed_ply import is_compressed, read_compressed
+from gs3d.io.splats.conventions import opacities_of_logits, rounded_positions, scales_of_logs
 from gs3d.ops.blocks import blocks, holds
 from gs3d.ops.transforms import WORLD_TO_PLY
 
@@ -57,6 +65,8 @@ MAX_LOGIT = 15.0
 """Opacity logits are clamped to ±15; sigmoid(15) = 1 − 3e-7. Opacities 0 and 1 have no finite
 logit, and no viewer can show the difference."""
 POSITION, DC = ["x", "y", "z"], ["f_dc_0", "f_dc_1", "f_dc_2"]
+FLAT_AXIS = "scale_2"
+"""Splats of 2D Gaussian Splatting lack it."""
 SCALE, ROT = ["scale_0", "scale_1", "scale_2"], ["rot_0", "rot_1", "rot_2", "rot_3"]
 REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
 
@@ -92,17 +102,6 @@ def _pack_rows(splats: Splats, sh_pad: int | None) -> np.ndarray:
     return table
 
 
-def _look_like_probabilities(logits: np.ndarray) -> bool:
-    """Whether opacity logits [N] look like probabilities, as if a sigmoid was applied twice.
-
-    True only if there are at least 100 values, all in [0, 1], that reach both ends of it. Valid
-    logits may lie there: opacities at initialization are all one value, say 0.6, and a few splats
-    can have any. But many values that fill exactly this range, none clearly transparent and none
-    clearly opaque, are the sigmoids of a trained model.
-    """
-    return len(logits) >= 100 and 0 <= logits.min() < 0.1 and 0.9 < logits.max() <= 1
-
-
 def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
     """UserError unless the file `temp`, to be renamed to `path`, holds exactly `table`."""
     try:
@@ -129,14 +128,6 @@ def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> No
             f"sh_pad: expected a degree from 0 to 3, got {sh_pad!r}. Most strict viewers need 3."
         )
     table = _pack_rows(to_file_coordinates(path, splats, torch.tensor(WORLD_TO_PLY)), sh_pad)
-    logits = table["opacity"]
-    if _look_like_probabilities(logits):
-        raise refusal(
-            path,
-            f"the opacity logits fill [{logits.min():.3g}, {logits.max():.3g}] "
-            "and look like probabilities",
-            "Splats take opacities after one sigmoid. Was it applied twice?",
-        )
 
     def write(temp: Path) -> None:
         element = PlyElement.describe(table, "vertex")
@@ -146,29 +137,11 @@ def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> No
     write_atomic(path, write, lambda temp: _verify(path, temp, table))
 
 
-def _read_rows(path: Path, header: Header) -> Iterable[tuple[slice, np.ndarray]]:
-    """The rows of `vertex` in blocks, as structured arrays.
-
-    The file's length must have been checked. OSError passes through.
-    """
-    if header.format != "ascii":
-        return binary_rows(path, header)
-    try:
-        table = PlyData.read(str(path))["vertex"].data
-    except (PlyParseError, ValueError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"cannot read {path}: the rows do not match the header ({reason}). "
-            "Take another copy of the file."
-        ) from error
-    return ((rows, table[rows]) for rows in blocks(len(table)))
-
-
 def _check_columns(path: Path, header: Header) -> int:
     """K, the number of SH coefficients per channel. UserError unless the PLY holds splats."""
     vertex = header.element("vertex")
     present = vertex.properties if vertex else {}
-    if missing := [name for name in REQUIRED if name not in present]:
+    if missing := [name for name in REQUIRED if name not in present and name != FLAT_AXIS]:
         if header.element("face"):
             raise UserError(
                 f"cannot read {path}: expected Gaussian splats, got a mesh. "
@@ -200,14 +173,20 @@ def _check_columns(path: Path, header: Header) -> int:
     return REST_COUNTS[len(rest)]
 
 
-def read_ply(path: str | Path) -> Splats:
+def read_ply(path: str | Path, exact: bool = False) -> Splats:
     """Read splats in world coordinates, float32 on the CPU, from an INRIA or compressed .ply.
 
     An INRIA .ply may be ASCII or binary of either byte order; unknown properties are ignored. A
     compressed .ply (compressed_ply.py) often has the same suffix and is detected by its header.
     Rows with NaN, infinity or a zero-length quaternion are left out with a `DroppedRows` warning,
     because files of other programs often have a few among good rows. An infinite opacity logit is
-    an opacity of 0 or 1 and is kept. UserError for a damaged file or a PLY of something else.
+    an opacity of 0 or 1 and is kept; so is a log-scale of −∞, a scale of 0.
+
+    Splats without scale_2 are flat (2D Gaussian Splatting): their third axis is 0. A comment
+    "Vertical Axis: z" (nerfstudio) is followed. For values in another form than usual see
+    `conventions`. Positions in double precision become float32, with a warning if that loses
+    something; with `exact` they stay float64 then. UserError for a damaged file or a PLY of
+    something else.
     """
     path = Path(path)
     try:
@@ -217,20 +196,33 @@ def read_ply(path: str | Path) -> Splats:
         count = _check_columns(path, header)
         check_coordinates(path, header)
         check_length(path, header)
-        splats, logits = _unpack_rows(path, header, count)
+        splats = _unpack_rows(path, header, count)
     except OSError as error:
         raise read_error(path, error) from error
-    if _look_like_probabilities(logits[np.isfinite(logits)]):
-        warnings.warn(
-            f"{path}: the opacities look like probabilities, expected logits; "
-            "the splats may look washed out",
-            stacklevel=2,
-        )
-    return to_world_coordinates(path, splats, torch.tensor(WORLD_TO_PLY).T)
+    if (lost := rounded_positions(path, splats.means.numpy())) and not exact:
+        warnings.warn(lost, stacklevel=2)
+    if not (lost and exact):
+        splats = replace(splats, means=splats.means.float())
+    return to_world_coordinates(path, splats, _to_world(path, header))
 
 
-def _unpack_rows(path: Path, header: Header, count: int) -> tuple[Splats, np.ndarray]:
-    """Splats in file coordinates, and their opacity logits, float32 [N].
+def _to_world(path: Path, header: Header) -> torch.Tensor:
+    """Rotation [3, 3] from the coordinates of the file to those of the world."""
+    up = None if is_own(header) else vertical_axis(header)
+    if up is None:
+        return torch.tensor(WORLD_TO_PLY).T
+    axis, sign = up
+    warnings.warn(
+        f"{path}: its header names {'-' if sign < 0 else '+'}{'XYZ'[axis]} as up; read that way",
+        stacklevel=3,
+    )
+    # A cyclic permutation of the axes brings the named one to Z. Half a turn about X inverts it.
+    rotation = torch.eye(3).roll(2 - axis, dims=0)
+    return torch.diag(torch.tensor([1.0, sign, sign])) @ rotation
+
+
+def _unpack_rows(path: Path, header: Header, count: int) -> Splats:
+    """Splats in file coordinates; means float64 if the file has them so.
 
     `count` is K, the number of SH coefficients per channel.
     """
@@ -238,18 +230,23 @@ def _unpack_rows(path: Path, header: Header, count: int) -> tuple[Splats, np.nda
     assert vertex is not None
     n = vertex.count
     rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
-    means, quats, scales, sh = (
-        np.empty((n, *shape), np.float32) for shape in ((3,), (4,), (3,), (count, 3))
-    )
-    logits, opacities = np.empty(n, np.float32), np.empty(n, np.float32)
+    double = any(vertex.properties[name] == "f8" for name in POSITION)
+    quats, logs, sh = (np.empty((n, *shape), np.float32) for shape in ((4,), (3,), (count, 3)))
+    means, logits = np.empty((n, 3), np.float64 if double else np.float32), np.empty(n, np.float32)
+    flat = FLAT_AXIS not in vertex.properties
+    if flat:
+        logs[:, 2] = -np.inf
+        warnings.warn(f"{path}: flat splats, without {FLAT_AXIS}; it is taken as 0", stacklevel=3)
+    read = text_rows if header.format == "ascii" else binary_rows
     # NaN and infinity are removed later, row by row.
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows, table in _read_rows(path, header):
-            means[rows], quats[rows] = matrix(table, POSITION), matrix(table, ROT)
-            log_scales = matrix(table, SCALE).astype(np.float64)
-            scales[rows] = np.where(np.isfinite(log_scales), np.exp(log_scales), np.nan)
+        for rows, table in read(path, header):
+            means[rows], quats[rows] = matrix(table, POSITION, means.dtype), matrix(table, ROT)
+            logs[rows, : 2 if flat else 3] = matrix(table, SCALE[:2] if flat else SCALE)
             logits[rows] = table["opacity"]
-            opacities[rows] = 0.5 * (1 + np.tanh(0.5 * table["opacity"].astype(np.float64)))
             sh[rows, 0] = matrix(table, DC)
             sh[rows, 1:] = matrix(table, rest).reshape(len(table), 3, count - 1).swapaxes(1, 2)
-    return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh))), logits
+    own = is_own(header)
+    scales = scales_of_logs(path, logs, means, own)
+    opacities = opacities_of_logits(path, logits, own)
+    return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh)))

@@ -25,6 +25,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.splats.checks import changed_result, to_file_coordinates, to_world_coordinates
+from gs3d.io.splats.conventions import scales_of_lengths
 from gs3d.ops.blocks import holds
 from gs3d.ops.transforms import WORLD_TO_PLY
 
@@ -114,12 +115,13 @@ def _read_rows(path: Path) -> np.ndarray:
 def read_splat(path: str | Path) -> Splats:
     """Read splats of SH degree 0 in world coordinates, float32 on the CPU, in file order.
 
-    Rows with NaN, infinity, a negative scale or a zero-length quaternion are left out with
-    a `DroppedRows` warning. UserError for a damaged file or one of another format.
+    Rows with NaN, infinity or a zero-length quaternion are left out with a `DroppedRows` warning.
+    For negative scales see `conventions.scales_of_lengths`. UserError for a damaged file or one of
+    another format.
     """
     path = Path(path)
     rows = _read_rows(path)
-    scales = np.where(rows["scale"] >= 0, rows["scale"], np.float32(np.nan))
+    scales = scales_of_lengths(path, rows["scale"].copy())
     sh = ((rows["rgb"] / np.float32(255) - 0.5) / np.float32(SH_C0))[:, None]
     quats = (rows["quat"].astype(np.float32) - 128) / 128
     parts = (rows["mean"].copy(), quats, scales, rows["opacity"] / np.float32(255), sh)

@@ -22,6 +22,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.io import ClippedValues
 from gs3d.io.atomic import write_atomic
 from gs3d.io.splats.checks import (
     changed_result,
@@ -31,7 +32,15 @@ from gs3d.io.splats.checks import (
     unreadable_result,
 )
 from gs3d.io.spz.container import Header, encode, has_other_axes, read_streams
-from gs3d.io.spz.streams import POSITION_LIMIT, fractional_bits, pack, unpack
+from gs3d.io.spz.streams import (
+    COLOR_LIMIT,
+    POSITION_LIMIT,
+    SCALE_RANGE,
+    STEP,
+    fractional_bits,
+    pack,
+    unpack,
+)
 
 WORLD_TO_SPZ = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 """Rows are the axes of the file in world coordinates."""
@@ -39,7 +48,7 @@ WORLD_TO_SPZ = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 
 def _pack_splats(path: Path, splats: Splats, version: int) -> tuple[Header, list[np.ndarray]]:
     """The header and the six streams of a new file."""
-    rotated = to_file_coordinates(path, splats, torch.tensor(WORLD_TO_SPZ))
+    rotated = to_file_coordinates(path, splats, torch.tensor(WORLD_TO_SPZ), SCALE_RANGE[0])
     extent = float(rotated.means.abs().max())
     if (bits := fractional_bits(extent)) < 0:
         raise refusal(
@@ -47,9 +56,23 @@ def _pack_splats(path: Path, splats: Splats, version: int) -> tuple[Header, list
             f"expected coordinates within ±{POSITION_LIMIT}, got one of {extent:.4g}",
             "Make the scene smaller or remove stray splats.",
         )
+    _warn_of_clipping(path, rotated)
     degree = round(splats.sh.shape[1] ** 0.5) - 1
     header = Header(version, len(splats), degree, bits, flags=0, streams=0)
     return header, pack(rotated, bits, version)
+
+
+def _warn_of_clipping(path: Path, splats: Splats) -> None:
+    """Say which values are beyond the range of a byte (`streams.pack`)."""
+    most = SCALE_RANGE[1]
+    for what, outside, text in (
+        ("scales", splats.scales > most * (1 + STEP), f"an axis above {most:.3g}"),
+        ("colors", splats.sh[:, 0].abs() > COLOR_LIMIT, f"a color beyond ±{COLOR_LIMIT:.3g}"),
+        ("harmonics", splats.sh[:, 1:].abs().flatten(1) > 1, "a harmonic beyond ±1"),
+    ):
+        if count := int(outside.any(dim=1).sum()):
+            text += ", which is written as that"
+            warnings.warn(ClippedValues(path, what, count, len(splats), text), stacklevel=4)
 
 
 def encode_spz(path: Path, splats: Splats) -> bytes:

@@ -2,7 +2,8 @@
 
 Source: the README and the code of nianticlabs/spz. Everything is little-endian.
     Versions 1 to 3: one gzip stream with a header of 16 bytes, the six streams one after the other,
-    and optional extensions. The header is the magic "NGSP", the version, the number of splats and
+    and optional extensions; the stream is also read where it was inflated on its way. The header
+    is the magic "NGSP", the version, the number of splats and
     four bytes: SH degree, fractional bits of positions, flags, zero.
     Version 4: an uncompressed header of 32 bytes, optional extensions, the table, and the streams,
     each a zstd frame. The header is as above with the number of streams as its last byte, then the
@@ -137,6 +138,21 @@ def _read_gzip(path: Path, data: bytes) -> tuple[Header, bytes, bytes]:
     return header, body[:declared], body[declared:]
 
 
+def _read_plain(path: Path, data: bytes) -> tuple[Header, bytes, bytes]:
+    """Header, joined streams, and extensions of versions 1 to 3 that are not compressed.
+
+    A server that marks the file as gzip makes clients inflate it on its way.
+    """
+    header = _parse_header(path, data, (1, 2, 3), len(data))
+    body, declared = data[HEADER.size :], sum(header.sizes())
+    if len(body) < declared or (len(body) > declared and not header.flags & EXTENSIONS_FLAG):
+        raise _invalid(
+            path,
+            f"the header declares {declared} bytes of {header.count} splats, got {len(body)}",
+        )
+    return header, body[:declared], body[declared:]
+
+
 def _read_zstd(path: Path, data: bytes) -> tuple[Header, bytes, bytes]:
     """Header, joined streams, and extensions of version 4."""
     header = _parse_header(path, data, (4,), len(data))
@@ -188,8 +204,9 @@ def read_streams(path: Path) -> tuple[Header, list[np.ndarray], bytes]:
             "expected an .spz, which begins with the magic of gzip or with "
             f"{MAGIC.decode()}, got {data[:4]!r}",
         )
-    read = _read_zstd if data.startswith(MAGIC) else _read_gzip
-    header, body, extensions = read(path, data)
+    version = int.from_bytes(data[4:8], "little")
+    plain = _read_plain if version in (1, 2, 3) else _read_zstd
+    header, body, extensions = (plain if data.startswith(MAGIC) else _read_gzip)(path, data)
     cuts = np.cumsum(header.sizes())[:-1]
     streams = np.split(np.frombuffer(body, np.uint8), cuts)
     return header, streams, extensions if header.flags & EXTENSIONS_FLAG else b""

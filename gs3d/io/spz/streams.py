@@ -15,6 +15,7 @@ not stored and taken as positive; then the other three in that order, each a sig
 |q| · 511 · √2.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,11 @@ from gs3d.core.types import Splats
 from gs3d.ops.blocks import blocks
 
 COLOR_SCALE = 0.15
+COLOR_LIMIT = 0.5 / COLOR_SCALE
+"""Largest coefficient of degree 0, up to the rounding."""
+SCALE_RANGE = (math.exp(-10), math.exp(255 / 16 - 10))
+STEP = 1 / 32
+"""Relative rounding of a scale."""
 MAX_FRACTIONAL_BITS = 16
 """Fractional bits of a position if they fit. The step of 1.5e-5 is finer than the minimum scale,
 e⁻¹⁰. More bits would only add noise that does not compress."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.priors.loading import components, hub
+from gs3d.priors.loading import hub
 from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.parts import load_network, quiet
 
 if TYPE_CHECKING:
     from gs3d.priors.network import Autoencoder
@@ -70,20 +71,7 @@ def read_autoencoder(source: Source, device: torch.device, dtype: torch.dtype) -
             f"vae {source.name}: expected {' or '.join(hub.AUTOENCODERS)} of diffusers, "
             f"got {cls or 'no config.json with a class name'}; use another folder or name"
         )
-    if not (files := components.weight_files(source.folder, half=False)):
-        raise UserError(
-            f"vae {source.name}: no .safetensors weights next to its config.json; "
-            "download it again with its safetensors files"
+    with quiet():
+        return load_network(
+            f"vae {source.name}", source.folder, getattr(diffusers, cls), device, dtype
         )
-    variant = "fp16" if ".fp16" in files[0].name else None
-    try:
-        with components.quiet():
-            model = getattr(diffusers, cls).from_pretrained(
-                source.folder, local_files_only=True, use_safetensors=True, variant=variant
-            )
-    except Exception as error:  # see `components._load_part`
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
-        raise UserError(
-            f"vae {source.name}: cannot be loaded ({reason}); download it again"
-        ) from error
-    return components.freeze(model, device, dtype)

@@ -4,19 +4,17 @@ The built-in prior and Stable Diffusion are read the same way.
 """
 
 import json
-import re
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
-from gs3d.priors.images import memory_format
+from gs3d.priors.loading.parts import load_network, load_part, quiet
 from gs3d.priors.loading.schedulers import scaling_of
 from gs3d.priors.network import TextEncoder
 from gs3d.priors.scalings import Scaling
@@ -24,7 +22,6 @@ from gs3d.priors.scalings import Scaling
 if TYPE_CHECKING:
     from gs3d.priors.network import Autoencoder, Backbone
 
-AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 CLASSES = {
     "unet": ("UNet2DConditionModel",),
     "transformer": ("SD3Transformer2DModel",),
@@ -154,25 +151,24 @@ def read(
     import transformers
 
     folder, index = source.folder, source.index
+
+    def place(part: str) -> tuple[str, Path]:
+        return f"prior {folder}: its {part}", folder / part
+
     with quiet():
-        tokenizer = _load_part(
-            folder,
-            "tokenizer",
-            getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer),
-        )
-        scheduler = _load_part(folder, "scheduler", getattr(diffusers, index["scheduler"][1], None))
-        text_encoder = _load_network(
-            folder, "text_encoder", getattr(transformers, index["text_encoder"][1]), device, dtype
-        )
+        cls = getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer)
+        tokenizer = load_part(*place("tokenizer"), cls)
+        cls = getattr(diffusers, index["scheduler"][1], None)
+        scheduler = load_part(*place("scheduler"), cls)
+        cls = getattr(transformers, index["text_encoder"][1])
+        text_encoder = load_network(*place("text_encoder"), cls, device, dtype, text=True)
         part = backbone_part(index)
         assert part is not None  # `read_index` refuses a model without a backbone.
-        backbone = _load_network(
-            folder, part, getattr(diffusers, index[part][1], None), device, dtype
-        )
+        cls = getattr(diffusers, index[part][1], None)
+        backbone = load_network(*place(part), cls, device, dtype)
         if vae is None and "vae" in index:
-            vae = _load_network(
-                folder, "vae", getattr(diffusers, index["vae"][1]), device, vae_dtype
-            )
+            cls = getattr(diffusers, index["vae"][1])
+            vae = load_network(*place("vae"), cls, device, vae_dtype)
     return Components(
         source,
         backbone,
@@ -180,115 +176,3 @@ def read(
         TextEncoder(text_encoder, tokenizer),
         scaling_of(scheduler, str(folder)),
     )
-
-
-def weight_names(names: Iterable[str], variant: str) -> list[str]:
-    """Names of the safetensors files of one precision of a part's weights (`variant` "fp16" or "").
-
-    Sharded weights come with their index. Pickles are left out, and so are `non_ema` and other
-    copies, which are not for inference.
-    """
-    v, shard = (re.escape(f".{variant}") if variant else ""), r"(-\d+-of-\d+)?"
-    stem = "(model|diffusion_pytorch_model)"
-    pattern = rf"{stem}({v}{shard}|{shard}{v})\.safetensors|{stem}\.safetensors\.index{v}\.json"
-    return sorted(n for n in names if re.fullmatch(pattern, n))
-
-
-def chosen_weights(names: Iterable[str], half: bool) -> list[str]:
-    """File names of the fp16 variant if `half` and it exists, else the plain one, else fp16."""
-    names = list(names)
-    plain, fp16 = weight_names(names, ""), weight_names(names, "fp16")
-    return fp16 if fp16 and (half or not plain) else plain
-
-
-def weight_files(folder: Path, half: bool) -> list[Path]:
-    """Files of one part's weights in `folder`; empty if there are none."""
-    return [folder / n for n in chosen_weights((p.name for p in folder.glob("*")), half)]
-
-
-def facts_of(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and modification time of each file, to tell weights apart.
-
-    Hashing gigabytes would take minutes.
-    """
-    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-
-
-def _load_network(
-    folder: Path, part: str, cls: Any, device: torch.device, dtype: torch.dtype
-) -> Any:
-    """Load one network, frozen.
-
-    The cast to `dtype` follows the loading: the argument that casts while loading is `torch_dtype`
-    in some of the library versions that gs3d allows and `dtype` in others. The weights are memory
-    mapped either way.
-    """
-    files = weight_files(folder / part, half=dtype == torch.float16)
-    if not files:
-        raise UserError(
-            f"prior {folder}: no .safetensors weights in {part}/; "
-            "download the model again with its safetensors files"
-        )
-    model = _load_part(
-        folder,
-        part,
-        cls,
-        variant="fp16" if ".fp16" in files[0].name else None,
-        use_safetensors=True,
-    )
-    return freeze(model, device, dtype, text=part == "text_encoder")
-
-
-def freeze(
-    model: AnyModule, device: torch.device, dtype: torch.dtype, text: bool = False
-) -> AnyModule:
-    """Move `model` to its device and freeze it, in evaluation mode.
-
-    Networks on images get the device's memory format; `text` leaves the layout unchanged.
-    """
-    model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    if not text:
-        # torch's types have no `memory_format` here. The call changes the model in place.
-        cast(Any, model).to(memory_format=memory_format(device))
-    return model
-
-
-def _load_part(folder: Path, part: str, cls: Any, **options: Any) -> Any:
-    """`cls.from_pretrained` of one subfolder; raises `UserError` for any failure."""
-    if cls is None:
-        raise UserError(
-            f"prior {folder}: the installed diffusers does not know the class of its {part}; "
-            "upgrade diffusers"
-        )
-    try:
-        return cls.from_pretrained(folder, subfolder=part, local_files_only=True, **options)
-    # Damaged files raise anything from OSError to the tokenizers library's bare Exception.
-    except Exception as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
-        raise UserError(
-            f"prior {folder}: its {part} cannot be loaded ({reason}); download the model again"
-        ) from error
-
-
-@contextmanager
-def quiet() -> Generator[None, None, None]:
-    """Silence progress bars and notes about unused weights of diffusers and transformers.
-
-    The previous settings are restored on exit.
-    """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_level = diffusers_logging.get_verbosity()
-    transformers_level = transformers_logging.get_verbosity()
-    progress_bars = transformers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(diffusers_level)
-        transformers_logging.set_verbosity(transformers_level)
-        if progress_bars:
-            transformers_logging.enable_progress_bar()

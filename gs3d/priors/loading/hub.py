@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.priors.loading import components
+from gs3d.priors.loading import components, weights
 from gs3d.priors.loading.components import Source
 
 ID_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -46,9 +46,7 @@ def needed_files(files: Iterable[str]) -> list[str]:
         }
         needed |= {
             f"{part}/{n}"
-            for n in components.chosen_weights(
-                (f.removeprefix(f"{part}/") for f in inside), half=True
-            )
+            for n in weights.chosen_weights((f.removeprefix(f"{part}/") for f in inside), half=True)
         }
     return sorted(needed)
 
@@ -64,19 +62,20 @@ def is_complete_model(folder: Path) -> bool:
         # A damaged index counts as missing, so that another mirror is tried.
         return False
     networks = [part for part in components.CLASSES if part in index]
-    has_networks = all(
-        (folder / part / "config.json").is_file()
-        and components.weight_files(folder / part, half=True)
-        for part in networks
-    )
-    return has_networks and all(
-        any((folder / part).glob("*.json")) for part in ("tokenizer", "scheduler")
+    return all(is_complete_network(folder / part) for part in networks) and all(
+        is_complete_configuration(folder / part) for part in ("tokenizer", "scheduler")
     )
 
 
 def is_complete_network(folder: Path) -> bool:
     """Whether `folder` has the configuration and weights of a single network."""
-    return (folder / "config.json").is_file() and bool(components.weight_files(folder, half=True))
+    return (folder / "config.json").is_file() and weights.is_whole(folder, half=True)
+
+
+def is_complete_configuration(folder: Path) -> bool:
+    """Whether `folder` has a configuration, and no link to a file that is gone."""
+    files = list(folder.glob("*"))
+    return any(f.suffix == ".json" for f in files) and all(f.exists() for f in files)
 
 
 def cached(
@@ -131,10 +130,10 @@ def fetch_network(name: str, repo: str) -> Path | str:
     import huggingface_hub
 
     files = _files(repo)
-    weights = components.chosen_weights(files, half=True)
+    chosen = weights.chosen_weights(files, half=True)
     if "model_index.json" in files:
         return "contains a complete model; pass a folder with a copy of its vae/"
-    if "config.json" not in files or not weights:
+    if "config.json" not in files or not chosen:
         return "contains no diffusers network with safetensors weights"
     config = huggingface_hub.hf_hub_download(repo, "config.json", etag_timeout=CONNECT_S)
     # Refuses another network before its gigabytes are downloaded.
@@ -142,7 +141,7 @@ def fetch_network(name: str, repo: str) -> Path | str:
         return f"contains {cls or 'an unknown class'}, not {' or '.join(AUTOENCODERS)}"
     return Path(
         huggingface_hub.snapshot_download(
-            repo, allow_patterns=["config.json", *weights], etag_timeout=CONNECT_S
+            repo, allow_patterns=["config.json", *chosen], etag_timeout=CONNECT_S
         )
     )
 

@@ -16,8 +16,10 @@ from gs3d.priors.base import Prior
 from gs3d.priors.latent import LatentPrior, vae_dtype
 from gs3d.priors.loading import components, hub
 from gs3d.priors.loading.autoencoder import read_autoencoder, resolve_autoencoder
-from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.loading.factories import FACTORIES, create
+from gs3d.priors.loading.together import check_together
+from gs3d.priors.loading.weights import weight_files
 from gs3d.priors.multiview import MultiViewPrior
 from gs3d.priors.network import Attention, compile_networks, use_attention
 from gs3d.priors.pixel import PixelPrior
@@ -113,18 +115,26 @@ def load(
     vae_source = None if vae is None else resolve_autoencoder(vae, offline)
     autoencoder = vae_source and read_autoencoder(vae_source, device, vae_dtype(device))
     parts = components.read(source, device, dtype, vae_dtype(device), autoencoder)
+    loaded = _built(parts, checkpoint_encoder, vae_source)
+    check_together(parts, vae_source)
     use_attention(parts.backbone, attention)
     if compiled:
         compile_networks(parts.backbone, parts.vae)
-    views = source.views
-    if parts.vae is not None:
-        if views > 1:
-            raise UserError(
-                f"prior {source.name}: {views} views and an autoencoder; gs3d supports multi-view "
-                "priors on pixels only; use another model"
-            )
-        return LatentPrior.of(parts, checkpoint_encoder, vae_source)
-    return MultiViewPrior.of(parts) if views > 1 else PixelPrior.of(parts)
+    return loaded
+
+
+def _built(
+    parts: Components, checkpoint_encoder: bool, autoencoder: Source | None
+) -> PixelPrior | LatentPrior | MultiViewPrior:
+    views = parts.source.views
+    if parts.vae is None:
+        return MultiViewPrior.of(parts) if views > 1 else PixelPrior.of(parts)
+    if views > 1:
+        raise UserError(
+            f"prior {parts.source.name}: {views} views and an autoencoder; gs3d supports "
+            "multi-view priors on pixels only; use another model"
+        )
+    return LatentPrior.of(parts, checkpoint_encoder, autoencoder)
 
 
 def default_prior(device: str | torch.device) -> tuple[str, str]:
@@ -173,9 +183,7 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]
     source = prior.source
     part = components.backbone_part(source.index)
     assert part is not None  # `read_index` refuses a model without a backbone.
-    weights = components.weight_files(
-        source.folder / part, half=prior.network.backbone.dtype == torch.float16
-    )
+    weights = weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
     shipped = source.name in SHIPPED
     facts: dict[str, str | int | None] = {
         "name": source.name,
@@ -189,9 +197,7 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]
     vae: Source | None = getattr(prior, "autoencoder", None)
     if vae:
         facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
-        facts["vae_sha256"] = ", ".join(
-            _sha256(f) for f in components.weight_files(vae.folder, half=False)
-        )
+        facts["vae_sha256"] = ", ".join(_sha256(f) for f in weight_files(vae.folder, half=False))
     return facts
 
 

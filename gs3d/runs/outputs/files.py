@@ -15,6 +15,7 @@ from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import MESH, SPLATS, save_splats
+from gs3d.ops.place import framed
 from gs3d.representations.asset import Asset, draw
 from gs3d.representations.base import Representation
 from gs3d.representations.extract_mesh import mesh_of
@@ -153,6 +154,8 @@ def _write_meshes(folder: Path, representation: "Nerf | Dmtet", written: Written
 
 
 def _write_renders(folder: Path, asset: Asset, written: Written) -> None:
+    asset = framed(asset)
+
     def write_preview(path: Path) -> None:
         from gs3d.io.image.png import write_sheet
 

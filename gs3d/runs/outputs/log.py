@@ -54,7 +54,7 @@ def trim_log(path: Path, step: int) -> None:
             continue
     temporary = path.with_suffix(".tmp")
     try:
-        temporary.write_text("".join(row + "\n" for row in kept))
+        temporary.write_text("".join(row + "\n" for row in kept), "utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(

@@ -1,5 +1,7 @@
 """`gs3d clean`: each step, their order, and invalid arguments."""
 
+import numpy as np
+import plyfile
 import pytest
 import torch
 
@@ -125,3 +127,26 @@ def test_missing_steps_are_listed(capsys, ply, tmp_path):
 )
 def test_invalid_arguments(capsys, ply, arguments, expected):
     assert expected in one_line_fault(capsys, "clean", str(ply), *arguments)
+
+
+def test_centering_keeps_double_positions_exact(capsys, tmp_path):
+    source, path = tmp_path / "in.ply", tmp_path / "out.ply"
+    save_splats(source, ball(32, degree=0))
+    table = np.array(plyfile.PlyData.read(str(source))["vertex"].data)
+    wide = np.zeros(32, [(n, "<f8" if n in "xyz" else "<f4") for n in table.dtype.names])
+    for name in table.dtype.names:
+        wide[name] = table[name]
+    wide["x"] = 4649776.25 + 0.01 * np.arange(32)
+    plyfile.PlyData([plyfile.PlyElement.describe(wide, "vertex")]).write(str(source))
+    status, out, _ = run(capsys, "clean", str(source), "-o", str(path), "--center")
+    assert status == 0 and "warning" not in out
+    x = np.sort(plyfile.PlyData.read(str(path))["vertex"]["x"])
+    assert np.allclose(np.diff(x), 0.01, atol=1e-6)
+    status, out, _ = run(capsys, "clean", str(source), "-o", str(path), "--min-opacity", "0.01")
+    assert status == 0 and "are rounded by up to 0.25" in out
+
+
+def test_what_a_format_does_not_keep_is_reported(capsys, ply, tmp_path):
+    path = str(tmp_path / "out.splat")
+    status, out, _ = run(capsys, "clean", str(ply), "-o", path, "--center")
+    assert status == 0 and f"{path} does not keep the harmonics above degree 0" in out

@@ -127,3 +127,35 @@ def test_invalid_arguments(capsys, ply, tmp_path):
     (tmp_path / "bad.ply").write_bytes(ply.read_bytes()[:3000])
     assert "bad.ply" in fault(str(tmp_path / "bad.ply"), out)
     assert not (tmp_path / "out.ply").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.ksplat", "the format .ksplat is not read. Export it as .ply or .splat"),
+        ("a.gltf", "Export it as glTF Binary"),
+        ("a.zip", "give it the suffix .sog"),
+        ("meta.json", "Pack the folder as a zip"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(capsys, tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"abc")
+    out = str(tmp_path / "out.ply")
+    assert advice in one_line_fault(capsys, "convert", str(tmp_path / name), out)
+
+
+def test_clipping_is_said_once(capsys, tmp_path):
+    source, path = tmp_path / "in.ply", str(tmp_path / "out.spz")
+    splats = ball()
+    save_splats(source, replace(splats, scales=splats.scales * 1e-4))
+    status, out, _ = run(capsys, "convert", str(source), path)
+    expected = f"warning: {path}: 2000 of 2000 splats have an axis below 4.5e-05, which is"
+    assert status == 0 and expected in out and out.count("warning") == 1
+
+
+def test_home_folder_in_paths(capsys, ply, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, out, _ = run(capsys, "convert", str(ply), "~/out.spz")
+    assert status == 0 and (tmp_path / "out.spz").is_file()
+    status, out, _ = run(capsys, "clean", "~/out.spz", "--out=~/out.splat", "--center")
+    assert status == 0 and (tmp_path / "out.splat").is_file()

@@ -156,7 +156,14 @@ def test_values_beyond_a_byte_are_clipped(tmp_path):
         scales=torch.full((2, 3), 1e-8),
         opacities=torch.tensor([0.0, 1.0]),
     )
-    write_spz(tmp_path / "a.spz", splats)
+    with pytest.warns(UserWarning) as caught:
+        write_spz(tmp_path / "a.spz", splats)
+    beyond = [str(warning.message).partition(" have ")[2] for warning in caught]
+    assert beyond == [
+        "an axis below 4.5e-05, which is written as that",
+        "a color beyond ±3.33, which is written as that",
+        "a harmonic beyond ±1, which is written as that",
+    ]
     back = read_spz(tmp_path / "a.spz")
     limits = torch.tensor([1 / 0.3, -1 / 0.3]).expand(2, 2)
     assert torch.allclose(back.sh[:, 0, :2], limits, atol=1e-4)
@@ -177,7 +184,7 @@ def test_values_beyond_a_byte_are_clipped(tmp_path):
             r"expected coordinates within ±8388607, got one of 1e\+07",
         ),
         ({"sh": torch.full((5, 4, 3), float("inf"))}, "5 of 5 splats hold NaN or infinity"),
-        ({"scales": torch.full((5, 3), 1e4)}, "expected log-scales"),
+        ({"scales": torch.full((5, 3), 1e9)}, "expected scales up to"),
         ({"opacities": torch.full((5,), 2.0)}, "Are they logits"),
         ({"quats": torch.zeros(5, 4)}, "5 of 5 quaternions have zero length"),
     ],
@@ -193,6 +200,17 @@ def test_an_empty_set_and_an_unknown_version_are_refused(tmp_path):
     with pytest.raises(UserError, match="expected 2, 3 or 4 of .spz, got 5"):
         write_spz(tmp_path / "a.spz", random_splats(5), version=5)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_files_that_were_inflated_on_their_way_are_read(tmp_path, version):
+    write_spz(tmp_path / "a.spz", random_splats(20, 1), version=version)
+    plain = gzip.decompress((tmp_path / "a.spz").read_bytes())
+    (tmp_path / "b.spz").write_bytes(plain)
+    assert torch.equal(read_spz(tmp_path / "b.spz").sh, read_spz(tmp_path / "a.spz").sh)
+    for damaged in (plain[:-1], plain + b"x", plain[:10]):
+        (tmp_path / "b.spz").write_bytes(damaged)
+        assert_refused(tmp_path / "b.spz", "cannot read", read_spz)
 
 
 def test_bytes_that_change_on_disk_are_detected(tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_unsupported_models(tiny_sd_folder, tmp_path, change, expected):
         (
             "unet",
             "diffusion_pytorch_model.safetensors",
-            "no .safetensors weights in unet/; download the model again with its",
+            "its unet has no .safetensors weights; download the model again with its",
         ),
         ("scheduler", "scheduler_config.json", "its scheduler cannot be loaded ("),
         ("unet", "config.json", "its unet cannot be loaded ("),

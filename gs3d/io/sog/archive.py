@@ -1,0 +1,136 @@
+"""The archive of a .sog: a zip of meta.json and lossless WebP images ↔ JSON and uint8 arrays.
+
+Source: the specification in PlayCanvas's developer documentation, version 2; version 1, without a
+number, from the reader of splat-transform.
+"""
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gs3d.core.errors import UserError
+from gs3d.io.atomic import read_error
+
+META = "meta.json"
+MAX_META_BYTES = 2**22
+SPLAT_BYTES, MAX_RATIO, SMALL_BYTES = 20, 64, 2**20
+"""Plain bytes of a splat, and the largest ratio to those of the file, which count as at least
+SMALL_BYTES. It limits the memory for a file that is crafted to exhaust it."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Date of the files in a new archive, so that equal splats give equal bytes."""
+SIDE_STEP = 4
+"""Sides of images are multiples of this, as in those of other writers."""
+
+
+def invalid_sog(path: Path, what: str, next_step: str = "Take another copy of it.") -> UserError:
+    """The UserError for a .sog that cannot be read, for the reason `what`."""
+    return UserError(f"cannot read {path}: {what}. {next_step}")
+
+
+class Archive:
+    """A .sog that is read: its JSON, and its images one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.size = path.stat().st_size
+            self._zip = zipfile.ZipFile(path)
+        except OSError as error:
+            raise read_error(path, error) from error
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise invalid_sog(
+                path, f"expected a zip archive ({' '.join(str(error).split())[:100]})"
+            ) from None
+        names = self._zip.namelist()
+        # Some programs pack the folder itself.
+        self._folder = next((n[: -len(META)] for n in names if n.split("/")[-1] == META), "")
+        text = self._bytes(META, MAX_META_BYTES)
+        try:
+            self.meta = json.loads(text.decode())
+        except (ValueError, RecursionError) as error:
+            raise invalid_sog(path, f"its {META} cannot be read ({str(error)[:100]})") from None
+        if not isinstance(self.meta, dict):
+            raise invalid_sog(path, f"expected a JSON object in {META}")
+
+    def close(self) -> None:
+        self._zip.close()
+
+    def limit(self, count: int) -> None:
+        """UserError for more splats than the file can hold."""
+        if count * SPLAT_BYTES > MAX_RATIO * max(self.size, SMALL_BYTES):
+            raise invalid_sog(
+                self.path, f"it declares {count} splats, more than {self.size} bytes can hold"
+            )
+
+    def rows(self, name: str, count: int) -> np.ndarray:
+        """The first `count` pixels of an image, uint8 [count, 4]."""
+        pixels = self.image(name, count).reshape(-1, 4)
+        if len(pixels) < count:
+            raise invalid_sog(self.path, f"{name} has {len(pixels)} pixels for {count} splats")
+        return pixels[:count]
+
+    def image(self, name: str, count: int) -> np.ndarray:
+        """An image, uint8 [H, W, 4], whose number of pixels fits `count` values."""
+        data = self._bytes(name, self.size)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > 4 * count + 2**16:
+                    raise invalid_sog(
+                        self.path,
+                        f"{name} has {image.width} × {image.height} pixels for {count} values",
+                    )
+                return np.asarray(image.convert("RGBA"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = " ".join(str(error).split())[:100]
+            raise invalid_sog(self.path, f"{name} cannot be read ({reason})") from None
+
+    def _bytes(self, name: str, most: int) -> bytes:
+        try:
+            with self._zip.open(self._folder + name) as stream:
+                data = stream.read(most + 1)
+        except KeyError:
+            raise invalid_sog(self.path, f"{name[:60]} is not in it") from None
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as e:
+            reason = " ".join(str(e).split())[:100]
+            raise invalid_sog(self.path, f"{name[:60]} cannot be unpacked ({reason})") from None
+        if len(data) > most:
+            raise invalid_sog(self.path, f"{name[:60]} is larger than expected")
+        return data
+
+
+def encode(meta: dict[str, Any], images: dict[str, np.ndarray]) -> bytes:
+    """The bytes of an archive; `images` are uint8 [N, 4] rows, or [H, W, 4]."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        text = json.dumps(meta, allow_nan=False)
+        archive.writestr(zipfile.ZipInfo(META, EPOCH), text)
+        for name, pixels in images.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), _webp(pixels))
+    return stream.getvalue()
+
+
+def _webp(pixels: np.ndarray) -> bytes:
+    if pixels.ndim == 2:
+        count = len(pixels)
+        width = _multiple(math.isqrt(max(count - 1, 0)) + 1)
+        height = _multiple(-(-count // width))
+        padded = np.zeros((height * width, 4), np.uint8)
+        padded[:count] = pixels
+        pixels = padded.reshape(height, width, 4)
+    stream = io.BytesIO()
+    # Without `exact`, colors of clear pixels change.
+    Image.fromarray(pixels).save(stream, "WEBP", lossless=True, exact=True, quality=80)
+    return stream.getvalue()
+
+
+def _multiple(side: int) -> int:
+    return -(-side // SIDE_STEP) * SIDE_STEP

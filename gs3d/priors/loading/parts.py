@@ -1,0 +1,146 @@
+"""Loading one part of a diffusers model: a network with all of its weights, or a configuration."""
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.priors.images import memory_format
+from gs3d.priors.loading.weights import UNREAD, variant_of, weight_files
+
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+SPARE = ("position_ids", "text_projection.weight", "logit_scale")
+"""Ends of names of weights that a text encoder's file may hold without need."""
+SPARE_OWNERS = ("vision_model.", "visual_projection.")
+"""The same, beginnings: a complete CLIP model has them."""
+CRITICAL = 50
+"""Level of Python's logging."""
+
+
+def load_network(
+    what: str, folder: Path, cls: Any, device: torch.device, dtype: torch.dtype, text: bool = False
+) -> Any:
+    """Load the network in `folder`, frozen; `text` says that it is a text encoder.
+
+    Raises `UserError`, whose message begins with `what`, if weights are missing, left over, damaged
+    or not finite.
+
+    The cast to `dtype` follows the loading: the argument that casts while loading is `torch_dtype`
+    in some of the library versions that gs3d allows and `dtype` in others. The weights are memory
+    mapped either way.
+    """
+    files = weight_files(folder, half=dtype == torch.float16)
+    if not files:
+        raise UserError(f"{what} {_no_weights(folder)}")
+    names = [f.name for f in files if f.suffix == ".safetensors"]
+    variant = variant_of(names[0]) if names else None
+    model, info = load_part(
+        what, folder, cls, variant=variant or None, use_safetensors=True, output_loading_info=True
+    )
+    _check_keys(what, info)
+    model = freeze(model, device, dtype, text)
+    _check_finite(what, model, dtype)
+    return model
+
+
+def load_part(what: str, folder: Path, cls: Any, **options: Any) -> Any:
+    """`cls.from_pretrained` of a folder; raises `UserError` for any failure."""
+    if cls is None:
+        raise UserError(f"{what} has a class that this diffusers does not know; upgrade diffusers")
+    try:
+        return cls.from_pretrained(folder, local_files_only=True, **options)
+    # Damaged files raise anything from OSError to the tokenizers library's bare Exception.
+    except Exception as error:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        raise UserError(f"{what} cannot be loaded ({reason}); download the model again") from error
+
+
+def freeze(
+    model: AnyModule, device: torch.device, dtype: torch.dtype, text: bool = False
+) -> AnyModule:
+    """Move `model` to its device and freeze it, in evaluation mode.
+
+    Networks on images get the device's memory format; `text` leaves the layout unchanged.
+    """
+    model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    if not text:
+        # torch's types have no `memory_format` here. The call changes the model in place.
+        cast(Any, model).to(memory_format=memory_format(device))
+    return model
+
+
+def _no_weights(folder: Path) -> str:
+    """What is wrong with a folder without weights that gs3d reads."""
+    names = sorted(p.name for p in folder.glob("*"))
+    unread = [n for n in names if variant_of(n) in UNREAD]
+    found = f", only {unread[0]}, which is not for inference" if unread else ""
+    return (
+        f"has no .safetensors weights{found}; download the model again with its safetensors files"
+    )
+
+
+def _check_keys(what: str, info: dict[str, Any]) -> None:
+    """Refuse weights that are missing or left over.
+
+    Without its weights a network, or a part of it, is random numbers, other ones at every load.
+    """
+    missing = sorted(map(str, info.get("missing_keys", ())))
+    spare = sorted(k for k in map(str, info.get("unexpected_keys", ())) if not _is_spare(k))
+    if missing:
+        raise UserError(f"{what} lacks {_listed(missing)}; download the model again")
+    if spare:
+        raise UserError(
+            f"{what} has weights that its config.json does not describe: {_listed(spare)}; "
+            "download the model again"
+        )
+
+
+def _is_spare(key: str) -> bool:
+    return key.endswith(SPARE) or key.startswith(SPARE_OWNERS)
+
+
+def _listed(keys: list[str]) -> str:
+    """E.g. "12 weights, the first conv_in.weight"."""
+    return f"the weight {keys[0]}" if len(keys) == 1 else f"{len(keys)} weights such as {keys[0]}"
+
+
+def _check_finite(what: str, model: torch.nn.Module, dtype: torch.dtype) -> None:
+    named = [(n, p) for n, p in _tensors(model) if p.is_floating_point()]
+    if named and not torch.stack([p.isfinite().all() for _, p in named]).all():
+        bad = next(n for n, p in named if not p.isfinite().all())
+        kind = str(dtype).removeprefix("torch.")
+        raise UserError(
+            f"{what} has NaN or infinite weights as {kind} ({bad}); download the model again"
+        )
+
+
+def _tensors(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+@contextmanager
+def quiet() -> Generator[None, None, None]:
+    """Silence progress bars and messages of diffusers and transformers.
+
+    What goes wrong is raised, or checked here. The previous settings are restored on exit.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_level = diffusers_logging.get_verbosity()
+    transformers_level = transformers_logging.get_verbosity()
+    progress_bars = transformers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity(CRITICAL)
+    transformers_logging.set_verbosity(CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(diffusers_level)
+        transformers_logging.set_verbosity(transformers_level)
+        if progress_bars:
+            transformers_logging.enable_progress_bar()

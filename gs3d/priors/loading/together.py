@@ -1,0 +1,193 @@
+"""Whether the parts of a model fit together, checked once after they are loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.priors.latent import downsampling
+from gs3d.priors.loading.components import Components, Source
+from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.scalings import Scaling
+
+if TYPE_CHECKING:
+    from gs3d.priors.network import Autoencoder, Backbone
+
+TIMES = (0.02, 0.25, 0.5, 0.75, 0.98)
+"""Times at which the noise schedule is looked at."""
+KNOWN_SHARE = 0.5
+"""Smallest share of the words of a text encoder that its tokenizer must know."""
+CONDITIONS = {
+    "class_embed_type": "a class or an image",
+    "num_class_embeds": "a class",
+    "addition_embed_type": "an added condition",
+    "time_cond_proj_dim": "the guidance scale",
+}
+"""Setting of a network → what else than time and text it then wants to be given."""
+
+
+def check_together(parts: Components, replacement: Source | None = None) -> None:
+    """Raise `UserError` if the parts cannot work together, or ignore the prompt.
+
+    `replacement` is where the autoencoder was loaded from, if it is not the model's own. The
+    settings are compared first, so that the message can name the parts at fault. Then each
+    part is tried once, on a small input.
+    """
+    name = f"prior {parts.source.name}"
+    _check_schedule(name, parts.scaling)
+    _check_conditions(name, parts.backbone)
+    _check_width(name, parts.backbone, parts.text)
+    if parts.vae is not None:
+        _check_factor(name, parts.vae, parts.source, replacement)
+        _try_autoencoder(name, parts.vae)
+    _try_network(name, parts, _try_text(name, parts.text))
+
+
+def _check_schedule(name: str, scaling: Scaling) -> None:
+    try:
+        sigmas = [scaling.sigma(t) for t in TIMES]
+    except (ValueError, OverflowError):
+        sigmas = [math.nan]
+    if not all(math.isfinite(s) and s > 0 for s in sigmas) or any(
+        a >= b for a, b in pairwise(sigmas)
+    ):
+        raise UserError(
+            f"{name}: the noise of its scheduler does not rise with the time "
+            f"(σ {', '.join(f'{s:.3g}' for s in sigmas)}); download the model again"
+        )
+
+
+def _check_conditions(name: str, backbone: Backbone) -> None:
+    config = cast(Any, backbone.config)
+    wants = next((w for key, w in CONDITIONS.items() if config.get(key) is not None), None)
+    if config.get("encoder_hid_dim_type") not in (None, "text_proj"):
+        wants = "an image"
+    if wants:
+        raise UserError(
+            f"{name}: its network wants {wants} beside the text, which a text-to-image prior is "
+            "not given; use another model"
+        )
+
+
+def _check_width(name: str, backbone: Backbone, text: TextEncoder) -> None:
+    config = cast(Any, backbone.config)
+    width = cast(Any, text.model).config.hidden_size
+    taken = (
+        config.get("encoder_hid_dim")
+        or config.get("cross_attention_dim")
+        or config.get("joint_attention_dim")
+    )
+    wanted = {taken} if isinstance(taken, int) else set(taken or ())
+    # The pooled text is one of the states, and as wide (`network.predict`).
+    wanted |= {config.get("pooled_projection_dim")} - {None}
+    if other := wanted - {width}:
+        raise UserError(
+            f"{name}: its text_encoder gives {width} numbers for each token, but its network takes "
+            f"{' or '.join(map(str, sorted(other)))}; the two are of different models"
+        )
+
+
+def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
+    """Embedding of a prompt, [1, L, E]."""
+    size = cast(Any, text.model).config.vocab_size
+    # With transformers 5, a tokenizer without its files loads, and knows no words.
+    words = text.tokenizer.get_vocab()
+    largest = max(words.values(), default=0)
+    if largest >= size:
+        raise UserError(
+            f"{name}: its tokenizer numbers words up to {largest}, but its text_encoder knows "
+            f"{size}; the two are of different models"
+        )
+    special = set(text.tokenizer.all_special_ids)
+    plain = [i for i in words.values() if i not in special]
+    if len(plain) < max(2, KNOWN_SHARE * size):
+        raise UserError(
+            f"{name}: its tokenizer knows {len(words)} of the {size} words of its text_encoder; "
+            "files of the tokenizer are missing; download the model again"
+        )
+    # Two words that are certainly known, whatever the language.
+    prompts = [str(cast(Any, text.tokenizer).decode([i])) for i in (plain[-1], plain[-2])]
+    try:
+        embeddings = text.embed(prompts)
+    except Exception as error:
+        raise UserError(f"{name}: its tokenizer and text_encoder {_failed(error)}") from error
+    if not embeddings.isfinite().all():
+        raise UserError(f"{name}: its text_encoder gives NaN or infinite numbers; {_AGAIN}")
+    if torch.equal(embeddings[0], embeddings[1]):
+        raise UserError(
+            f"{name}: its text_encoder gives the same for different prompts "
+            f"({' and '.join(map(repr, prompts))}); {_AGAIN}"
+        )
+    return embeddings[:1]
+
+
+def _check_factor(name: str, vae: Autoencoder, source: Source, replacement: Source | None) -> None:
+    """Check a replacement's factor against that of the model's own autoencoder."""
+    own = source.folder / "vae" / "config.json"
+    if replacement is None or not own.is_file():
+        return
+    try:
+        expected = downsampling(json.loads(own.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # the model's own is not used
+    factor = downsampling(cast(Any, vae.config))
+    if factor != expected:
+        raise UserError(
+            f"vae {replacement.name}: its latents are {factor} times smaller than images, those of "
+            f"the {name} {expected} times; remove `vae` from the config, or use an autoencoder "
+            "trained for the latents of this prior"
+        )
+
+
+def _try_autoencoder(name: str, vae: Autoencoder) -> None:
+    """Check the factor and the number of channels of the latents against the configuration."""
+    config = cast(Any, vae.config)
+    if config.get("latents_mean") is not None or config.get("latents_std") is not None:
+        raise UserError(
+            f"{name}: its autoencoder scales each channel by itself (latents_mean), which gs3d "
+            "does not support; use another model"
+        )
+    factor, channels = downsampling(config), config.latent_channels
+    image = torch.zeros(1, 3, 2 * factor, 2 * factor, device=vae.device, dtype=vae.dtype)
+    try:
+        with torch.no_grad():
+            encoded = cast(Any, vae.encode(image))
+            z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    except Exception as error:
+        raise UserError(f"{name}: its autoencoder {_failed(error)}") from error
+    if tuple(z.shape[1:]) != (channels, 2, 2) or not z.isfinite().all():
+        raise UserError(
+            f"{name}: its autoencoder makes latents of {tuple(z.shape[1:])} from images of "
+            f"{2 * factor}², not finite ones of {(channels, 2, 2)}; {_AGAIN}"
+        )
+
+
+def _try_network(name: str, parts: Components, text: torch.Tensor) -> None:
+    backbone = parts.backbone
+    config = cast(Any, backbone.config)
+    side = config.sample_size
+    if config.get("down_block_types") is not None:
+        # A U-Net takes any size that its levels can halve. A small one is enough.
+        side = min(side, 2 ** len(config.down_block_types))
+    z = torch.zeros(1, config.in_channels, side, side, device=backbone.device)
+    try:
+        d = Network(backbone, parts.scaling).denoise(z, torch.ones(1, device=z.device), text)
+    except Exception as error:
+        raise UserError(f"{name}: its network {_failed(error)}") from error
+    if d.shape != z.shape or not d.isfinite().all():
+        raise UserError(
+            f"{name}: its network does not give finite numbers of the size of its input; {_AGAIN}"
+        )
+
+
+_AGAIN = "download the model again, or use another"
+
+
+def _failed(error: Exception) -> str:
+    reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+    return f"cannot be used as its files describe it ({reason}); {_AGAIN}"

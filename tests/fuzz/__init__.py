@@ -1,0 +1,1 @@
+"""Valid files and model folders with one field changed to a special value."""

@@ -1,0 +1,67 @@
+"""Names of output directories, and which one a run resumes."""
+
+import os
+
+import pytest
+import yaml
+
+from gs3d.runs.folders import default_folder, pick_folder, slug
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("a red mushroom", "a-red-mushroom"),
+        ("A DSLR photo, of a Corgi!", "a-dslr-photo-of-a-corgi"),
+        ("红色蘑菇", "红色蘑菇"),
+        ("красный гриб", "красный-гриб"),
+        ("लाल मशरूम", "लाल-मशरूम"),
+        ("cafe\u0301", "café"),
+        ("../../etc", "etc"),
+    ],
+)
+def test_names_keep_letters_of_any_script(prompt, name):
+    assert slug(prompt) == name
+
+
+def test_long_names_and_prompts_without_letters_have_digits_of_a_hash():
+    names = {
+        slug("a very " * 20 + "red car"),
+        slug("a very " * 20 + "blue car"),
+        slug("🍄"),
+        slug("🚗"),
+    }
+    assert len(names) == 4
+    for name in (*names, slug("蘑菇" * 80), slug("a" * 300)):
+        assert len(name) <= 60 and len(os.fsencode(name)) <= 180
+    assert slug("🍄").startswith("prompt-")
+
+
+def test_names_for_file_systems_without_other_letters(monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda name: name.encode("ascii"))
+    assert slug("a red mushroom") == "a-red-mushroom"
+    assert slug("红色蘑菇").startswith("prompt-") and slug("红色蘑菇") != slug("蓝色汽车")
+
+
+def record(folder, prompt):
+    folder.mkdir(parents=True)
+    (folder / "run.yaml").write_text(yaml.safe_dump({"prompt": prompt}), "utf-8")
+
+
+def test_resume_finds_the_run_of_its_own_prompt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = default_folder("a cat, red", 0)
+    assert default_folder("a cat red", 0) == first
+    record(first, "a cat, red")
+    assert pick_folder("a cat red", 0, None, resume=True).name == "a-cat-red-s0-2"
+    record(first.with_name("a-cat-red-s0-2"), "a cat red")
+    assert pick_folder("a cat, red", 0, None, resume=True) == first
+    assert pick_folder("a cat red", 0, None, resume=True).name == "a-cat-red-s0-2"
+    assert pick_folder("a cat red", 0, None, resume=False).name == "a-cat-red-s0-3"
+
+
+def test_resume_takes_a_run_without_a_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = default_folder("a cat", 0)
+    (folder / "checkpoint").mkdir(parents=True)
+    assert pick_folder("a cat", 0, None, resume=True) == folder
