@@ -11,6 +11,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
+MAX_SIDE = 4096
+"""Largest side of the images or latents of a network."""
+
 
 def to_network(rgb: Float[Tensor, "B H H 3"], size: int) -> Float32[Tensor, "B 3 S S"]:
     """Values in [0, 1] → values in [−1, 1] at a side of S = `size`, differentiable.
@@ -40,3 +43,8 @@ def from_network(x: Float[Tensor, "B 3 S S"]) -> Float32[Tensor, "B S S 3"]:
 def memory_format(device: torch.device) -> torch.memory_format:
     """Memory layout for a convolutional network's weights; channels last is faster on CPUs."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def is_side(value: object) -> bool:
+    """Whether a setting is the side of a square that a network can work on."""
+    return type(value) is int and 1 <= value <= MAX_SIDE

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.priors.images import from_network, to_network
+from gs3d.priors.images import from_network, is_side, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
 
@@ -71,13 +71,13 @@ class LatentPrior:
         if (
             net.in_channels != vae.latent_channels
             or net.out_channels != vae.latent_channels
-            or not isinstance(net.sample_size, int)
+            or not is_side(net.sample_size)
         ):
             raise UserError(
                 f"prior {parts.source.name}: expected a network on the {vae.latent_channels} "
                 f"channels of its VAE at a square size, got {net.in_channels} in, "
-                f"{net.out_channels} out, size {net.sample_size}; use a text-to-image model, "
-                "not an inpainting or depth model"
+                f"{net.out_channels} out, size {str(net.sample_size)[:40]}; "
+                "use a text-to-image model, not an inpainting or depth model"
             )
         if checkpoint_encoder:
             if type(parts.vae).__name__ == "AutoencoderTiny":

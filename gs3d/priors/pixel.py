@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.priors.images import from_network, to_network
+from gs3d.priors.images import from_network, is_side, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
 
@@ -31,11 +31,11 @@ class PixelPrior:
         """Build the prior. Raises `UserError` if the network is not one on square RGB images."""
         # diffusers gives the entries of a config as attributes too.
         net = cast(Any, parts.backbone.config)
-        if (net.in_channels, net.out_channels) != (3, 3) or not isinstance(net.sample_size, int):
+        if (net.in_channels, net.out_channels) != (3, 3) or not is_side(net.sample_size):
             raise UserError(
                 f"prior {parts.source.name}: expected a model without a VAE to have 3 channels in, "
                 f"3 out and a square size, got {net.in_channels} in, {net.out_channels} out, "
-                f"size {net.sample_size}; use another model"
+                f"size {str(net.sample_size)[:40]}; use another model"
             )
         return PixelPrior(
             parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size

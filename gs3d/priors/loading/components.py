@@ -14,7 +14,7 @@ import torch
 
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
-from gs3d.priors.loading.parts import load_network, load_part, quiet
+from gs3d.priors.loading.parts import load_network, load_part, quiet, usable
 from gs3d.priors.loading.schedulers import scaling_of
 from gs3d.priors.network import TextEncoder
 from gs3d.priors.scalings import Scaling
@@ -102,7 +102,7 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
     for part, supported in CLASSES.items():
         if part in index and index[part][1] not in supported:
             raise UserError(
-                f"prior {name}: its {part} is a {index[part][1]}; "
+                f"prior {name}: its {part} is a {' '.join(index[part][1].split())[:60]}; "
                 f"expected {' or '.join(supported)}; use another model"
             )
     return index
@@ -169,10 +169,8 @@ def read(
         if vae is None and "vae" in index:
             cls = getattr(diffusers, index["vae"][1])
             vae = load_network(*place("vae"), cls, device, vae_dtype)
-    return Components(
-        source,
-        backbone,
-        vae,
-        TextEncoder(text_encoder, tokenizer),
-        scaling_of(scheduler, str(folder)),
-    )
+    with usable(f"prior {folder}: its tokenizer"):
+        text = TextEncoder(text_encoder, tokenizer)
+    with usable(f"prior {folder}: its scheduler"):
+        scaling = scaling_of(scheduler, str(folder))
+    return Components(source, backbone, vae, text, scaling)

@@ -58,6 +58,18 @@ def load_part(what: str, folder: Path, cls: Any, **options: Any) -> Any:
         raise UserError(f"{what} cannot be loaded ({reason}); download the model again") from error
 
 
+@contextmanager
+def usable(what: str) -> Generator[None, None, None]:
+    """Turn any error about a part, such as a setting of the wrong type, into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+        raise UserError(f"{what} cannot be used ({reason}); download the model again") from error
+
+
 def freeze(
     model: AnyModule, device: torch.device, dtype: torch.dtype, text: bool = False
 ) -> AnyModule:

@@ -51,7 +51,7 @@ def check_together(parts: Components, replacement: Source | None = None) -> None
 def _check_schedule(name: str, scaling: Scaling) -> None:
     try:
         sigmas = [scaling.sigma(t) for t in TIMES]
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, IndexError, TypeError):
         sigmas = [math.nan]
     if not all(math.isfinite(s) and s > 0 for s in sigmas) or any(
         a >= b for a, b in pairwise(sigmas)
@@ -110,8 +110,9 @@ def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
             f"{name}: its tokenizer knows {len(words)} of the {size} words of its text_encoder; "
             "files of the tokenizer are missing; download the model again"
         )
-    # Two words that are certainly known, whatever the language.
-    prompts = [str(cast(Any, text.tokenizer).decode([i])) for i in (plain[-1], plain[-2])]
+    prompts = _two_words(text, sorted(plain, reverse=True))
+    if len(prompts) < 2:
+        raise UserError(f"{name}: its tokenizer knows no two words; {_AGAIN}")
     try:
         embeddings = text.embed(prompts)
     except Exception as error:
@@ -124,6 +125,21 @@ def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
             f"({' and '.join(map(repr, prompts))}); {_AGAIN}"
         )
     return embeddings[:1]
+
+
+def _two_words(text: TextEncoder, ids: list[int]) -> list[str]:
+    """Two words that the tokenizer certainly knows, whatever the language.
+
+    A vocabulary can hold a word twice, at the end of a text and within it.
+    """
+    words: list[str] = []
+    for i in ids:
+        word = str(cast(Any, text.tokenizer).decode([i])).strip().lower()
+        if word.isalnum() and word not in words:
+            words.append(word)
+        if len(words) == 2:
+            break
+    return words
 
 
 def _check_factor(name: str, vae: Autoencoder, source: Source, replacement: Source | None) -> None:
