@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -74,10 +74,12 @@ def pooled_metrics(
     every = [one for group in references.values() for one in group]
     scale = {name: torch.cat([getattr(s, name) for s in every]) for name in ("pixels", "features")}
 
+    # One scale for all pixels: those beside every object hardly vary, and would count the most.
+    brightness = scale["pixels"].std(0).square().mean().sqrt()
+
     def standard(seen: Seen) -> Seen:
-        return replace(
-            seen, **{n: standardized(getattr(seen, n), like) for n, like in scale.items()}
-        )
+        pixels = (seen.pixels - scale["pixels"].mean(0)) / brightness
+        return Seen(pixels, standardized(seen.features, scale["features"]))
 
     references = {p: [standard(s) for s in group] for p, group in references.items()}
     half = REFERENCES // 2

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LEAST_SPREAD = 0.1
-"""Standard deviation below which a feature hardly varies, relative to a typical one."""
-
 
 def kid(a: Tensor, b: Tensor) -> float:
     """Return the unbiased squared MMD of features [N, F] and [M, F].
@@ -56,10 +53,6 @@ def pair_table(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 def standardized(features: Tensor, like: Tensor) -> Tensor:
     """Standardize features [N, F] with the mean and standard deviation of `like` [M, F].
 
-    This gives every feature the same weight in a distance, whatever its scale. A feature that
-    hardly varies in `like`, such as a pixel beside all objects, counts by the root mean square of
-    the standard deviations instead.
+    This gives every feature the same weight in a distance, whatever its scale.
     """
-    spread = like.std(0)
-    typical = spread.square().mean().sqrt().clamp_min(1e-6)
-    return (features - like.mean(0)) / spread.where(spread > LEAST_SPREAD * typical, typical)
+    return (features - like.mean(0)) / like.std(0).clamp_min(1e-6)
