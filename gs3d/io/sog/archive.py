@@ -44,6 +44,7 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
         except OSError as error:
             raise read_error(path, error) from error
+        # zipfile raises NotImplementedError for kinds of zip that it does not know.
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise invalid_sog(
                 path, f"expected a zip archive ({' '.join(str(error).split())[:100]})"

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,8 +17,6 @@ SPARE = ("position_ids", "text_projection.weight", "logit_scale")
 """Ends of names of weights that a text encoder's file may hold without need."""
 SPARE_OWNERS = ("vision_model.", "visual_projection.")
 """The same, beginnings: a complete CLIP model has them."""
-CRITICAL = 50
-"""Level of Python's logging."""
 
 
 def load_network(
@@ -50,24 +49,21 @@ def load_part(what: str, folder: Path, cls: Any, **options: Any) -> Any:
     """`cls.from_pretrained` of a folder; raises `UserError` for any failure."""
     if cls is None:
         raise UserError(f"{what} has a class that this diffusers does not know; upgrade diffusers")
-    try:
+    with usable(what, "loaded"):
         return cls.from_pretrained(folder, local_files_only=True, **options)
-    # Damaged files raise anything from OSError to the tokenizers library's bare Exception.
-    except Exception as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
-        raise UserError(f"{what} cannot be loaded ({reason}); download the model again") from error
 
 
 @contextmanager
-def usable(what: str) -> Generator[None, None, None]:
+def usable(what: str, done: str = "used") -> Generator[None, None, None]:
     """Turn any error about a part, such as a setting of the wrong type, into a `UserError`."""
     try:
         yield
     except UserError:
         raise
+    # Damaged files raise anything from OSError to the tokenizers library's bare Exception.
     except Exception as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise UserError(f"{what} cannot be used ({reason}); download the model again") from error
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        raise UserError(f"{what} cannot be {done} ({reason}); download the model again") from error
 
 
 def freeze(
@@ -115,7 +111,7 @@ def _is_spare(key: str) -> bool:
 
 
 def _listed(keys: list[str]) -> str:
-    """E.g. "12 weights, the first conv_in.weight"."""
+    """E.g. "12 weights such as conv_in.weight"."""
     return f"the weight {keys[0]}" if len(keys) == 1 else f"{len(keys)} weights such as {keys[0]}"
 
 

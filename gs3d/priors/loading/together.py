@@ -12,6 +12,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.priors.latent import downsampling
 from gs3d.priors.loading.components import Components, Source
+from gs3d.priors.loading.parts import usable
 from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.scalings import Scaling
 
@@ -113,10 +114,8 @@ def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
     prompts = _two_words(text, sorted(plain, reverse=True))
     if len(prompts) < 2:
         raise UserError(f"{name}: its tokenizer knows no two words; {_AGAIN}")
-    try:
+    with usable(f"{name}: its tokenizer with its text_encoder"):
         embeddings = text.embed(prompts)
-    except Exception as error:
-        raise UserError(f"{name}: its tokenizer and text_encoder {_failed(error)}") from error
     if not embeddings.isfinite().all():
         raise UserError(f"{name}: its text_encoder gives NaN or infinite numbers; {_AGAIN}")
     if torch.equal(embeddings[0], embeddings[1]):
@@ -170,12 +169,9 @@ def _try_autoencoder(name: str, vae: Autoencoder) -> None:
         )
     factor, channels = downsampling(config), config.latent_channels
     image = torch.zeros(1, 3, 2 * factor, 2 * factor, device=vae.device, dtype=vae.dtype)
-    try:
-        with torch.no_grad():
-            encoded = cast(Any, vae.encode(image))
-            z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-    except Exception as error:
-        raise UserError(f"{name}: its autoencoder {_failed(error)}") from error
+    with usable(f"{name}: its autoencoder"), torch.no_grad():
+        encoded = cast(Any, vae.encode(image))
+        z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
     if tuple(z.shape[1:]) != (channels, 2, 2) or not z.isfinite().all():
         raise UserError(
             f"{name}: its autoencoder makes latents of {tuple(z.shape[1:])} from images of "
@@ -191,10 +187,8 @@ def _try_network(name: str, parts: Components, text: torch.Tensor) -> None:
         # A U-Net takes any size that its levels can halve. A small one is enough.
         side = min(side, 2 ** len(config.down_block_types))
     z = torch.zeros(1, config.in_channels, side, side, device=backbone.device)
-    try:
+    with usable(f"{name}: its network"):
         d = Network(backbone, parts.scaling).denoise(z, torch.ones(1, device=z.device), text)
-    except Exception as error:
-        raise UserError(f"{name}: its network {_failed(error)}") from error
     if d.shape != z.shape or not d.isfinite().all():
         raise UserError(
             f"{name}: its network does not give finite numbers of the size of its input; {_AGAIN}"
@@ -202,8 +196,3 @@ def _try_network(name: str, parts: Components, text: torch.Tensor) -> None:
 
 
 _AGAIN = "download the model again, or use another"
-
-
-def _failed(error: Exception) -> str:
-    reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-    return f"cannot be used as its files describe it ({reason}); {_AGAIN}"
