@@ -1,9 +1,15 @@
 """Random numbers as functions of (seed, purpose, step), so checkpoints store no generator state."""
 
 import hashlib
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+_LOCK = threading.Lock()
+"""Held while torch's own state of random numbers is replaced."""
 
 
 def derive_seed(seed: int, *keys: str | int) -> int:
@@ -31,3 +37,14 @@ def normal(shape: tuple[int, ...], seed: int, *keys: str | int) -> Tensor:
     steps (Consistent3D, Sec. 3.3).
     """
     return torch.randn(shape, generator=generator(seed, *keys))
+
+
+@contextmanager
+def seeded(seed: int, *keys: str | int, device: torch.device) -> Generator[None, None, None]:
+    """Seed torch's own random numbers, for a library that takes no generator.
+
+    Afterwards the state of before is back. One thread at a time is within.
+    """
+    with _LOCK, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, *keys))
+        yield

@@ -10,6 +10,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.priors.images import memory_format
+from gs3d.priors.loading.sizes import check_sizes
 from gs3d.priors.loading.weights import UNREAD, variant_of, weight_files
 
 AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
@@ -34,8 +35,9 @@ def load_network(
     files = weight_files(folder, half=dtype == torch.float16)
     if not files:
         raise UserError(f"{what} {_no_weights(folder)}")
-    names = [f.name for f in files if f.suffix == ".safetensors"]
-    variant = variant_of(names[0]) if names else None
+    shards = [f for f in files if f.suffix == ".safetensors"]
+    check_sizes(what, folder, shards)
+    variant = variant_of(shards[0].name) if shards else None
     model, info = load_part(
         what, folder, cls, variant=variant or None, use_safetensors=True, output_loading_info=True
     )

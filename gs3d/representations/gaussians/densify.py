@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.checks import require, within
-from gs3d.core.rng import derive_seed
+from gs3d.core.rng import seeded
 
 # Step numbers passed to the strategy. It refines when the number is a multiple of `refine_every`,
 # and prunes splats that are too big only after `reset_every`.
@@ -109,10 +109,7 @@ class Densifier:
         info = {**aux, "gaussian_ids": None}
         rounds, resets = (a > b for a, b in zip(self._due(now), self._due(before), strict=True))
         self._run_strategy(params, optimizers, _ACCUMULATE_STEP, info)
-        with torch.random.fork_rng(
-            devices=[aux["means2d"].device] if aux["means2d"].is_cuda else []
-        ):
-            torch.manual_seed(derive_seed(seed, "densify", step))
+        with seeded(seed, "densify", step, device=aux["means2d"].device):
             if rounds:
                 self._set_thresholds(params)
                 # Radii of zero mark all splats as unseen, so this step is not counted twice.

@@ -191,3 +191,24 @@ def test_cache_with_a_dangling_link_is_downloaded_again(hub, hub_cache, tiny_sd_
     assert not hub_module.is_complete_model(snapshot)
     message(lambda: resolve("sd15"))
     assert hub.requested == [repo]
+
+
+@pytest.mark.parametrize("layers", [10**7, [1, 10**300]])
+def test_too_many_layers_are_refused_before_they_are_built(folder, layers):
+    edit_config(folder / "unet/config.json", layers_per_block=layers)
+    line = message(lambda: load(folder, "cpu"))
+    assert f"prior {folder}: its unet has 1" in line and " layers (layers_per_block) in" in line
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("unet", "block_out_channels", [32, 2**40]),
+        ("vae", "latent_channels", 2**40),
+        ("text_encoder", "vocab_size", 2**40),
+    ],
+)
+def test_a_size_far_above_those_of_the_weights_is_refused(folder, part, key, value):
+    edit_config(folder / part / "config.json", **{key: value})
+    line = message(lambda: load(folder, "cpu"))
+    assert f"its {part} has {key} 1e+12 in its config.json, but the largest size of its" in line
