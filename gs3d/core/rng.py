@@ -1,15 +1,13 @@
 """Random numbers as functions of (seed, purpose, step), so checkpoints store no generator state."""
 
 import hashlib
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-_LOCK = threading.Lock()
-"""Held while torch's own state of random numbers is replaced."""
+from gs3d.core.exclusive import exclusive
 
 
 def derive_seed(seed: int, *keys: str | int) -> int:
@@ -45,6 +43,6 @@ def seeded(seed: int, *keys: str | int, device: torch.device) -> Generator[None,
 
     Afterwards the state of before is back. One thread at a time is within.
     """
-    with _LOCK, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with exclusive(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(seed, *keys))
         yield

@@ -36,7 +36,9 @@ FORMATS = {
     ".compressed.ply": Format(
         "gs3d.io.splats.compressed_ply:write_compressed", "gs3d.io.splats.ply:read_ply"
     ),
-    ".glb": Format("gs3d.io.splats.gltf:write_glb_splats", "gs3d.io.splats.gltf:read_glb_splats"),
+    ".glb": Format(
+        "gs3d.io.splats.gltf:write_glb_splats", "gs3d.io.splats.gltf:read_glb_splats", double=True
+    ),
     ".usda": Format("gs3d.io.splats.usd:write_usd"),
     ".splat": Format(
         "gs3d.io.splats.splat:write_splat", "gs3d.io.splats.splat:read_splat", sh_degree=0

@@ -19,6 +19,7 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from gs3d.core.errors import UserError
+from gs3d.core.srgb import to_linear
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io import MESH_SUFFIXES
 from gs3d.io.atomic import read_error, write_atomic
@@ -106,7 +107,7 @@ def _color_bytes(mesh: Mesh, linear: bool) -> np.ndarray:
     """Vertex colors as uint8 [V, 3], linear or sRGB."""
     colors = np.clip(mesh.colors, 0, 1)
     if linear:
-        colors = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+        colors = to_linear(colors)
     return (colors * 255 + 0.5).astype(np.uint8)
 
 
@@ -142,6 +143,8 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
         UserError: The file is missing, holds no triangles, holds NaN or infinity, has a texture of
             more than 8192² pixels, has faces that refer to missing vertices, or needs an extension
             that is not read.
+
+    What is shown in another way than the file says is a warning.
     """
     path = Path(path)
     try:

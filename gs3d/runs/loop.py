@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.exclusive import exclusive
 from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
@@ -28,14 +29,17 @@ Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of m
 
 def start(config: RunConfig, seed: int, device: str, splats: Splats | None = None) -> TrainState:
     """The state of a new run. A surface starts from `splats` if they are given."""
-    return TrainState(begin(config.stages[0], seed, device, splats))
+    with exclusive():
+        return TrainState(begin(config.stages[0], seed, device, splats))
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:
     """The state in a checkpoint."""
     stage = config.stages[checkpoint.stage]
+    with exclusive():
+        representation = from_state(checkpoint.tensors, stage, device)
     return TrainState(
-        from_state(checkpoint.tensors, stage, device),
+        representation,
         checkpoint.step,
         checkpoint.progress,
         checkpoint.accepted_progress,
@@ -61,7 +65,8 @@ def enter_stage(
     number, from 1, and the result of each stage that ends."""
     while state.stage < config.stage_at(progress):
         leave(state.stage + 1, state.representation)
-        state.representation = follow(state.representation, config.stages[state.stage + 1])
+        with exclusive():
+            state.representation = follow(state.representation, config.stages[state.stage + 1])
         state.stage, state.accepted_progress = state.stage + 1, 0.0
         state.since = config.ends(state.stage)[0]
 

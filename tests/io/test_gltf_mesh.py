@@ -1,243 +1,15 @@
-"""Meshes as other programs write them: materials, textures, transforms, compression."""
+"""Meshes of glTF as other programs write them: the scene, its arrays, what is not read."""
 
 import base64
-import io
 import json
-import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
-from gs3d.core.types import Mesh, TexturedMesh
-from gs3d.io.gltf.materials import to_linear, to_srgb
 from gs3d.io.mesh import read_mesh
-from gs3d.representations.asset import draw
-from tests.io.damage import glb_bytes
-
-QUAD = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], "<f4")
-"""A square that faces +Z, which is the front."""
-UVS = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], "<f4")
-INDICES = np.array([[0], [1], [2], [0], [2], [3]], "<u2")
-RED, GREEN = (255, 0, 0), (0, 255, 0)
-TYPES = {"<f4": 5126, "<u2": 5123, "|u1": 5121, "<u4": 5125, "<i2": 5122, "|i1": 5120}
-
-
-def png(pixels) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.array(pixels, np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-FOUR = np.array([[RED, GREEN], [(0, 0, 255), (255, 255, 255)]])
-CHECKS = png(FOUR.repeat(16, axis=0).repeat(16, axis=1))
-"""Four large checks: the middle of each is not mixed with its neighbors."""
-WHITE = png([[(255, 255, 255)]])
-
-
-class Glb:
-    """Builds a .glb from arrays and JSON."""
-
-    def __init__(self):
-        self.binary = b""
-        self.tree = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}]}
-        self.tree |= {"nodes": [{"mesh": 0}], "meshes": [{"primitives": []}]}
-        self.tree |= {"accessors": [], "bufferViews": []}
-
-    def view(self, data: bytes) -> int:
-        view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data)}
-        self.binary += data + bytes(-len(data) % 4)
-        self.tree["bufferViews"].append(view)
-        return len(self.tree["bufferViews"]) - 1
-
-    def array(self, values: np.ndarray, **more) -> int:
-        kind = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}[values.shape[1]]
-        accessor = {"bufferView": self.view(values.tobytes()), "count": len(values), "type": kind}
-        accessor |= {"componentType": TYPES[values.dtype.str], **more}
-        self.tree["accessors"].append(accessor)
-        return len(self.tree["accessors"]) - 1
-
-    def primitive(self, material=None, indices=INDICES, uvs=UVS, **attributes):
-        arrays = {"POSITION": QUAD, **({} if uvs is None else {"TEXCOORD_0": uvs}), **attributes}
-        found = {name: self.array(values) for name, values in arrays.items()}
-        primitive = {"attributes": found}
-        if indices is not None:
-            primitive["indices"] = self.array(indices)
-        if material is not None:
-            self.tree.setdefault("materials", []).append(material)
-            primitive["material"] = len(self.tree["materials"]) - 1
-        self.tree["meshes"][0]["primitives"].append(primitive)
-        return primitive
-
-    def texture(self, data: bytes, **texture) -> dict:
-        self.tree.setdefault("images", []).append(
-            {"bufferView": self.view(data), "mimeType": "image/png"}
-        )
-        source = {"source": len(self.tree["images"]) - 1, **texture}
-        self.tree.setdefault("textures", []).append(source)
-        return {"index": len(self.tree["textures"]) - 1}
-
-    def write(self, path):
-        tree = self.tree | {"buffers": [{"byteLength": len(self.binary)}]}
-        path.write_bytes(glb_bytes(json.dumps(tree).encode(), self.binary))
-        return path
-
-
-def pbr(texture=None, factor=None, **more):
-    base = {} if texture is None else {"baseColorTexture": texture}
-    base |= {} if factor is None else {"baseColorFactor": factor}
-    return {"pbrMetallicRoughness": base, **more}
-
-
-def front(path, size=64) -> np.ndarray:
-    """The picture from the front, uint8 [H, W, 3], cut to the middle of the square."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        mesh = read_mesh(path)
-    image = draw(mesh, ring(1, size, elevation_deg=0.0), (0, 0, 0)).rgb[0]
-    return (image.clamp(0, 1) * 255 + 0.5).byte().numpy()
-
-
-def corners(path) -> list[list[int]]:
-    """Colors at the middle of the four quarters: upper left and right, lower left and right."""
-    image = front(path)
-    return [image[y, x].tolist() for y in (24, 40) for x in (24, 40)]
-
-
-def near(got, expected, tolerance=4):
-    return np.abs(np.array(got, int) - np.array(expected, int)).max() <= tolerance
-
-
-def test_factor_times_texture(tmp_path):
-    glb = Glb()
-    glb.primitive(pbr(glb.texture(WHITE), [1, 0, 0, 1]))
-    assert near(corners(glb.write(tmp_path / "a.glb")), [RED] * 4)
-
-
-def test_factors_are_linear(tmp_path):
-    glb = Glb()
-    glb.primitive(pbr(glb.texture(WHITE), [0.2, 0.5, 1, 1]))
-    expected = to_srgb(np.array([0.2, 0.5, 1])) * 255
-    assert near(corners(glb.write(tmp_path / "a.glb")), [expected] * 4)
-
-
-def test_factor_without_a_texture_times_vertex_colors(tmp_path):
-    glb = Glb()
-    colors = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]], "<f4")
-    glb.primitive(pbr(factor=[0.5, 1, 0.5, 1]), COLOR_0=colors)
-    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
-    assert isinstance(mesh, Mesh)
-    assert np.allclose(mesh.colors, to_srgb(colors[:, :3] * [0.5, 1, 0.5]), atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", ["|u1", "<u2"])
-@pytest.mark.parametrize("normalized", [True, False])
-def test_vertex_colors_of_whole_numbers(tmp_path, kind, normalized):
-    glb, largest = Glb(), np.iinfo(kind).max
-    colors = np.array([[largest, 0, 0], [0, largest, 0], [0, 0, largest], [largest] * 3], kind)
-    padded = np.zeros((4, 4), kind)
-    padded[:, :3] = colors
-    primitive = glb.primitive(uvs=None)
-    primitive["attributes"]["COLOR_0"] = glb.array(padded, normalized=normalized)
-    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
-    assert np.allclose(mesh.colors, colors / largest, atol=1e-6)
-
-
-def test_one_vertex_color_times_texture_keeps_the_texture(tmp_path):
-    glb = Glb()
-    glb.primitive(pbr(glb.texture(CHECKS)), COLOR_0=np.full((4, 4), 0.5, "<f4"))
-    path = glb.write(tmp_path / "a.glb")
-    assert isinstance(read_mesh(path), TexturedMesh)
-    dim = to_srgb(np.array(0.5)) * 255
-    assert near(corners(path)[0], [dim, 0, 0]) and near(corners(path)[3], [dim] * 3)
-
-
-def test_vertex_colors_times_texture_are_kept_at_the_vertices_with_a_line(tmp_path):
-    glb = Glb()
-    colors = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [0.5, 0.5, 0.5, 1], [0, 0, 0, 1]], "<f4")
-    glb.primitive(pbr(glb.texture(CHECKS)), COLOR_0=colors)
-    with pytest.warns(UserWarning, match="multiplied by colors of vertices"):
-        mesh = read_mesh(glb.write(tmp_path / "a.glb"))
-    assert isinstance(mesh, Mesh) and np.allclose(mesh.colors[3], 0, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("wrap", "uvs", "expected"),
-    [
-        # Red, green / blue, white; the texture begins at the upper left.
-        (None, UVS + 1, "rgbw"),
-        (10497, UVS - 3, "rgbw"),
-        (33648, UVS + [1, 0], "grwb"),
-        (33648, UVS + [0, -1], "bwrg"),
-        (33071, UVS + [1, 0], "ggww"),
-        (33071, UVS - [0, 1], "rgrg"),
-    ],
-)
-def test_textures_continue_beyond_their_borders(tmp_path, wrap, uvs, expected):
-    glb = Glb()
-    texture = glb.texture(CHECKS, **({} if wrap is None else {"sampler": 0}))
-    glb.tree["samplers"] = [{"wrapS": wrap, "wrapT": wrap}]
-    glb.primitive(pbr(texture), uvs=uvs.astype("<f4"))
-    names = {"r": RED, "g": GREEN, "b": (0, 0, 255), "w": (255, 255, 255)}
-    assert near(corners(glb.write(tmp_path / "a.glb")), [names[c] for c in expected], 40)
-
-
-def test_texture_transforms(tmp_path):
-    glb = Glb()
-    texture = glb.texture(CHECKS)
-    change = {"offset": [0.5, 0.5], "scale": [0.5, 0.5]}
-    texture["extensions"] = {"KHR_texture_transform": change}
-    glb.tree["extensionsRequired"] = glb.tree["extensionsUsed"] = ["KHR_texture_transform"]
-    glb.primitive(pbr(texture))
-    assert near(front(glb.write(tmp_path / "a.glb"))[40, 40], [255] * 3, 10)
-    change |= {"offset": [0, 1], "scale": [1, 1], "rotation": np.pi / 2}
-    got = corners(glb.write(tmp_path / "b.glb"))
-    # (u, v) becomes (v, 1 − u): the texture turns by a quarter.
-    assert near(got, [(0, 0, 255), RED, (255, 255, 255), GREEN], 40)
-
-
-def test_another_set_of_texture_coordinates(tmp_path):
-    glb = Glb()
-    texture = glb.texture(CHECKS) | {"texCoord": 1}
-    glb.primitive(pbr(texture), TEXCOORD_1=np.full((4, 2), 0.25, "<f4"))
-    assert near(corners(glb.write(tmp_path / "a.glb")), [RED] * 4)
-
-
-def test_several_materials_become_one_texture(tmp_path):
-    glb = Glb()
-    left, right = QUAD * [0.5, 1, 1] - [0.5, 0, 0], QUAD * [0.5, 1, 1] + [0.5, 0, 0]
-    glb.primitive(pbr(glb.texture(CHECKS)), POSITION=left.astype("<f4"))
-    glb.primitive(pbr(factor=[0, 0, 1, 1]), POSITION=right.astype("<f4"))
-    got = corners(glb.write(tmp_path / "a.glb"))
-    assert near(got[1], (0, 0, 255)) and near(got[3], (0, 0, 255))
-    assert not near(got[0], got[2], 40)
-
-
-def test_emission_is_added(tmp_path):
-    glb = Glb()
-    black = pbr(factor=[0, 0, 0, 1], emissiveFactor=[0, 1, 0])
-    glb.primitive(black)
-    assert near(corners(glb.write(tmp_path / "a.glb")), [GREEN] * 4)
-    glb = Glb()
-    glow = glb.texture(CHECKS)
-    glb.primitive(pbr(factor=[0, 0, 0, 1], emissiveFactor=[1, 1, 1], emissiveTexture=glow))
-    assert near(corners(glb.write(tmp_path / "b.glb"))[0], RED, 40)
-
-
-def test_specular_glossiness_has_a_diffuse_color(tmp_path):
-    glb = Glb()
-    older = {"diffuseFactor": [1, 0, 0, 1], "diffuseTexture": glb.texture(WHITE)}
-    glb.primitive({"extensions": {"KHR_materials_pbrSpecularGlossiness": older}})
-    assert near(corners(glb.write(tmp_path / "a.glb")), [RED] * 4)
-
-
-def test_transparent_parts_are_reported(tmp_path):
-    glb = Glb()
-    glb.primitive(pbr(factor=[1, 0, 0, 0.1], alphaMode="BLEND"))
-    with pytest.warns(UserWarning, match="1 of 1 parts are transparent"):
-        read_mesh(glb.write(tmp_path / "a.glb"))
+from tests.io.damage import glb_bytes, glb_parts
+from tests.io.gltf import CHECKS, GREEN, INDICES, QUAD, RED, Glb, corners, near, pbr
 
 
 @pytest.mark.parametrize(
@@ -263,17 +35,6 @@ def test_nodes_place_and_mirror(tmp_path):
     mesh = read_mesh(path)
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     assert (np.cross(b - a, c - a)[:, 0] > 0).all()
-
-
-def test_an_image_in_the_json(tmp_path):
-    glb = Glb()
-    texture = glb.texture(WHITE)
-    glb.tree["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(CHECKS).decode()}]
-    glb.primitive(pbr(texture))
-    assert near(corners(glb.write(tmp_path / "a.glb"))[0], RED, 40)
-    glb.tree["images"] = [{"uri": "red.png"}]
-    with pytest.raises(UserError, match=r"its texture is in another file \(red.png\)"):
-        read_mesh(glb.write(tmp_path / "b.glb"))
 
 
 @pytest.mark.parametrize(
@@ -313,6 +74,167 @@ def test_a_mesh_compressed_beside_a_plain_copy_is_read(tmp_path):
         read_mesh(glb.write(tmp_path / "b.glb"))
 
 
-def test_colors_convert_both_ways():
-    values = np.linspace(0, 1, 50)
-    assert np.allclose(to_srgb(to_linear(values)), values, atol=1e-6)
+def box(mesh) -> list[list[float]]:
+    """Bounds in the file's coordinates, in which y is the world's z."""
+    world = mesh.vertices[:, [1, 2, 0]].astype(float).round(4)
+    return [world.min(axis=0).tolist(), world.max(axis=0).tolist()]
+
+
+def test_instances_are_placed(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    places = glb.array(np.array([[0, 0, 0], [5, 0, 0], [0, 0, 7]], "<f4"))
+    sizes = glb.array(np.array([[1, 1, 1], [2, 2, 2], [1, 1, 1]], "<f4"))
+    attributes = {"TRANSLATION": places, "SCALE": sizes}
+    glb.tree["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": {"attributes": attributes}}
+    glb.tree["extensionsRequired"] = ["EXT_mesh_gpu_instancing"]
+    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
+    assert len(mesh.vertices) == 12 and box(mesh) == [[-1, -2, 0], [7, 2, 7]]
+
+
+def test_nodes_that_are_not_visible_are_left_out(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    hidden = {"extensions": {"KHR_node_visibility": {"visible": False}}, "children": [2]}
+    glb.tree["nodes"] = [{"mesh": 0}, hidden, {"mesh": 0, "translation": [9, 0, 0]}]
+    glb.tree["scenes"] = [{"nodes": [0, 1]}]
+    assert len(read_mesh(glb.write(tmp_path / "a.glb")).vertices) == 4
+
+
+def test_a_file_without_scenes_shows_all_nodes(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    del glb.tree["scene"], glb.tree["scenes"]
+    glb.tree["nodes"] = [{"children": [1], "translation": [3, 0, 0]}, {"mesh": 0}]
+    assert box(read_mesh(glb.write(tmp_path / "a.glb"))) == [[2, -1, 0], [4, 1, 0]]
+
+
+def test_a_skin_takes_the_place_of_the_transform_of_its_node(tmp_path):
+    glb = Glb()
+    joints, weights = np.zeros((4, 4), "|u1"), np.zeros((4, 4), "<f4")
+    joints[2:, 0], weights[:, 0] = 1, 1
+    glb.primitive(JOINTS_0=joints, WEIGHTS_0=weights)
+    inverse = np.stack([np.eye(4), np.eye(4)])
+    inverse[1, 1, 3] = -1  # The second joint is bound one above the first.
+    matrices = inverse.swapaxes(1, 2).reshape(2, 16).astype("<f4")
+    index = glb.array(np.ascontiguousarray(matrices.reshape(-1, 4)))
+    glb.tree["accessors"][index] |= {"type": "MAT4", "count": 2}
+    glb.tree["skins"] = [{"joints": [1, 2], "inverseBindMatrices": index}]
+    glb.tree["nodes"] = [
+        {"mesh": 0, "skin": 0, "scale": [100, 100, 100]},
+        {"children": [2], "scale": [2, 2, 2]},
+        {"translation": [0, 3, 0]},
+    ]
+    glb.tree["scenes"] = [{"nodes": [0, 1]}]
+    # Below −1 · 2; above 2 · (1 − 1 + 3).
+    assert box(read_mesh(glb.write(tmp_path / "a.glb"))) == [[-2, -2, 0], [2, 6, 0]]
+    glb.tree["skins"][0]["joints"] = [1, 9]
+    with pytest.raises(UserError, match="skin 0 has joints that are not in the scene"):
+        read_mesh(glb.write(tmp_path / "b.glb"))
+
+
+def test_sparse_accessors(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    indices, values = glb.view(np.array([2], "<u2").tobytes()), np.array([[4, 5, 6]], "<f4")
+    sparse = {"count": 1, "indices": {"bufferView": indices, "componentType": 5123}}
+    position = glb.tree["accessors"][0]
+    position["sparse"] = sparse | {"values": {"bufferView": glb.view(values.tobytes())}}
+    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
+    expected = QUAD.copy()
+    expected[2] = 4, 5, 6
+    assert np.allclose(mesh.vertices[:, [1, 2, 0]], expected)
+    del position["bufferView"]
+    mesh = read_mesh(glb.write(tmp_path / "b.glb"))
+    assert (
+        np.allclose(mesh.vertices[2, [1, 2, 0]], [4, 5, 6]) and not mesh.vertices[[0, 1, 3]].any()
+    )
+    sparse["indices"]["bufferView"] = glb.view(np.array([9], "<u2").tobytes())
+    position["sparse"]["indices"] = sparse["indices"]
+    with pytest.raises(UserError, match="sparse row 9 of 4"):
+        read_mesh(glb.write(tmp_path / "c.glb"))
+
+
+def test_buffers_in_the_json(tmp_path):
+    glb = Glb()
+    glb.primitive(pbr(glb.texture(CHECKS)))
+    tree, binary = glb_parts(glb.write(tmp_path / "a.glb").read_bytes())
+    uri = "data:application/octet-stream;base64," + base64.b64encode(binary).decode()
+    tree["buffers"] = [{"byteLength": len(binary), "uri": uri}]
+    (tmp_path / "b.glb").write_bytes(glb_bytes(json.dumps(tree).encode(), b""))
+    assert near(corners(tmp_path / "b.glb")[0], RED, 40)
+
+
+def test_json_padded_with_zeros(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    tree, binary = glb_parts(glb.write(tmp_path / "a.glb").read_bytes())
+    text = json.dumps(tree).encode()
+    (tmp_path / "b.glb").write_bytes(glb_bytes(text + bytes(8 - len(text) % 4), binary))
+    assert len(read_mesh(tmp_path / "b.glb").faces) == 2
+
+
+def test_positions_far_from_the_origin_keep_their_shape(tmp_path):
+    glb = Glb()
+    glb.primitive(POSITION=QUAD * np.float32(0.005))
+    glb.tree["nodes"][0]["translation"] = [4649776.25, 0, 1e6]
+    with pytest.warns(UserWarning, match="it is moved by -4649776.25, 0, -1000000"):
+        mesh = read_mesh(glb.write(tmp_path / "a.glb"))
+    assert box(mesh) == [[-0.005, -0.005, 0], [0.005, 0.005, 0]]
+
+
+def test_parts_that_share_one_long_array_keep_their_own_vertices(tmp_path):
+    glb = Glb()
+    primitive = glb.primitive(pbr(factor=[1, 0, 0, 1]), uvs=None)
+    far = np.concatenate([QUAD, QUAD + np.float32(10), QUAD - np.float32(10)])
+    shared = glb.array(far)
+    primitive["attributes"]["POSITION"] = shared
+    second = glb.primitive(pbr(factor=[0, 1, 0, 1]), INDICES + np.uint16(4), uvs=None)
+    second["attributes"]["POSITION"] = shared
+    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
+    assert len(mesh.vertices) == 8 and box(mesh)[1] == [11, 11, 10]
+    assert np.allclose(mesh.colors[4:], np.array(GREEN) / 255)
+
+
+def test_a_hundred_places_of_one_mesh(tmp_path):
+    glb = Glb()
+    glb.primitive(POSITION=np.tile(QUAD, (1600, 1)), uvs=None)
+    glb.tree["nodes"] = [{"mesh": 0, "translation": [i, 0, 0]} for i in range(100)]
+    glb.tree["scenes"] = [{"nodes": list(range(100))}]
+    assert len(read_mesh(glb.write(tmp_path / "a.glb")).faces) == 200
+
+
+def test_lines_beside_triangles_are_reported(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    glb.primitive()["mode"] = 1
+    with pytest.warns(UserWarning, match="1 parts are points or lines, which are left out"):
+        read_mesh(glb.write(tmp_path / "a.glb"))
+
+
+def test_meshopt_without_a_plain_copy_is_named(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    view = glb.tree["bufferViews"][0]
+    view |= {"buffer": 1, "extensions": {"EXT_meshopt_compression": {"buffer": 0}}}
+    path = glb.write(tmp_path / "a.glb")
+    tree, binary = glb_parts(path.read_bytes())
+    tree["buffers"].append({"byteLength": 48})
+    path.write_bytes(glb_bytes(json.dumps(tree).encode(), binary))
+    with pytest.raises(UserError, match="meshopt, a compression"):
+        read_mesh(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.update(material=[0]), "a material that is not a number"),
+        (lambda p: p["attributes"].update(COLOR_0=p["attributes"]["TEXCOORD_0"]), "3 or 4 numbers"),
+        (lambda p: p["attributes"].update(NORMAL=p["attributes"]["TEXCOORD_0"]), "rows of 3 num"),
+    ],
+)
+def test_attributes_of_another_kind_are_refused(tmp_path, change, message):
+    glb = Glb()
+    change(glb.primitive())
+    with pytest.raises(UserError, match=message):
+        read_mesh(glb.write(tmp_path / "a.glb"))

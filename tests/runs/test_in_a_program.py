@@ -16,12 +16,16 @@ def states() -> list:
     return [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()]
 
 
-def test_a_run_neither_uses_nor_changes_the_random_numbers_of_the_program(tiny_builtin_folder, tmp_path):
+def test_a_run_neither_uses_nor_changes_the_random_numbers_of_the_program(
+    tiny_builtin_folder, tmp_path
+):
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
         before = states()
-        found.append(generate(request_for(tiny_builtin_folder, tmp_path / str(seed), SPLATS, 6)).asset)
+        found.append(
+            generate(request_for(tiny_builtin_folder, tmp_path / str(seed), SPLATS, 6)).asset
+        )
         assert states() == before
     assert equal(*found)
 

@@ -3,22 +3,24 @@
 from pathlib import Path
 
 from gs3d.core.errors import UserError
-from gs3d.io.gltf.container import short_text
+from gs3d.io.gltf.container import Glb, short_text
 
 READ = (
+    "EXT_mesh_gpu_instancing",
+    "EXT_texture_webp",
+    "KHR_animation_pointer",
     "KHR_gaussian_splatting",
     "KHR_lights_punctual",
     "KHR_mesh_quantization",
-    "KHR_texture_transform",
-    "EXT_texture_webp",
-    "KHR_animation_pointer",
     "KHR_node_visibility",
+    "KHR_texture_transform",
     "KHR_xmp_json_ld",
 )
-"""Extensions that are read, or that change nothing in a picture of the object at rest."""
+"""Extensions that are read, or that change nothing in a picture of the object at rest, without
+light."""
 MATERIALS = "KHR_materials_"
-"""Beginning of the extensions of materials. They change how a surface looks under lights, and gs3d
-shows it unlit."""
+"""Beginning of the extensions of materials. Most change how a surface looks under lights, and gs3d
+shows it without; `materials` reads the others."""
 COMPRESSED = {
     "KHR_draco_mesh_compression": "Draco, a compression of meshes",
     "EXT_meshopt_compression": "meshopt, a compression",
@@ -30,13 +32,13 @@ COMPRESSED = {
 }
 
 
-def check_extensions(path: Path, tree: dict) -> None:
+def check_extensions(glb: Glb) -> None:
     """UserError if the file needs an extension that is not read."""
-    required = tree.get("extensionsRequired")
+    required = glb.tree.get("extensionsRequired")
     for name in required if isinstance(required, list) else ():
         text = short_text(name)
         if name not in READ and not text.startswith(MATERIALS):
-            raise unread_extension(path, text)
+            raise unread_extension(glb.path, text)
 
 
 def unread_extension(path: Path, name: str) -> UserError:
@@ -55,3 +57,8 @@ def extension(entry: object, name: str) -> dict | None:
     extensions = entry.get("extensions") if isinstance(entry, dict) else None
     found = extensions.get(name) if isinstance(extensions, dict) else None
     return found if isinstance(found, dict) else None
+
+
+def compression_of(entry: object) -> str | None:
+    """The first extension of a JSON object that compresses its data; None if there is none."""
+    return next((name for name in COMPRESSED if extension(entry, name) is not None), None)

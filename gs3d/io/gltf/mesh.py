@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gs3d.core.errors import UserError
+from gs3d.core.srgb import to_srgb
 from gs3d.core.types import Mesh, TexturedMesh
-from gs3d.io.gltf.container import get_entry, invalid_glb, read_array, read_json
-from gs3d.io.gltf.extensions import check_extensions, extension, unread_extension
-from gs3d.io.gltf.materials import Material, material_of, to_srgb
-from gs3d.io.gltf.scene import check_size, placed_primitives
-from gs3d.io.gltf.textures import Atlas
+from gs3d.io.gltf.arrays import read_array
+from gs3d.io.gltf.atlas import Atlas
+from gs3d.io.gltf.container import Glb, open_glb
+from gs3d.io.gltf.extensions import check_extensions, compression_of, unread_extension
+from gs3d.io.gltf.images import Pictures
+from gs3d.io.gltf.materials import OPAQUE_FROM, Material, material_of
+from gs3d.io.gltf.scene import Placed, nodes_of, placed_primitives
+from gs3d.io.gltf.sizes import check_size
+from gs3d.io.gltf.skins import joint_matrices, posed
+from gs3d.io.gltf.triangles import normals_under, smooth_normals, triangles
+from gs3d.io.precision import lost_in_single
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-TRIANGLES, STRIP, FAN = 4, 5, 6
-DRACO, SPLATS = "KHR_draco_mesh_compression", "KHR_spz_gaussian_splats_compression"
+LINES, TRIANGLES = (0, 1, 2, 3), (4, 5, 6)
+"""Modes of primitives: points and lines; triangles, strips and fans."""
 EVEN = 1e-3
 """Vertex colors that differ by no more are one color."""
-Read = Callable[..., np.ndarray]
-"""Accessor → its rows (`container.read_array`)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """The triangles of one primitive, placed in the scene."""
 
@@ -39,9 +44,13 @@ class Part:
     normals: Float[np.ndarray, "V 3"]
     colors: Float[np.ndarray, "V 3"] | None
     """Linear factors of the vertices; None if they are all 1."""
-    uvs: Float[np.ndarray, "V 2"] | None
-    """Of the texture of the material; None without one."""
+    uvs: tuple[Float[np.ndarray, "V 2"] | None, Float[np.ndarray, "V 2"] | None]
+    """In the base image of the material, and in the one that glows; None without one."""
     material: Material
+
+    @property
+    def main_uvs(self) -> Float[np.ndarray, "V 2"] | None:
+        return self.uvs[0] if self.material.base is not None else self.uvs[1]
 
 
 def read_glb_mesh(path: Path) -> Mesh | TexturedMesh:
@@ -49,157 +58,183 @@ def read_glb_mesh(path: Path) -> Mesh | TexturedMesh:
 
     Colors are those of the base color: factor × texture × vertex color, plus what the material
     emits, without light. Several materials with textures become one texture. A mesh without any
-    texture has vertex colors. Skins and morph targets are at rest. UserError if there are no
-    triangles, or if the file needs what is not read.
+    texture has vertex colors. Skins are as their joints stand, morph targets at rest. What is not
+    as in the file is a warning. UserError if there are no triangles, or if the file needs what is
+    not read.
     """
-    check_size(path)
-    tree, start, length = read_json(path)
-    check_extensions(path, tree)
-    read = partial(read_array, path, tree, start, length)
-    parts = list(_parts(path, tree, read, start, length))
+    glb = open_glb(path)
+    check_extensions(glb)
+    check_size(glb)
+    notes: list[str] = []
+    parts = list(_parts(glb, notes))
     if not parts:
         raise UserError(f"cannot read {path}: expected triangles, got none.")
-    if hidden := sum(part.material.is_transparent for part in parts):
-        warnings.warn(
-            f"{path}: {hidden} of {len(parts)} parts are transparent; they are shown as opaque",
-            stacklevel=3,
-        )
     offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    vertices, normals = (
-        np.concatenate([getattr(part, name) for part in parts]).astype(np.float32)
-        for name in ("vertices", "normals")
-    )
+    vertices = _in_single(np.concatenate([part.vertices for part in parts]), notes)
+    normals = np.concatenate([part.normals for part in parts]).astype(np.float32)
     faces = np.concatenate([p.faces + o for p, o in zip(parts, offsets, strict=False)])
     faces = faces.astype(np.int32)
-    if any(part.uvs is not None for part in parts):
-        if all(part.colors is None for part in parts):
-            atlas = Atlas()
-            places = [atlas.add(part.material, part.uvs, len(part.vertices)) for part in parts]
-            texture = atlas.texture(path)
-            uvs = np.concatenate([atlas.uvs(place) for place in places]).astype(np.float32)
-            return TexturedMesh(vertices, faces, normals, uvs, texture)
-        warnings.warn(
-            f"{path}: its textures are multiplied by colors of vertices; "
-            "colors are kept at the vertices alone, without the detail between them",
-            stacklevel=3,
+    textured = any(part.main_uvs is not None for part in parts)
+    if textured and all(part.colors is None for part in parts):
+        atlas = Atlas(notes)
+        places = [atlas.add(part.material, part.main_uvs, len(part.vertices)) for part in parts]
+        texture = atlas.texture()
+        uvs = np.concatenate([atlas.uvs(place) for place in places]).astype(np.float32)
+        mesh = TexturedMesh(vertices, faces, normals, uvs, texture)
+    else:
+        if textured:
+            notes.append(
+                "its textures are multiplied by colors of vertices; "
+                "colors are kept at the vertices alone, without the detail between them"
+            )
+        colors = np.concatenate([_vertex_colors(part) for part in parts])
+        mesh = Mesh(vertices, faces, normals, colors.astype(np.float32))
+    for note, count in Counter(notes).items():
+        times = f" ({count} times)" if count > 1 else ""
+        warnings.warn(f"{path}: {note}{times}", stacklevel=3)
+    return mesh
+
+
+def _in_single(vertices: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Vertices as float32, moved to the origin if they would be rounded where they are."""
+    if (lost := lost_in_single(vertices)) is not None:
+        center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+        vertices = vertices - center
+        notes.append(
+            f"single precision would round its positions by up to {lost:.2g}; "
+            f"it is moved by {', '.join(f'{0 - c:.10g}' for c in center)}"
         )
-    colors = [_vertex_colors(part) for part in parts]
-    return Mesh(vertices, faces, normals, np.concatenate(colors).astype(np.float32))
+    return vertices.astype(np.float32)
 
 
 def _vertex_colors(part: Part) -> np.ndarray:
     """sRGB colors [V, 3]."""
-    factors = 1.0 if part.colors is None else part.colors
-    linear = part.material.linear_at(part.uvs, len(part.vertices)) * factors
-    return to_srgb(np.clip(linear + part.material.emission, 0, 1))
+    material = part.material
+    base = 1.0 if material.base is None else material.base.linear_at(part.uvs[0])
+    glow = 1.0 if material.glow is None else material.glow.linear_at(part.uvs[1])
+    factors = np.ones((len(part.vertices), 3)) if part.colors is None else part.colors
+    linear = base * material.factor * factors + glow * material.emission
+    return to_srgb(linear.clip(0, 1))
 
 
-def _parts(path: Path, tree: dict, read: Read, start: int, length: int) -> Iterator[Part]:
-    materials: dict[object, Material] = {}
-    for primitive, transform in placed_primitives(path, tree):
-        _check_compression(path, tree, primitive)
-        mode = primitive.get("mode", TRIANGLES)
-        if mode not in (TRIANGLES, STRIP, FAN):
+def _parts(glb: Glb, notes: list[str]) -> Iterator[Part]:
+    pictures = Pictures(glb, notes)
+    materials: dict[int | None, Material] = {}
+    skins: dict[int, np.ndarray] = {}
+    others = 0
+    for placed in placed_primitives(glb):
+        primitive = placed.primitive
+        _check_compression(glb, primitive)
+        mode, attributes = primitive.get("mode", TRIANGLES[0]), primitive.get("attributes")
+        if mode not in TRIANGLES:
+            others += mode in LINES
             continue
-        attributes = primitive.get("attributes")
         if not isinstance(attributes, dict) or "POSITION" not in attributes:
             continue
-        vertices = _rows(path, read, attributes, "POSITION", 3)
-        faces = _faces(path, read, primitive.get("indices"), mode, len(vertices))
-        if not len(faces):
-            continue
         key = primitive.get("material")
+        if key is not None and type(key) is not int:
+            raise glb.fault("its JSON refers to a material that is not a number")
         if key not in materials:
-            materials[key] = material_of(path, tree, start, length, key)
-        material, colors = materials[key], None
-        if "COLOR_0" in attributes:
-            colors = _rows(path, read, attributes, "COLOR_0", None, len(vertices))[:, :3]
-            if np.ptp(colors, axis=0).max() <= EVEN:
-                material, colors = material.times(colors[0]), None
-        uvs, name = None, f"TEXCOORD_{material.texcoord}"
-        if material.image is not None and name in attributes:
-            uvs = material.placed(_rows(path, read, attributes, name, 2, len(vertices)))
-        rotation = transform[:3, :3]
-        if np.linalg.det(rotation) < 0:
-            faces = faces[:, ::-1]
-        placed = vertices @ rotation.T + transform[:3, 3]
-        normals = None
-        if "NORMAL" in attributes:
-            normals = _rows(path, read, attributes, "NORMAL", 3, len(vertices))
-            normals = _normals(normals, rotation)
-        if normals is None:
-            normals = _smooth_normals(placed, faces)
-        yield Part(placed, faces, normals, colors, uvs, material)
+            materials[key] = material_of(glb, pictures, key)
+        if placed.skin is not None and type(placed.skin) is int and placed.skin not in skins:
+            places = {node.index: node.matrix for node in nodes_of(glb)}
+            skins[placed.skin] = joint_matrices(glb, placed.skin, places)
+        joints = skins.get(placed.skin) if type(placed.skin) is int else None
+        if (part := _part(glb, placed, attributes, materials[key], joints, notes)) is not None:
+            yield part
+    if others:
+        notes.append(f"{others} parts are points or lines, which are left out")
 
 
-def _check_compression(path: Path, tree: dict, primitive: dict) -> None:
-    """UserError for compressed data without a plain copy beside it."""
-    if extension(primitive, SPLATS) is not None:
-        raise unread_extension(path, SPLATS)
-    attributes = primitive.get("attributes")
-    if extension(primitive, DRACO) is not None and isinstance(attributes, dict):
-        position = get_entry(path, tree, "accessors", attributes.get("POSITION"))
-        if "bufferView" not in position:
-            raise unread_extension(path, DRACO)
+def _part(
+    glb: Glb,
+    placed: Placed,
+    attributes: dict,
+    material: Material,
+    joints: np.ndarray | None,
+    notes: list[str],
+) -> Part | None:
+    """The triangles of one primitive; None if it has none, or is not visible."""
 
+    def rows(name: str, widths: tuple[int, ...], count: int | None = None) -> np.ndarray:
+        values = read_array(glb, attributes[name], shares=name.startswith("COLOR"))
+        if values.shape[1] not in widths or count not in (None, len(values)):
+            raise glb.fault(
+                f"{name}: expected an array of {count or 'any'} rows of "
+                f"{' or '.join(map(str, widths))} numbers, got {list(values.shape)}"
+            )
+        return values.astype(np.float64)
 
-def _rows(
-    path: Path, read: Read, attributes: dict, name: str, width: int | None, count: int | None = None
-) -> np.ndarray:
-    """Rows of an attribute, float64 [V, width]."""
-    rows = read(attributes[name])
-    if (width is not None and rows.shape[1] != width) or count not in (None, len(rows)):
-        raise invalid_glb(
-            path,
-            f"{name}: expected an array of {count or 'any'} rows of {width or 3} numbers, "
-            f"got {list(rows.shape)}",
-        )
-    rows = rows.astype(np.float64)
-    if name.startswith("COLOR") and (largest := rows.max(initial=0)) > 1:
-        # Integers without the mark that says that they are fractions of their largest value.
-        rows /= 255 if largest <= 255 else 65535
-    return rows
-
-
-def _faces(path: Path, read: Read, indices: object, mode: int, count: int) -> np.ndarray:
-    """Vertex indices of the triangles, int64 [F, 3]."""
-    order = np.arange(count) if indices is None else read(indices, whole=True)[:, 0]
-    if len(order) and not 0 <= order.min() <= order.max() < count:
-        raise UserError(
-            f"cannot read {path}: its faces refer to vertices that are not in the file. "
-            "Use another copy of the file."
-        )
-    if mode == TRIANGLES:
-        return order[: len(order) // 3 * 3].reshape(-1, 3)
-    if len(order) < 3:
-        return np.empty((0, 3), np.int64)
-    if mode == FAN:
-        first = np.full(len(order) - 2, order[0])
-        return np.stack([first, order[1:-1], order[2:]], axis=1)
-    faces = np.stack([order[:-2], order[1:-1], order[2:]], axis=1)
-    faces[1::2] = faces[1::2, ::-1]
-    # A strip repeats a vertex to begin another one; that triangle has no area.
-    a, b, c = faces.T
-    return faces[(a != b) & (b != c) & (a != c)]
-
-
-def _smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals [V, 3]: means of those of the faces, weighted by their areas."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    across = np.cross(b - a, c - a)
-    sums = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(sums, faces[:, corner], across)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    up = np.array([0.0, 1.0, 0.0])
-    return np.where(lengths > 0, sums / np.where(lengths > 0, lengths, 1), up)
-
-
-def _normals(normals: np.ndarray, rotation: np.ndarray) -> np.ndarray | None:
-    """Unit normals under a node's transform; None if one of them has no direction."""
-    try:
-        normals = normals @ np.linalg.inv(rotation)
-    except np.linalg.LinAlgError:
+    vertices = rows("POSITION", (3,))
+    count = len(vertices)
+    faces = triangles(glb, placed.primitive, count)
+    if not len(faces):
         return None
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / lengths if (lengths > 0).all() else None
+    colors = alphas = None
+    if "COLOR_0" in attributes:
+        rgba = rows("COLOR_0", (3, 4), count).clip(0, 1)
+        colors, alphas = rgba[:, :3], rgba[:, 3] if rgba.shape[1] == 4 else None
+        if np.ptp(colors, axis=0).max() <= EVEN:
+            material, colors = material.times(colors[0]), None
+    least, most = material.opacity(alphas)
+    if most == 0:
+        return None
+    if least < OPAQUE_FROM or material.transmission > 0:
+        notes.append("a part is transparent, or has transparent places; it is shown as opaque")
+    uvs: list[np.ndarray | None] = []
+    for texture in (material.base, material.glow):
+        name = None if texture is None else f"TEXCOORD_{texture.texcoord}"
+        found = texture is not None and name in attributes
+        uvs.append(texture.placed(rows(str(name), (2,), count)) if texture and found else None)
+        if texture is not None and not found:
+            notes.append("a texture has no coordinates; it is its mean color")
+    normals = rows("NORMAL", (3,), count) if "NORMAL" in attributes else None
+    if joints is not None:
+        vertices, normals = posed(glb, attributes, joints, vertices, normals)
+        flips = np.median(np.linalg.det(joints[:, :3, :3])) < 0
+    else:
+        rotation = placed.matrix[:3, :3]
+        flips = np.linalg.det(rotation) < 0
+        vertices = vertices @ rotation.T + placed.matrix[:3, 3]
+        normals = None if normals is None else normals_under(rotation, normals)
+    if flips:
+        faces = faces[:, ::-1]
+    lengths = None if normals is None else np.linalg.norm(normals, axis=1, keepdims=True)
+    if normals is None or lengths is None or not (lengths > 0).all():
+        normals = smooth_normals(vertices, faces)
+    else:
+        normals = normals / lengths
+    return _compact(Part(vertices, faces, normals, colors, (uvs[0], uvs[1]), material))
+
+
+def _compact(part: Part) -> Part:
+    """The part without vertices that no face uses: primitives often share one long array."""
+    used = np.unique(part.faces)
+    if len(used) == len(part.vertices):
+        return part
+    number = np.zeros(len(part.vertices), np.int64)
+    number[used] = np.arange(len(used))
+    colors = None if part.colors is None else part.colors[used]
+    base, glow = (None if uv is None else uv[used] for uv in part.uvs)
+    return Part(
+        part.vertices[used],
+        number[part.faces],
+        part.normals[used],
+        colors,
+        (base, glow),
+        part.material,
+    )
+
+
+def _check_compression(glb: Glb, primitive: dict) -> None:
+    """UserError for compressed data without a plain copy beside it."""
+    name = compression_of(primitive)
+    attributes = primitive.get("attributes")
+    if name is None:
+        return
+    if "splat" in name:
+        raise unread_extension(glb.path, name)
+    if isinstance(attributes, dict):
+        position = glb.entry("accessors", attributes.get("POSITION"))
+        if "bufferView" not in position:
+            raise unread_extension(glb.path, name)

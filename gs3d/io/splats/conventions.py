@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gs3d.io.precision import lost_in_single
+
 FEW = 20
 """With fewer splats nothing is guessed from the range of their values."""
 MANY = 100
@@ -17,8 +19,6 @@ ROUNDING = 1e-3
 """How far a value may lie outside of its range by rounding alone."""
 BLOB = 1 / 3
 """Splats that are all larger than this share of the extent show nothing but a blob."""
-LOST = 1e-6
-"""Rounding of positions that is worth a warning, as a share of the extent."""
 
 
 class OtherForm(UserWarning):
@@ -95,15 +95,9 @@ def plain_opacities(path: Path, opacities: np.ndarray) -> np.ndarray:
 
 def rounded_positions(path: Path, means: np.ndarray) -> str | None:
     """What float32 would lose of positions [N, 3] in float64; None if next to nothing."""
+    if (error := lost_in_single(means)) is None:
+        return None
     finite = means[np.isfinite(means).all(axis=1)]
-    if means.dtype != np.float64 or not len(finite):
-        return None
-    with np.errstate(over="ignore"):
-        error = float(np.abs(finite - finite.astype(np.float32)).max())
-    extent = float(np.ptp(finite, axis=0).max()) or float(np.abs(finite).max())
-    # What is beyond float32 is refused as infinite.
-    if error <= LOST * extent or error == np.inf:
-        return None
     return (
         f"{path}: positions up to {np.abs(finite).max():.7g} in double precision are rounded by up "
         f"to {error:.2g}; gs3d clean --center keeps them exact about their center"

@@ -21,18 +21,19 @@ import numpy as np
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.srgb import to_linear
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
-from gs3d.io.gltf.container import (
-    MAX_BYTES,
-    dequantize,
-    invalid_glb,
-    read_array,
-    read_json,
-    short_text,
-    write_glb,
+from gs3d.io.gltf.arrays import dequantize, read_array
+from gs3d.io.gltf.container import MAX_BYTES, Glb, open_glb, short_text, write_glb
+from gs3d.io.gltf.extensions import (
+    check_extensions,
+    compression_of,
+    extension,
+    unread_extension,
 )
-from gs3d.io.gltf.scene import apply_transform, placed_primitives
+from gs3d.io.gltf.scene import placed_primitives
+from gs3d.io.gltf.sizes import check_size
 from gs3d.io.splats.checks import (
     changed_result,
     refusal,
@@ -40,9 +41,13 @@ from gs3d.io.splats.checks import (
     to_world_coordinates,
     unreadable_result,
 )
-from gs3d.io.splats.conventions import plain_opacities, scales_of_lengths
+from gs3d.io.splats.conventions import (
+    plain_opacities,
+    rounded_positions,
+    scales_of_lengths,
+)
 from gs3d.ops.blocks import blocks
-from gs3d.ops.transforms import WORLD_TO_GLTF
+from gs3d.ops.transforms import WORLD_TO_GLTF, rotate_splats
 
 EXTENSION = "KHR_gaussian_splatting"
 COLOR_SPACE = "srgb_rec709_display"
@@ -50,6 +55,8 @@ POINTS = 0
 ROTATION, SCALE, OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
 WIDTHS = {"POSITION": 3, ROTATION: 4, SCALE: 3, OPACITY: 1}
 """Numbers per splat of each required attribute."""
+SCALE_TOLERANCE = 1e-3
+"""Relative difference up to which the three scales of a node count as uniform."""
 MAX_JSON_BYTES = 65536
 """Space reserved for the JSON of a written file."""
 
@@ -66,8 +73,7 @@ def _attribute_arrays(splats: Splats) -> dict[str, np.ndarray]:
     fallback = np.empty((len(splats), 4), "<u2")
     for rows in blocks(len(splats)):
         colors = (0.5 + SH_C0 * splats.sh[rows, 0].numpy()).clip(0, 1)
-        linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
-        fallback[rows, :3] = np.rint(linear * 65535)
+        fallback[rows, :3] = np.rint(to_linear(colors) * 65535)
         fallback[rows, 3] = np.rint(splats.opacities[rows].numpy() * 65535)
     arrays = {
         "POSITION": splats.means.numpy(),
@@ -106,11 +112,11 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
 
     def verify(temp: Path) -> None:
         try:
-            got, start, length = read_json(temp)
-            same = got.get("meshes") == tree["meshes"]
+            glb = open_glb(temp)
+            same = glb.tree.get("meshes") == tree["meshes"]
             for i, array in enumerate(arrays.values()):
                 same &= np.array_equal(
-                    read_array(temp, got, start, length, i),
+                    read_array(glb, i),
                     dequantize(array) if array.dtype.kind == "u" else array,
                 )
         except UserError as error:
@@ -121,13 +127,13 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
     write_atomic(path, lambda temp: write_glb(temp, tree, list(arrays.values())), verify)
 
 
-def _splat_primitives(path: Path, tree: dict) -> Iterator[tuple[dict, dict, np.ndarray]]:
+def _splat_primitives(glb: Glb) -> Iterator[tuple[dict, dict, np.ndarray]]:
     """Attributes, extension and transform [4, 4] of every primitive in the scene with splats."""
-    for primitive, transform in placed_primitives(path, tree):
-        extensions = primitive.get("extensions")
-        extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
-        if isinstance(extension, dict) and isinstance(primitive.get("attributes"), dict):
-            yield primitive["attributes"], extension, transform
+    for placed in placed_primitives(glb):
+        found = extension(placed.primitive, EXTENSION)
+        attributes = placed.primitive.get("attributes")
+        if found is not None and isinstance(attributes, dict):
+            yield attributes, found, placed.matrix
 
 
 def holds_splats(path: str | Path) -> bool:
@@ -137,40 +143,41 @@ def holds_splats(path: str | Path) -> bool:
     """
     path = Path(path)
     try:
-        return any(_splat_primitives(path, read_json(path)[0]))
+        return any(_splat_primitives(open_glb(path)))
     except OSError as error:
         raise read_error(path, error) from error
 
 
-def read_glb_splats(path: str | Path) -> Splats:
+def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
     """Read all splats in the scene of a .glb, placed by its nodes, in world coordinates.
 
     The result is float32 on the CPU. Rows with NaN, infinity or a zero-length quaternion are left
-    out with a `DroppedRows` warning. UserError for a mesh, for compressed splats, for incomplete
-    SH bands, and for nodes that stretch or mirror.
+    out with a `DroppedRows` warning. Where nodes place splats so far away that float32 would round
+    their positions, a warning says so; with `exact` the positions stay float64 then. UserError for
+    a mesh, for compressed splats, for incomplete SH bands, and for nodes that stretch or mirror.
     """
     path = Path(path)
     try:
-        tree, start, length = read_json(path)
-        found = list(_splat_primitives(path, tree))
+        glb = open_glb(path)
+        found = list(_splat_primitives(glb))
         if not found:
             raise UserError(
                 f"cannot read {path}: expected Gaussian splats ({EXTENSION}), "
                 "got a mesh or an empty scene. Give a .glb that was written from splats."
             )
-        read = partial(read_array, path, tree, start, length)
-        parts = []
-        for attributes, extension, transform in found:
-            # Each splat needs at least the 12 bytes of its own degree-0 coefficients. Without this
-            # check, a primitive that is placed a million times would fill the memory.
-            if sum(map(len, parts)) * 12 > length:
-                raise invalid_glb(
-                    path,
-                    f"its scene has more splats than its {length} bytes can hold; "
-                    "expected each primitive to be placed once",
-                )
-            splats = _read_primitive(path, read, attributes, extension)
-            parts.append(apply_transform(path, splats, transform))
+        check_extensions(glb)
+        check_size(glb)
+        if others := sum(1 for _ in placed_primitives(glb)) - len(found):
+            warnings.warn(
+                f"{path}: {others} parts beside its splats are meshes, points or lines, which are "
+                "left out",
+                stacklevel=2,
+            )
+        read = partial(read_array, glb)
+        parts = [
+            apply_transform(path, _read_primitive(glb, read, attributes, settings), transform)
+            for attributes, settings, transform in found
+        ]
     except OSError as error:
         raise read_error(path, error) from error
     sh_count = max(part.sh.shape[1] for part in parts)
@@ -183,21 +190,49 @@ def read_glb_splats(path: str | Path) -> Splats:
                 for part, pad in zip(parts, pads, strict=True)
             ]
         )
+    if (lost := rounded_positions(path, joined.means.numpy())) and not exact:
+        warnings.warn(lost, stacklevel=2)
+    if not (lost and exact):
+        joined = replace(joined, means=joined.means.float())
     return to_world_coordinates(path, joined, torch.tensor(WORLD_TO_GLTF).T)
 
 
-def _read_primitive(
-    path: Path, read: Callable[[object], np.ndarray], attributes: dict, extension: dict
-) -> Splats:
-    """The splats of one primitive, in its own coordinates. `read` maps an accessor to its rows."""
-    nested = extension.get("extensions")
-    compressed = [n for n in nested if "compression" in n] if isinstance(nested, dict) else []
-    if compressed:
+def apply_transform(path: Path, splats: Splats, matrix: np.ndarray) -> Splats:
+    """`splats` rotated, scaled and translated by `matrix` [4, 4], positions float64.
+
+    UserError if the matrix stretches or mirrors. `path` is the file being read, for messages.
+    """
+    if np.array_equal(matrix, np.eye(4)):
+        return splats
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    scale = lengths.mean()
+    rotation = matrix[:3, :3] / scale if scale > 0 else np.zeros((3, 3))
+    deviation = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    if deviation > 2 * SCALE_TOLERANCE or np.linalg.det(rotation) < 0:
         raise UserError(
-            f"cannot read {path}: expected plain splats, got {short_text(compressed[0])}. "
-            "Convert it to a .glb without compression first."
+            f"cannot read {path}: a node stretches, mirrors or flattens its splats, "
+            "expected a rotation and a uniform scale. "
+            "Apply the node's transform in the program that wrote the file."
         )
-    space, kernel = extension.get("colorSpace"), extension.get("kernel")
+    # u @ v is the nearest exact rotation.
+    u, _, v = np.linalg.svd(rotation)
+    turned = rotate_splats(splats, torch.from_numpy(u @ v))
+    linear, offset = torch.from_numpy(scale * (u @ v)), torch.from_numpy(matrix[:3, 3])
+    means = splats.means.double() @ linear.T + offset
+    return replace(turned, means=means, scales=turned.scales * float(scale))
+
+
+def _read_primitive(
+    glb: Glb, read: Callable[[object], np.ndarray], attributes: dict, settings: dict
+) -> Splats:
+    """The splats of one primitive, in its own coordinates. `read` maps an accessor to its rows.
+
+    `settings` is the extension of splats.
+    """
+    path = glb.path
+    if (compressed := compression_of(settings)) is not None:
+        raise unread_extension(path, compressed)
+    space, kernel = settings.get("colorSpace"), settings.get("kernel")
     if space != COLOR_SPACE or kernel != "ellipse":
         warnings.warn(
             f"{path}: expected colors in {COLOR_SPACE} and the kernel ellipse, "
@@ -219,8 +254,7 @@ def _read_primitive(
     def read_rows(name: str, count: int | None = None) -> np.ndarray:
         rows, width = read(attributes[name]), (WIDTHS | sh_widths)[name]
         if rows.shape != (shape := (len(rows) if count is None else count, width)):
-            raise invalid_glb(
-                path,
+            raise glb.fault(
                 f"{name}: expected an array {list(shape)}, as many rows as POSITION, "
                 f"got {list(rows.shape)}",
             )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.exclusive import exclusive
 from gs3d.priors.images import memory_format
 from gs3d.priors.loading.sizes import check_sizes
 from gs3d.priors.loading.weights import UNREAD, variant_of, weight_files
@@ -134,10 +135,15 @@ def _tensors(model: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
 
 @contextmanager
 def quiet() -> Generator[None, None, None]:
-    """Silence progress bars and messages of diffusers and transformers.
+    """Silence progress bars and messages of diffusers and transformers, for one thread at a time.
 
     What goes wrong is raised, or checked here. The previous settings are restored on exit.
     """
+    with exclusive():
+        yield from _quiet()
+
+
+def _quiet() -> Generator[None, None, None]:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

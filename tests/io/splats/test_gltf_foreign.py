@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.io import DroppedRows, load_asset
+from gs3d.io import DroppedRows, load_asset, load_splats
 from gs3d.io.splats.gltf import read_glb_splats, write_glb_splats
 from gs3d.raster.reference import rotations, sh_basis
 from tests.io.splats.samples import (
@@ -162,8 +162,8 @@ COMPRESSION = {"KHR_gaussian_splatting_compression_spz_2": {"bufferView": 0}}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: position_accessor(t).update(count=2**31), "accessor 0 declares 2147483648 rows"),
-        (lambda t: position_accessor(t).update(count=10**400), "an accessor's count"),
+        (lambda t: position_accessor(t).update(count=2**31), "describes over"),
+        (lambda t: position_accessor(t).update(count=10**400), "describes over"),
         (lambda t: position_accessor(t).update(count=0), "an accessor's count"),
         (lambda t: position_accessor(t).update(count="6"), "an accessor's count"),
         (lambda t: position_accessor(t).update(count=5), "as many rows as POSITION"),
@@ -174,15 +174,15 @@ COMPRESSION = {"KHR_gaussian_splatting_compression_spz_2": {"bufferView": 0}}
         (lambda t: position_accessor(t).update(type=[]), "is not supported"),
         (lambda t: position_accessor(t).update(componentType={}), "is not supported"),
         (lambda t: position_accessor(t).update(byteOffset=-4), "byteOffset"),
-        (lambda t: position_accessor(t).update(sparse={}), "sparse"),
-        (lambda t: position_accessor(t).pop("bufferView"), "without data"),
+        (lambda t: position_accessor(t).update(sparse={}), "a sparse accessor's count"),
         (lambda t: t["bufferViews"][0].update(byteStride=4), "byteStride"),
         (
             lambda t: t["bufferViews"][0].update(byteLength=10**9, byteOffset=10**9),
-            "rows up to byte",
+            "describes over",
         ),
-        (lambda t: t["bufferViews"][0].update(buffer=1), "another file's"),
-        (lambda t: t["buffers"][0].update(uri="a.bin"), "another file's"),
+        (lambda t: t["bufferViews"][0].update(buffer=1), "refers to buffers 1"),
+        (lambda t: t["buffers"][0].update(uri="a.bin"), r"data is in another file \(a.bin\)"),
+        (lambda t: t.update(extensionsRequired=["ACME_x"]), "the extension ACME_x"),
         (lambda t: t.pop("accessors"), "refers to accessors 0"),
         (lambda t: t.update(scene=9), "refers to scenes 9"),
         (lambda t: t.update(nodes=[]), "refers to nodes 0"),
@@ -191,8 +191,11 @@ COMPRESSION = {"KHR_gaussian_splatting_compression_spz_2": {"bufferView": 0}}
         (lambda t: t["nodes"][0].update(scale=[1, 1, 2]), "stretches, mirrors"),
         (lambda t: t["nodes"][0].update(scale=[-1, 1, 1]), "stretches, mirrors"),
         (lambda t: t["nodes"][0].update(scale=[0, 0, 0]), "stretches, mirrors"),
-        (lambda t: t["nodes"][0].update(scale=[1, 1, float("nan")]), "a node's scale"),
-        (lambda t: t["nodes"][0].update(translation="abc"), "a node's translation"),
+        (
+            lambda t: t["nodes"][0].update(scale=[1, 1, float("nan")]),
+            "scale: expected 3 numbers below 1e.15, got .1, 1, nan",
+        ),
+        (lambda t: t["nodes"][0].update(translation="abc"), "translation: expected 3 numbers"),
         (lambda t: t.update(meshes={}), "refers to meshes 0"),
         (
             lambda t: first_primitive(t)["attributes"].pop(GLTF_PREFIX + "SCALE"),
@@ -206,7 +209,7 @@ COMPRESSION = {"KHR_gaussian_splatting_compression_spz_2": {"bufferView": 0}}
         (lambda t: first_primitive(t).pop("attributes"), "expected Gaussian splats"),
         (
             lambda t: extension(t).update(extensions=COMPRESSION),
-            "got .*compression_spz_2.* Convert it",
+            "uses compressed splats .*compression_spz_2",
         ),
     ],
 )
@@ -216,11 +219,44 @@ def test_inconsistent_json_is_refused(tmp_path, change, message):
 
 def test_splats_placed_a_thousand_times_do_not_fill_the_memory(tmp_path):
     def place_often(tree):
-        tree["nodes"] = [{"mesh": 0}] * 1000
-        tree["scenes"][0]["nodes"] = list(range(1000))
+        tree["nodes"] = [{"mesh": 0}] * 300_000
+        tree["scenes"][0]["nodes"] = list(range(300_000))
 
     path, _ = glb_with_changed_json(tmp_path, place_often)
-    refused(path, "more splats than its .* bytes can hold")
+    refused(path, "describes over .* bytes of numbers, far more than")
+
+
+def test_splats_may_have_several_places(tmp_path):
+    def place(tree):
+        tree["nodes"] = [{"mesh": 0, "translation": [9 * i, 0, 0]} for i in range(8)]
+        tree["scenes"][0]["nodes"] = list(range(8))
+
+    path, original = glb_with_changed_json(tmp_path, place)
+    assert len(read_glb_splats(path)) == 8 * len(read_glb_splats(original))
+
+
+def test_splats_far_from_the_origin_are_exact_on_demand(tmp_path):
+    far = [4649776.25, 0, 0]
+    path, original = glb_with_changed_json(
+        tmp_path, lambda tree: tree["nodes"][0].update(translation=far)
+    )
+    with pytest.warns(UserWarning, match="are rounded by up to .* gs3d clean --center"):
+        read_glb_splats(path)
+    means = load_splats(path, exact=True).means
+    assert means.dtype == torch.float64
+    expected = read_glb_splats(original).means.double() + torch.tensor(
+        [0, far[0], 0], dtype=torch.float64
+    )
+    assert torch.allclose(means, expected, atol=1e-6, rtol=0)
+
+
+def test_meshes_beside_splats_are_reported(tmp_path):
+    def add(tree):
+        tree["meshes"][0]["primitives"].append({"attributes": {"POSITION": 0}})
+
+    path, _ = glb_with_changed_json(tmp_path, add)
+    with pytest.warns(UserWarning, match="1 parts beside its splats are meshes"):
+        read_glb_splats(path)
 
 
 def test_files_cut_short_are_refused(tmp_path):

@@ -193,7 +193,7 @@ def test_cache_with_a_dangling_link_is_downloaded_again(hub, hub_cache, tiny_sd_
     assert hub.requested == [repo]
 
 
-@pytest.mark.parametrize("layers", [10**7, [1, 10**300]])
+@pytest.mark.parametrize("layers", [10**7, [1, 10**12]])
 def test_too_many_layers_are_refused_before_they_are_built(folder, layers):
     edit_config(folder / "unet/config.json", layers_per_block=layers)
     line = message(lambda: load(folder, "cpu"))

@@ -1,0 +1,115 @@
+"""Images of a glTF file, each decoded once."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from gs3d.core.errors import UserError
+from gs3d.io.gltf.arrays import data_of, read_bytes
+from gs3d.io.gltf.container import Glb
+from gs3d.io.gltf.extensions import extension, unread_extension
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+MAX_PIXELS = 8192**2
+"""Largest image that is decoded."""
+KEPT_PIXELS = 4096**2
+"""Pixels up to which an image, and a texture of several, are kept. Larger ones are shrunk."""
+ALL_PIXELS = 2**26
+"""Pixels of all images of a file together."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image, sRGB, and the range of its opacity."""
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    alpha: tuple[float, float]
+    """Least and largest, in [0, 1]."""
+
+    def shrunk(self, share: float) -> Picture:
+        """The image with its sides multiplied by `share`, to at least one pixel."""
+        if share >= 1:
+            return self
+        size = tuple(max(round(side * share), 1) for side in self.pixels.shape[1::-1])
+        small = Image.fromarray(self.pixels).resize(size, Image.Resampling.BOX)
+        return Picture(np.asarray(small), self.alpha)
+
+
+class Pictures:
+    """The images of a file; `notes` collects what is not as in the file."""
+
+    def __init__(self, glb: Glb, notes: list[str]) -> None:
+        self._glb, self._notes = glb, notes
+        self._known: dict[int, Picture] = {}
+        count = len(glb.items(glb.tree, "images"))
+        self._most = min(KEPT_PIXELS, ALL_PIXELS // max(count, 1))
+
+    def of_texture(self, info: object) -> Picture | None:
+        """The image of a texture; None without one."""
+        if not isinstance(info, dict):
+            return None
+        texture = self._glb.entry("textures", info.get("index"))
+        webp = extension(texture, "EXT_texture_webp")
+        source = texture.get("source") if webp is None else webp.get("source")
+        if source is None:
+            if extension(texture, "KHR_texture_basisu") is not None:
+                raise unread_extension(self._glb.path, "KHR_texture_basisu")
+            names = ", ".join(map(str, texture.get("extensions") or ()))[:60]
+            self._notes.append(f"a texture has no image that is read ({names or 'no source'})")
+            return None
+        entry = self._glb.entry("images", source)
+        if source not in self._known:
+            self._known[source] = self._decoded(entry)
+        return self._known[source]
+
+    def _decoded(self, entry: dict) -> Picture:
+        glb = self._glb
+        if "uri" in entry:
+            data = data_of(glb, entry["uri"], "texture")
+        else:
+            data = read_bytes(glb, entry.get("bufferView"))
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                # A small file can hold a huge image of a single color.
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(
+                        f"cannot read {glb.path}: expected a texture up to 8192 × 8192, "
+                        f"got {image.width} × {image.height}."
+                    )
+                return self._kept(image)
+        # Pillow's decoders raise many kinds of errors for damaged data.
+        except Exception as error:
+            if isinstance(error, UserError):
+                raise
+            reason = " ".join(str(error)[:100].split())
+            raise glb.fault(
+                f"a texture cannot be read ({reason}); expected {', '.join(FORMATS)}"
+            ) from None
+
+    def _kept(self, image: Any) -> Picture:
+        if image.mode.startswith("I"):
+            # 16 bits a pixel, which Pillow would clip at 255.
+            values = np.asarray(image).astype(np.float64) / 65535 * 255
+            image = Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8))
+        if "transparency" in image.info or image.mode in ("LA", "PA", "La"):
+            image = image.convert("RGBA")
+        low, high = image.getchannel("A").getextrema() if "A" in image.getbands() else (255, 255)
+        picture_alpha = (low / 255, high / 255)
+        share = math.sqrt(self._most / (image.width * image.height))
+        if share < 1:
+            size = (max(int(image.width * share), 1), max(int(image.height * share), 1))
+            self._notes.append(
+                f"a texture of {image.width} × {image.height} is shrunk to {size[0]} × {size[1]}"
+            )
+            image = image.convert("RGB") if image.mode in ("P", "1") else image
+            image = image.resize(size, Image.Resampling.BOX)
+        return Picture(np.asarray(image.convert("RGB")), picture_alpha)
