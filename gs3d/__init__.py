@@ -64,7 +64,7 @@ __all__ = [
 
 def _after_fork() -> None:
     """Use one thread in a forked child, because torch's threads do not survive a fork, and an
-    operation that waits for them would never end."""
+    operation that waits for them would never end. That holds for more threads set there, too."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
 
@@ -82,4 +82,7 @@ def __getattr__(name: str) -> object:
     should not wait for it."""
     if name not in _HOME:
         raise AttributeError(f"module 'gs3d' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    from gs3d.core.runtime.interrupts import deferred
+
+    with deferred():
+        return getattr(import_module(_HOME[name]), name)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+TEXTS = ("prompt",)
+"""Arguments that are no paths, in which ~ stays."""
 
 
 def parse(args: type[T], prog: str, argv: list[str]) -> T:
@@ -38,7 +40,8 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
     try:
         with contextlib.redirect_stderr(errors), shown():
             parsed = tyro.cli(with_help(args), prog=prog, args=argv)
-            return args(**{f.name: _expanded(getattr(parsed, f.name)) for f in fields(args)})
+            values = {f.name: getattr(parsed, f.name) for f in fields(args)}
+            return args(**{n: v if n in TEXTS else _expanded(v) for n, v in values.items()})
         # Reached if `shown` suppressed an error: the reader of --help closed the pipe.
         raise SystemExit(0)
     except SystemExit as stop:

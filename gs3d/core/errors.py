@@ -7,6 +7,7 @@ from pathlib import Path
 
 FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*)")
 """Quoted commands, which stay as they are, and flags of the command line."""
+BREAKS = re.compile(r"[ \t]*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
 TYPE_WORDS: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -25,6 +26,10 @@ class UserError(ValueError):
     shows the arguments of the Python API. Commands in backquotes keep their flags in both.
     """
 
+    def __init__(self, text: object = "") -> None:
+        # Names from files may hold line breaks.
+        super().__init__(BREAKS.sub(" ", str(text)))
+
     @property
     def for_command_line(self) -> str:
         """The message with flags."""
@@ -32,6 +37,16 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return with_arguments(super().__str__())
+
+
+def shown(value: object, longest: int = 40) -> str:
+    """A value from a file for a message: on one line, of at most `longest` characters."""
+    try:
+        text = " ".join(str(value).split())
+    # The parser of JSON accepts deeper nesting than str() does, and longer integers.
+    except (RecursionError, ValueError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def with_arguments(text: str) -> str:

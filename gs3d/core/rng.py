@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from gs3d.core.exclusive import exclusive
+from gs3d.core.runtime.exclusive import exclusive
 
 
 def derive_seed(seed: int, *keys: str | int) -> int:

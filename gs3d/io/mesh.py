@@ -19,11 +19,11 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from gs3d.core.errors import UserError
-from gs3d.core.srgb import to_linear
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io import MESH_SUFFIXES
 from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.gltf.mesh import read_glb_mesh
+from gs3d.ops.srgb import to_linear
 from gs3d.ops.transforms import WORLD_TO_GLTF
 
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)

@@ -9,6 +9,8 @@ trained one like any other model folder.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gs3d.core.errors import UserError
+
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
@@ -34,17 +36,22 @@ def known_words(folder: Path = FOLDER) -> set[str] | None:
     """Vocabulary of the prior in `folder`; None if its tokenizer reads any text.
 
     It can be smaller than that of the procedural world, which may have grown since the training.
+    Raises `UserError` if the file is damaged.
     """
-    import json
+    from gs3d.priors.loading.headers import read_object
 
-    path = folder / "tokenizer" / "tokenizer.json"
+    path, what = folder / "tokenizer" / "tokenizer.json", f"prior {folder}: its tokenizer"
     if not path.is_file():
         return None
-    model: dict[str, Any] = json.loads(path.read_text("utf-8"))["model"]
-    if model.get("type") != "WordLevel":
+    model = read_object(path, what).get("model")
+    if not isinstance(model, dict) or model.get("type") != "WordLevel":
         return None
-    vocabulary: dict[str, int] = model["vocab"]
-    return {word for word in vocabulary if not word.startswith("[")}
+    vocabulary = model.get("vocab")
+    found = vocabulary if isinstance(vocabulary, dict) else {}
+    words = [word for word in found if not word.startswith("[")]
+    if not words:
+        raise UserError(f"{what} knows no words; download the model again")
+    return set(words)
 
 
 def new_backbone(

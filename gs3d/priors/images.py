@@ -11,8 +11,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
-MAX_SIDE = 4096
-"""Largest side of the images or latents of a network."""
+MAX_SIDE = 2048
+"""Largest side in pixels of the images of a network."""
 
 
 def to_network(rgb: Float[Tensor, "B H H 3"], size: int) -> Float32[Tensor, "B 3 S S"]:

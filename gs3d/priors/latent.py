@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.priors.images import from_network, is_side, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from gs3d.priors.network import Autoencoder
+
+NUMBERS = {"scaling_factor": (1e-3, 1e3), "shift_factor": (-100.0, 100.0)}
+"""Range of a setting of an autoencoder."""
 
 
 def vae_dtype(device: torch.device) -> torch.dtype:
@@ -72,10 +74,11 @@ class LatentPrior:
             net.in_channels != vae.latent_channels
             or net.out_channels != vae.latent_channels
             or not is_side(net.sample_size)
+            or not is_side(net.sample_size * downsampling(vae))
         ):
             raise UserError(
                 f"prior {parts.source.name}: expected a network on the {vae.latent_channels} "
-                f"channels of its VAE at a square size, got {net.in_channels} in, "
+                f"channels of its vae at a square size, got {net.in_channels} in, "
                 f"{net.out_channels} out, size {str(net.sample_size)[:40]}; "
                 "use a text-to-image model, not an inpainting or depth model"
             )
@@ -95,10 +98,10 @@ class LatentPrior:
             vae=parts.vae,
             image_size=side * downsampling(vae),
             latent_shape=(vae.latent_channels, side, side),
-            latent_scale=_number(parts, "scaling_factor") or _invalid(parts, "scaling_factor"),
+            latent_scale=_number(parts, "scaling_factor"),
             # Stable Diffusion's config has no shift, or null. The latents of later autoencoders
             # are not centered on zero.
-            latent_shift=_number(parts, "shift_factor") if vae.get("shift_factor") else 0.0,
+            latent_shift=0.0 if vae.get("shift_factor") is None else _number(parts, "shift_factor"),
             autoencoder=autoencoder,
         )
 
@@ -154,18 +157,14 @@ class LatentPrior:
 
 
 def _number(parts: Components, key: str) -> float:
-    """A finite number of the autoencoder's configuration. `UserError` for anything else."""
-    value = cast(Any, parts.vae).config.get(key)
-    valid = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if valid else _invalid(parts, key)
-
-
-def _invalid(parts: Components, key: str) -> NoReturn:
-    value = cast(Any, parts.vae).config.get(key)
-    raise UserError(
-        f"prior {parts.source.name}: the {key} of its autoencoder is {value!r}; "
-        "download the model again"
-    )
+    """A number of the autoencoder's configuration. `UserError` for anything else."""
+    value, (low, high) = cast(Any, parts.vae).config.get(key), NUMBERS[key]
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise UserError(
+            f"prior {parts.source.name}: the {key} of its vae is {shown(value)}; expected a number "
+            f"of {low:g} to {high:g}; download the model again"
+        )
+    return float(value)
 
 
 def downsampling(config: Mapping[str, Any]) -> int:

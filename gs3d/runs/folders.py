@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ def _prompt_in(folder: Path) -> str | None:
     """The prompt of the run in `folder`; None if that cannot be told."""
     try:
         return str(yaml.safe_load((folder / "run.yaml").read_text("utf-8"))["prompt"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return None
 
 
@@ -93,11 +94,13 @@ def _used(folder: Path) -> list[str]:
 
 
 def _numbered(base: Path) -> tuple[list[Path], Path]:
-    """Of base, base-2, base-3, …: those that runs have used, and the first that is free."""
-    taken, free = [], base
-    while _used(free):
-        taken.append(free)
-        free = base.with_name(f"{base.name}-{len(taken) + 1}")
+    """Of base, base-2, base-3, …: those that runs have used, and the one after them."""
+    numbers = {base: 1}
+    for folder in base.parent.glob("*") if base.parent.is_dir() else ():
+        if match := re.fullmatch(re.escape(base.name) + r"-(\d{1,9})", folder.name):
+            numbers[folder] = int(match[1])
+    taken = sorted((f for f in numbers if _used(f)), key=lambda f: numbers[f])
+    free = base.with_name(f"{base.name}-{numbers[taken[-1]] + 1}") if taken else base
     return taken, free
 
 

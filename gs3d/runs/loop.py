@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.exclusive import exclusive
+from gs3d.core.runtime.exclusive import exclusive
 from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
@@ -143,7 +143,7 @@ def train(
 def is_memory(error: Exception) -> bool:
     """Whether memory ran out. On the CPU torch raises a plain RuntimeError for it."""
     full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return full or "not enough memory" in str(error)
+    return full or "not enough memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _restore_newest(state: TrainState, config: RunConfig, folder: Path) -> None:

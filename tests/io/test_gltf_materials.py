@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from gs3d.core.errors import UserError
-from gs3d.core.srgb import to_linear, to_srgb
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io.mesh import read_mesh
+from gs3d.ops.srgb import to_linear, to_srgb
 from tests.io.gltf import (
     CHECKS,
     GREEN,

@@ -202,7 +202,7 @@ def test_inpainting_model_is_refused(tiny_sd_folder, tmp_path):
     with pytest.raises(UserError) as error:
         load(folder, "cpu")
     assert str(error.value) == (
-        f"prior {folder}: expected a network on the 4 channels of its VAE at a square size, "
+        f"prior {folder}: expected a network on the 4 channels of its vae at a square size, "
         "got 9 in, 4 out, size 8; use a text-to-image model, not an inpainting or depth model"
     )
 

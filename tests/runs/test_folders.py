@@ -1,6 +1,7 @@
 """Names of output directories, and which one a run resumes."""
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,3 +66,12 @@ def test_resume_takes_a_run_without_a_record(tmp_path, monkeypatch):
     folder = default_folder("a cat", 0)
     (folder / "checkpoint").mkdir(parents=True)
     assert pick_folder("a cat", 0, None, resume=True) == folder
+
+
+def test_resume_finds_a_run_whose_first_folder_is_gone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("red-s0-2", "red-s0-10"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+        (tmp_path / "outputs" / name / "run.yaml").write_text("prompt: red\n")
+    assert pick_folder("red", 0, None, resume=True) == Path("outputs/red-s0-10")
+    assert pick_folder("red", 0, None, resume=False) == Path("outputs/red-s0-11")

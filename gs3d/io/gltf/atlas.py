@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gs3d.core.srgb import to_srgb
 from gs3d.io.gltf.images import KEPT_PIXELS
 from gs3d.io.gltf.materials import CLAMP, LINEAR, MIRROR, Material, Texture, texels, wrapped
+from gs3d.ops.srgb import to_srgb
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gs3d.core.srgb import to_linear
 from gs3d.io.gltf.container import Glb
 from gs3d.io.gltf.extensions import extension
 from gs3d.io.gltf.images import Picture, Pictures
+from gs3d.ops.srgb import to_linear
 
 if TYPE_CHECKING:
     from jaxtyping import Float

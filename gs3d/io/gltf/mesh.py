@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gs3d.core.errors import UserError
-from gs3d.core.srgb import to_srgb
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io.gltf.arrays import read_array
 from gs3d.io.gltf.atlas import Atlas
@@ -25,6 +24,7 @@ from gs3d.io.gltf.sizes import check_size
 from gs3d.io.gltf.skins import joint_matrices, posed
 from gs3d.io.gltf.triangles import normals_under, smooth_normals, triangles
 from gs3d.io.precision import lost_in_single
+from gs3d.ops.srgb import to_srgb
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.core.srgb import to_linear
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.gltf.arrays import dequantize, read_array
@@ -47,6 +46,7 @@ from gs3d.io.splats.conventions import (
     scales_of_lengths,
 )
 from gs3d.ops.blocks import blocks
+from gs3d.ops.srgb import to_linear
 from gs3d.ops.transforms import WORLD_TO_GLTF, rotate_splats
 
 EXTENSION = "KHR_gaussian_splatting"

@@ -36,7 +36,9 @@ def resolve_autoencoder(name: str, offline: bool = False) -> Source:
         return Source(name, place)
     subject = f"vae {name}"
     advice = "Remove `vae` from the config to use the prior's own, or pass a folder with a copy"
-    found = hub.cached(subject, name, place, "config.json", hub.is_complete_network)
+    found = hub.cached(
+        subject, name, place, "config.json", hub.is_complete_network, offline=offline
+    )
     return found or hub.download(subject, name, place, offline, advice, hub.fetch_network)
 
 
@@ -51,6 +53,8 @@ def autoencoder_place(name: str) -> Path | tuple[str, ...]:
     if name and os.path.isdir(folder):
         inside = os.path.join(folder, "vae")
         return Path(inside if os.path.isdir(inside) else folder)
+    if name and os.path.exists(folder):
+        raise UserError(f"vae {name}: a file; expected a folder with config.json and weights")
     if re.fullmatch(hub.ID_PATTERN, name):
         return (name,)
     raise UserError(

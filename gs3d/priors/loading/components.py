@@ -3,7 +3,6 @@
 The built-in prior and Stable Diffusion are read the same way.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 import torch
 
 from gs3d.core.cameras import GROUP
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
+from gs3d.core.runtime.interrupts import deferred
+from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import load_network, load_part, quiet, usable
-from gs3d.priors.loading.schedulers import scaling_of
+from gs3d.priors.loading.schedulers import check_scheduler, scaling_of
 from gs3d.priors.network import TextEncoder
 from gs3d.priors.scalings import Scaling
 
@@ -79,21 +80,16 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
     path, name = folder / "model_index.json", name or str(folder)
     if not path.is_file():
         raise UserError(
-            f"prior {name}: not a diffusers model folder (it has no model_index.json); "
-            "pass a folder that contains one"
+            f"prior {name}: not a diffusers model folder (it has no model_index.json"
+            f"{_other_kind(folder)}); pass a folder that contains one"
         )
-    try:
-        tree: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-        index = {k: (v[0], v[1]) for k, v in tree.items() if _names_class(v)}
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"prior {name}: model_index.json cannot be read ({error}); download the model again"
-        ) from None
+    tree = read_object(path, f"prior {name}")
+    index = {k: (v[0], v[1]) for k, v in tree.items() if _names_class(v)}
     missing = [part for part in REQUIRED if part not in index]
     if backbone_part(index) is None:
         missing.insert(0, " or ".join(BACKBONES))
     if missing or "text_encoder_2" in index:
-        pipeline = tree.get("_class_name", "unknown")
+        pipeline = shown(tree.get("_class_name", "unknown"), 60)
         found = f"no {', '.join(missing)}" if missing else "two text encoders"
         raise UserError(
             f"prior {name}: a {pipeline} has {found}; expected a model with one denoising network "
@@ -102,10 +98,23 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
     for part, supported in CLASSES.items():
         if part in index and index[part][1] not in supported:
             raise UserError(
-                f"prior {name}: its {part} is a {' '.join(index[part][1].split())[:60]}; "
+                f"prior {name}: its {part} is a {shown(index[part][1], 60)}; "
                 f"expected {' or '.join(supported)}; use another model"
             )
     return index
+
+
+def _other_kind(folder: Path) -> str:
+    """What a folder without model_index.json is, for the message, if it can be told."""
+    names = {p.name for p in folder.glob("*")}
+    if "adapter_config.json" in names or any(n.startswith("pytorch_lora") for n in names):
+        return "; it is a LoRA, which changes a model"
+    if "config.json" in names:
+        config = read_object(folder / "config.json", f"prior {folder}")
+        kind = config.get("_class_name") or config.get("model_type")
+        return f"; it is one part, a {shown(kind, 60)}" if kind else ""
+    single = sorted(n for n in names if n.endswith((".safetensors", ".ckpt")))
+    return f"; diffusers can convert {shown(single[0], 60)} to one" if single else ""
 
 
 def _names_class(value: object) -> TypeGuard[list[str]]:
@@ -121,10 +130,10 @@ def views_of(folder: Path) -> int:
 
     Raises `UserError` for a number other than 1 and 4.
     """
-    views = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("views", 1)
+    views = read_object(folder / "model_index.json", f"prior {folder}").get("views", 1)
     if type(views) is not int or views not in (1, GROUP):
         raise UserError(
-            f'prior {folder}: its model_index.json has "views": {views!r}; '
+            f'prior {folder}: its model_index.json has "views": {shown(views)}; '
             f"expected 1 or {GROUP}; correct it or use another model"
         )
     return views
@@ -147,17 +156,20 @@ def read(
 
     Reads local files only. Raises `UserError` if a part is missing, unknown or damaged.
     """
-    import diffusers
-    import transformers
+    with deferred():
+        import diffusers
+        import transformers
 
     folder, index = source.folder, source.index
 
     def place(part: str) -> tuple[str, Path]:
-        return f"prior {folder}: its {part}", folder / part
+        return f"prior {source.name}: its {part}", folder / part
 
     with quiet():
         cls = getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer)
-        tokenizer = load_part(*place("tokenizer"), cls)
+        # Without the option, transformers asks whether to run code of the folder, and waits.
+        tokenizer = load_part(*place("tokenizer"), cls, trust_remote_code=False)
+        check_scheduler(*place("scheduler"), index["scheduler"][1])
         cls = getattr(diffusers, index["scheduler"][1], None)
         scheduler = load_part(*place("scheduler"), cls)
         cls = getattr(transformers, index["text_encoder"][1])
@@ -169,8 +181,8 @@ def read(
         if vae is None and "vae" in index:
             cls = getattr(diffusers, index["vae"][1])
             vae = load_network(*place("vae"), cls, device, vae_dtype)
-    with usable(f"prior {folder}: its tokenizer"):
+    with usable(f"prior {source.name}: its tokenizer"):
         text = TextEncoder(text_encoder, tokenizer)
-    with usable(f"prior {folder}: its scheduler"):
-        scaling = scaling_of(scheduler, str(folder))
+    with usable(f"prior {source.name}: its scheduler"):
+        scaling = scaling_of(scheduler, source.name)
     return Components(source, backbone, vae, text, scaling)

@@ -3,15 +3,15 @@
 """Models of the Hugging Face hub: lookup in the cache, download from mirrors, one-line errors."""
 
 import errno
-import json
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.priors.loading import components, weights
 from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.headers import read_object
 
 ID_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """Regular expression for the full id owner/name."""
@@ -61,10 +61,18 @@ def is_complete_model(folder: Path) -> bool:
     except UserError:
         # A damaged index counts as missing, so that another mirror is tried.
         return False
-    networks = [part for part in components.CLASSES if part in index]
-    return all(is_complete_network(folder / part) for part in networks) and all(
-        is_complete_configuration(folder / part) for part in ("tokenizer", "scheduler")
-    )
+    return incomplete_part(folder, index) is None
+
+
+def incomplete_part(folder: Path, index: Iterable[str]) -> str | None:
+    """The first part of those in `index` that `folder` does not have whole; None if it has all."""
+    networks = [part for part in components.CLASSES if part in set(index)]
+    found = (part for part in networks if not is_complete_network(folder / part))
+    if (part := next(found, None)) is not None:
+        return part
+    if not (folder / "scheduler" / "scheduler_config.json").exists():
+        return "scheduler"
+    return None if is_complete_tokenizer(folder / "tokenizer") else "tokenizer"
 
 
 def is_complete_network(folder: Path) -> bool:
@@ -72,10 +80,13 @@ def is_complete_network(folder: Path) -> bool:
     return (folder / "config.json").is_file() and weights.is_whole(folder, half=True)
 
 
-def is_complete_configuration(folder: Path) -> bool:
-    """Whether `folder` has a configuration, and no link to a file that is gone."""
+def is_complete_tokenizer(folder: Path) -> bool:
+    """Whether `folder` has the words of a tokenizer, and no link to a file that is gone."""
     files = list(folder.glob("*"))
-    return any(f.suffix == ".json" for f in files) and all(f.exists() for f in files)
+    names = {f.name for f in files}
+    pairs = {"vocab.json", "merges.txt"} <= names
+    single = names & {"tokenizer.json", "vocab.txt"} or any(n.endswith(".model") for n in names)
+    return all(f.exists() for f in files) and bool(pairs or single)
 
 
 def cached(
@@ -84,11 +95,13 @@ def cached(
     repos: Iterable[str],
     file: str = "model_index.json",
     is_complete: Callable[[Path], bool] = is_complete_model,
+    offline: bool = False,
 ) -> Source | None:
     """The first of `repos` with a complete copy in the Hugging Face cache; None if there is none.
 
     `is_complete` checks the folder of `file`. `subject` begins the message of the `UserError` for
-    an invalid id, such as "prior sd15".
+    an invalid id, such as "prior sd15". With `offline` an older copy serves, if the newest is not
+    complete.
     """
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
@@ -101,9 +114,39 @@ def cached(
             raise UserError(
                 f"{subject}: not a valid hub id ({reason}); expected owner/name"
             ) from None
-        if isinstance(path, str) and is_complete(Path(path).parent):
-            return Source(name, Path(path).parent, repo)
+        folders = [Path(path).parent] if isinstance(path, str) else []
+        for folder in folders + (snapshots(repo) if is_offline(offline) else []):
+            if is_complete(folder):
+                return Source(name, folder, repo)
     return None
+
+
+def is_offline(offline: bool) -> bool:
+    from huggingface_hub import constants
+
+    return offline or bool(constants.HF_HUB_OFFLINE)
+
+
+def snapshots(repo: str) -> list[Path]:
+    """Folders of all copies of a repository in the cache, the newest first."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
+    found = [p for p in folder.glob("*") if p.is_dir()]
+    return sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)
+
+
+def in_cache(name: str, repos: Iterable[str]) -> str:
+    """What the cache has of a model that is not complete there, for a message.
+
+    Raises `UserError` for a model of another kind.
+    """
+    for repo in repos:
+        for folder in snapshots(repo):
+            if (folder / "model_index.json").exists():
+                index = components.read_index(folder, name)
+                return f"the copy in the cache lacks its {incomplete_part(folder, index)}"
+    return "not in the cache"
 
 
 def fetch_model(name: str, repo: str) -> Path | str:
@@ -117,7 +160,7 @@ def fetch_model(name: str, repo: str) -> Path | str:
     parts = {f.split("/")[0] for f in files if f.endswith(".safetensors")}
     if "model_index.json" not in files or components.backbone_part(parts) is None:
         return "contains no diffusers model with safetensors weights"
-    index = huggingface_hub.hf_hub_download(repo, "model_index.json", etag_timeout=CONNECT_S)
+    index = _small_file(repo, "model_index.json")
     # Refuses a model of another kind before its gigabytes are downloaded.
     components.read_index(Path(index).parent, name)
     return Path(
@@ -135,7 +178,7 @@ def fetch_network(name: str, repo: str) -> Path | str:
         return "contains a complete model; pass a folder with a copy of its vae/"
     if "config.json" not in files or not chosen:
         return "contains no diffusers network with safetensors weights"
-    config = huggingface_hub.hf_hub_download(repo, "config.json", etag_timeout=CONNECT_S)
+    config = _small_file(repo, "config.json")
     # Refuses another network before its gigabytes are downloaded.
     if (cls := class_in(Path(config))) not in AUTOENCODERS:
         return f"contains {cls or 'an unknown class'}, not {' or '.join(AUTOENCODERS)}"
@@ -149,9 +192,18 @@ def fetch_network(name: str, repo: str) -> Path | str:
 def class_in(config: Path) -> str | None:
     """diffusers class named in a network's config.json; None if unnamed or unreadable."""
     try:
-        return str(json.loads(config.read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return shown(read_object(config, str(config.parent))["_class_name"], 60)
+    except (UserError, KeyError):
         return None
+
+
+def _small_file(repo: str, file: str) -> str:
+    import huggingface_hub
+
+    return _with_time_limit(
+        2 * CONNECT_S,
+        lambda: huggingface_hub.hf_hub_download(repo, file, etag_timeout=CONNECT_S),
+    )
 
 
 def _files(repo: str) -> list[str]:
@@ -180,11 +232,10 @@ def download(
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    if offline or constants.HF_HUB_OFFLINE:
+    if is_offline(offline):
         why = "downloads are turned off" if offline else "HF_HUB_OFFLINE is set"
-        raise UserError(
-            f"{subject}: not in the cache ({constants.HF_HUB_CACHE}), and {why}. {advice}"
-        )
+        state = in_cache(name, repos)
+        raise UserError(f"{subject}: {state} ({constants.HF_HUB_CACHE}), and {why}. {advice}")
     failures: list[str] = []
     for repo in repos:
         try:

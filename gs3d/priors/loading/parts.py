@@ -8,13 +8,16 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from gs3d.core.errors import UserError
-from gs3d.core.exclusive import exclusive
+from gs3d.core.errors import UserError, shown
+from gs3d.core.runtime.exclusive import exclusive
+from gs3d.core.runtime.interrupts import deferred
 from gs3d.priors.images import memory_format
-from gs3d.priors.loading.sizes import check_sizes
-from gs3d.priors.loading.weights import UNREAD, variant_of, weight_files
+from gs3d.priors.loading.headers import bounded, check_headers
+from gs3d.priors.loading.weights import chosen_variant, lacking, weight_files
 
 AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+ABOVE = "above report"
+"""What transformers says when it has printed the reason, which `quiet` silences."""
 SPARE = ("position_ids", "text_projection.weight", "logit_scale")
 """Ends of names of weights that a text encoder's file may hold without need."""
 SPARE_OWNERS = ("vision_model.", "visual_projection.")
@@ -33,15 +36,17 @@ def load_network(
     in some of the library versions that gs3d allows and `dtype` in others. The weights are memory
     mapped either way.
     """
-    files = weight_files(folder, half=dtype == torch.float16)
-    if not files:
+    half = dtype == torch.float16
+    variant = chosen_variant(folder, half)
+    if variant is None:
         raise UserError(f"{what} {_no_weights(folder)}")
-    shards = [f for f in files if f.suffix == ".safetensors"]
-    check_sizes(what, folder, shards)
-    variant = variant_of(shards[0].name) if shards else None
-    model, info = load_part(
-        what, folder, cls, variant=variant or None, use_safetensors=True, output_loading_info=True
-    )
+    if missing := lacking(folder, variant):
+        raise UserError(f"{what} lacks {missing[0]}; download the model again")
+    shards = [f for f in weight_files(folder, half) if f.suffix == ".safetensors"]
+    tensors = check_headers(what, folder, shards)
+    options = {"variant": variant or None, "use_safetensors": True, "output_loading_info": True}
+    with bounded(what, tensors):
+        model, info = load_part(what, folder, cls, **options)
     _check_keys(what, info)
     model = freeze(model, device, dtype, text)
     _check_finite(what, model, dtype)
@@ -50,6 +55,8 @@ def load_network(
 
 def load_part(what: str, folder: Path, cls: Any, **options: Any) -> Any:
     """`cls.from_pretrained` of a folder; raises `UserError` for any failure."""
+    if not folder.is_dir():
+        raise UserError(f"{what} is missing; download the model again")
     if cls is None:
         raise UserError(f"{what} has a class that this diffusers does not know; upgrade diffusers")
     with usable(what, "loaded"):
@@ -65,7 +72,9 @@ def usable(what: str, done: str = "used") -> Generator[None, None, None]:
         raise
     # Damaged files raise anything from OSError to the tokenizers library's bare Exception.
     except Exception as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        reason = shown(error, 300) or type(error).__name__
+        if ABOVE in reason:
+            reason = "a weight has another shape than its config.json says"
         raise UserError(f"{what} cannot be {done} ({reason}); download the model again") from error
 
 
@@ -86,8 +95,8 @@ def freeze(
 def _no_weights(folder: Path) -> str:
     """What is wrong with a folder without weights that gs3d reads."""
     names = sorted(p.name for p in folder.glob("*"))
-    unread = [n for n in names if variant_of(n) in UNREAD]
-    found = f", only {unread[0]}, which is not for inference" if unread else ""
+    others = [n for n in names if n.endswith((".safetensors", ".bin", ".ckpt", ".pt", ".msgpack"))]
+    found = f", only {shown(others[0], 60)}, which gs3d does not read" if others else ""
     return (
         f"has no .safetensors weights{found}; download the model again with its safetensors files"
     )
@@ -144,19 +153,19 @@ def quiet() -> Generator[None, None, None]:
 
 
 def _quiet() -> Generator[None, None, None]:
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+    with deferred():
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
 
-    diffusers_level = diffusers_logging.get_verbosity()
-    transformers_level = transformers_logging.get_verbosity()
-    progress_bars = transformers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity(CRITICAL)
-    transformers_logging.set_verbosity(CRITICAL)
-    transformers_logging.disable_progress_bar()
+    modules: tuple[Any, ...] = (diffusers_logging, transformers_logging)
+    before = [(m.get_verbosity(), m.is_progress_bar_enabled()) for m in modules]
+    for module in modules:
+        module.set_verbosity(CRITICAL)
+        module.disable_progress_bar()
     try:
         yield
     finally:
-        diffusers_logging.set_verbosity(diffusers_level)
-        transformers_logging.set_verbosity(transformers_level)
-        if progress_bars:
-            transformers_logging.enable_progress_bar()
+        for module, (level, bars) in zip(modules, before, strict=True):
+            module.set_verbosity(level)
+            if bars:
+                module.enable_progress_bar()

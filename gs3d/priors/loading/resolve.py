@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import os
 import re
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -70,15 +69,20 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
         cached, online = (*MIRRORS[text], RETIRED[text]), MIRRORS[text]
     # The functions of os.path never raise here; the methods of Path do.
     elif os.path.isdir(folder := Path(os.path.expanduser(text))):
-        components.read_index(folder)
+        components.read_index(folder, text)
         return Source(text, folder)
+    elif os.path.exists(folder):
+        raise UserError(
+            f"prior {text}: a file, not a folder; gs3d reads diffusers model folders. diffusers "
+            "converts a single file of weights: load it with from_single_file, then save_pretrained"
+        )
     elif re.fullmatch(hub.ID_PATTERN, text):
         cached = online = (text,)
     else:
-        raise UserError(_unknown(text, folder))
+        raise UserError(_unknown(text))
     subject = f"prior {text}"
     advice = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
-    found = hub.cached(subject, text, cached)
+    found = hub.cached(subject, text, cached, offline=offline)
     return found or hub.download(subject, text, online, offline, advice)
 
 
@@ -201,13 +205,12 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]
     return facts
 
 
-def _unknown(name: str, folder: Path) -> str:
+def _unknown(name: str) -> str:
     """Error message for a name that is no model."""
     names = (*NAMES, *FACTORIES)
     known = ", ".join(names)
     if os.sep in name or name.startswith((".", "~")):
-        problem = "a file, not a folder" if os.path.exists(folder) else "no such folder"
-        return f"prior {name}: {problem}; pass a diffusers model folder or one of {known}"
+        return f"prior {name}: no such folder; pass a diffusers model folder or one of {known}"
     near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? Expected" if near else "expected"
     return f"prior {name}: unknown name; {hint} one of {known}, a hub id owner/name, or a folder"
@@ -222,10 +225,11 @@ def _sha256(path: Path) -> str:
     blob = path.resolve().name
     if re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob
-    with open(path, "rb") as f:
-        if sys.version_info >= (3, 11):
-            return hashlib.file_digest(f, "sha256").hexdigest()
-        return hashlib.sha256(f.read()).hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**24):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _license(source: Source) -> str | None:
@@ -239,8 +243,9 @@ def _license(source: Source) -> str | None:
     text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
     match = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
     try:
-        front = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
+        # All values as text: a date that is none raises an error of another kind.
+        front = yaml.load(match[1], yaml.BaseLoader) if match else None
+    except (yaml.YAMLError, ValueError, RecursionError):
         front = None
     if isinstance(front, dict):
         entries = cast("dict[str, object]", front)

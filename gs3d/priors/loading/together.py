@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from gs3d.core.errors import UserError
+from gs3d.core import rng
+from gs3d.core.errors import UserError, shown
 from gs3d.priors.latent import downsampling
-from gs3d.priors.loading.components import Components, Source
+from gs3d.priors.loading.components import Components, Source, backbone_part
+from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import usable
 from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.scalings import Scaling
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 
 TIMES = (0.02, 0.25, 0.5, 0.75, 0.98)
 """Times at which the noise schedule is looked at."""
-KNOWN_SHARE = 0.5
+KNOWN_SHARE = 0.9
 """Smallest share of the words of a text encoder that its tokenizer must know."""
+WORD_END = "</w>"
+"""What a vocabulary of CLIP has after a piece that ends a word."""
+WORDS = 50
+"""Number of long words that a tokenizer is tried on."""
+SAME = 1e-6
+"""Largest relative difference of predictions that counts as none."""
 CONDITIONS = {
     "class_embed_type": "a class or an image",
     "num_class_embeds": "a class",
@@ -40,13 +47,14 @@ def check_together(parts: Components, replacement: Source | None = None) -> None
     part is tried once, on a small input.
     """
     name = f"prior {parts.source.name}"
+    network = f"its {backbone_part(parts.source.index)}"
     _check_schedule(name, parts.scaling)
-    _check_conditions(name, parts.backbone)
-    _check_width(name, parts.backbone, parts.text)
+    _check_conditions(name, network, parts.backbone)
+    _check_width(name, network, parts.backbone, parts.text)
     if parts.vae is not None:
         _check_factor(name, parts.vae, parts.source, replacement)
-        _try_autoencoder(name, parts.vae)
-    _try_network(name, parts, _try_text(name, parts.text))
+        _try_autoencoder(name if replacement is None else f"vae {replacement.name}", parts.vae)
+    _try_network(name, network, parts, _try_text(name, parts.text))
 
 
 def _check_schedule(name: str, scaling: Scaling) -> None:
@@ -63,19 +71,19 @@ def _check_schedule(name: str, scaling: Scaling) -> None:
         )
 
 
-def _check_conditions(name: str, backbone: Backbone) -> None:
+def _check_conditions(name: str, network: str, backbone: Backbone) -> None:
     config = cast(Any, backbone.config)
     wants = next((w for key, w in CONDITIONS.items() if config.get(key) is not None), None)
     if config.get("encoder_hid_dim_type") not in (None, "text_proj"):
         wants = "an image"
     if wants:
         raise UserError(
-            f"{name}: its network wants {wants} beside the text, which a text-to-image prior is "
+            f"{name}: {network} wants {wants} beside the text, which a text-to-image prior is "
             "not given; use another model"
         )
 
 
-def _check_width(name: str, backbone: Backbone, text: TextEncoder) -> None:
+def _check_width(name: str, network: str, backbone: Backbone, text: TextEncoder) -> None:
     config = cast(Any, backbone.config)
     width = cast(Any, text.model).config.hidden_size
     taken = (
@@ -88,13 +96,13 @@ def _check_width(name: str, backbone: Backbone, text: TextEncoder) -> None:
     wanted |= {config.get("pooled_projection_dim")} - {None}
     if other := wanted - {width}:
         raise UserError(
-            f"{name}: its text_encoder gives {width} numbers for each token, but its network takes "
+            f"{name}: its text_encoder gives {width} numbers for each token, but {network} takes "
             f"{' or '.join(map(str, sorted(other)))}; the two are of different models"
         )
 
 
 def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
-    """Embedding of a prompt, [1, L, E]."""
+    """Embeddings of two prompts, [2, L, E]."""
     size = cast(Any, text.model).config.vocab_size
     # With transformers 5, a tokenizer without its files loads, and knows no words.
     words = text.tokenizer.get_vocab()
@@ -111,6 +119,7 @@ def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
             f"{name}: its tokenizer knows {len(words)} of the {size} words of its text_encoder; "
             "files of the tokenizer are missing; download the model again"
         )
+    _try_words(name, text, words)
     prompts = _two_words(text, sorted(plain, reverse=True))
     if len(prompts) < 2:
         raise UserError(f"{name}: its tokenizer knows no two words; {_AGAIN}")
@@ -123,7 +132,27 @@ def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
             f"{name}: its text_encoder gives the same for different prompts "
             f"({' and '.join(map(repr, prompts))}); {_AGAIN}"
         )
-    return embeddings[:1]
+    return embeddings
+
+
+def _try_words(name: str, text: TextEncoder, words: dict[str, int]) -> None:
+    """Check that a tokenizer that reads words in pieces reads the long words that it knows whole.
+
+    Without its merges, which are in a file of their own, it reads letters.
+    """
+    known = [w.removesuffix(WORD_END) for w in words if w.endswith(WORD_END)]
+    known = sorted((w for w in known if w.isalpha() and len(w) > 1), key=len, reverse=True)[:WORDS]
+    special = set(text.tokenizer.all_special_ids)
+    whole = 0
+    for word in known:
+        with usable(f"{name}: its tokenizer"):
+            ids = text.tokenizer.encode(word)
+        whole += [i for i in ids if i not in special] == [words[word + WORD_END]]
+    if whole < len(known) / 2:
+        raise UserError(
+            f"{name}: its tokenizer reads words that it knows in pieces, such as "
+            f"{shown(known[0])}; its merges are missing; {_AGAIN}"
+        )
 
 
 def _two_words(text: TextEncoder, ids: list[int]) -> list[str]:
@@ -147,8 +176,8 @@ def _check_factor(name: str, vae: Autoencoder, source: Source, replacement: Sour
     if replacement is None or not own.is_file():
         return
     try:
-        expected = downsampling(json.loads(own.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        expected = downsampling(read_object(own, name))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return  # the model's own is not used
     factor = downsampling(cast(Any, vae.config))
     if factor != expected:
@@ -164,35 +193,43 @@ def _try_autoencoder(name: str, vae: Autoencoder) -> None:
     config = cast(Any, vae.config)
     if config.get("latents_mean") is not None or config.get("latents_std") is not None:
         raise UserError(
-            f"{name}: its autoencoder scales each channel by itself (latents_mean), which gs3d "
+            f"{name}: its vae scales each channel by itself (latents_mean), which gs3d "
             "does not support; use another model"
         )
     factor, channels = downsampling(config), config.latent_channels
-    image = torch.zeros(1, 3, 2 * factor, 2 * factor, device=vae.device, dtype=vae.dtype)
-    with usable(f"{name}: its autoencoder"), torch.no_grad():
-        encoded = cast(Any, vae.encode(image))
+    side = 2 * factor
+    images = rng.normal((2, 3, side, side), 0, "images").clamp(-1, 1).to(vae.device, vae.dtype)
+    with usable(f"{name}: its vae"), torch.no_grad():
+        encoded = cast(Any, vae.encode(images))
         z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
     if tuple(z.shape[1:]) != (channels, 2, 2) or not z.isfinite().all():
         raise UserError(
-            f"{name}: its autoencoder makes latents of {tuple(z.shape[1:])} from images of "
-            f"{2 * factor}², not finite ones of {(channels, 2, 2)}; {_AGAIN}"
+            f"{name}: its vae makes latents of {tuple(z.shape[1:])} from images of "
+            f"{side}², not finite ones of {(channels, 2, 2)}; {_AGAIN}"
         )
+    if torch.equal(z[0], z[1]):
+        raise UserError(f"{name}: its vae gives the same latents for different images; {_AGAIN}")
 
 
-def _try_network(name: str, parts: Components, text: torch.Tensor) -> None:
+def _try_network(name: str, network: str, parts: Components, text: torch.Tensor) -> None:
+    """Check that predictions are finite, and differ with the prompt: `text` is [2, L, E]."""
     backbone = parts.backbone
     config = cast(Any, backbone.config)
     side = config.sample_size
     if config.get("down_block_types") is not None:
         # A U-Net takes any size that its levels can halve. A small one is enough.
         side = min(side, 2 ** len(config.down_block_types))
-    z = torch.zeros(1, config.in_channels, side, side, device=backbone.device)
-    with usable(f"{name}: its network"):
-        d = Network(backbone, parts.scaling).denoise(z, torch.ones(1, device=z.device), text)
-    if d.shape != z.shape or not d.isfinite().all():
+    z = rng.normal((1, config.in_channels, side, side), 0, "latent").to(backbone.device)
+    sigma = torch.ones(1, device=z.device)
+    with usable(f"{name}: {network}"):
+        denoiser = Network(backbone, parts.scaling)
+        one, other = (denoiser.denoise(z, sigma, text[i : i + 1]) for i in (0, 1))
+    if one.shape != z.shape or not one.isfinite().all():
         raise UserError(
-            f"{name}: its network does not give finite numbers of the size of its input; {_AGAIN}"
+            f"{name}: {network} does not give finite numbers of the size of its input; {_AGAIN}"
         )
+    if (one - other).abs().max() <= SAME * one.abs().max():
+        raise UserError(f"{name}: {network} ignores the text; {_AGAIN}")
 
 
 _AGAIN = "download the model again, or use another"

@@ -28,43 +28,66 @@ def variant_of(name: str) -> str | None:
     return None if match is None else match[4] or ""
 
 
-def chosen_variant(names: Iterable[str], half: bool) -> str | None:
-    """The variant that is read: fp16 if `half` and it exists, else the plain one, else fp16, else
-    the first of the others by name, such as bf16. None if there are no weights."""
+def variants(names: Iterable[str], half: bool) -> list[str]:
+    """The variants among `names`, the preferred first: with `half` fp16, then the plain one; else
+    the plain one, fp32, fp16. Others, such as bf16, follow by name."""
     found = {v for n in names if (v := variant_of(n)) is not None and v not in UNREAD}
-    preferred = ("fp16", "") if half else ("", "fp16")
-    return next((v for v in (*preferred, *sorted(found)) if v in found), None)
+    first = ("fp16", "", "fp32") if half else ("", "fp32", "fp16")
+    return [v for v in first if v in found] + sorted(found - set(first))
 
 
 def chosen_weights(names: Iterable[str], half: bool) -> list[str]:
-    """Names of the files of `chosen_variant`; empty if there are no weights."""
+    """Names of the files of the preferred variant; empty if there are no weights."""
     names = list(names)
-    variant = chosen_variant(names, half)
-    return [] if variant is None else weight_names(names, variant)
+    return next((weight_names(names, v) for v in variants(names, half)), [])
+
+
+def chosen_variant(folder: Path, half: bool) -> str | None:
+    """The first variant in `folder` that is whole, else the first; None if there is none."""
+    found = variants(_files(folder), half)
+    return next((v for v in found if not lacking(folder, v)), found[0] if found else None)
 
 
 def weight_files(folder: Path, half: bool) -> list[Path]:
-    """Files of one part's weights in `folder`; empty if there are none.
+    """Files of `chosen_variant`; empty if there are none.
+
+    Shards that no index names, which an older copy may have left, do not count if there is a single
+    file.
+    """
+    variant = chosen_variant(folder, half)
+    if variant is None:
+        return []
+    files = [folder / n for n in weight_names(_files(folder), variant)]
+    indexed = any(f.suffix == ".json" for f in files)
+    single = [f for f in files if f.suffix == ".safetensors" and not re.search(SHARD, f.name)]
+    return files if indexed or not single else single
+
+
+def lacking(folder: Path, variant: str) -> list[str]:
+    """Names of the files that the weights of a variant lack, such as shards that an index names.
 
     A link to a file that is gone, which an interrupted download can leave in a cache, counts as
     absent.
     """
-    return [folder / n for n in chosen_weights(_files(folder), half)]
+    names = set(weight_names(_files(folder), variant))
+    indices = [n for n in names if n.endswith(".json")]
+    needed: set[str] = set()
+    for index in indices:
+        try:
+            tree = json.loads((folder / index).read_text("utf-8"))
+            needed |= set(map(str, tree["weight_map"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return [index]
+    weights = {n for n in names if n.endswith(".safetensors")}
+    if not indices and not any(re.search(SHARD, n) is None for n in weights):
+        return [f"the index of {min(weights)}"] if weights else ["any .safetensors file"]
+    return sorted(needed - weights)
 
 
 def is_whole(folder: Path, half: bool) -> bool:
     """Whether `folder` has a part's weights, with every shard that their index names."""
-    files = weight_files(folder, half)
-    names = {f.name for f in files}
-    needed = {f.name for f in files if f.suffix == ".safetensors"}
-    for index in (f for f in files if f.suffix == ".json"):
-        try:
-            needed |= set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
-    sharded = any(re.search(SHARD, n) for n in names)
-    has_index = any(n.endswith(".json") for n in names)
-    return bool(needed) and needed <= names and (has_index or not sharded)
+    variant = chosen_variant(folder, half)
+    return variant is not None and not lacking(folder, variant)
 
 
 def facts_of(files: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -7,7 +7,7 @@ import pytest
 
 from gs3d.priors import load
 from gs3d.priors.loading.resolve import resolve
-from tests.priors.loading.helpers import message
+from tests.priors.loading.helpers import WEIGHTS, message
 
 
 def test_folder_without_model(tmp_path):
@@ -65,8 +65,8 @@ def test_unsupported_models(tiny_sd_folder, tmp_path, change, expected):
             "diffusion_pytorch_model.safetensors",
             "its unet has no .safetensors weights; download the model again with its",
         ),
-        ("scheduler", "scheduler_config.json", "its scheduler cannot be loaded ("),
-        ("unet", "config.json", "its unet cannot be loaded ("),
+        ("scheduler", "scheduler_config.json", "its scheduler: scheduler_config.json is missing"),
+        ("unet", "config.json", "its unet: config.json is missing"),
     ],
 )
 def test_missing_files(tiny_sd_folder, tmp_path, part, file, expected):
@@ -80,4 +80,5 @@ def test_damaged_weights(tiny_sd_folder, tmp_path):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(
         b"\x10\x00\x00\x00\x00\x00\x00\x00nonsense"
     )
-    assert "its unet cannot be loaded" in message(lambda: load(folder, "cpu"))
+    line = message(lambda: load(folder, "cpu"))
+    assert f"its unet: {WEIGHTS} is no safetensors file, or cut short" in line

@@ -108,7 +108,7 @@ def test_text_encoder_that_ignores_the_prompt_is_refused(folder):
 def test_text_encoder_of_another_model_is_refused(make_tiny_sd, tmp_path):
     folder = make_tiny_sd(tmp_path / "model", text_encoder={"hidden_size": 32})
     assert message(lambda: load(folder, "cpu")) == (
-        f"prior {folder}: its text_encoder gives 32 numbers for each token, but its network takes "
+        f"prior {folder}: its text_encoder gives 32 numbers for each token, but its unet takes "
         "16; the two are of different models"
     )
 
@@ -136,7 +136,7 @@ def test_text_encoder_of_another_model_is_refused(make_tiny_sd, tmp_path):
 def test_networks_with_other_conditions_are_refused(make_tiny_sd, tmp_path, changes, wants):
     folder = make_tiny_sd(tmp_path / "model", unet=changes)
     line = message(lambda: load(folder, "cpu"))
-    assert f"its network wants {wants} beside the text" in line
+    assert f"its unet wants {wants} beside the text" in line
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), "large"])
@@ -176,7 +176,7 @@ def test_all_variants_are_read(make_tiny_sd, tiny_sd, tmp_path, variant):
 
 def test_weights_that_are_not_for_inference_are_named(make_tiny_sd, tmp_path):
     folder = make_tiny_sd(tmp_path / "model", variant="non_ema")
-    assert "only model.non_ema.safetensors, which is not for inference" in message(
+    assert "only model.non_ema.safetensors, which gs3d does not read" in message(
         lambda: load(folder, "cpu")
     )
 
@@ -193,11 +193,23 @@ def test_cache_with_a_dangling_link_is_downloaded_again(hub, hub_cache, tiny_sd_
     assert hub.requested == [repo]
 
 
-@pytest.mark.parametrize("layers", [10**7, [1, 10**12]])
-def test_too_many_layers_are_refused_before_they_are_built(folder, layers):
-    edit_config(folder / "unet/config.json", layers_per_block=layers)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers_per_block": 10**7},
+        {"layers_per_block": [1, 10**12]},
+        {"layers_per_block": 100, "transformer_layers_per_block": 100},
+        {"mid_block_type": None, "block_out_channels": [8] * 10**5},
+    ],
+)
+def test_a_network_far_larger_than_its_weights_is_not_built(folder, changes):
+    if len(str(changes)) > 1000:
+        blocks = len(changes["block_out_channels"])
+        changes |= {"down_block_types": ["CrossAttnDownBlock2D"] * blocks}
+        changes |= {"up_block_types": ["CrossAttnUpBlock2D"] * blocks}
+    edit_config(folder / "unet/config.json", **changes)
     line = message(lambda: load(folder, "cpu"))
-    assert f"prior {folder}: its unet has 1" in line and " layers (layers_per_block) in" in line
+    assert "its unet becomes far larger by its config.json than its" in line
 
 
 @pytest.mark.parametrize(
