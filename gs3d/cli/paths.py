@@ -11,6 +11,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import (
     FORMATS,
+    SOG_FOLDER,
     SPLATS,
     ClippedValues,
     DroppedRows,
@@ -25,7 +26,10 @@ T = TypeVar("T")
 
 
 def splats_file(source: Path) -> Path:
-    """The splat file itself, or the splats in a run's folder. `UserError` if there is none."""
+    """The splat file itself, or that in the folder of a run or of a .sog that is not packed.
+
+    `UserError` if there is none.
+    """
     try:
         os.stat(source)
     except OSError as error:
@@ -33,6 +37,8 @@ def splats_file(source: Path) -> Path:
     # os.path.isdir, unlike Path.is_dir, also accepts names that are too long to be looked up.
     if not os.path.isdir(source):
         return source
+    if not (source / SPLATS).is_file() and (source / SOG_FOLDER).is_file():
+        return source / SOG_FOLDER
     first_stage = source / "stage-1.ply"
     if not (source / SPLATS).is_file() and first_stage.is_file():
         raise UserError(

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false
+# torch has no complete types for its own state of random numbers.
 """Random numbers as functions of (seed, purpose, step), so checkpoints store no generator state."""
 
 import hashlib

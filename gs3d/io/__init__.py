@@ -51,10 +51,11 @@ FORMATS = {
 UNREAD = {
     ".ksplat": "the format .ksplat is not read. Export it as .ply or .splat where it was made.",
     ".gltf": "expected one file, .glb. Export it as glTF Binary.",
-    "meta.json": "expected one file, .sog. Pack the folder as a zip with this suffix.",
     ".zip": "it is an archive. Unpack it; if meta.json is in it, give it the suffix .sog.",
 }
 """Other formats of splats, by suffix, and what to do about them."""
+SOG_FOLDER = "meta.json"
+"""A folder that holds this file is a .sog that is not packed."""
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 """Suffixes that `gs3d.io.mesh.write_mesh` supports."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
@@ -82,13 +83,14 @@ class DroppedRows(UserWarning):
 
 
 class ClippedValues(UserWarning):
-    """Warning from a splat writer: values beyond the range of the format are written as its end."""
+    """Warning from a splat writer: values beyond the range of the format are written as its end, or
+    rounded more than usual."""
 
     def __init__(self, path: str | Path, what: str, count: int, total: int, text: str) -> None:
         super().__init__(path, what, count, total, text)
         self.path = path
         self.what = what
-        """scales, colors or harmonics."""
+        """positions, scales, colors or harmonics."""
         self.count, self.total = count, total
         """Splats with such a value, and all splats."""
         self.text = text
@@ -145,6 +147,8 @@ def load_splats(path: str | Path, exact: bool = False) -> Splats:
     raises UserError.
     """
     suffix = suffix_of(path, (*FORMATS, *MESH_SUFFIXES))
+    if Path(path).name == SOG_FOLDER:
+        suffix = ".sog"
     read = FORMATS[suffix].read if suffix in FORMATS else None
     if suffix is None:
         if (other := suffix_of(path, UNREAD)) is not None:
@@ -161,12 +165,12 @@ def load_splats(path: str | Path, exact: bool = False) -> Splats:
 def load_asset(path: str | Path) -> Splats | Mesh | TexturedMesh:
     """Read splats or a mesh, in world coordinates.
 
-    `path` is a splat file, a .glb of splats or of a mesh, or the folder of a finished run.
-    UserError if it is none of these or cannot be read.
+    `path` is a splat file, a .glb of splats or of a mesh, or the folder of a finished run or of a
+    .sog that is not packed. UserError if it is none of these or cannot be read.
     """
     if not os.path.exists(path):
         raise UserError(f"cannot read {path}: there is no such file or folder. Check the path.")
-    file = result_file(Path(path)) if Path(path).is_dir() else Path(path)
+    file = asset_file(Path(path)) if Path(path).is_dir() else Path(path)
     if file is None:
         raise UserError(
             f"{path}: is no folder of a finished run; neither {SPLATS} nor {MESH} is in it"
@@ -181,3 +185,16 @@ def load_asset(path: str | Path) -> Splats | Mesh | TexturedMesh:
 def result_file(folder: Path) -> Path | None:
     """The result of the run in `folder`: its splats, else its mesh, else None."""
     return next((folder / name for name in (SPLATS, MESH) if (folder / name).is_file()), None)
+
+
+def asset_file(folder: Path) -> Path | None:
+    """The result of the run in `folder`, or the description of a .sog; None if neither is there."""
+    description = folder / SOG_FOLDER
+    return result_file(folder) or (description if description.is_file() else None)
+
+
+def bytes_of(file: Path) -> int:
+    """Bytes of a splat file or a mesh, with the images beside the description of a .sog. OSErrors
+    pass through."""
+    parts = file.parent.iterdir() if file.name == SOG_FOLDER else [file]
+    return sum(part.stat().st_size for part in parts)

@@ -1,4 +1,9 @@
-"""Where an asset lies and how large it is, and the asset moved into the view of usual cameras."""
+"""Where an asset lies and how large it is, and the asset moved into the view of usual cameras.
+
+The usual cameras look at the unit sphere about the origin, where gs3d generates objects. Those are
+shown as they are, so that pictures of them show their size. Every other asset is framed by its own
+center and size, wherever it lies.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,16 @@ import numpy as np
 import torch
 
 from gs3d.core.types import Mesh, Splats, TexturedMesh
-from gs3d.ops.extent import center_of, reach_of
+from gs3d.ops.extent import center_of, reach_of, without_strays
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
 
-USUAL_REACH = (0.25, 1.25)
-"""Radius about the origin of assets that are shown in world coordinates."""
+USUAL_REACH = (0.4, 1.25)
+"""Radius about the origin of assets that are shown in world coordinates. That of gs3d's own objects
+is 0.5 or more."""
+USUAL_OFFSET = 0.3
+"""Largest distance of their center from the origin, in their own radii; below 0.2 for gs3d's."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +44,18 @@ WORLD = Place(np.zeros(3), 1.0)
 def place_of(asset: Splats | Mesh | TexturedMesh) -> Place:
     """WORLD if the asset fills the unit sphere about as gs3d's own assets do, else its own place.
 
-    The place ignores a few outliers.
+    Splats that lie far beyond the rest do not count if they are few (`without_strays`). Vertices
+    of a mesh do: triangles lead to them.
     """
-    points = asset.means if isinstance(asset, Splats) else torch.from_numpy(asset.vertices)
-    if USUAL_REACH[0] <= reach_of(points) <= USUAL_REACH[1]:
-        return WORLD
+    is_splats = isinstance(asset, Splats)
+    points = without_strays(asset.means) if is_splats else torch.from_numpy(asset.vertices)
     center = center_of(points)
-    margin = 2 * float(asset.scales.amax(1).median()) if isinstance(asset, Splats) else 0.0
-    return Place(center, max(reach_of(points, center) + margin, 1e-30))
+    radius = reach_of(points, center)
+    low, high = USUAL_REACH
+    if low <= reach_of(points) <= high and np.linalg.norm(center) <= USUAL_OFFSET * radius:
+        return WORLD
+    margin = 2 * float(asset.scales.amax(1).median()) if is_splats else 0.0
+    return Place(center, max(radius + margin, 1e-30))
 
 
 def framed(asset: Splats | Mesh | TexturedMesh) -> Splats | Mesh | TexturedMesh:

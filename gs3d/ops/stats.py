@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.types import SH_C0, Mesh, Splats, TexturedMesh
-from gs3d.ops.extent import box_of, center_of, reach_of
+from gs3d.ops.extent import box_of, center_of, reach_of, without_strays
 
 BINS = 10
 """Of the histograms."""
@@ -16,6 +16,9 @@ MANY_CLEAR, MANY_HUGE, MANY_NEEDLES = 0.5, 0.001, 0.1
 """Shares above which these splats are a problem: a few of each are usual."""
 USUAL_REACH = (0.1, 1.5)
 """Usual radius about the origin of 99.9 % of the means: gs3d's cameras show a radius of 1."""
+VISIBLE, TINY = 0.1, 2e-5
+"""Rounding of a position that shows, in median scales of the splats; that in radii of the object
+which never does: a picture of 4,096 pixels shows a hundred times as much."""
 MIN_SCALE = 1e-12
 """Scales are clamped to this before taking the logarithm."""
 
@@ -153,7 +156,7 @@ def _mesh_problems(stats: dict) -> list[str]:
 def losses(written: Splats, read: Splats) -> list[str]:
     """What a format did not keep, from the splats `written` and those `read` back, in any order.
 
-    Rounding does not count as a loss.
+    Rounding counts as a loss only of positions, and where it can be seen.
     """
     lost = []
     if len(read) != len(written):
@@ -161,8 +164,16 @@ def losses(written: Splats, read: Splats) -> list[str]:
     degree, kept = degree_of(written), degree_of(read)
     if kept < degree:
         lost.append(f"the harmonics above degree {kept}")
+    near = without_strays(written.means)
+    radius = reach_of(near, center_of(near))
+    half = max(float(part.scales.median()) for part in (written, read))
+    if error := _rounding(written, read, max(VISIBLE * half, TINY * radius)):
+        lost.append(
+            f"positions exactly: they are up to {error:.2g} off, and half of the scales below "
+            f"{half:.2g}"
+        )
     bands = slice(1, min(written.sh.shape[1], read.sh.shape[1]))
-    position_tolerance = 0.01 * (reach_of(written.means, center_of(written.means)) or 1)
+    position_tolerance = 0.01 * (radius or 1)
     # Scales are rounded as logarithms, so their error is relative.
     scale_tolerances = [0.1 * float(end) for end in written.scales.aminmax()]
     # Each row: a name, values before and after, and tolerances of the lowest and highest value.
@@ -181,3 +192,16 @@ def losses(written: Splats, read: Splats) -> list[str]:
                     f"which became {now[0]:.3g} to {now[1]:.3g}"
                 )
     return lost
+
+
+def _rounding(written: Splats, read: Splats, visible: float) -> float:
+    """How far positions were moved, at least, if a hundredth of them moved `visible` far; else 0.
+
+    The order of the splats may differ. Coordinates that are sorted along an axis are no further
+    apart than in any other order.
+    """
+    if len(written) != len(read):
+        return 0.0
+    moved = (written.means.double().sort(0).values - read.means.double().sort(0).values).abs()
+    often = np.quantile(moved.amax(dim=1).numpy(), 0.99)
+    return float(moved.max()) if often > visible else 0.0

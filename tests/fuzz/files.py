@@ -16,6 +16,7 @@ from gs3d.io import save_splats
 from gs3d.io.splats.splat import ROW
 from tests.fuzz.special import NUMBERS, WORDS, changed_json
 from tests.io.damage import glb_bytes, glb_parts, valid_files
+from tests.io.gltf import CHECKS, WHITE, Glb, pbr
 from tests.io.splats.samples import random_splats
 
 Change = Callable[[bytes, np.random.Generator], tuple[bytes, str]]
@@ -30,7 +31,37 @@ def valid(folder: Path) -> dict[str, bytes]:
         files[path.name] = path.read_bytes()
     save_splats(folder / "many.ply", random_splats(120))
     files["many.ply"] = (folder / "many.ply").read_bytes()
+    files["scene.glb"] = scene().write(folder / "scene.glb").read_bytes()
     return files
+
+
+def scene() -> Glb:
+    """A mesh with most of what other programs write: a skin, instances, sparse rows, textures."""
+    glb = Glb()
+    glow = glb.texture(WHITE) | {"extensions": {"KHR_texture_transform": {"scale": [2, 2]}}}
+    glow |= {"texCoord": 0}
+    material = pbr(glb.texture(CHECKS, sampler=0), [1, 0.5, 1, 1], alphaMode="MASK")
+    material |= {"emissiveFactor": [0, 0.1, 0], "emissiveTexture": glow, "alphaCutoff": 0.2}
+    glb.tree["samplers"] = [{"wrapS": 33648, "wrapT": 33071}]
+    joints, weights = np.zeros((4, 4), "|u1"), np.full((4, 4), 0.25, "<f4")
+    skinned = glb.primitive(material, JOINTS_0=joints, WEIGHTS_0=weights)
+    colors = np.linspace(0, 1, 16, dtype="<f4").reshape(4, 4)
+    plain = glb.primitive(COLOR_0=colors, NORMAL=np.tile(np.array([0, 0, 1], "<f4"), (4, 1)))
+    position = glb.tree["accessors"][skinned["attributes"]["POSITION"]]
+    where = {"bufferView": glb.view(np.array([1], "<u2").tobytes()), "componentType": 5123}
+    values = {"bufferView": glb.view(np.zeros(3, "<f4").tobytes())}
+    position["sparse"] = {"count": 1, "indices": where, "values": values}
+    glb.tree["meshes"] = [{"primitives": [skinned]}, {"primitives": [plain]}]
+    glb.tree["skins"] = [{"joints": [1]}]
+    offsets = {"TRANSLATION": glb.array(np.array([[0, 0, 0], [3, 0, 0]], "<f4"))}
+    instances = {"EXT_mesh_gpu_instancing": {"attributes": offsets}}
+    glb.tree["nodes"] = [
+        {"mesh": 0, "skin": 0},
+        {"scale": [2, 2, 2], "extensions": {"KHR_node_visibility": {"visible": True}}},
+        {"mesh": 1, "rotation": [0, 0, 0, 1], "extensions": instances},
+    ]
+    glb.tree["scenes"] = [{"nodes": [0, 1, 2]}]
+    return glb
 
 
 def _pick(options, rng: np.random.Generator):

@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import math
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 
@@ -80,6 +82,32 @@ def _ply(good: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
     yield "a header without an end", head * 4000
 
 
+def _sog() -> Iterator[tuple[str, bytes]]:
+    for count, degree in ((4_793_490, 0), (1_137_438, 3), (4_793_491, 0), (1_137_439, 3)):
+        side = math.isqrt(count) + 1
+        parts = {"m": (5, 6, 7, 255), "q": (128, 128, 128, 252), "l": (0, 0, 0, 255)}
+        images = {name: _webp(side, side, color) for name, color in parts.items()}
+        images["p"] = _webp(64 * 15, 1, (0, 0, 0, 255))
+        book = [-5.0] * 256
+        meta = {"version": 2, "count": count, "quats": {"files": ["q"]}}
+        meta["means"] = {"mins": [-1] * 3, "maxs": [1] * 3, "files": ["m", "m"]}
+        meta["scales"] = meta["sh0"] = {"codebook": book, "files": ["l"]}
+        if degree:
+            meta["shN"] = {"count": 64, "bands": 3, "codebook": book, "files": ["p", "l"]}
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("meta.json", json.dumps(meta))
+            for name, data in images.items():
+                archive.writestr(name, data)
+        yield f"a .sog of {count} equal splats of degree {degree}", stream.getvalue()
+
+
+def _webp(width: int, height: int, color: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGBA", (width, height), color).save(stream, "WEBP", lossless=True, exact=True)
+    return stream.getvalue()
+
+
 def _with_black_texture(tree: dict, binary: bytes, width: int, height: int) -> bytes:
     """A mesh with a black texture of 1 bit per pixel.
 
@@ -140,7 +168,8 @@ def _glb(good: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
 
 def handmade_damage(good: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
     """A description, the suffix of the reader, and the bytes of every handmade file."""
-    for suffix, cases in ((".spz", _spz()), (".ply", _ply(good)), (".glb", _glb(good))):
+    kinds = ((".spz", _spz()), (".ply", _ply(good)), (".glb", _glb(good)), (".sog", _sog()))
+    for suffix, cases in kinds:
         yield from ((what, suffix, data) for what, data in cases)
     for suffix in sorted({name[name.index(".") :] for name in good}):
         yield f"an empty file, as {suffix}", suffix, b""

@@ -94,7 +94,7 @@ def _meshes() -> tuple[Mesh, TexturedMesh]:
 
 def valid_files(folder: Path) -> dict[str, bytes]:
     """File name → bytes; the suffix of the name selects the reader. Writes to `folder`."""
-    for name in ("little.ply", "packed.compressed.ply", "plain.splat", "splats.glb"):
+    for name in ("little.ply", "packed.compressed.ply", "plain.splat", "splats.glb", "images.sog"):
         save_splats(folder / name, _splats(5, 2))
     rows = plyfile.PlyData.read(str(folder / "little.ply"))["vertex"]
     plyfile.PlyData([rows], text=True).write(str(folder / "text.ply"))
@@ -219,7 +219,7 @@ def _change_json(data: bytearray, rng: np.random.Generator) -> bytes:
 def kinds_of_damage(name: str) -> list[Callable]:
     """The kinds of damage to try on a file of this name; those of its format more often."""
     general = [_cut, _flip_bits, _change_start, _change_numbers, _remove_or_repeat]
-    if name.endswith(".splat"):
+    if name.endswith((".splat", ".sog")):
         return general
     if name.endswith(".ply"):
         return general + [_change_ply_header] * 3

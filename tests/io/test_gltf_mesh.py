@@ -228,7 +228,7 @@ def test_meshopt_without_a_plain_copy_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(material=[0]), "a material that is not a number"),
+        (lambda p: p.update(material=[0]), "the number of a material"),
         (lambda p: p["attributes"].update(COLOR_0=p["attributes"]["TEXCOORD_0"]), "3 or 4 numbers"),
         (lambda p: p["attributes"].update(NORMAL=p["attributes"]["TEXCOORD_0"]), "rows of 3 num"),
     ],

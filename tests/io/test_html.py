@@ -4,12 +4,20 @@ tests/viewers checks what a browser shows.
 """
 
 import base64
+import json
 import re
+import shutil
+import subprocess
+from dataclasses import replace
+from importlib.resources import files
 
+import numpy as np
 import pytest
+import torch
 
 from gs3d.core.errors import UserError
 from gs3d.io import load_splats, save_splats
+from gs3d.ops.place import WORLD, place_of
 from tests.io.splats.test_ply import random_splats
 
 
@@ -57,3 +65,25 @@ def test_html_cannot_be_loaded(tmp_path):
     save_splats(tmp_path / "a.html", random_splats(5))
     with pytest.raises(UserError, match="cannot read .*a.html: .html is written, not read"):
         load_splats(tmp_path / "a.html")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.parametrize("center", [0.0, 0.1, 0.5, 40.0])
+@pytest.mark.parametrize("size", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("strays", [0, 1, 4])
+def test_the_first_view_is_that_of_gs3d_render(center, size, strays):
+    splats = replace(random_splats(200), scales=torch.zeros(200, 3))
+    means = torch.nn.functional.normalize(splats.means, dim=1) * size + center
+    means[:strays] = 900.0
+    script = files("gs3d.io.html").joinpath("viewer.js").read_text("utf-8")
+    (fit,) = re.findall(r"^function fitHome.*?^}", script, re.MULTILINE | re.DOTALL)
+    text = (
+        f"const HOME = {{ distance: 3.2, target: [0, 0, 0] }};\n{fit}\n"
+        f"fitHome(Float32Array.from({means.flatten().tolist()}), 200);"
+        "console.log(JSON.stringify(HOME));"
+    )
+    run = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)
+    home, place = json.loads(run.stdout), place_of(replace(splats, means=means))
+    assert np.allclose(home["target"], place.center, atol=1e-5)
+    assert home["distance"] == pytest.approx(3.2 * place.radius, rel=1e-5)
+    assert (place is WORLD) == (center < 0.5 and size == 1)

@@ -127,6 +127,16 @@ def test_rounding_and_reordering_are_not_losses():
     assert losses(splats, rounded) == []
 
 
+def test_rounding_of_positions_that_shows_is_a_loss():
+    gen = torch.Generator().manual_seed(5)
+    splats = splats_at(sphere(500))
+    for step, shows in ((0.001, False), (0.1, True)):
+        rounded = replace(splats, means=(splats.means / step).round() * step)
+        found = losses(splats, rounded[torch.randperm(500, generator=gen)])
+        assert len(found) == shows
+        assert all("positions exactly: they are up to 0.05 off" in line for line in found)
+
+
 def test_losses_are_described():
     splats = splats_at(sphere(500), degree=2)
     splats.sh[0, 0] = 3.0

@@ -10,7 +10,7 @@ from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
-from gs3d.io import load_splats
+from gs3d.io import bytes_of, load_splats
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
     from gs3d.ops.stats import degree_of
 
     wanted = splats if args.sh_degree is None else lower_degree(splats, args.sh_degree)
-    before = bytes_text(file.stat().st_size)
+    before = bytes_text(bytes_of(file))
     kept, warnings = saved(args.out, suffix, wanted, **options)
     after = bytes_text(args.out.stat().st_size)
     say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {args.out}, {after}")

@@ -13,7 +13,7 @@ from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, dropped_rows, one_line, with_warnings
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import MESH, SPLATS, load_asset, result_file
+from gs3d.io import MESH, SPLATS, asset_file, bytes_of, load_asset
 from gs3d.io.atomic import read_error
 
 BAR = 40
@@ -33,14 +33,14 @@ class Args:
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d info", argv)
-    file = result_file(args.file) if os.path.isdir(args.file) else args.file
+    file = asset_file(args.file) if os.path.isdir(args.file) else args.file
     if file is None:
         raise UserError(
             f"{args.file}: expected a file or the folder of a finished run; "
             f"neither {SPLATS} nor {MESH} is in it"
         )
     try:
-        size = file.stat().st_size
+        size = bytes_of(file)
     except OSError as error:
         raise read_error(file, error) from error
     asset, warnings = with_warnings(load_asset, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ from gs3d.io.gltf.container import Glb, open_glb
 from gs3d.io.gltf.extensions import check_extensions, compression_of, unread_extension
 from gs3d.io.gltf.images import Pictures
 from gs3d.io.gltf.materials import OPAQUE_FROM, Material, material_of
-from gs3d.io.gltf.scene import Placed, nodes_of, placed_primitives
+from gs3d.io.gltf.scene import nodes_of, placed_primitives
 from gs3d.io.gltf.sizes import check_size
 from gs3d.io.gltf.skins import joint_matrices, posed
-from gs3d.io.gltf.triangles import normals_under, smooth_normals, triangles
+from gs3d.io.gltf.triangles import normals_under, smooth_normals, triangles, unit
 from gs3d.io.precision import lost_in_single
 from gs3d.ops.srgb import to_srgb
 
@@ -120,7 +120,8 @@ def _vertex_colors(part: Part) -> np.ndarray:
 def _parts(glb: Glb, notes: list[str]) -> Iterator[Part]:
     pictures = Pictures(glb, notes)
     materials: dict[int | None, Material] = {}
-    skins: dict[int, np.ndarray] = {}
+    # A primitive is read once, however many places it has.
+    known: dict[tuple[int, int | None], Part | None] = {}
     others = 0
     for placed in placed_primitives(glb):
         primitive = placed.primitive
@@ -131,30 +132,45 @@ def _parts(glb: Glb, notes: list[str]) -> Iterator[Part]:
             continue
         if not isinstance(attributes, dict) or "POSITION" not in attributes:
             continue
-        key = primitive.get("material")
-        if key is not None and type(key) is not int:
-            raise glb.fault("its JSON refers to a material that is not a number")
-        if key not in materials:
-            materials[key] = material_of(glb, pictures, key)
-        if placed.skin is not None and type(placed.skin) is int and placed.skin not in skins:
-            places = {node.index: node.matrix for node in nodes_of(glb)}
-            skins[placed.skin] = joint_matrices(glb, placed.skin, places)
-        joints = skins.get(placed.skin) if type(placed.skin) is int else None
-        if (part := _part(glb, placed, attributes, materials[key], joints, notes)) is not None:
-            yield part
+        skin = None if placed.skin is None else glb.integer(placed.skin, 0, "the number of a skin")
+        if (id(primitive), skin) not in known:
+            index = primitive.get("material")
+            if index is not None:
+                index = glb.integer(index, 0, "the number of a material")
+            if index not in materials:
+                materials[index] = material_of(glb, pictures, index)
+            part = _part(glb, primitive, attributes, materials[index], skin, notes)
+            known[id(primitive), skin] = part
+        if (part := known[id(primitive), skin]) is not None:
+            yield part if skin is not None else _moved(part, placed.matrix)
     if others:
         notes.append(f"{others} parts are points or lines, which are left out")
 
 
+def _moved(part: Part, matrix: np.ndarray) -> Part:
+    """The part under the transform [4, 4] of its node."""
+    rotation, faces = matrix[:3, :3], part.faces
+    if np.linalg.det(rotation) < 0:
+        faces = faces[:, ::-1]
+    vertices = part.vertices @ rotation.T + matrix[:3, 3]
+    normals = unit(normals_under(rotation, part.normals))
+    if normals is None:
+        normals = smooth_normals(vertices, faces)
+    return replace(part, vertices=vertices, faces=faces, normals=normals)
+
+
 def _part(
     glb: Glb,
-    placed: Placed,
+    primitive: dict,
     attributes: dict,
     material: Material,
-    joints: np.ndarray | None,
+    skin: int | None,
     notes: list[str],
 ) -> Part | None:
-    """The triangles of one primitive; None if it has none, or is not visible."""
+    """The triangles of one primitive, before its node moves it; with a skin, where the joints do.
+
+    None if it has none, or is not visible.
+    """
 
     def rows(name: str, widths: tuple[int, ...], count: int | None = None) -> np.ndarray:
         values = read_array(glb, attributes[name], shares=name.startswith("COLOR"))
@@ -167,7 +183,7 @@ def _part(
 
     vertices = rows("POSITION", (3,))
     count = len(vertices)
-    faces = triangles(glb, placed.primitive, count)
+    faces = triangles(glb, primitive, count)
     if not len(faces):
         return None
     colors = alphas = None
@@ -189,21 +205,14 @@ def _part(
         if texture is not None and not found:
             notes.append("a texture has no coordinates; it is its mean color")
     normals = rows("NORMAL", (3,), count) if "NORMAL" in attributes else None
-    if joints is not None:
+    if skin is not None:
+        places = {node.index: node.matrix for node in nodes_of(glb)}
+        joints = joint_matrices(glb, skin, places)
         vertices, normals = posed(glb, attributes, joints, vertices, normals)
-        flips = np.median(np.linalg.det(joints[:, :3, :3])) < 0
-    else:
-        rotation = placed.matrix[:3, :3]
-        flips = np.linalg.det(rotation) < 0
-        vertices = vertices @ rotation.T + placed.matrix[:3, 3]
-        normals = None if normals is None else normals_under(rotation, normals)
-    if flips:
-        faces = faces[:, ::-1]
-    lengths = None if normals is None else np.linalg.norm(normals, axis=1, keepdims=True)
-    if normals is None or lengths is None or not (lengths > 0).all():
+        if np.median(np.linalg.det(joints[:, :3, :3])) < 0:
+            faces = faces[:, ::-1]
+    if (normals := unit(normals)) is None:
         normals = smooth_normals(vertices, faces)
-    else:
-        normals = normals / lengths
     return _compact(Part(vertices, faces, normals, colors, (uvs[0], uvs[1]), material))
 
 
@@ -214,15 +223,14 @@ def _compact(part: Part) -> Part:
         return part
     number = np.zeros(len(part.vertices), np.int64)
     number[used] = np.arange(len(used))
-    colors = None if part.colors is None else part.colors[used]
     base, glow = (None if uv is None else uv[used] for uv in part.uvs)
-    return Part(
-        part.vertices[used],
-        number[part.faces],
-        part.normals[used],
-        colors,
-        (base, glow),
-        part.material,
+    return replace(
+        part,
+        vertices=part.vertices[used],
+        faces=number[part.faces],
+        normals=part.normals[used],
+        colors=None if part.colors is None else part.colors[used],
+        uvs=(base, glow),
     )
 
 

@@ -13,6 +13,7 @@ from gs3d.raster.reference import rotations
 
 MAX_COORDINATE = 1e15
 """Limit for every number of a node's transform; products of larger numbers would overflow."""
+TRANSFORM = {"matrix", "translation", "rotation", "scale"}
 INSTANCING = "EXT_mesh_gpu_instancing"
 INSTANCE_WIDTHS = {"TRANSLATION": 3, "ROTATION": 4, "SCALE": 3}
 
@@ -59,9 +60,11 @@ def nodes_of(glb: Glb) -> Iterator[Node]:
         seen.add(index)
         if (extension(node, "KHR_node_visibility") or {}).get("visible") is False:
             continue
-        matrix = parent @ _node_matrix(glb, node)
-        if not np.abs(matrix).max() < MAX_COORDINATE:
-            raise glb.fault(f"node {index} lies beyond {MAX_COORDINATE:g}")
+        matrix = parent
+        if TRANSFORM & node.keys():
+            matrix = parent @ _node_matrix(glb, node)
+            if not np.abs(matrix).max() < MAX_COORDINATE:
+                raise glb.fault(f"node {index} lies beyond {MAX_COORDINATE:g}")
         pending += [(child, matrix) for child in glb.items(node, "children")]
         yield Node(index, node, matrix)
 

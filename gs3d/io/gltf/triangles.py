@@ -65,3 +65,11 @@ def normals_under(
         return normals @ np.linalg.inv(matrix)
     except np.linalg.LinAlgError:
         return None
+
+
+def unit(normals: Float[np.ndarray, "V 3"] | None) -> Float[np.ndarray, "V 3"] | None:
+    """Normals of unit length; None without normals, or if one of them has no direction."""
+    if normals is None:
+        return None
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals / lengths if (lengths > 0).all() else None

@@ -35,27 +35,30 @@ function pose() {
   return { eye, right, down, forward: back.map((b) => -b) };
 }
 
-// The first view is that of gs3d's own images, unless the splats are elsewhere or of another size.
+// The first view is that of gs3d's own images, unless the splats are elsewhere or of another size:
+// as in gs3d/ops/place.py, where a few splats far beyond the rest do not count.
 function fitHome(means, count) {
-  const radiusAround = (center) => {
-    const distances = new Float32Array(count);
-    for (let i = 0; i < count; i++) {
-      const x = means[3 * i] - center[0];
-      const y = means[3 * i + 1] - center[1];
-      const z = means[3 * i + 2] - center[2];
-      distances[i] = Math.hypot(x, y, z);
-    }
-    return distances.sort()[Math.floor(0.999 * (count - 1))];
-  };
-  const radius = radiusAround([0, 0, 0]);
-  if (radius > 0.1 && radius < 1.5) return;
-  HOME.target = [0, 1, 2].map((axis) => {
-    const values = Float32Array.from({ length: count }, (_, i) => means[3 * i + axis]).sort();
-    const low = values[Math.floor(0.001 * (count - 1))];
-    const high = values[Math.floor(0.999 * (count - 1))];
-    return (low + high) / 2;
+  const distancesTo = ([x, y, z]) => Float32Array.from({ length: count }, (_, i) =>
+    Math.hypot(means[3 * i] - x, means[3 * i + 1] - y, means[3 * i + 2] - z));
+  const axes = [0, 1, 2].map((axis) =>
+    Float32Array.from({ length: count }, (_, i) => means[3 * i + axis]));
+  const fromMedian = distancesTo(axes.map((values) => values.slice().sort()[count >> 1]));
+  const strays = count < 10 ? 0 : Math.max(1, Math.floor(0.02 * count));
+  const limit = 3 * fromMedian.slice().sort()[count - 1 - strays];
+  const sortedNear = (values) =>
+    values.filter((_, i) => strays === 0 || fromMedian[i] <= limit).sort();
+  const center = axes.map(sortedNear).map((values) => {
+    const cut = Math.floor(0.0005 * (values.length - 1));
+    return (values[cut] + values[values.length - 1 - cut]) / 2;
   });
-  HOME.distance = 3.2 * Math.max(radiusAround(HOME.target), 1e-3);
+  const radiusAround = (point) => {
+    const distances = sortedNear(distancesTo(point));
+    return distances[Math.ceil(0.999 * (distances.length - 1))];
+  };
+  const radius = radiusAround(center), reach = radiusAround([0, 0, 0]);
+  if (reach >= 0.4 && reach <= 1.25 && Math.hypot(...center) <= 0.3 * radius) return;
+  HOME.target = center;
+  HOME.distance = 3.2 * Math.max(radius, 1e-3);
 }
 
 // ---- Sorting: a counting sort by depth in 65,536 steps, far to near

@@ -29,6 +29,10 @@ _TYPES |= {
     "float32": "f4",
     "float64": "f8",
 }
+FIRST_LINE = re.compile(rb"ply[ \t]*(\r\n|\n|\r)")
+LAST_LINE = re.compile(rb"\nend_header[ \t]*\r?\n")
+LAST_LINE_CR = re.compile(rb"\rend_header[ \t]*\r")
+"""Where lines end with CR alone: a line feed after it belongs to the first row."""
 _FORMATS = ("ascii", "binary_little_endian", "binary_big_endian")
 
 
@@ -40,14 +44,15 @@ class Element:
     count: int
     properties: dict[str, str]
     """Scalar properties: name → numpy type code such as f4."""
-    lists: list[str]
-    """Names of the list properties."""
-    list_bytes: int = 0
-    """Bytes of a row's lists if all are empty."""
+    lists: dict[str, tuple[str, str]]
+    """List properties: name → type codes of the length and of a number."""
+    order: list[str]
+    """Names of all properties in the order of the file."""
 
     def min_row_bytes(self) -> int:
         """Minimum bytes of a row in a binary file; exact if there are no lists."""
-        return sum(int(code[1]) for code in self.properties.values()) + self.list_bytes
+        scalars = sum(int(code[1]) for code in self.properties.values())
+        return scalars + sum(int(length[1]) for length, _ in self.lists.values())
 
 
 @dataclass
@@ -98,9 +103,9 @@ def _parse_property(path: Path, line: str, words: list[str], element: Element) -
         raise invalid_ply(
             path, f"the header names the property {name[:40]} of {element.name[:40]} twice"
         )
+    element.order.append(name)
     if len(types) == 2:
-        element.lists.append(name)
-        element.list_bytes += int(_TYPES[types[0]][1])
+        element.lists[name] = (_TYPES[types[0]], _TYPES[types[1]])
     else:
         element.properties[name] = _TYPES[types[0]]
 
@@ -111,18 +116,18 @@ def read_header(path: Path) -> Header:
         start = stream.read(MAX_HEADER_BYTES)
     if not start:
         raise invalid_ply(path, "the file is empty")
-    if start[:4] not in (b"ply\n", b"ply\r"):
+    if (first := FIRST_LINE.match(start)) is None:
         raise invalid_ply(
             path, f"expected a file that begins with the line 'ply', got {start[:8]!r}"
         )
-    newline = b"\r\n" if start[:5] == b"ply\r\n" else start[3:4]
-    end = start.find(newline + b"end_header" + newline)
-    if end < 0:
+    last = (LAST_LINE_CR if first[1] == b"\r" else LAST_LINE).search(start, first.end() - 1)
+    if last is None:
         raise invalid_ply(
             path, f"expected the line 'end_header' in the first {len(start)} bytes, found none"
         )
-    header = Header("", [], [], end + 2 * len(newline) + len(b"end_header"))
-    for line in (_decoded(path, line) for line in start[:end].split(newline)[1:]):
+    header = Header("", [], [], last.end())
+    lines = start[first.end() : last.start()].split(first[1][-1:])
+    for line in (_decoded(path, line.rstrip(b"\r")) for line in lines):
         words = line.split()
         keyword = words[0] if words else ""
         if keyword == "comment":
@@ -130,7 +135,9 @@ def read_header(path: Path) -> Header:
         elif keyword == "format" and len(words) == 3 and words[1] in _FORMATS:
             header.format = words[1]
         elif keyword == "element" and len(words) == 3:
-            header.elements.append(Element(words[1], _parse_count(path, line, words[2]), {}, []))
+            header.elements.append(
+                Element(words[1], _parse_count(path, line, words[2]), {}, {}, [])
+            )
         elif keyword == "property" and header.elements:
             _parse_property(path, line, words, header.elements[-1])
         elif keyword not in ("", "obj_info"):
@@ -181,25 +188,6 @@ def check_length(path: Path, header: Header) -> None:
             f"it is cut short: the header declares {rows}, at least {least} bytes, "
             f"but {got} bytes follow it",
         )
-
-
-def row_offset(path: Path, header: Header, name: str) -> int:
-    """File offset of the rows of the element `name`, which must exist, in a binary file.
-
-    UserError if this element or one before it has list properties.
-    """
-    start = header.length
-    for element in header.elements:
-        if element.lists:
-            raise invalid_ply(
-                path,
-                "expected one number per property, "
-                f"got the list {element.lists[0][:40]} of {element.name[:40]}",
-            )
-        if element.name == name:
-            break
-        start += element.count * element.min_row_bytes()
-    return start
 
 
 def vertical_axis(header: Header) -> tuple[int, int] | None:

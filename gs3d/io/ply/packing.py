@@ -5,12 +5,12 @@ Numbers are stored as integer fractions between the bounds of their chunk.
 
 import numpy as np
 
+from gs3d.io.rounding import OTHERS, with_largest
+
 CHUNK = 256
 """Splats per chunk; they share their bounds."""
 Bounds = tuple[np.ndarray, np.ndarray]
 """Minimum and maximum of every column in every chunk, each float32 [chunks, columns]."""
-OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
-"""For each component of a quaternion, the indices of the other three."""
 MORTON_STEPS = (
     (32, 0x1F00000000FFFF),
     (16, 0x1F0000FF0000FF),
@@ -85,12 +85,7 @@ def unpack_rotations(packed: np.ndarray) -> np.ndarray:
         [packed >> np.uint32(shift) & np.uint32(1023) for shift in (20, 10, 0)], axis=1
     ).astype(np.float32)
     others = (others / 1023 - np.float32(0.5)) * np.float32(2**0.5)
-    largest = packed >> np.uint32(30)
-    quats = np.empty((len(packed), 4), np.float32)
-    np.put_along_axis(quats, OTHERS[largest], others, axis=1)
-    rest = np.sqrt(np.maximum(1 - (others * others).sum(axis=1), 0))
-    np.put_along_axis(quats, largest[:, None].astype(np.int64), rest[:, None], axis=1)
-    return quats
+    return with_largest(others, packed >> np.uint32(30))
 
 
 def morton_order(means: np.ndarray) -> np.ndarray:

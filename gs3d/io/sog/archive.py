@@ -1,14 +1,13 @@
 """The archive of a .sog: a zip of meta.json and lossless WebP images ↔ JSON and uint8 arrays.
 
-Source: the specification in PlayCanvas's developer documentation, version 2; version 1, without a
-number, from the reader of splat-transform.
+The files may also lie in a folder. Source: the specification in PlayCanvas's developer
+documentation, version 2; version 1, without a number, from the reader of splat-transform.
 """
 
 import io
 import json
 import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,19 @@ import numpy as np
 from PIL import Image
 
 from gs3d.core.errors import UserError
+from gs3d.io import SOG_FOLDER as META
+from gs3d.io import bytes_of
 from gs3d.io.atomic import read_error
 
-META = "meta.json"
 MAX_META_BYTES = 2**22
-SPLAT_BYTES, MAX_RATIO, SMALL_BYTES = 20, 64, 2**20
-"""Plain bytes of a splat, and the largest ratio to those of the file, which count as at least
-SMALL_BYTES. It limits the memory for a file that is crafted to exhaust it."""
+SPLAT_BYTES, COEFFICIENT_BYTES = 56, 12
+"""Bytes in memory of a splat of degree 0, and of each further coefficient of three colors."""
+MAX_RATIO, SMALL_BYTES = 64, 2**22
+"""Largest ratio of the bytes in memory to those of the file, which count as at least SMALL_BYTES.
+It limits the memory for a file that is crafted to exhaust it to 256 MB of splats. Real scenes have
+a ratio of about ten."""
+KINDS = ("WEBP", "PNG")
+"""Formats of images. Pillow reads many more, some of which run other programs."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the files in a new archive, so that equal splats give equal bytes."""
 SIDE_STEP = 4
@@ -34,24 +39,29 @@ def invalid_sog(path: Path, what: str, next_step: str = "Take another copy of it
     return UserError(f"cannot read {path}: {what}. {next_step}")
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__
+
+
 class Archive:
-    """A .sog that is read: its JSON, and its images one by one."""
+    """A .sog that is read: its JSON, and its images one by one.
+
+    `path` is the archive, or meta.json in a folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._zip = None
+        self._folder = ""
         try:
-            self.size = path.stat().st_size
-            self._zip = zipfile.ZipFile(path)
+            self.size = bytes_of(path)
+            if path.name != META:
+                with open(path, "rb"):
+                    pass
         except OSError as error:
             raise read_error(path, error) from error
-        # zipfile raises NotImplementedError for kinds of zip that it does not know.
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise invalid_sog(
-                path, f"expected a zip archive ({' '.join(str(error).split())[:100]})"
-            ) from None
-        names = self._zip.namelist()
-        # Some programs pack the folder itself.
-        self._folder = next((n[: -len(META)] for n in names if n.split("/")[-1] == META), "")
+        if path.name != META:
+            self._open_zip()
         text = self._bytes(META, MAX_META_BYTES)
         try:
             self.meta = json.loads(text.decode())
@@ -60,12 +70,25 @@ class Archive:
         if not isinstance(self.meta, dict):
             raise invalid_sog(path, f"expected a JSON object in {META}")
 
-    def close(self) -> None:
-        self._zip.close()
+    def _open_zip(self) -> None:
+        # zipfile raises errors of many types for archives that are damaged.
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+            names = self._zip.namelist()
+        except Exception as error:
+            raise invalid_sog(self.path, f"expected a zip archive ({_reason(error)})") from None
+        # Some programs pack the folder itself.
+        self._folder = next((n[: -len(META)] for n in names if n.split("/")[-1] == META), "")
 
-    def limit(self, count: int) -> None:
-        """UserError for more splats than the file can hold."""
-        if count * SPLAT_BYTES > MAX_RATIO * max(self.size, SMALL_BYTES):
+    def close(self) -> None:
+        if self._zip:
+            self._zip.close()
+
+    def limit(self, count: int, rest: int) -> None:
+        """UserError for more splats, with `rest` coefficients beside the color, than the file can
+        hold."""
+        most = MAX_RATIO * max(self.size, SMALL_BYTES)
+        if count * (SPLAT_BYTES + COEFFICIENT_BYTES * rest) > most:
             raise invalid_sog(
                 self.path, f"it declares {count} splats, more than {self.size} bytes can hold"
             )
@@ -79,30 +102,38 @@ class Archive:
 
     def image(self, name: str, count: int) -> np.ndarray:
         """An image, uint8 [H, W, 4], whose number of pixels fits `count` values."""
-        data = self._bytes(name, self.size)
+        data = self._bytes(name, max(self.size, SMALL_BYTES))
+        # Pillow raises errors of many types for images that are damaged.
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > 4 * count + 2**16:
+            with Image.open(io.BytesIO(data), formats=KINDS) as image:
+                if image.width * image.height > 2 * count + 2**16:
                     raise invalid_sog(
                         self.path,
                         f"{name} has {image.width} × {image.height} pixels for {count} values",
                     )
-                return np.asarray(image.convert("RGBA"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            if isinstance(error, UserError):
-                raise
-            reason = " ".join(str(error).split())[:100]
-            raise invalid_sog(self.path, f"{name} cannot be read ({reason})") from None
+                return np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
+        except UserError:
+            raise
+        except Exception as error:
+            reason = f"{name[:60]} cannot be read ({_reason(error)})"
+            raise invalid_sog(self.path, reason) from None
 
     def _bytes(self, name: str, most: int) -> bytes:
         try:
-            with self._zip.open(self._folder + name) as stream:
-                data = stream.read(most + 1)
-        except KeyError:
+            if self._zip:
+                with self._zip.open(self._folder + name) as stream:
+                    data = stream.read(most + 1)
+            # Other names lead out of the folder.
+            elif Path(name).name == name:
+                with open(self.path.with_name(name), "rb") as stream:
+                    data = stream.read(most + 1)
+            else:
+                raise KeyError(name)
+        except (KeyError, FileNotFoundError):
             raise invalid_sog(self.path, f"{name[:60]} is not in it") from None
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as e:
-            reason = " ".join(str(e).split())[:100]
-            raise invalid_sog(self.path, f"{name[:60]} cannot be unpacked ({reason})") from None
+        except Exception as error:
+            reason = f"{name[:60]} cannot be unpacked ({_reason(error)})"
+            raise invalid_sog(self.path, reason) from None
         if len(data) > most:
             raise invalid_sog(self.path, f"{name[:60]} is larger than expected")
         return data

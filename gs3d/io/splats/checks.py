@@ -122,6 +122,23 @@ def changed_result(path: Path, count: int) -> UserError:
     )
 
 
+def warn_of_degree_4(path: Path) -> None:
+    """Warn that the coefficients of degree 4 in the file `path` are not read."""
+    warnings.warn(
+        f"{path}: SH coefficients of degree 4 are dropped; gs3d supports degree 0 to 3",
+        stacklevel=3,
+    )
+
+
+def warn_of_antialiasing(path: Path) -> None:
+    """Warn that the file `path` is marked as antialiased."""
+    warnings.warn(
+        f"{path}: is marked as antialiased, so viewers draw its small splats clearer to make up "
+        "for their widening to a pixel; gs3d does not keep the mark",
+        stacklevel=3,
+    )
+
+
 def _finite(splats: Splats) -> Tensor:
     """Mask [N] of the rows without NaN and infinity."""
     finite = torch.ones(len(splats), dtype=torch.bool)
@@ -151,7 +168,8 @@ def _check_drawable(path: Path, splats: Splats) -> None:
             path,
             f"expected scales up to {MOST_SCALE:.2g}, got {float(splats.scales.max()):.4g}, "
             f"{outside} of {len(splats)} splats larger",
-            "gs3d clean --max-scale 0.5 removes single ones, --center --radius 1 shrinks all.",
+            "`gs3d clean --max-scale 0.5` removes single ones, `gs3d clean --center --radius 1` "
+            "shrinks all.",
         )
     if (zero := int((~_normalizable(splats.quats)).sum())) > 0:
         raise refusal(

@@ -30,7 +30,6 @@ from gs3d.io.ply.header import (
     check_length,
     invalid_ply,
     read_header,
-    row_offset,
 )
 from gs3d.io.ply.packing import (
     CHUNK,
@@ -43,6 +42,7 @@ from gs3d.io.ply.packing import (
     unpack,
     unpack_rotations,
 )
+from gs3d.io.ply.rows import read_numbers, row_offset
 from gs3d.io.splats.checks import changed_result, to_file_coordinates, to_world_coordinates
 from gs3d.ops.blocks import blocks, holds
 from gs3d.ops.transforms import WORLD_TO_PLY
@@ -218,14 +218,17 @@ def _find_element(
     element = header.element(name)
     if element is None:
         raise invalid_ply(path, f"expected the element {name} of a compressed PLY, found none")
-    start = row_offset(path, header, name)
+    if element.lists:
+        raise invalid_ply(
+            path, f"expected one number per property, got the list {next(iter(element.lists))[:40]}"
+        )
     if list(element.properties.items()) != list(columns.items()):
         got = ", ".join(element.properties) or "none"
         raise invalid_ply(
             path,
             f"expected the properties of a compressed PLY in the element {name}, got {got[:120]}",
         )
-    return element, start
+    return element, row_offset(path, header, name)
 
 
 def _read_tables(path: Path, header: Header) -> list[np.ndarray]:
@@ -258,13 +261,15 @@ def _read_tables(path: Path, header: Header) -> list[np.ndarray]:
     sh_columns = {f"f_rest_{i}": "u1" for i in range(rest)}
     sh_at = _find_element(path, header, "sh", sh_columns)[1] if sh else 0
     check_length(path, header)
-    ends = np.fromfile(path, "<f4", chunks.count * width, offset=chunks_at)
+    with open(path, "rb") as stream:
+        ends = read_numbers(path, stream, "<f4", chunks.count * width, chunks_at)
+        vertices = read_numbers(path, stream, "<u4", 4 * n, vertex_at).reshape(n, 4)
+        sh_bytes = read_numbers(path, stream, np.uint8, n * rest, sh_at).reshape(n, rest)
     ends = ends.reshape(chunks.count, width)
     if width == 12:
         zeros, ones = np.zeros((len(ends), 3), np.float32), np.ones((len(ends), 3), np.float32)
         ends = np.concatenate([ends, zeros, ones], axis=1)
-    vertices = np.fromfile(path, "<u4", 4 * n, offset=vertex_at).reshape(n, 4)
-    return [ends, vertices, np.fromfile(path, np.uint8, n * rest, offset=sh_at).reshape(n, rest)]
+    return [ends, vertices, sh_bytes]
 
 
 def read_compressed(path: str | Path) -> Splats:

@@ -159,14 +159,14 @@ def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
     path = Path(path)
     try:
         glb = open_glb(path)
-        found = list(_splat_primitives(glb))
-        if not found:
+        if not any(_splat_primitives(glb)):
             raise UserError(
                 f"cannot read {path}: expected Gaussian splats ({EXTENSION}), "
                 "got a mesh or an empty scene. Give a .glb that was written from splats."
             )
         check_extensions(glb)
         check_size(glb)
+        found = list(_splat_primitives(glb))
         if others := sum(1 for _ in placed_primitives(glb)) - len(found):
             warnings.warn(
                 f"{path}: {others} parts beside its splats are meshes, points or lines, which are "

@@ -53,20 +53,29 @@ from gs3d.io.splats.checks import (
     to_file_coordinates,
     to_world_coordinates,
     unreadable_result,
+    warn_of_degree_4,
 )
 from gs3d.io.splats.compressed_ply import is_compressed, read_compressed
-from gs3d.io.splats.conventions import opacities_of_logits, rounded_positions, scales_of_logs
+from gs3d.io.splats.conventions import (
+    opacities_of_logits,
+    rounded_positions,
+    scales_of_logs,
+    with_filter,
+)
 from gs3d.ops.blocks import blocks, holds
 from gs3d.ops.transforms import WORLD_TO_PLY
 
-REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16}
+REST_COUNTS = {0: 1, 9: 4, 24: 9, 45: 16, 72: 25}
 """Number of f_rest columns → K, the number of SH coefficients per channel."""
+MOST_READ = 16
+"""Coefficients per channel that are read. Degree 4 has more."""
 MAX_LOGIT = 15.0
 """Opacity logits are clamped to ±15; sigmoid(15) = 1 − 3e-7. Opacities 0 and 1 have no finite
 logit, and no viewer can show the difference."""
 POSITION, DC = ["x", "y", "z"], ["f_dc_0", "f_dc_1", "f_dc_2"]
 FLAT_AXIS = "scale_2"
 """Splats of 2D Gaussian Splatting lack it."""
+NORMAL, FILTER = ["nx", "ny", "nz"], "filter_3D"
 SCALE, ROT = ["scale_0", "scale_1", "scale_2"], ["rot_0", "rot_1", "rot_2", "rot_3"]
 REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
 
@@ -74,7 +83,7 @@ REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
 def columns(count: int) -> list[str]:
     """Column names, in file order, for K = `count` SH coefficients per channel."""
     rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
-    return [*POSITION, "nx", "ny", "nz", *DC, *rest, "opacity", *SCALE, *ROT]
+    return [*POSITION, *NORMAL, *DC, *rest, "opacity", *SCALE, *ROT]
 
 
 def _pack_rows(splats: Splats, sh_pad: int | None) -> np.ndarray:
@@ -155,28 +164,43 @@ def _check_columns(path: Path, header: Header) -> int:
     if len(rest) not in REST_COUNTS or any(f"f_rest_{i}" not in present for i in range(len(rest))):
         note = " that are not numbered from 0" if len(rest) in REST_COUNTS else ""
         raise UserError(
-            f"cannot read {path}: expected 0, 9, 24 or 45 properties f_rest_0, f_rest_1, … "
-            f"(SH degree 0 to 3), got {len(rest)}{note}. Export it again with SH degree 0 to 3."
+            f"cannot read {path}: expected 0, 9, 24, 45 or 72 properties f_rest_0, f_rest_1, … "
+            f"(SH degree 0 to 4), got {len(rest)}{note}. Export it again with SH degree 0 to 3."
         )
     # Without the element, all of REQUIRED would be missing.
     assert vertex is not None
     if vertex.lists:
         raise UserError(
             f"cannot read {path}: expected one number per property of a vertex, "
-            f"got the list {vertex.lists[0][:40]}. Export it without lists."
+            f"got the list {next(iter(vertex.lists))[:40]}. Export it without lists."
         )
     if vertex.count == 0:
         raise UserError(
             f"cannot read {path}: expected at least one splat, got 0 vertices. "
             "Give a file that is not empty."
         )
+    _warn_of_others(path, header)
     return REST_COUNTS[len(rest)]
+
+
+def _warn_of_others(path: Path, header: Header) -> None:
+    """Name the columns and elements that are not read."""
+    vertex = header.element("vertex")
+    assert vertex is not None
+    known = {*columns(max(REST_COUNTS.values())), FILTER}
+    others = [name for name in vertex.properties if name not in known]
+    others += [e.name for e in header.elements if e is not vertex and e.count]
+    if others:
+        names = ", ".join(name[:40] for name in others[:4])
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        warnings.warn(f"{path}: left out, as no part of splats: {names}{more}", stacklevel=4)
 
 
 def read_ply(path: str | Path, exact: bool = False) -> Splats:
     """Read splats in world coordinates, float32 on the CPU, from an INRIA or compressed .ply.
 
-    An INRIA .ply may be ASCII or binary of either byte order; unknown properties are ignored. A
+    An INRIA .ply may be ASCII or binary of either byte order. Unknown properties and coefficients
+    of degree 4 are left out, each with a warning. filter_3D (Mip-Splatting) is applied. A
     compressed .ply (compressed_ply.py) often has the same suffix and is detected by its header.
     Rows with NaN, infinity or a zero-length quaternion are left out with a `DroppedRows` warning,
     because files of other programs often have a few among good rows. An infinite opacity logit is
@@ -224,29 +248,39 @@ def _to_world(path: Path, header: Header) -> torch.Tensor:
 def _unpack_rows(path: Path, header: Header, count: int) -> Splats:
     """Splats in file coordinates; means float64 if the file has them so.
 
-    `count` is K, the number of SH coefficients per channel.
+    `count` is K, the number of SH coefficients per channel of the file.
     """
     vertex = header.element("vertex")
     assert vertex is not None
     n = vertex.count
-    rest = [f"f_rest_{i}" for i in range(3 * (count - 1))]
+    kept = min(count, MOST_READ)
+    if kept < count:
+        warn_of_degree_4(path)
+    rest = [f"f_rest_{channel * (count - 1) + i}" for channel in range(3) for i in range(kept - 1)]
     double = any(vertex.properties[name] == "f8" for name in POSITION)
-    quats, logs, sh = (np.empty((n, *shape), np.float32) for shape in ((4,), (3,), (count, 3)))
+    quats, logs, sh = (np.empty((n, *shape), np.float32) for shape in ((4,), (3,), (kept, 3)))
     means, logits = np.empty((n, 3), np.float64 if double else np.float32), np.empty(n, np.float32)
+    widths = np.zeros(n, np.float32) if FILTER in vertex.properties else None
     flat = FLAT_AXIS not in vertex.properties
     if flat:
-        logs[:, 2] = -np.inf
         warnings.warn(f"{path}: flat splats, without {FLAT_AXIS}; it is taken as 0", stacklevel=3)
+        logs = logs[:, :2]
     read = text_rows if header.format == "ascii" else binary_rows
     # NaN and infinity are removed later, row by row.
     with np.errstate(over="ignore", invalid="ignore"):
         for rows, table in read(path, header):
             means[rows], quats[rows] = matrix(table, POSITION, means.dtype), matrix(table, ROT)
-            logs[rows, : 2 if flat else 3] = matrix(table, SCALE[:2] if flat else SCALE)
+            logs[rows] = matrix(table, SCALE[: logs.shape[1]])
             logits[rows] = table["opacity"]
             sh[rows, 0] = matrix(table, DC)
-            sh[rows, 1:] = matrix(table, rest).reshape(len(table), 3, count - 1).swapaxes(1, 2)
+            sh[rows, 1:] = matrix(table, rest).reshape(len(table), 3, kept - 1).swapaxes(1, 2)
+            if widths is not None:
+                widths[rows] = table[FILTER]
     own = is_own(header)
     scales = scales_of_logs(path, logs, means, own)
     opacities = opacities_of_logits(path, logits, own)
+    if widths is not None:
+        scales, opacities = with_filter(path, scales, opacities, widths)
+    if flat:
+        scales = np.pad(scales, ((0, 0), (0, 1)))
     return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh)))

@@ -13,7 +13,7 @@ Version 1 has bounds in place of codebooks, and bounds of logits for the opacity
 The coordinate system is that of ply.py. Splats are written in Morton order.
 """
 
-from collections.abc import Callable
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,19 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io.atomic import write_atomic
-from gs3d.io.ply.packing import OTHERS, morton_order
+from gs3d.io.ply.packing import morton_order
+from gs3d.io.rounding import OTHERS, with_largest
 from gs3d.io.sog.archive import Archive, encode, invalid_sog
-from gs3d.io.sog.codebook import SIZE, codebook_of, indices_in, palette_of
+from gs3d.io.sog.codebook import PALETTE, SIZE, codebook_of, indices_in, palette_of
 from gs3d.io.splats.checks import (
     changed_result,
     to_file_coordinates,
     to_world_coordinates,
     unreadable_result,
+    warn_of_antialiasing,
 )
+from gs3d.io.splats.conventions import sigmoid
+from gs3d.ops.blocks import blocks
 from gs3d.ops.transforms import WORLD_TO_PLY
 
 COEFFICIENTS = (0, 3, 8, 15)
@@ -77,6 +81,7 @@ def write_sog(path: str | Path, splats: Splats) -> None:
 def read_sog(path: str | Path) -> Splats:
     """Read splats in world coordinates, float32 on the CPU, from a .sog of version 1 or 2.
 
+    `path` is the archive, or meta.json in a folder of the same files.
     Rows with NaN, infinity or a zero-length quaternion are left out with a `DroppedRows` warning.
     UserError for a damaged file.
     """
@@ -87,10 +92,13 @@ def read_sog(path: str | Path) -> Splats:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        what = " ".join(str(error).split())[:100]
+        reason = f"it lacks {what}" if isinstance(error, KeyError) else what
         raise invalid_sog(path, f"its meta.json does not describe a .sog ({reason})") from None
     finally:
         archive.close()
+    if archive.meta.get("antialias"):
+        warn_of_antialiasing(path)
     return to_world_coordinates(path, splats, torch.tensor(WORLD_TO_PLY).T)
 
 
@@ -147,72 +155,97 @@ def _unpacked(archive: Archive) -> Splats:
     """The splats of an archive, in file coordinates."""
     path, meta = archive.path, archive.meta
     version = meta.get("version", 1)
-    if version not in (1, 2):
-        raise invalid_sog(
-            path, f"expected a .sog of version 1 or 2, got {str(version)[:40]}", "Update gs3d."
-        )
+    if type(version) is not int or version not in (1, 2):
+        got = json.dumps(version)[:40]
+        step = "Update gs3d." if type(version) is int else "Export it again."
+        raise invalid_sog(path, f"expected a .sog of version 1 or 2, got {got}", step)
     count = meta["count"] if version == 2 else meta["means"]["shape"][0]
     if type(count) is not int or count < 1:
         raise invalid_sog(path, f"expected at least one splat, got {str(count)[:40]}")
-    archive.limit(count)
+    palette = _palette(archive, version) if meta.get("shN") else np.empty((1, 0, 3), np.float32)
+    archive.limit(count, palette.shape[1])
 
     def rows(part: str, file: int = 0) -> np.ndarray:
         return archive.rows(str(meta[part]["files"][file]), count)
 
-    steps = rows("means")[:, :3].astype(np.float64) + 256.0 * rows("means", 1)[:, :3]
-    low, high = (_numbers(path, meta["means"][name], 3) for name in ("mins", "maxs"))
-    logs = low + (high - low) * steps / 65535
+    means, scales = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+    sh = np.empty((count, 1 + palette.shape[1], 3), np.float32)
+    _unpack_means(path, meta["means"], [rows("means"), rows("means", 1)], means)
+    pixels, books = rows("scales"), _books(path, meta["scales"], version, 3)
     with np.errstate(over="ignore"):
-        means = (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
-        scales = np.exp(_values(path, meta["scales"], version, rows("scales")[:, :3]))
-    pixels = rows("sh0")
-    if version == 2:
-        colors = _values(path, meta["sh0"], version, pixels[:, :3])
-        opacities = pixels[:, 3] / np.float32(255)
-    else:
-        rgba = _values(path, meta["sh0"], version, pixels)
-        colors, opacities = rgba[:, :3], 0.5 * (1 + np.tanh(0.5 * rgba[:, 3]))
-    harmonics = _harmonics(archive, count, version, rows) if meta.get("shN") else None
-    sh = colors[:, None] if harmonics is None else np.concatenate([colors[:, None], harmonics], 1)
-    parts = (means, _unpack_rotations(rows("quats")), scales, opacities, sh)
-    return Splats(*(torch.from_numpy(np.ascontiguousarray(p, np.float32)) for p in parts))
+        sizes = np.exp(books)
+    for i in range(3):
+        scales[:, i] = sizes[i][pixels[:, i]]
+    pixels, books = rows("sh0"), _books(path, meta["sh0"], version, 3 if version == 2 else 4)
+    for i in range(3):
+        sh[:, 0, i] = books[i][pixels[:, i]]
+    alphas = np.arange(SIZE, dtype=np.float32) / 255 if version == 2 else sigmoid(books[3])
+    opacities = alphas[pixels[:, 3]]
+    if palette.shape[1]:
+        _unpack_harmonics(path, palette, rows("shN", 1), sh)
+    quats = _unpack_rotations(rows("quats"))
+    return Splats(*map(torch.from_numpy, (means, quats, scales, opacities, sh)))
 
 
-def _harmonics(
-    archive: Archive, count: int, version: int, rows: Callable[[str, int], np.ndarray]
-) -> np.ndarray:
-    """Coefficients above degree 0, float32 [N, K − 1, 3]."""
+def _unpack_means(path: Path, part: dict, bytes_: list[np.ndarray], means: np.ndarray) -> None:
+    """Fill `means` from the pixels of the low and the high bytes."""
+    low, high = (_numbers(path, part[name], 3) for name in ("mins", "maxs"))
+    for rows in blocks(len(means)):
+        steps = bytes_[0][rows, :3] + 256.0 * bytes_[1][rows, :3]
+        logs = low + (high - low) * steps / 65535
+        with np.errstate(over="ignore"):
+            means[rows] = np.sign(logs) * np.expm1(np.abs(logs))
+
+
+def _palette(archive: Archive, version: int) -> np.ndarray:
+    """Vectors of coefficients above degree 0, float32 [P, K − 1, 3]."""
     part = archive.meta["shN"]
-    most = (
-        PER_ROW * COEFFICIENTS[-1] * (1024 if version == 1 else -(-int(part["count"]) // PER_ROW))
-    )
+    count = PALETTE if version == 1 else min(int(part["count"]), PALETTE)
+    most = PER_ROW * COEFFICIENTS[-1] * -(-count // PER_ROW)
     image = archive.image(str(part["files"][0]), most)
     rest = image.shape[1] // PER_ROW
     if image.shape[1] % PER_ROW or rest not in COEFFICIENTS[1:]:
         raise invalid_sog(archive.path, f"its palette is {image.shape[1]} pixels wide")
-    palette = image[..., :3].reshape(-1, rest, 3)
-    labels = rows("shN", 1).astype(np.int64)
-    index = labels[:, 0] + 256 * labels[:, 1]
-    if index.max(initial=0) >= len(palette):
-        raise invalid_sog(
-            archive.path, f"it uses entry {index.max()} of a palette of {len(palette)}"
+    return _books(archive.path, part, version, 1)[0][image[..., :3].reshape(-1, rest, 3)]
+
+
+def _unpack_harmonics(path: Path, palette: np.ndarray, labels: np.ndarray, sh: np.ndarray) -> None:
+    """Fill the coefficients above degree 0 of `sh` from the pixels of labels."""
+    index = labels[:, 0] + labels[:, 1] * np.uint16(256)
+    if index.max() >= len(palette):
+        raise invalid_sog(path, f"it uses entry {index.max()} of a palette of {len(palette)}")
+    for rows in blocks(len(sh)):
+        sh[rows, 1:] = palette[index[rows]]
+
+
+def _books(path: Path, part: dict, version: int, columns: int) -> np.ndarray:
+    """The values that bytes stand for in each column, float32 [columns, 256].
+
+    They are entries of a codebook, or steps between bounds, which may be one for all columns.
+    """
+    if version == 1:
+        low, high = (
+            _numbers(path, part[name] if isinstance(part[name], list) else [part[name]], columns)
+            for name in ("mins", "maxs")
         )
-    return _values(archive.path, part, version, palette)[index]
-
-
-def _values(path: Path, part: dict, version: int, indices: np.ndarray) -> np.ndarray:
-    """The values that bytes stand for: entries of a codebook, or steps between bounds."""
-    if version == 2:
-        return _numbers(path, part["codebook"], SIZE)[indices].astype(np.float32)
-    low, high = (np.asarray(part[name], np.float64) for name in ("mins", "maxs"))
-    return (low + (high - low) * indices / 255).astype(np.float32)
+        steps = np.arange(SIZE) / 255
+        return (low[:, None] + (high - low)[:, None] * steps).astype(np.float32)
+    book = part["codebook"]
+    if isinstance(book, list) and len(book) == SIZE and book[0] is None:
+        # A writer has lost the first entry of some files. All readers go on where the rest begins.
+        rest = _numbers(path, book[1:], SIZE - 1)
+        book = [rest[0] + (rest[0] - rest[-1]) / (SIZE - 1), *rest]
+        return np.tile(np.array(book, np.float32), (columns, 1))
+    return np.tile(_numbers(path, book, SIZE).astype(np.float32), (columns, 1))
 
 
 def _numbers(path: Path, value: object, count: int) -> np.ndarray:
-    numbers = np.asarray(value, np.float64)
-    if numbers.shape != (count,):
-        raise invalid_sog(path, f"expected {count} numbers, got {list(numbers.shape)}")
-    return numbers
+    if not isinstance(value, list) or len(value) != count:
+        got = f"a list of {len(value)}" if isinstance(value, list) else json.dumps(value)[:40]
+        raise invalid_sog(path, f"expected {count} numbers, got {got}")
+    if odd := [entry for entry in value if type(entry) not in (int, float)]:
+        raise invalid_sog(path, f"expected {count} numbers, one is {json.dumps(odd[0])[:40]}")
+    return np.array(value, np.float64)
 
 
 def _pack_rotations(quats: np.ndarray) -> np.ndarray:
@@ -226,12 +259,10 @@ def _pack_rotations(quats: np.ndarray) -> np.ndarray:
 
 def _unpack_rotations(pixels: np.ndarray) -> np.ndarray:
     """Inverse of `_pack_rotations`: float32 [N, 4]; zeros, which are left out, for other pixels."""
-    largest = pixels[:, 3].astype(np.int64) - LARGEST
-    valid = largest >= 0
-    largest = largest.clip(0)
-    others = (pixels[:, :3] / 255 * 2 - 1) / 2**0.5
-    quats = np.empty((len(pixels), 4), np.float32)
-    np.put_along_axis(quats, OTHERS[largest], others.astype(np.float32), axis=1)
-    rest = np.sqrt(np.maximum(1 - (others**2).sum(axis=1), 0))
-    np.put_along_axis(quats, largest[:, None], rest[:, None].astype(np.float32), axis=1)
-    return quats * valid[:, None]
+    quats = np.zeros((len(pixels), 4), np.float32)
+    for rows in blocks(len(pixels)):
+        block = pixels[rows]
+        valid = block[:, 3] >= LARGEST
+        others = (block[valid, :3] / 255 * 2 - 1) / 2**0.5
+        quats[rows][valid] = with_largest(others, block[valid, 3] - LARGEST)
+    return quats

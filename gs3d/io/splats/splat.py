@@ -24,6 +24,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
+from gs3d.io.rounding import to_bytes
 from gs3d.io.splats.checks import changed_result, to_file_coordinates, to_world_coordinates
 from gs3d.io.splats.conventions import scales_of_lengths
 from gs3d.ops.blocks import holds
@@ -41,6 +42,7 @@ ROW = np.dtype(
 OTHER_FORMATS = (
     b"ply\n",
     b"ply\r",
+    b"ply ",
     b"\x1f\x8b\x08\x00",
     b"\x1f\x8b\x08\x08",
     b"NGSP",
@@ -49,11 +51,6 @@ OTHER_FORMATS = (
 )
 """First bytes of .ply, .spz, .glb and zip files. The first position of a .splat is very unlikely to
 have one of these bit patterns."""
-
-
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Round to the nearest integer and clip to 0 … 255: uint8."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _pack_rows(path: Path, splats: Splats) -> np.ndarray:
@@ -66,9 +63,9 @@ def _pack_rows(path: Path, splats: Splats) -> np.ndarray:
     table = np.empty(len(rotated), ROW)
     table["mean"] = rotated.means.numpy()[order]
     table["scale"] = rotated.scales.numpy()[order]
-    table["rgb"] = _to_bytes(255 * (0.5 + SH_C0 * rotated.sh[:, 0].numpy()[order]))
-    table["opacity"] = _to_bytes(255 * rotated.opacities.numpy()[order])
-    table["quat"] = _to_bytes(128 * rotated.quats.numpy()[order] + 128)
+    table["rgb"] = to_bytes(255 * (0.5 + SH_C0 * rotated.sh[:, 0].numpy()[order]))
+    table["opacity"] = to_bytes(255 * rotated.opacities.numpy()[order])
+    table["quat"] = to_bytes(128 * rotated.quats.numpy()[order] + 128)
     return table
 
 

@@ -30,10 +30,19 @@ from gs3d.io.splats.checks import (
     to_file_coordinates,
     to_world_coordinates,
     unreadable_result,
+    warn_of_antialiasing,
+    warn_of_degree_4,
 )
-from gs3d.io.spz.container import Header, encode, has_other_axes, read_streams
+from gs3d.io.spz.container import (
+    ANTIALIASED_FLAG,
+    Header,
+    encode,
+    has_other_axes,
+    read_streams,
+)
 from gs3d.io.spz.streams import (
     COLOR_LIMIT,
+    MAX_FRACTIONAL_BITS,
     POSITION_LIMIT,
     SCALE_RANGE,
     STEP,
@@ -41,6 +50,8 @@ from gs3d.io.spz.streams import (
     pack,
     unpack,
 )
+from gs3d.ops.blocks import blocks
+from gs3d.ops.stats import VISIBLE
 
 WORLD_TO_SPZ = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
 """Rows are the axes of the file in world coordinates."""
@@ -54,12 +65,33 @@ def _pack_splats(path: Path, splats: Splats, version: int) -> tuple[Header, list
         raise refusal(
             path,
             f"expected coordinates within ±{POSITION_LIMIT}, got one of {extent:.4g}",
-            "Make the scene smaller or remove stray splats.",
+            "`gs3d clean --floaters` removes stray ones, `gs3d clean --center --radius 1` shrinks "
+            "all.",
         )
+    _warn_of_rounding(path, rotated, bits)
     _warn_of_clipping(path, rotated)
     degree = round(splats.sh.shape[1] ** 0.5) - 1
     header = Header(version, len(splats), degree, bits, flags=0, streams=0)
     return header, pack(rotated, bits, version)
+
+
+def _warn_of_rounding(path: Path, splats: Splats, bits: int) -> None:
+    """Say so if far splats cost the others bits of their positions, and it can be seen."""
+    least = max(1.5 / 2**MAX_FRACTIONAL_BITS, VISIBLE * float(splats.scales.median()))
+    if 0.5 / 2**bits <= least:
+        return
+    errors = np.concatenate(
+        [_rounding(splats.means[rows].double().numpy(), bits) for rows in blocks(len(splats))]
+    )
+    if count := int((errors > least).sum()):
+        text = f"a position that is rounded by up to {errors.max():.2g}; gs3d clean --floaters "
+        text += "or --center before may help"
+        warnings.warn(ClippedValues(path, "positions", count, len(splats), text), stacklevel=4)
+
+
+def _rounding(means: np.ndarray, bits: int) -> np.ndarray:
+    """Largest error [N] of the coordinates of `means` [N, 3] with this many fractional bits."""
+    return np.abs(means - np.rint(means * 2.0**bits) / 2.0**bits).max(axis=1)
 
 
 def _warn_of_clipping(path: Path, splats: Splats) -> None:
@@ -116,10 +148,9 @@ def read_spz(path: str | Path) -> Splats:
     path = Path(path)
     header, streams, extensions = read_streams(path)
     if header.degree > 3:
-        warnings.warn(
-            f"{path}: SH coefficients of degree 4 are dropped; gs3d supports degree 0 to 3",
-            stacklevel=2,
-        )
+        warn_of_degree_4(path)
+    if header.flags & ANTIALIASED_FLAG:
+        warn_of_antialiasing(path)
     if has_other_axes(extensions):
         warnings.warn(
             f"{path}: an extension names axes other than RUB; "

@@ -27,6 +27,8 @@ MAGIC = b"NGSP"
 HEADER = struct.Struct("<4sIIBBBB")
 TABLE_OFFSET = struct.Struct("<I12x")
 """Follows HEADER in version 4."""
+ANTIALIASED_FLAG = 0x1
+"""Marks splats that were trained with opacities made up for their widening to a pixel."""
 EXTENSIONS_FLAG = 0x2
 LOD_FLAG = 0x80
 """Marks Spark's tree of levels of detail. Its nodes must not all be shown together."""

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from gs3d.core.types import Splats
+from gs3d.io.rounding import OTHERS, to_bytes, with_largest
 from gs3d.ops.blocks import blocks
 
 COLOR_SCALE = 0.15
@@ -38,8 +39,6 @@ BUCKETS = (8, 16)
 """SH coefficients of degree 1, and of higher degrees, are rounded to multiples of these (5 and 4
 bits), as in the reference. Most of a file is SH coefficients, and they compress better this way.
 Readers need not know."""
-OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
-"""Indices of the stored components, for each index of the largest."""
 SHIFTS = np.array([20, 10, 0], np.uint32)
 
 
@@ -61,10 +60,6 @@ def fractional_bits(extent: float) -> int:
     )
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
-
-
 def pack(splats: Splats, bits: int, version: int) -> list[np.ndarray]:
     """The streams, each uint8, of `splats` in file coordinates with unit quaternions.
 
@@ -77,9 +72,9 @@ def pack(splats: Splats, bits: int, version: int) -> list[np.ndarray]:
     sh, quats = splats.sh.numpy(), splats.quats.numpy()
     rotations = _pack_xyz(quats) if version == 2 else _pack_smallest_three(quats)
     with np.errstate(divide="ignore"):
-        scales = _to_bytes((np.log(splats.scales.numpy()) + 10) * 16)
-    alphas = _to_bytes(255 * splats.opacities.numpy())
-    colors = _to_bytes(255 * (COLOR_SCALE * sh[:, 0] + 0.5))
+        scales = to_bytes((np.log(splats.scales.numpy()) + 10) * 16)
+    alphas = to_bytes(255 * splats.opacities.numpy())
+    colors = to_bytes(255 * (COLOR_SCALE * sh[:, 0] + 0.5))
     return [
         np.ascontiguousarray(part).ravel()
         for part in (positions, alphas, colors, scales, rotations, _pack_harmonics(sh[:, 1:]))
@@ -131,7 +126,7 @@ def _pack_harmonics(rest: np.ndarray) -> np.ndarray:
 
 def _pack_xyz(quats: np.ndarray) -> np.ndarray:
     """wxyz [N, 4] → uint8 [N, 3]."""
-    return _to_bytes(127.5 * np.where(quats[:, :1] < 0, -quats[:, 1:], quats[:, 1:]) + 127.5)
+    return to_bytes(127.5 * np.where(quats[:, :1] < 0, -quats[:, 1:], quats[:, 1:]) + 127.5)
 
 
 def _unpack_xyz(rotations: np.ndarray) -> np.ndarray:
@@ -159,11 +154,4 @@ def _unpack_smallest_three(words: np.ndarray) -> np.ndarray:
     fields = words[:, None] >> SHIFTS
     others = (fields & 511).astype(np.float32) / np.float32(511 * 2**0.5)
     others[(fields & 512) != 0] *= -1
-    largest = words >> 30
-    xyzw = np.empty((len(words), 4), np.float32)
-    np.put_along_axis(xyzw, OTHERS[largest], others, axis=1)
-    squares = (others**2).sum(1, keepdims=True)
-    np.put_along_axis(
-        xyzw, largest[:, None].astype(np.int64), np.sqrt(np.maximum(0, 1 - squares)), axis=1
-    )
-    return np.roll(xyzw, 1, axis=1)
+    return np.roll(with_largest(others, words >> 30), 1, axis=1)

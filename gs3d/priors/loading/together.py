@@ -146,7 +146,7 @@ def _try_words(name: str, text: TextEncoder, words: dict[str, int]) -> None:
     whole = 0
     for word in known:
         with usable(f"{name}: its tokenizer"):
-            ids = text.tokenizer.encode(word)
+            ids = cast(Any, text.tokenizer).encode(word)
         whole += [i for i in ids if i not in special] == [words[word + WORD_END]]
     if whole < len(known) / 2:
         raise UserError(

@@ -39,7 +39,8 @@ def variants(names: Iterable[str], half: bool) -> list[str]:
 def chosen_weights(names: Iterable[str], half: bool) -> list[str]:
     """Names of the files of the preferred variant; empty if there are no weights."""
     names = list(names)
-    return next((weight_names(names, v) for v in variants(names, half)), [])
+    found = variants(names, half)
+    return weight_names(names, found[0]) if found else []
 
 
 def chosen_variant(folder: Path, half: bool) -> str | None:

@@ -1,5 +1,7 @@
 """`gs3d convert`: every format in and out, reported losses, no file overwritten by accident."""
 
+import json
+import zipfile
 import zlib
 from dataclasses import replace
 
@@ -135,13 +137,38 @@ def test_invalid_arguments(capsys, ply, tmp_path):
         ("a.ksplat", "the format .ksplat is not read. Export it as .ply or .splat"),
         ("a.gltf", "Export it as glTF Binary"),
         ("a.zip", "give it the suffix .sog"),
-        ("meta.json", "Pack the folder as a zip"),
     ],
 )
 def test_formats_that_are_not_read_are_named(capsys, tmp_path, name, advice):
     (tmp_path / name).write_bytes(b"abc")
     out = str(tmp_path / "out.ply")
     assert advice in one_line_fault(capsys, "convert", str(tmp_path / name), out)
+
+
+def test_a_folder_of_a_sog_is_a_source(capsys, ply, tmp_path):
+    run(capsys, "convert", str(ply), str(tmp_path / "a.sog"))
+    with zipfile.ZipFile(tmp_path / "a.sog") as archive:
+        archive.extractall(tmp_path / "scene")
+    for name in ("scene", "scene/meta.json"):
+        out = tmp_path / "out.ply"
+        status, text, err = run(capsys, "convert", str(tmp_path / name), str(out))
+        assert status == 0 and not err and "meta.json, " in text
+        assert len(load_splats(out)) == len(load_splats(ply))
+    size = sum(file.stat().st_size for file in (tmp_path / "scene").iterdir())
+    status, text, _ = run(capsys, "info", str(tmp_path / "scene"), "--json")
+    assert status == 0 and json.loads(text)["file_bytes"] == size
+
+
+def test_positions_that_are_rounded_are_said_once(capsys, tmp_path):
+    splats = ball()
+    splats.means[0] = 1e6
+    splats.scales.mul_(0.01)
+    save_splats(tmp_path / "in.ply", splats)
+    for suffix in (".spz", ".sog"):
+        source, out = str(tmp_path / "in.ply"), str(tmp_path / f"out{suffix}")
+        _, text, err = run(capsys, "convert", source, out)
+        lines = [line for line in (text + err).splitlines() if line.startswith("warning:")]
+        assert len(lines) == 1 and "position" in lines[0]
 
 
 def test_clipping_is_said_once(capsys, tmp_path):

@@ -112,6 +112,19 @@ def valid_ply_rows(folder: Path, degree: int = 0, count: int = 6) -> tuple[np.nd
     return np.array(ply_rows(folder / "good.ply")), read_ply(folder / "good.ply")
 
 
+def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+def drop_columns(rows: np.ndarray, names: set[str]) -> np.ndarray:
+    """`rows` without these columns, all others as floats."""
+    kept = [name for name in rows.dtype.names if name not in names]
+    result = np.zeros(len(rows), dtype=[(name, "<f4") for name in kept])
+    for name in kept:
+        result[name] = rows[name]
+    return result
+
+
 # glTF
 
 

@@ -10,12 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from gs3d.io import load_splats, save_splats
+from gs3d.io import load_asset, load_splats, save_splats
 from gs3d.io.sog import codebook
 from gs3d.io.sog.codebook import codebook_of, indices_in, palette_of
 from gs3d.io.splats.sog import read_sog, write_sog
 from gs3d.raster.reference import rotations
-from tests.io.splats.samples import assert_not_written, assert_refused, random_splats
+from tests.io.splats.samples import (
+    assert_not_written,
+    assert_refused,
+    change_bytes,
+    random_splats,
+    read_ignoring_damage,
+)
 
 
 def contents(path) -> tuple[dict, dict[str, np.ndarray]]:
@@ -136,7 +142,12 @@ def change(name, value):
         (change("count", 1000), "has .* pixels for 1000 splats"),
         (change("means.mins", [0, 0]), "expected 3 numbers"),
         (change("scales.codebook", [1.0]), "expected 256 numbers"),
-        (change("scales.codebook", ["a"] * 256), "does not describe a .sog"),
+        (change("scales.codebook", ["1"] * 256), 'expected 256 numbers, one is "1"'),
+        (change("scales.codebook", [1.0, None] * 128), "expected 256 numbers, one is null"),
+        (change("scales.codebook", [True] * 256), "expected 256 numbers, one is true"),
+        (change("version", 1.0), "expected a .sog of version 1 or 2, got 1.0"),
+        (change("version", True), "expected a .sog of version 1 or 2, got true"),
+        (change("version", 1), "does not describe a .sog .it lacks 'shape'"),
         (change("means.files", ["nowhere.webp"] * 2), "nowhere.webp is not in it"),
         (change("quats", None), "does not describe a .sog"),
         (change("shN.count", "x"), "does not describe a .sog"),
@@ -203,3 +214,85 @@ def test_many_vectors_are_clustered(monkeypatch):
     vectors = (centers[gen.integers(8, size=400)] + 0.01 * gen.normal(size=(400, 9))).astype("f4")
     palette, labels = palette_of(vectors)
     assert len(palette) == 40 and np.abs(palette[labels] - vectors).max() < 0.1
+
+
+@pytest.mark.parametrize("part", ["scales", "sh0", "shN"])
+def test_a_codebook_without_its_first_entry_is_continued(tmp_path, part):
+    write_sog(tmp_path / "a.sog", random_splats(400, 1))
+    meta, images = contents(tmp_path / "a.sog")
+    book = meta[part]["codebook"]
+    continued = book[1] + (book[1] - book[255]) / 255
+    for name, first in (("b.sog", None), ("c.sog", continued)):
+        pack(tmp_path / name, meta | {part: meta[part] | {"codebook": [first, *book[1:]]}}, images)
+    back, expected = read_sog(tmp_path / "b.sog"), read_sog(tmp_path / "c.sog")
+    assert len(back) == 400
+    assert torch.equal(back.scales, expected.scales) and torch.equal(back.sh, expected.sh)
+
+
+def test_changed_bytes_never_give_a_traceback(tmp_path):
+    write_sog(tmp_path / "a.sog", random_splats(40, 3))
+    data = np.frombuffer((tmp_path / "a.sog").read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    directory = data.tobytes().rindex(b"PK\x01\x02")
+    for low in (0, directory):
+        for _ in range(150):
+            part = change_bytes(data[low:], rng)
+            (tmp_path / "b.sog").write_bytes(data[:low].tobytes() + part)
+            read_ignoring_damage(tmp_path / "b.sog", read_sog)
+
+
+def test_an_offset_before_the_file_is_one_line(tmp_path):
+    write_sog(tmp_path / "a.sog", random_splats(40))
+    data = bytearray((tmp_path / "a.sog").read_bytes())
+    # The end record says where the directory begins. zipfile adds what is missing before it to all
+    # offsets, which become negative.
+    at = data.rindex(b"PK\x05\x06") + 16
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 20).to_bytes(4, "little")
+    (tmp_path / "a.sog").write_bytes(data)
+    assert_refused(tmp_path / "a.sog", "cannot be unpacked|expected a zip archive", read_sog)
+
+
+def test_images_are_webp_or_png(tmp_path):
+    write_sog(tmp_path / "a.sog", random_splats(20))
+    meta, images = contents(tmp_path / "a.sog")
+    stream = io.BytesIO()
+    Image.fromarray(images.pop("quats.webp")).save(stream, "TIFF")
+    pack(tmp_path / "a.sog", meta, images)
+    with zipfile.ZipFile(tmp_path / "a.sog", "a") as archive:
+        archive.writestr("quats.webp", stream.getvalue())
+    assert_refused(tmp_path / "a.sog", "quats.webp cannot be read", read_sog)
+
+
+def test_a_small_file_does_not_describe_millions_of_splats(tmp_path):
+    write_sog(tmp_path / "a.sog", random_splats(20, 3))
+    meta, images = contents(tmp_path / "a.sog")
+    for count, refused in ((1_130_000, "pixels for"), (1_140_000, "more than .* bytes can hold")):
+        pack(tmp_path / "b.sog", meta | {"count": count}, images)
+        assert_refused(tmp_path / "b.sog", refused, read_sog)
+    meta["shN"]["count"] = 10**9
+    images["shN_centroids.webp"] = np.zeros((3000, 64 * 15, 4), np.uint8)
+    pack(tmp_path / "b.sog", meta, images)
+    assert_refused(tmp_path / "b.sog", "960 × 3000 pixels for", read_sog)
+
+
+def test_a_folder_of_the_files_is_read(tmp_path):
+    write_sog(tmp_path / "a.sog", random_splats(20, 1))
+    with zipfile.ZipFile(tmp_path / "a.sog") as archive:
+        archive.extractall(tmp_path / "scene")
+    for path in (tmp_path / "scene", tmp_path / "scene" / "meta.json"):
+        assert torch.equal(load_asset(path).sh, read_sog(tmp_path / "a.sog").sh)
+    meta = json.loads((tmp_path / "scene" / "meta.json").read_text())
+    for name, message in (("../a.sog", "a.sog is not in it"), ("none.webp", "is not in it")):
+        changed = meta | {"quats": {"files": [name]}}
+        (tmp_path / "scene" / "meta.json").write_text(json.dumps(changed))
+        assert_refused(tmp_path / "scene" / "meta.json", message, load_splats)
+
+
+def test_the_mark_of_antialiasing_is_named(tmp_path, recwarn):
+    write_sog(tmp_path / "a.sog", random_splats(20))
+    meta, images = contents(tmp_path / "a.sog")
+    for antialias in (False, True):
+        pack(tmp_path / "b.sog", meta | {"antialias": antialias}, images)
+        read_sog(tmp_path / "b.sog")
+        assert len(recwarn) == antialias
+    assert "is marked as antialiased" in str(recwarn.pop(UserWarning).message)

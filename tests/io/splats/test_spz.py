@@ -11,7 +11,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import load_splats, save_splats
+from gs3d.io import ClippedValues, load_splats, save_splats
 from gs3d.io.splats.spz import read_spz, write_spz
 from gs3d.raster.reference import rotations, sh_basis
 from tests.io.splats.samples import (
@@ -149,6 +149,22 @@ def test_large_scenes_have_fewer_fractional_bits(tmp_path, extent, bits):
     assert (read_spz(tmp_path / "a.spz").means - splats.means).abs().max() <= 0.5 * 2**-bits
 
 
+def along_a_street(length: float, scale: float) -> Splats:
+    splats = random_splats(400)
+    means = torch.stack([torch.linspace(-length, length, 400), *splats.means.T[1:]], dim=1)
+    return replace(splats, means=means, scales=torch.full((400, 3), scale))
+
+
+def test_rounding_of_positions_that_shows_is_named(tmp_path, recwarn):
+    # Neither splats that are larger than the rounding by far nor all bits give a line.
+    for splats in (along_a_street(4e5, 1.0), along_a_street(100, 1e-4)):
+        write_spz(tmp_path / "a.spz", splats)
+        assert not recwarn.list
+    write_spz(tmp_path / "a.spz", along_a_street(4e5, 0.005))
+    warning = recwarn.pop(ClippedValues).message
+    assert warning.what == "positions" and "rounded by up to 0.031;" in str(warning)
+
+
 def test_values_beyond_a_byte_are_clipped(tmp_path):
     splats = replace(
         random_splats(2),
@@ -181,7 +197,7 @@ def test_values_beyond_a_byte_are_clipped(tmp_path):
         ({"means": torch.full((5, 3), float("nan"))}, "5 of 5 splats hold NaN or infinity"),
         (
             {"means": torch.full((5, 3), 1e7)},
-            r"expected coordinates within ±8388607, got one of 1e\+07",
+            r"within ±8388607, got one of 1e\+07. .* `gs3d clean --center --radius 1` shrinks all",
         ),
         ({"sh": torch.full((5, 4, 3), float("inf"))}, "5 of 5 splats hold NaN or infinity"),
         ({"scales": torch.full((5, 3), 1e9)}, "expected scales up to"),

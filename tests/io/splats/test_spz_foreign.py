@@ -53,12 +53,23 @@ def test_degree_4_is_cut_with_a_warning(tmp_path):
         assert read_spz(path).sh.shape == (2, 16, 3)
 
 
+@pytest.mark.parametrize("flag", [0, 1])
+def test_the_mark_of_antialiasing_is_named(tmp_path, flag, recwarn):
+    path = tmp_path / "a.spz"
+    path.write_bytes(gzip.compress(spz_header(flags=flag) + spz_streams()))
+    assert len(read_spz(path)) == 1
+    expected = ["is marked as antialiased"] * flag
+    assert [text in str(w.message) for w, text in zip(recwarn, expected, strict=True)] == [
+        True
+    ] * flag
+
+
 @pytest.mark.parametrize(("axes", "warns"), [(4, False), (0, False), (6, True)])
-def test_extensions_and_the_antialiased_flag(tmp_path, axes, warns):
+def test_extensions(tmp_path, axes, warns):
     orbit = struct.pack("<IIfff", 0xADBE0002, 12, 0, 1, 2)
     extensions = orbit + struct.pack("<III", 0xADBE0003, 4, axes)
     path = tmp_path / "a.spz"
-    path.write_bytes(gzip.compress(spz_header(flags=3) + spz_streams() + extensions))
+    path.write_bytes(gzip.compress(spz_header(flags=2) + spz_streams() + extensions))
     warning = pytest.warns(UserWarning, match="axes other than RUB")
     with warning if warns else contextlib.nullcontext():
         assert len(read_spz(path)) == 1
