@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.io.gltf.arrays import data_of, read_bytes
 from gs3d.io.gltf.container import Glb
 from gs3d.io.gltf.extensions import extension, unread_extension
@@ -90,9 +90,9 @@ class Pictures:
         except Exception as error:
             if isinstance(error, UserError):
                 raise
-            reason = " ".join(str(error)[:100].split())
+            reason = "" if isinstance(error, UnidentifiedImageError) else f" ({shown(error, 100)})"
             raise glb.fault(
-                f"a texture cannot be read ({reason}); expected {', '.join(FORMATS)}"
+                f"a texture cannot be read{reason}; expected {', '.join(FORMATS)}"
             ) from None
 
     def _kept(self, image: Any) -> Picture:

@@ -97,8 +97,9 @@ def read_glb_mesh(path: Path) -> Mesh | TexturedMesh:
 
 def _in_single(vertices: np.ndarray, notes: list[str]) -> np.ndarray:
     """Vertices as float32, moved to the origin if they would be rounded where they are."""
-    if (lost := lost_in_single(vertices)) is not None:
-        center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    is_far = np.abs(center).max() > np.ptp(vertices, axis=0).max()
+    if is_far and (lost := lost_in_single(vertices)) is not None:
         vertices = vertices - center
         notes.append(
             f"single precision would round its positions by up to {lost:.2g}; "

@@ -242,6 +242,11 @@ def _read_primitive(
     degrees = [
         degree for degree in range(4) if any(name in attributes for name in sh_attributes(degree))
     ]
+    if any(f"{EXTENSION}:SH_DEGREE_4_COEF_{n}" in attributes for n in range(9)):
+        warnings.warn(
+            f"{path}: SH coefficients of degree 4 are dropped; gs3d supports degree 0 to 3",
+            stacklevel=3,
+        )
     sh_widths = {
         name: 3 for degree in range(max(degrees, default=0) + 1) for name in sh_attributes(degree)
     }
