@@ -77,6 +77,11 @@ def check_headers(what: str, folder: Path, files: Iterable[Path]) -> Tensors:
             )
     largest = tensors.largest
     for key, value in _integers(config):
+        if "layers" in key and value > len(tensors.shapes):
+            raise UserError(
+                f"{what} has {_short(value)} layers ({shown(key)}) in its config.json, but "
+                f"{len(tensors.shapes)} tensors of weights; download the model again"
+            )
         # SD3's table of positions has as many rows as a square of this side.
         size = value**2 if key == "pos_embed_max_size" and value < USUAL else value
         if re.search(SIZES, key) and size > max(largest, USUAL):

@@ -193,11 +193,16 @@ def test_cache_with_a_dangling_link_is_downloaded_again(hub, hub_cache, tiny_sd_
     assert hub.requested == [repo]
 
 
+@pytest.mark.parametrize("layers", [2**31, [1, 10**12]])
+def test_more_layers_than_weights_are_refused(folder, layers):
+    edit_config(folder / "unet/config.json", layers_per_block=layers)
+    line = message(lambda: load(folder, "cpu"))
+    assert f"prior {folder}: its unet has " in line and " layers (layers_per_block) in" in line
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"layers_per_block": 10**7},
-        {"layers_per_block": [1, 10**12]},
         {"layers_per_block": 100, "transformer_layers_per_block": 100},
         {"mid_block_type": None, "block_out_channels": [8] * 10**5},
     ],
