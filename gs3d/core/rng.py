@@ -46,5 +46,10 @@ def seeded(seed: int, *keys: str | int, device: torch.device) -> Generator[None,
     Afterwards the state of before is back. One thread at a time is within.
     """
     with exclusive(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, *keys))
+        value = derive_seed(seed, *keys)
+        # torch.manual_seed would seed all GPUs.
+        torch.default_generator.manual_seed(value)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(value)
         yield

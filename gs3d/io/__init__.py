@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.interrupts import deferred
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 
 
@@ -116,7 +117,8 @@ def suffix_of(path: str | Path, suffixes: Iterable[str]) -> str | None:
 
 def _function(place: str) -> Callable:
     module, name = place.split(":")
-    return getattr(import_module(module), name)
+    with deferred():
+        return getattr(import_module(module), name)
 
 
 def _unknown_suffix(verb: str, path: str | Path, suffixes: Iterable[str]) -> UserError:
@@ -196,5 +198,6 @@ def asset_file(folder: Path) -> Path | None:
 def bytes_of(file: Path) -> int:
     """Bytes of a splat file or a mesh, with the images beside the description of a .sog. OSErrors
     pass through."""
-    parts = file.parent.iterdir() if file.name == SOG_FOLDER else [file]
-    return sum(part.stat().st_size for part in parts)
+    beside = file.parent.glob("*.webp") if file.name == SOG_FOLDER else ()
+    images = (image.stat().st_size for image in beside if image.is_file())
+    return file.stat().st_size + sum(images)

@@ -166,11 +166,11 @@ def losses(written: Splats, read: Splats) -> list[str]:
         lost.append(f"the harmonics above degree {kept}")
     near = without_strays(written.means)
     radius = reach_of(near, center_of(near))
-    half = max(float(part.scales.median()) for part in (written, read))
-    if error := _rounding(written, read, max(VISIBLE * half, TINY * radius)):
+    median = max(float(part.scales.median()) for part in (written, read))
+    if error := _rounding(written, read, max(VISIBLE * median, TINY * radius)):
         lost.append(
             f"positions exactly: they are up to {error:.2g} off, and half of the scales below "
-            f"{half:.2g}"
+            f"{median:.2g}"
         )
     bands = slice(1, min(written.sh.shape[1], read.sh.shape[1]))
     position_tolerance = 0.01 * (radius or 1)

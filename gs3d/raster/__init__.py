@@ -7,6 +7,7 @@ first render that needs them.
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.runtime.interrupts import deferred
 from gs3d.core.types import Render, Splats
 from gs3d.raster._check import BLUR_PX2
 
@@ -44,11 +45,13 @@ def rasterize(
     """
     kind = splats.means.device.type
     if kind == "cpu":
-        from gs3d.raster.cpu import rasterize_cpu
+        with deferred():
+            from gs3d.raster.cpu import rasterize_cpu
 
         return rasterize_cpu(splats, cameras, background, normals, blur_px2)
     if kind == "cuda":
-        from gs3d.raster.cuda import rasterize_cuda
+        with deferred():
+            from gs3d.raster.cuda import rasterize_cuda
 
         return rasterize_cuda(splats, cameras, background, normals, blur_px2)
     raise ValueError(f"splats.means: expected a tensor on cpu or cuda, got one on {kind}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gs3d.core.errors import UserError
+from gs3d.io.gltf import mesh as mesh_module
 from gs3d.io.mesh import read_mesh
 from tests.io.damage import glb_bytes, glb_parts
 from tests.io.gltf import CHECKS, GREEN, INDICES, QUAD, RED, Glb, corners, near, pbr
@@ -128,6 +129,8 @@ def test_a_skin_takes_the_place_of_the_transform_of_its_node(tmp_path):
     glb.tree["scenes"] = [{"nodes": [0, 1]}]
     # Below −1 · 2; above 2 · (1 − 1 + 3).
     assert box(read_mesh(glb.write(tmp_path / "a.glb"))) == [[-2, -2, 0], [2, 6, 0]]
+    glb.tree["nodes"][1]["extensions"] = {"KHR_node_visibility": {"visible": False}}
+    assert len(read_mesh(glb.write(tmp_path / "c.glb")).vertices) == 4
     glb.tree["skins"][0]["joints"] = [1, 9]
     with pytest.raises(UserError, match="skin 0 has joints that are not in the scene"):
         read_mesh(glb.write(tmp_path / "b.glb"))
@@ -196,12 +199,46 @@ def test_parts_that_share_one_long_array_keep_their_own_vertices(tmp_path):
     assert np.allclose(mesh.colors[4:], np.array(GREEN) / 255)
 
 
-def test_a_hundred_places_of_one_mesh(tmp_path):
+def test_a_hundred_places_of_one_mesh_with_a_long_array(tmp_path, monkeypatch):
+    """Of 60,000 rows each place keeps the four that its triangles use; they are read once."""
+    read = []
+    array = mesh_module.read_array
+    monkeypatch.setattr(mesh_module, "read_array", lambda *a, **k: read.append(a) or array(*a, **k))
     glb = Glb()
-    glb.primitive(POSITION=np.tile(QUAD, (1600, 1)), uvs=None)
-    glb.tree["nodes"] = [{"mesh": 0, "translation": [i, 0, 0]} for i in range(100)]
+    glb.primitive(POSITION=np.tile(QUAD, (15_000, 1)), uvs=None)
+    glb.tree["nodes"] = [{"mesh": 0, "translation": [3 * i, 0, 0]} for i in range(100)]
     glb.tree["scenes"] = [{"nodes": list(range(100))}]
-    assert len(read_mesh(glb.write(tmp_path / "a.glb")).faces) == 200
+    mesh = read_mesh(glb.write(tmp_path / "a.glb"))
+    assert len(mesh.faces) == 200 and len(mesh.vertices) == 400 and len(read) == 1
+    assert box(mesh) == [[-1, -1, 0], [298, 1, 0]]
+
+
+def test_a_mesh_in_very_many_places_is_refused(tmp_path):
+    glb = Glb()
+    glb.primitive()
+    offsets = glb.array(np.zeros((600_000, 3), "<f4"))
+    places = {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": offsets}}}
+    glb.tree["nodes"] = [{"mesh": 0, "extensions": places}]
+    with pytest.raises(UserError, match="describes over .* bytes of numbers"):
+        read_mesh(glb.write(tmp_path / "a.glb"))
+
+
+@pytest.mark.parametrize("bad", [[0, 0, 0], [np.nan, 0, 0]])
+def test_one_normal_without_direction_leaves_the_others(tmp_path, bad):
+    glb, tilted = Glb(), np.tile(np.array([0.6, 0, 0.8], "<f4"), (4, 1))
+    tilted[2] = bad
+    glb.primitive(NORMAL=tilted)
+    normals = read_mesh(glb.write(tmp_path / "a.glb")).normals[:, [1, 2, 0]]
+    assert np.allclose(normals[[0, 1, 3]], [0.6, 0, 0.8]) and np.allclose(normals[2], [0, 0, 1])
+
+
+def test_normals_of_stretched_nodes_stay_perpendicular(tmp_path):
+    glb, tilted = Glb(), np.tile(np.array([0.6, 0, 0.8], "<f4"), (4, 1))
+    glb.primitive(NORMAL=tilted)
+    glb.tree["nodes"][0]["scale"] = [2, 1, 1]
+    expected = np.array([0.3, 0, 0.8]) / np.hypot(0.3, 0.8)
+    normals = read_mesh(glb.write(tmp_path / "a.glb")).normals[:, [1, 2, 0]]
+    assert np.allclose(normals, expected, atol=1e-6)
 
 
 def test_lines_beside_triangles_are_reported(tmp_path):

@@ -24,5 +24,5 @@ def deferred() -> Generator[None, None, None]:
         yield
     finally:
         signal.signal(signal.SIGINT, old)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+        if came:
+            signal.raise_signal(signal.SIGINT)

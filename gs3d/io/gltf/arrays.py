@@ -18,11 +18,18 @@ MAX_ZEROS = 2**24
 """Numbers in the largest accessor without data that is read."""
 
 
-def read_array(glb: Glb, index: object, whole: bool = False, shares: bool = False) -> np.ndarray:
+def read_array(
+    glb: Glb,
+    index: object,
+    whole: bool = False,
+    shares: bool = False,
+    only: np.ndarray | None = None,
+) -> np.ndarray:
     """Accessor `index` as float32 [count, width], or as int64 if `whole`.
 
-    With `shares`, integers are shares of their largest value even without the mark that says so.
-    UserError unless the accessor lies within its buffer. OSError passes through.
+    `only` are the numbers of the rows to read, if not all. With `shares`, integers are shares of
+    their largest value even without the mark that says so. UserError unless the accessor lies
+    within its buffer. OSError passes through.
     """
     accessor = glb.entry("accessors", index)
     code, kind = accessor.get("componentType"), accessor.get("type")
@@ -47,6 +54,8 @@ def read_array(glb: Glb, index: object, whole: bool = False, shares: bool = Fals
         rows = np.zeros((count, width), dtype)
     if "sparse" in accessor:
         rows = _replaced(glb, what, accessor["sparse"], rows)
+    if only is not None:
+        rows = rows[only]
     if whole:
         if dtype.kind != "u":
             raise glb.fault(f"{what}: expected whole numbers, got {code}")
@@ -136,7 +145,10 @@ def _embedded(glb: Glb, view: dict) -> bytes | None:
                 raise unread_extension(glb.path, name)
             raise glb.fault(f"buffer {index} has no data")
         return None
-    return data_of(glb, uri, "data")
+    assert type(index) is int  # `entry` refuses any other.
+    if index not in glb.embedded:
+        glb.embedded[index] = data_of(glb, uri, "data")
+    return glb.embedded[index]
 
 
 def data_of(glb: Glb, uri: object, what: str) -> bytes:

@@ -71,8 +71,8 @@ class Tile:
         pixels = main.picture.shrunk(share).pixels
         columns = wrapped(texels(u, pixels.shape[1]), pixels.shape[1], main.wrap[0])
         rows = wrapped(texels(v, pixels.shape[0]), pixels.shape[0], main.wrap[1])
-        unlit = np.all(material.factor == 1) and not material.emission.any()
-        if material.base is not None and unlit:
+        unchanged = np.all(material.factor == 1) and not material.emission.any()
+        if material.base is not None and unchanged:
             for y in range(height):
                 out[y] = pixels[rows[y], columns] / np.float32(255)
             return
@@ -105,6 +105,10 @@ class Atlas:
         main = material.base or material.glow
         if main is None or uvs is None:
             return self._plain(material, count)
+        if material.base is None or material.glow is None:
+            # Beyond its borders a clamped image repeats its edge.
+            ends = [(0, 1) if mode == CLAMP else (-np.inf, np.inf) for mode in main.wrap]
+            uvs = uvs.clip(*np.transpose(ends))
         low, high = np.floor(uvs.min(axis=0) + ALMOST), np.ceil(uvs.max(axis=0) - ALMOST)
         high = np.maximum(high, low + 1)
         if not np.abs([low, high]).max() < FAR or (high - low).prod() > MAX_REPEATS:
@@ -123,18 +127,23 @@ class Atlas:
         """All tiles in one image, shrunk if it would be larger than what is kept."""
         border = BORDER if len(self._tiles) > 1 else 0
         sizes = [tile.size() for tile in self._tiles]
-        total = sum(height * width for height, width in sizes)
-        share = min(1.0, math.sqrt(KEPT_PIXELS / total))
+        most = _most(sizes, KEPT_PIXELS)
         while True:
-            scaled = [_scaled(size, share) for size in sizes]
+            shares = [min(1.0, math.sqrt(most / (height * width))) for height, width in sizes]
+            scaled = [_scaled(size, share) for size, share in zip(sizes, shares, strict=True)]
             self._boxes, self._size = _packed(scaled, border)
-            if self._size[0] * self._size[1] <= KEPT_PIXELS or share < 1e-3:
+            if self._size[0] * self._size[1] <= KEPT_PIXELS or most < 1:
                 break
-            share *= 0.95
-        if share < 1:
-            self._notes.append(f"its textures are shrunk to {100 * share:.0f} % of their size")
+            # What is left free between the tiles, and their borders, need room too.
+            most *= 0.9
+        if shrunk := sum(share < 1 for share in shares):
+            least = 100 * min(shares)
+            self._notes.append(
+                f"{shrunk} of its textures are shrunk, to {least:.0f} % of their size or more"
+            )
         texture = np.zeros((*self._size, 3), np.float32)
-        for tile, (top, left, height, width) in zip(self._tiles, self._boxes, strict=True):
+        tiles = zip(self._tiles, self._boxes, shares, strict=True)
+        for tile, (top, left, height, width), share in tiles:
             inner = texture[top : top + height, left : left + width]
             tile.draw(inner, share)
             if border:
@@ -214,6 +223,17 @@ def _scaled(size: tuple[int, int], share: float) -> tuple[int, int]:
     return max(round(size[0] * share), 1), max(round(size[1] * share), 1)
 
 
+def _most(sizes: list[tuple[int, int]], total: float) -> float:
+    """The area to which the largest tiles must shrink so that all have no more than `total`."""
+    areas = sorted(float(height * width) for height, width in sizes)
+    for i, area in enumerate(areas):
+        even = total / (len(areas) - i)
+        if area > even:
+            return even
+        total -= area
+    return max(areas)
+
+
 def _packed(
     sizes: list[tuple[int, int]], border: int
 ) -> tuple[list[tuple[int, int, int, int]], tuple[int, int]]:
@@ -222,14 +242,15 @@ def _packed(
     area = sum(h * w for h, w in padded)
     across = max(math.isqrt(area), *(w for _, w in padded))
     boxes: dict[int, tuple[int, int, int, int]] = {}
-    row, column, shelf = 0, 0, 0
+    row, column, shelf, used = 0, 0, 0, 0
     for i in sorted(range(len(sizes)), key=lambda i: -padded[i][0]):
         height, width = padded[i]
         if column + width > across:
             row, column, shelf = row + shelf, 0, 0
         boxes[i] = (row + border, column + border, *sizes[i])
         column, shelf = column + width, max(shelf, height)
-    return [boxes[i] for i in range(len(sizes))], (row + shelf, across)
+        used = max(used, column)
+    return [boxes[i] for i in range(len(sizes))], (row + shelf, used)
 
 
 def _spread(texture: np.ndarray, top: int, left: int, height: int, width: int, border: int) -> None:

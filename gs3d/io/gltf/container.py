@@ -6,7 +6,7 @@ Each chunk is padded to 4 bytes, JSON with spaces and binary with zeros.
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class Glb:
     """Offset of the binary chunk in the file."""
     size: int
     """Length of the binary chunk; 0 if there is none."""
+    embedded: dict[int, bytes] = field(default_factory=dict)
+    """Buffers that were decoded from the JSON, by their number."""
 
     def fault(self, what: str) -> UserError:
         """The UserError for a file that cannot be read, for the reason `what`."""

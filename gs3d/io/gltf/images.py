@@ -22,8 +22,8 @@ MAX_PIXELS = 8192**2
 """Largest image that is decoded."""
 KEPT_PIXELS = 4096**2
 """Pixels up to which an image, and a texture of several, are kept. Larger ones are shrunk."""
-ALL_PIXELS = 2**26
-"""Pixels of all images of a file together."""
+ALL_PIXELS, SMALL_PIXELS = 2**26, 256**2
+"""Pixels of the images of a file together, beyond which each is shrunk to `SMALL_PIXELS`."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
@@ -50,8 +50,7 @@ class Pictures:
     def __init__(self, glb: Glb, notes: list[str]) -> None:
         self._glb, self._notes = glb, notes
         self._known: dict[int, Picture] = {}
-        count = len(glb.items(glb.tree, "images"))
-        self._most = min(KEPT_PIXELS, ALL_PIXELS // max(count, 1))
+        self._used = 0
 
     def of_texture(self, info: object) -> Picture | None:
         """The image of a texture; None without one."""
@@ -63,8 +62,11 @@ class Pictures:
         if source is None:
             if extension(texture, "KHR_texture_basisu") is not None:
                 raise unread_extension(self._glb.path, "KHR_texture_basisu")
-            names = ", ".join(map(str, texture.get("extensions") or ()))[:60]
-            self._notes.append(f"a texture has no image that is read ({names or 'no source'})")
+            others = texture.get("extensions")
+            names = ", ".join(map(str, others)) if isinstance(others, dict) else ""
+            self._notes.append(
+                f"a texture has no image that is read ({shown(names, 60) or 'no source'})"
+            )
             return None
         entry = self._glb.entry("images", source)
         if source not in self._known:
@@ -103,13 +105,16 @@ class Pictures:
         if "transparency" in image.info or image.mode in ("LA", "PA", "La"):
             image = image.convert("RGBA")
         low, high = image.getchannel("A").getextrema() if "A" in image.getbands() else (255, 255)
-        picture_alpha = (low / 255, high / 255)
-        share = math.sqrt(self._most / (image.width * image.height))
+        alpha = (low / 255, high / 255)
+        # Before it is shrunk: Pillow would take the color from where an image is transparent.
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        most = min(KEPT_PIXELS, max(ALL_PIXELS - self._used, SMALL_PIXELS))
+        share = math.sqrt(most / (image.width * image.height))
         if share < 1:
             size = (max(int(image.width * share), 1), max(int(image.height * share), 1))
             self._notes.append(
                 f"a texture of {image.width} × {image.height} is shrunk to {size[0]} × {size[1]}"
             )
-            image = image.convert("RGB") if image.mode in ("P", "1") else image
             image = image.resize(size, Image.Resampling.BOX)
-        return Picture(np.asarray(image.convert("RGB")), picture_alpha)
+        self._used += image.width * image.height
+        return Picture(np.asarray(image), alpha)

@@ -75,7 +75,7 @@ class Material:
 
     def opacity(self, alphas: Float[np.ndarray, " V"] | None) -> tuple[float, float]:
         """Least and largest opacity of a part whose vertices have `alphas`."""
-        if self.mode not in ("MASK", "BLEND"):
+        if self.mode == "OPAQUE":
             return 1.0, 1.0
         low, high = (1.0, 1.0) if alphas is None else (alphas.min(), alphas.max())
         image = (1.0, 1.0) if self.base is None else self.base.picture.alpha
@@ -121,7 +121,7 @@ def material_of(glb: Glb, pictures: Pictures, index: object) -> Material:
         _texture(glb, pictures, base.get(names[1])),
         _texture(glb, pictures, entry.get("emissiveTexture")) if emission.any() else None,
         float(rgba[3].clip(0, 1)),
-        str(entry.get("alphaMode", "OPAQUE")),
+        mode if (mode := entry.get("alphaMode")) in ("MASK", "BLEND") else "OPAQUE",
         float(glb.numbers(entry, "alphaCutoff", 0.5)),
         float(glb.numbers(through, "transmissionFactor", 0.0)),
     )

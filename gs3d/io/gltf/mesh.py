@@ -15,14 +15,14 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io.gltf.arrays import read_array
 from gs3d.io.gltf.atlas import Atlas
-from gs3d.io.gltf.container import Glb, open_glb
+from gs3d.io.gltf.container import Glb, open_glb, short_text
 from gs3d.io.gltf.extensions import check_extensions, compression_of, unread_extension
 from gs3d.io.gltf.images import Pictures
 from gs3d.io.gltf.materials import OPAQUE_FROM, Material, material_of
 from gs3d.io.gltf.scene import nodes_of, placed_primitives
 from gs3d.io.gltf.sizes import check_size
 from gs3d.io.gltf.skins import joint_matrices, posed
-from gs3d.io.gltf.triangles import normals_under, smooth_normals, triangles, unit
+from gs3d.io.gltf.triangles import normals_under, triangles, unit_normals
 from gs3d.io.precision import lost_in_single
 from gs3d.ops.srgb import to_srgb
 
@@ -123,6 +123,7 @@ def _parts(glb: Glb, notes: list[str]) -> Iterator[Part]:
     materials: dict[int | None, Material] = {}
     # A primitive is read once, however many places it has.
     known: dict[tuple[int, int | None], Part | None] = {}
+    places: dict[int, np.ndarray] = {}
     others = 0
     for placed in placed_primitives(glb):
         primitive = placed.primitive
@@ -140,7 +141,11 @@ def _parts(glb: Glb, notes: list[str]) -> Iterator[Part]:
                 index = glb.integer(index, 0, "the number of a material")
             if index not in materials:
                 materials[index] = material_of(glb, pictures, index)
-            part = _part(glb, primitive, attributes, materials[index], skin, notes)
+            joints = None
+            if skin is not None:
+                places = places or {node.index: node.matrix for node in nodes_of(glb)}
+                joints = joint_matrices(glb, skin, places)
+            part = _part(glb, primitive, materials[index], joints, notes)
             known[id(primitive), skin] = part
         if (part := known[id(primitive), skin]) is not None:
             yield part if skin is not None else _moved(part, placed.matrix)
@@ -154,43 +159,40 @@ def _moved(part: Part, matrix: np.ndarray) -> Part:
     if np.linalg.det(rotation) < 0:
         faces = faces[:, ::-1]
     vertices = part.vertices @ rotation.T + matrix[:3, 3]
-    normals = unit(normals_under(rotation, part.normals))
-    if normals is None:
-        normals = smooth_normals(vertices, faces)
+    normals = unit_normals(normals_under(rotation, part.normals), vertices, faces)
     return replace(part, vertices=vertices, faces=faces, normals=normals)
 
 
 def _part(
     glb: Glb,
     primitive: dict,
-    attributes: dict,
     material: Material,
-    skin: int | None,
+    joints: np.ndarray | None,
     notes: list[str],
 ) -> Part | None:
-    """The triangles of one primitive, before its node moves it; with a skin, where the joints do.
+    """The triangles of one primitive, before its node moves it; with `joints`, where they do.
 
     None if it has none, or is not visible.
     """
-
-    def rows(name: str, widths: tuple[int, ...], count: int | None = None) -> np.ndarray:
-        values = read_array(glb, attributes[name], shares=name.startswith("COLOR"))
-        if values.shape[1] not in widths or count not in (None, len(values)):
-            raise glb.fault(
-                f"{name}: expected an array of {count or 'any'} rows of "
-                f"{' or '.join(map(str, widths))} numbers, got {list(values.shape)}"
-            )
-        return values.astype(np.float64)
-
-    vertices = rows("POSITION", (3,))
-    count = len(vertices)
+    attributes = primitive["attributes"]
+    position = glb.entry("accessors", attributes["POSITION"])
+    count = glb.integer(position.get("count"), 1, "an accessor's count")
     faces = triangles(glb, primitive, count)
     if not len(faces):
         return None
-    colors = alphas = None
-    if "COLOR_0" in attributes:
-        rgba = rows("COLOR_0", (3, 4), count).clip(0, 1)
-        colors, alphas = rgba[:, :3], rgba[:, 3] if rgba.shape[1] == 4 else None
+    # Primitives often share one long array, and each uses a few of its rows.
+    used, faces = np.unique(faces, return_inverse=True)
+    faces = faces.reshape(-1, 3)
+
+    def rows(name: str, *widths: int) -> np.ndarray | None:
+        return _rows(glb, attributes, name, widths, count, used)
+
+    vertices, colors = rows("POSITION", 3), rows("COLOR_0", 3, 4)
+    assert vertices is not None
+    alphas = None
+    if colors is not None:
+        colors = colors.clip(0, 1)
+        colors, alphas = colors[:, :3], colors[:, 3] if colors.shape[1] == 4 else None
         if np.ptp(colors, axis=0).max() <= EVEN:
             material, colors = material.times(colors[0]), None
     least, most = material.opacity(alphas)
@@ -198,41 +200,37 @@ def _part(
         return None
     if least < OPAQUE_FROM or material.transmission > 0:
         notes.append("a part is transparent, or has transparent places; it is shown as opaque")
-    uvs: list[np.ndarray | None] = []
-    for texture in (material.base, material.glow):
-        name = None if texture is None else f"TEXCOORD_{texture.texcoord}"
-        found = texture is not None and name in attributes
-        uvs.append(texture.placed(rows(str(name), (2,), count)) if texture and found else None)
-        if texture is not None and not found:
-            notes.append("a texture has no coordinates; it is its mean color")
-    normals = rows("NORMAL", (3,), count) if "NORMAL" in attributes else None
-    if skin is not None:
-        places = {node.index: node.matrix for node in nodes_of(glb)}
-        joints = joint_matrices(glb, skin, places)
-        vertices, normals = posed(glb, attributes, joints, vertices, normals)
+    uvs: list[np.ndarray | None] = [None, None]
+    for i, texture in enumerate((material.base, material.glow)):
+        if texture is not None:
+            found = rows(f"TEXCOORD_{texture.texcoord}", 2)
+            uvs[i] = None if found is None else texture.placed(found)
+            if found is None:
+                notes.append("a texture has no coordinates; it is its mean color")
+    normals = rows("NORMAL", 3)
+    if joints is not None:
+        vertices, normals = posed(glb, attributes, used, joints, vertices, normals)
         if np.median(np.linalg.det(joints[:, :3, :3])) < 0:
             faces = faces[:, ::-1]
-    if (normals := unit(normals)) is None:
-        normals = smooth_normals(vertices, faces)
-    return _compact(Part(vertices, faces, normals, colors, (uvs[0], uvs[1]), material))
+    normals = unit_normals(normals, vertices, faces)
+    return Part(vertices, faces, normals, colors, (uvs[0], uvs[1]), material)
 
 
-def _compact(part: Part) -> Part:
-    """The part without vertices that no face uses: primitives often share one long array."""
-    used = np.unique(part.faces)
-    if len(used) == len(part.vertices):
-        return part
-    number = np.zeros(len(part.vertices), np.int64)
-    number[used] = np.arange(len(used))
-    base, glow = (None if uv is None else uv[used] for uv in part.uvs)
-    return replace(
-        part,
-        vertices=part.vertices[used],
-        faces=number[part.faces],
-        normals=part.normals[used],
-        colors=None if part.colors is None else part.colors[used],
-        uvs=(base, glow),
-    )
+def _rows(
+    glb: Glb, attributes: dict, name: str, widths: tuple[int, ...], count: int, used: np.ndarray
+) -> np.ndarray | None:
+    """The `used` rows of an attribute, float64; None if there is no such attribute."""
+    if name not in attributes:
+        return None
+    length = glb.entry("accessors", attributes[name]).get("count")
+    only = used if length == count and len(used) < count else None
+    values = read_array(glb, attributes[name], shares=name.startswith("COLOR"), only=only)
+    if values.shape[1] not in widths or length != count:
+        raise glb.fault(
+            f"{name}: expected an array of {count} rows of {' or '.join(map(str, widths))} "
+            f"numbers, got {short_text(length)} of {values.shape[1]}"
+        )
+    return values.astype(np.float64)
 
 
 def _check_compression(glb: Glb, primitive: dict) -> None:

@@ -20,12 +20,14 @@ INSTANCE_WIDTHS = {"TRANSLATION": 3, "ROTATION": 4, "SCALE": 3}
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A visible node of the scene."""
+    """A node of the scene."""
 
     index: int
     entry: dict
     matrix: np.ndarray
     """Its transform [4, 4] to the scene, which applies to column vectors."""
+    is_visible: bool
+    """Whether it and all above it are (KHR_node_visibility)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,33 +42,29 @@ class Placed:
 
 
 def nodes_of(glb: Glb) -> Iterator[Node]:
-    """Every node in the scene. UserError unless the nodes form a tree.
-
-    Without a scene, all nodes are shown. Nodes that are not visible are left out, with those below
-    them (KHR_node_visibility).
-    """
+    """Every node in the scene; without a scene, every node. UserError unless they form a tree."""
     if "scene" in glb.tree or glb.tree.get("scenes"):
         scene = glb.entry("scenes", glb.tree.get("scene", 0))
         roots = glb.items(scene, "nodes")
     else:
         roots = _roots(glb)
-    pending = [(index, np.eye(4)) for index in roots]
+    pending = [(index, np.eye(4), True) for index in roots]
     seen = set()
     while pending:
-        index, parent = pending.pop()
+        index, parent, is_visible = pending.pop()
         node = glb.entry("nodes", index)
         if index in seen:
             raise glb.fault(f"its scene reaches node {index} twice, expected a tree")
         seen.add(index)
         if (extension(node, "KHR_node_visibility") or {}).get("visible") is False:
-            continue
+            is_visible = False
         matrix = parent
         if TRANSFORM & node.keys():
             matrix = parent @ _node_matrix(glb, node)
             if not np.abs(matrix).max() < MAX_COORDINATE:
                 raise glb.fault(f"node {index} lies beyond {MAX_COORDINATE:g}")
-        pending += [(child, matrix) for child in glb.items(node, "children")]
-        yield Node(index, node, matrix)
+        pending += [(child, matrix, is_visible) for child in glb.items(node, "children")]
+        yield Node(index, node, matrix, is_visible)
 
 
 def _roots(glb: Glb) -> list[int]:
@@ -77,25 +75,28 @@ def _roots(glb: Glb) -> list[int]:
     return [i for i in range(len(nodes)) if i not in below]
 
 
-def placed_primitives(glb: Glb) -> Iterator[Placed]:
-    """Every primitive in the scene, once for each place that it has."""
+def shown_primitives(glb: Glb) -> Iterator[tuple[Node, list[dict]]]:
+    """Every visible node that has a mesh, and its primitives. Reads only the JSON."""
     for node in nodes_of(glb):
-        if "mesh" not in node.entry:
-            continue
-        mesh = glb.entry("meshes", node.entry["mesh"])
-        primitives = [p for p in glb.items(mesh, "primitives") if isinstance(p, dict)]
+        if node.is_visible and "mesh" in node.entry:
+            mesh = glb.entry("meshes", node.entry["mesh"])
+            yield node, [p for p in glb.items(mesh, "primitives") if isinstance(p, dict)]
+
+
+def placed_primitives(glb: Glb) -> Iterator[Placed]:
+    """Every visible primitive in the scene, once for each place that it has."""
+    for node, primitives in shown_primitives(glb):
         for matrix in _places(glb, node):
             for primitive in primitives:
                 yield Placed(primitive, matrix, node.entry.get("skin"))
 
 
-def _places(glb: Glb, node: Node) -> Iterator[np.ndarray]:
-    """Transforms of a node's mesh: the node's own, or those of its instances."""
+def _places(glb: Glb, node: Node) -> np.ndarray:
+    """Transforms [N, 4, 4] of a node's mesh: the node's own, or those of its instances."""
     found = extension(node.entry, INSTANCING)
     attributes = (found or {}).get("attributes")
     if not isinstance(attributes, dict) or not set(attributes) & set(INSTANCE_WIDTHS):
-        yield node.matrix
-        return
+        return node.matrix[None]
     rows = {n: read_array(glb, attributes[n]) for n in INSTANCE_WIDTHS if n in attributes}
     count = len(next(iter(rows.values())))
     for name, values in rows.items():
@@ -104,12 +105,12 @@ def _places(glb: Glb, node: Node) -> Iterator[np.ndarray]:
                 f"{INSTANCING}: {name}: expected an array {list(expected)}, "
                 f"got {list(values.shape)}"
             )
-    for i in range(count):
-        matrix = _matrix(*(rows[n][i] if n in rows else None for n in INSTANCE_WIDTHS))
-        matrix = node.matrix @ matrix
-        if not np.abs(matrix).max() < MAX_COORDINATE:
-            raise glb.fault(f"instance {i} of node {node.index} lies beyond {MAX_COORDINATE:g}")
-        yield matrix
+    matrices = _matrices(count, *(rows.get(name) for name in INSTANCE_WIDTHS))
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrices = node.matrix @ matrices
+    if not np.abs(matrices).max() < MAX_COORDINATE:
+        raise glb.fault(f"an instance of node {node.index} lies beyond {MAX_COORDINATE:g}")
+    return matrices
 
 
 def _node_matrix(glb: Glb, node: dict) -> np.ndarray:
@@ -118,23 +119,25 @@ def _node_matrix(glb: Glb, node: dict) -> np.ndarray:
         # glTF stores matrices by columns.
         values = glb.numbers(node, "matrix", tuple(np.eye(4).ravel()), MAX_COORDINATE)
         return values.reshape(4, 4).T
-    return _matrix(
-        glb.numbers(node, "translation", (0.0,) * 3, MAX_COORDINATE),
-        glb.numbers(node, "rotation", (0.0, 0.0, 0.0, 1.0)) if "rotation" in node else None,
-        glb.numbers(node, "scale", (1.0,) * 3, MAX_COORDINATE),
-    )
+    translation = glb.numbers(node, "translation", (0.0,) * 3, MAX_COORDINATE)
+    rotation = glb.numbers(node, "rotation", (0.0, 0.0, 0.0, 1.0)) if "rotation" in node else None
+    scale = glb.numbers(node, "scale", (1.0,) * 3, MAX_COORDINATE)
+    return _matrices(1, translation, rotation, scale)[0]
 
 
-def _matrix(
-    translation: np.ndarray | None, rotation: np.ndarray | None, scale: np.ndarray | None
+def _matrices(
+    count: int,
+    translation: np.ndarray | None,
+    rotation: np.ndarray | None,
+    scale: np.ndarray | None,
 ) -> np.ndarray:
-    """translation · rotation (x, y, z, w) · scale, float64 [4, 4]."""
-    matrix = np.eye(4)
+    """translation · rotation (x, y, z, w) · scale, float64 [count, 4, 4]."""
+    matrices = np.tile(np.eye(4), (count, 1, 1))
     if rotation is not None:
-        wxyz = torch.from_numpy(np.asarray(rotation, np.float64)[[3, 0, 1, 2]])[None]
-        matrix[:3, :3] = rotations(wxyz)[0].numpy()
+        wxyz = np.asarray(rotation, np.float64).reshape(-1, 4)[:, [3, 0, 1, 2]]
+        matrices[:, :3, :3] = rotations(torch.from_numpy(wxyz)).numpy()
     if scale is not None:
-        matrix[:3, :3] *= scale
+        matrices[:, :3, :3] *= scale.reshape(-1, 1, 3)
     if translation is not None:
-        matrix[:3, 3] = translation
-    return matrix
+        matrices[:, :3, 3] = translation
+    return matrices

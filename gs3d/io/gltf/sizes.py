@@ -3,6 +3,8 @@
 from gs3d.io.gltf.container import COMPONENTS, MAX_BYTES, WIDTHS, Glb
 from gs3d.io.gltf.scene import placed_primitives
 
+PLACE_BYTES = 128
+"""What one place of a primitive counts: its transform."""
 MAX_RATIO, SMALL_BYTES = 16, 2**26
 """A file may describe MAX_RATIO times its own length, because accessors may share bytes and meshes
 may have several places; every file may describe SMALL_BYTES."""
@@ -11,9 +13,9 @@ may have several places; every file may describe SMALL_BYTES."""
 def check_size(glb: Glb) -> None:
     """UserError if the .glb describes far more data than its own length.
 
-    Call this before arrays are read. The sum covers all bufferViews, all accessors, and what each
-    primitive uses of its accessors, once for each of its places. Malformed numbers count as 0 here
-    and are left to the reader. OSError passes through.
+    Call this before arrays of vertices are read. The sum covers all bufferViews, all accessors, and
+    what each primitive uses of its accessors, once for each of its places. Malformed numbers count
+    as 0 here and are left to the reader. OSError passes through.
     """
     size = glb.path.stat().st_size
     most = max(MAX_RATIO * size, SMALL_BYTES)
@@ -23,6 +25,7 @@ def check_size(glb: Glb) -> None:
     described += sum(arrays)
     _check(glb, described, size, most)
     for placed in placed_primitives(glb):
+        described += PLACE_BYTES
         attributes = placed.primitive.get("attributes")
         used = attributes.values() if isinstance(attributes, dict) else ()
         indices, most_rows = placed.primitive.get("indices"), MAX_BYTES

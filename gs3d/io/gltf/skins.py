@@ -4,6 +4,7 @@ import numpy as np
 
 from gs3d.io.gltf.arrays import read_array
 from gs3d.io.gltf.container import Glb
+from gs3d.io.gltf.triangles import normals_under
 
 ROWS = 65536
 """Vertices that are moved at a time, which bounds the memory."""
@@ -32,32 +33,41 @@ def joint_matrices(glb: Glb, index: object, places: dict[int, np.ndarray]) -> np
 def posed(
     glb: Glb,
     attributes: dict,
+    used: np.ndarray,
     matrices: np.ndarray,
     vertices: np.ndarray,
     normals: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vertices and normals [V, 3] of a mesh as its joints move them."""
-    joints, weights = _bindings(glb, attributes, len(vertices), len(matrices))
+    """Vertices and normals [V, 3] of a mesh as its joints move them.
+
+    `used` are the numbers of the vertices in the arrays of the file.
+    """
+    joints, weights = _bindings(glb, attributes, used, len(matrices))
     moved, turned = np.empty_like(vertices), None if normals is None else np.empty_like(normals)
     for start in range(0, len(vertices), ROWS):
         rows = slice(start, start + ROWS)
         matrix = np.einsum("vj,vjrc->vrc", weights[rows], matrices[joints[rows]])
         moved[rows] = np.einsum("vrc,vc->vr", matrix[:, :3, :3], vertices[rows]) + matrix[:, :3, 3]
         if normals is not None and turned is not None:
-            turned[rows] = np.einsum("vrc,vc->vr", matrix[:, :3, :3], normals[rows])
+            turned[rows] = normals_under(matrix[:, :3, :3], normals[rows])
     return moved, turned
 
 
-def _bindings(glb: Glb, attributes: dict, count: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _bindings(
+    glb: Glb, attributes: dict, used: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Joints and weights [V, 4 or more] of the vertices; the weights add up to 1."""
     joints, weights = [], []
     for n in range(8):
         names = (f"JOINTS_{n}", f"WEIGHTS_{n}")
         if not all(name in attributes for name in names):
             break
-        which = read_array(glb, attributes[names[0]], whole=True)
-        share = read_array(glb, attributes[names[1]], shares=True)
-        if which.shape != (count, 4) or share.shape != (count, 4):
+        counts = [glb.entry("accessors", attributes[name]).get("count") for name in names]
+        if not all(type(count) is int and count > used.max() for count in counts):
+            raise glb.fault(f"{names[0]}: expected joints and weights for each vertex")
+        which = read_array(glb, attributes[names[0]], whole=True, only=used)
+        share = read_array(glb, attributes[names[1]], shares=True, only=used)
+        if which.shape[1] != 4 or share.shape[1] != 4:
             raise glb.fault(f"{names[0]}: expected four joints and weights for each vertex")
         joints.append(which)
         weights.append(share.astype(np.float64))
@@ -68,4 +78,6 @@ def _bindings(glb: Glb, attributes: dict, count: int, most: int) -> tuple[np.nda
     if not 0 <= which.min() <= which.max() < most:
         raise glb.fault(f"JOINTS_0: expected joints below {most}, got {which.max()}")
     total = share.sum(axis=1, keepdims=True)
-    return which, np.where(total > 0, share / np.where(total > 0, total, 1), share)
+    # A vertex without weights follows its first joint, as in three.js.
+    share[:, 0] = np.where(total[:, 0] > 0, share[:, 0], 1)
+    return which, share / np.where(total > 0, total, 1)

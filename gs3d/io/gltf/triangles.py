@@ -58,18 +58,28 @@ def smooth_normals(
 
 
 def normals_under(
-    matrix: Float[np.ndarray, "3 3"], normals: Float[np.ndarray, "V 3"]
-) -> Float[np.ndarray, "V 3"] | None:
-    """Normals after the vertices were transformed by `matrix`; None if it is singular."""
-    try:
-        return normals @ np.linalg.inv(matrix)
-    except np.linalg.LinAlgError:
-        return None
+    matrix: Float[np.ndarray, "*V 3 3"], normals: Float[np.ndarray, "V 3"]
+) -> Float[np.ndarray, "V 3"]:
+    """Normals, not of unit length, after the vertices were transformed by `matrix`, or by one each.
+
+    The inverse transpose is the matrix of cofactors over the determinant, whose size has no effect.
+    """
+    a, b, c = (matrix[..., :, i] for i in range(3))
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=-1)
+    sign = np.where(np.linalg.det(matrix) < 0, -1.0, 1.0)[..., None]
+    return sign * np.einsum("...rc,...c->...r", cofactors, normals)
 
 
-def unit(normals: Float[np.ndarray, "V 3"] | None) -> Float[np.ndarray, "V 3"] | None:
-    """Normals of unit length; None without normals, or if one of them has no direction."""
+def unit_normals(
+    normals: Float[np.ndarray, "V 3"] | None,
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+) -> Float[np.ndarray, "V 3"]:
+    """Normals of unit length; smooth ones where there are none, or where they have no direction."""
     if normals is None:
-        return None
+        return smooth_normals(vertices, faces)
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / lengths if (lengths > 0).all() else None
+    valid = np.isfinite(lengths) & (lengths > 0)
+    if valid.all():
+        return normals / lengths
+    return np.where(valid, normals / np.where(valid, lengths, 1), smooth_normals(vertices, faces))

@@ -62,13 +62,23 @@ class Archive:
             raise read_error(path, error) from error
         if path.name != META:
             self._open_zip()
+        try:
+            self.meta = self._read_meta()
+        except UserError:
+            self.close()
+            raise
+
+    def _read_meta(self) -> dict:
         text = self._bytes(META, MAX_META_BYTES)
         try:
-            self.meta = json.loads(text.decode())
+            meta = json.loads(text.decode())
         except (ValueError, RecursionError) as error:
-            raise invalid_sog(path, f"its {META} cannot be read ({str(error)[:100]})") from None
-        if not isinstance(self.meta, dict):
-            raise invalid_sog(path, f"expected a JSON object in {META}")
+            raise invalid_sog(
+                self.path, f"its {META} cannot be read ({str(error)[:100]})"
+            ) from None
+        if not isinstance(meta, dict):
+            raise invalid_sog(self.path, f"expected a JSON object in {META}")
+        return meta
 
     def _open_zip(self) -> None:
         # zipfile raises errors of many types for archives that are damaged.

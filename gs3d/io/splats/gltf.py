@@ -12,7 +12,7 @@ of glTF, as for meshes: +Y up and the front towards +Z (gs3d.ops.transforms.WORL
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from gs3d.io.gltf.extensions import (
     extension,
     unread_extension,
 )
-from gs3d.io.gltf.scene import placed_primitives
+from gs3d.io.gltf.scene import placed_primitives, shown_primitives
 from gs3d.io.gltf.sizes import check_size
 from gs3d.io.splats.checks import (
     changed_result,
@@ -39,6 +39,7 @@ from gs3d.io.splats.checks import (
     to_file_coordinates,
     to_world_coordinates,
     unreadable_result,
+    warn_of_degree_4,
 )
 from gs3d.io.splats.conventions import (
     plain_opacities,
@@ -127,13 +128,10 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
     write_atomic(path, lambda temp: write_glb(temp, tree, list(arrays.values())), verify)
 
 
-def _splat_primitives(glb: Glb) -> Iterator[tuple[dict, dict, np.ndarray]]:
-    """Attributes, extension and transform [4, 4] of every primitive in the scene with splats."""
-    for placed in placed_primitives(glb):
-        found = extension(placed.primitive, EXTENSION)
-        attributes = placed.primitive.get("attributes")
-        if found is not None and isinstance(attributes, dict):
-            yield attributes, found, placed.matrix
+def _settings_of(primitive: dict) -> dict | None:
+    """The extension of a primitive of splats; None for any other."""
+    has_attributes = isinstance(primitive.get("attributes"), dict)
+    return extension(primitive, EXTENSION) if has_attributes else None
 
 
 def holds_splats(path: str | Path) -> bool:
@@ -143,9 +141,14 @@ def holds_splats(path: str | Path) -> bool:
     """
     path = Path(path)
     try:
-        return any(_splat_primitives(open_glb(path)))
+        return _holds_splats(open_glb(path))
     except OSError as error:
         raise read_error(path, error) from error
+
+
+def _holds_splats(glb: Glb) -> bool:
+    primitives = (p for _, found in shown_primitives(glb) for p in found)
+    return any(_settings_of(p) is not None for p in primitives)
 
 
 def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
@@ -159,25 +162,26 @@ def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
     path = Path(path)
     try:
         glb = open_glb(path)
-        if not any(_splat_primitives(glb)):
+        if not _holds_splats(glb):
             raise UserError(
                 f"cannot read {path}: expected Gaussian splats ({EXTENSION}), "
                 "got a mesh or an empty scene. Give a .glb that was written from splats."
             )
         check_extensions(glb)
         check_size(glb)
-        found = list(_splat_primitives(glb))
-        if others := sum(1 for _ in placed_primitives(glb)) - len(found):
+        read, parts, others = partial(read_array, glb), [], 0
+        for placed in placed_primitives(glb):
+            if (settings := _settings_of(placed.primitive)) is None:
+                others += 1
+                continue
+            splats = _read_primitive(glb, read, placed.primitive["attributes"], settings)
+            parts.append(apply_transform(path, splats, placed.matrix))
+        if others:
             warnings.warn(
                 f"{path}: {others} parts beside its splats are meshes, points or lines, which are "
                 "left out",
                 stacklevel=2,
             )
-        read = partial(read_array, glb)
-        parts = [
-            apply_transform(path, _read_primitive(glb, read, attributes, settings), transform)
-            for attributes, settings, transform in found
-        ]
     except OSError as error:
         raise read_error(path, error) from error
     sh_count = max(part.sh.shape[1] for part in parts)
@@ -243,10 +247,7 @@ def _read_primitive(
         degree for degree in range(4) if any(name in attributes for name in sh_attributes(degree))
     ]
     if any(f"{EXTENSION}:SH_DEGREE_4_COEF_{n}" in attributes for n in range(9)):
-        warnings.warn(
-            f"{path}: SH coefficients of degree 4 are dropped; gs3d supports degree 0 to 3",
-            stacklevel=3,
-        )
+        warn_of_degree_4(path)
     sh_widths = {
         name: 3 for degree in range(max(degrees, default=0) + 1) for name in sh_attributes(degree)
     }

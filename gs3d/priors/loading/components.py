@@ -167,6 +167,9 @@ def read(
 
     with quiet():
         cls = getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer)
+        if not (folder / "tokenizer" / "vocab.json").exists():
+            # transformers 4 has a class of its own for a tokenizer in one file.
+            cls = getattr(transformers, f"{index['tokenizer'][1]}Fast", cls)
         # Without the option, transformers asks whether to run code of the folder, and waits.
         tokenizer = load_part(*place("tokenizer"), cls, trust_remote_code=False)
         check_scheduler(*place("scheduler"), index["scheduler"][1])

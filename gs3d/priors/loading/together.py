@@ -141,17 +141,20 @@ def _try_words(name: str, text: TextEncoder, words: dict[str, int]) -> None:
     Without its merges, which are in a file of their own, it reads letters.
     """
     known = [w.removesuffix(WORD_END) for w in words if w.endswith(WORD_END)]
-    known = sorted((w for w in known if w.isalpha() and len(w) > 1), key=len, reverse=True)[:WORDS]
+    # Letters beyond ASCII are bytes there, which a text does not have.
+    known = [w for w in known if w.isascii() and w.isalpha() and len(w) > 1]
+    known = sorted(known, key=len, reverse=True)[:WORDS]
     special = set(text.tokenizer.all_special_ids)
-    whole = 0
+    pieces: list[str] = []
     for word in known:
         with usable(f"{name}: its tokenizer"):
             ids = cast(Any, text.tokenizer).encode(word)
-        whole += [i for i in ids if i not in special] == [words[word + WORD_END]]
-    if whole < len(known) / 2:
+        if [i for i in ids if i not in special] != [words[word + WORD_END]]:
+            pieces.append(word)
+    if len(pieces) > len(known) / 2:
         raise UserError(
             f"{name}: its tokenizer reads words that it knows in pieces, such as "
-            f"{shown(known[0])}; its merges are missing; {_AGAIN}"
+            f"{shown(pieces[0])}; its merges are missing; {_AGAIN}"
         )
 
 
