@@ -26,9 +26,11 @@ class UserError(ValueError):
     shows the arguments of the Python API. Commands in backquotes keep their flags in both.
     """
 
-    def __init__(self, text: object = "") -> None:
-        # Names from files may hold line breaks.
-        super().__init__(BREAKS.sub(" ", str(text)))
+    def __init__(self, text: object = "", output: str = "") -> None:
+        """`text` becomes one line, because names from files may hold line breaks. `output` of
+        another program follows in its own lines."""
+        line = BREAKS.sub(" ", str(text))
+        super().__init__(f"{line}\n{output}" if output else line)
 
     @property
     def for_command_line(self) -> str:

@@ -40,16 +40,18 @@ def normal(shape: tuple[int, ...], seed: int, *keys: str | int) -> Tensor:
 
 
 @contextmanager
-def seeded(seed: int, *keys: str | int, device: torch.device) -> Generator[None, None, None]:
+def seeded(seed: int, *keys: str | int) -> Generator[None, None, None]:
     """Seed torch's own random numbers, for a library that takes no generator.
 
     Afterwards the state of before is back. One thread at a time is within.
     """
-    with exclusive(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    uses_gpu = torch.cuda.is_initialized()
+    gpus = list(range(torch.cuda.device_count())) if uses_gpu else []
+    with exclusive(), torch.random.fork_rng(gpus):
         value = derive_seed(seed, *keys)
-        # torch.manual_seed would seed all GPUs.
-        torch.default_generator.manual_seed(value)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(value)
+        if uses_gpu:
+            torch.manual_seed(value)
+        else:
+            # torch.manual_seed would also seed GPUs that the program uses later.
+            torch.default_generator.manual_seed(value)
         yield

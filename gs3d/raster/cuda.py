@@ -177,7 +177,8 @@ def build() -> None:
             f"gsplat's CUDA extension could not be built for torch {torch.__version__} "
             f"(CUDA {torch.version.cuda}). It needs a CUDA toolkit (nvcc) of the same major "
             "version and a C++ compiler that the toolkit accepts; CUDA_HOME selects the toolkit. "
-            f"The build said:\n{output}"
+            "The build said:",
+            output,
         ) from error
     if _C is None:
         raise UserError(

@@ -28,10 +28,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                # A program that ignores a signal, such as nohup, goes on to.
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    self._old[number] = signal.signal(number, self._handle)
+            self._old = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread, which alone may set handlers
             self._old = {}
         return self

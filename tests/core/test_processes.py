@@ -127,6 +127,10 @@ print(len(gs3d.load({str(tmp_path / "ball.ply")!r}).asset))
 
 
 def test_an_interrupt_is_not_lost_where_an_import_fails():
-    with pytest.raises(KeyboardInterrupt), deferred():
-        signal.raise_signal(signal.SIGINT)
-        raise ImportError("broken")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), deferred():
+            signal.raise_signal(signal.SIGINT)
+            raise ImportError("broken")
+    finally:
+        signal.signal(signal.SIGINT, before)

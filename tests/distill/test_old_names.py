@@ -64,7 +64,7 @@ def test_old_fixed_noise_in_a_file_over_a_base(tmp_path):
 def test_old_fixed_noise_as_a_change():
     config = load_config("builtin", "cds", ["losses.cds.fixed_noise=true"])
     assert config.stages[0].guidance.noise == "fixed"
-    settings = Method.parse("sds,fixed_noise=true").settings("builtin")
+    settings = Method.parse("sds,fixed_noise=true,pairs=false").settings("builtin")
     assert settings["losses"]["sds"]["noise"] == "fixed"
 
 

@@ -24,6 +24,8 @@ TIMES = (0.02, 0.25, 0.5, 0.75, 0.98)
 """Times at which the noise schedule is looked at."""
 KNOWN_SHARE = 0.9
 """Smallest share of the words of a text encoder that its tokenizer must know."""
+UNTRAINED = 1e-3
+"""Largest output of a network, relative to its input, that counts as next to nothing."""
 WORD_END = "</w>"
 """What a vocabulary of CLIP has after a piece that ends a word."""
 WORDS = 50
@@ -227,11 +229,14 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
     with usable(f"{name}: {network}"):
         denoiser = Network(backbone, parts.scaling)
         one, other = (denoiser.denoise(z, sigma, text[i : i + 1]) for i in (0, 1))
+        output = one - parts.scaling.c_skip(sigma[:, None, None, None]) * z
     if one.shape != z.shape or not one.isfinite().all():
         raise UserError(
             f"{name}: {network} does not give finite numbers of the size of its input; {_AGAIN}"
         )
-    if (one - other).abs().max() <= SAME * one.abs().max():
+    # A network that was hardly trained gives nearly nothing, whatever the text.
+    is_trained = output.abs().max() > UNTRAINED * z.abs().max()
+    if is_trained and (one - other).abs().max() <= SAME * one.abs().max():
         raise UserError(f"{name}: {network} ignores the text; {_AGAIN}")
 
 

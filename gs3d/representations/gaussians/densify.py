@@ -109,7 +109,7 @@ class Densifier:
         info = {**aux, "gaussian_ids": None}
         rounds, resets = (a > b for a, b in zip(self._due(now), self._due(before), strict=True))
         self._run_strategy(params, optimizers, _ACCUMULATE_STEP, info)
-        with seeded(seed, "densify", step, device=aux["means2d"].device):
+        with seeded(seed, "densify", step):
             if rounds:
                 self._set_thresholds(params)
                 # Radii of zero mark all splats as unseen, so this step is not counted twice.

@@ -19,8 +19,8 @@ def test_report_has_a_line_for_each_check(capsys):
 def test_failed_build_is_reported_and_logged(capsys, tmp_path, monkeypatch):
     def build():
         output = "ninja: error\nnvcc fatal: Unsupported gpu architecture"
-        message = f"gsplat could not be built. The build said:\n{output}"
-        raise UserError(message) from RuntimeError("first words\n" + output)
+        message = "gsplat could not be built. The build said:"
+        raise UserError(message, output) from RuntimeError("first words\n" + output)
 
     monkeypatch.setenv("GS3D_CACHE", str(tmp_path))
     monkeypatch.setattr(cpu, "warm_up", lambda: None)
