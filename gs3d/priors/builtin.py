@@ -44,10 +44,11 @@ def known_words(folder: Path = FOLDER) -> set[str] | None:
     if not path.is_file():
         return None
     model = read_object(path, what).get("model")
-    if not isinstance(model, dict) or model.get("type") != "WordLevel":
+    settings = cast("dict[str, Any]", model) if isinstance(model, dict) else {}
+    if settings.get("type") != "WordLevel":
         return None
-    vocabulary = model.get("vocab")
-    found = vocabulary if isinstance(vocabulary, dict) else {}
+    vocabulary = settings.get("vocab")
+    found = cast("dict[str, int]", vocabulary) if isinstance(vocabulary, dict) else {}
     words = [word for word in found if not word.startswith("[")]
     if not words:
         raise UserError(f"{what} knows no words; download the model again")
