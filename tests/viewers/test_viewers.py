@@ -25,6 +25,7 @@ from gs3d.raster import reference
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
 from gs3d.world.sample import sample
+from tests.io.splats.samples import random_splats
 from tests.viewers.browser import HERE, Viewers, started
 
 MODULES = HERE / "node_modules"
@@ -189,17 +190,17 @@ def test_a_mesh_matches_in_three(psnr, tmp_path):
     assert psnr(mesh, "three", tmp_path / "a.glb") >= 25
 
 
-@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.splat", "a.spz"])
+def splat_transform(*arguments) -> None:
+    """Run PlayCanvas' converter."""
+    tool = MODULES / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
+    subprocess.run(["node", tool, *arguments], check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.splat", "a.spz", "a.sog"])
 def test_splat_transform_reads_gs3d_files(tmp_path, name):
     splats = letter()
     save_splats(tmp_path / name, splats)
-    tool = MODULES / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
-    subprocess.run(
-        ["node", tool, tmp_path / name, tmp_path / "out.ply"],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    splat_transform(tmp_path / name, tmp_path / "out.ply")
     got, expected = load_splats(tmp_path / "out.ply"), load_splats(tmp_path / name)
     assert len(got) == len(splats)
     # From .spz to .ply, splat-transform rotates about X, and gs3d about Z. Both results are
@@ -209,6 +210,16 @@ def test_splat_transform_reads_gs3d_files(tmp_path, name):
     for part in ("means", "scales", "opacities"):
         values, expected_values = (getattr(s, part).sort(0).values for s in (got, expected))
         assert torch.allclose(values, expected_values, atol=1e-4)
+
+
+@pytest.mark.parametrize("degree", [0, 3])
+def test_gs3d_reads_a_sog_as_splat_transform_does(tmp_path, degree):
+    save_splats(tmp_path / "a.ply", random_splats(300, degree))
+    splat_transform("-g", "cpu", tmp_path / "a.ply", tmp_path / "a.sog")
+    splat_transform(tmp_path / "a.sog", tmp_path / "back.ply")
+    got, expected = load_splats(tmp_path / "a.sog"), load_splats(tmp_path / "back.ply")
+    for part in ("means", "quats", "scales", "opacities", "sh"):
+        assert torch.allclose(getattr(got, part), getattr(expected, part), atol=1e-5)
 
 
 def test_the_gltf_validator_finds_no_issues(tmp_path):
