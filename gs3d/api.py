@@ -14,8 +14,8 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.docstrings import field_texts
 from gs3d.core.errors import UserError, did_you_mean, with_arguments
-from gs3d.core.text import field_texts
 from gs3d.core.types import Mesh, Render, Splats, TexturedMesh
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.request import Request

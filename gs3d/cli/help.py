@@ -20,7 +20,7 @@ from typing import (
 
 import tyro
 
-from gs3d.core.text import field_texts
+from gs3d.core.docstrings import field_texts
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -76,7 +76,7 @@ def saved(
         return splats, [*found]
     kept, _ = with_warnings(load_splats, out)
     said = {warning.what for warning in found if isinstance(warning, ClippedValues)}
-    lost = [what for what in losses(splats, kept) if what.split()[0] not in said]
+    lost = losses(splats, kept, known=said)
     return kept, [*found, *(f"{out} does not keep {what}" for what in lost)]
 
 

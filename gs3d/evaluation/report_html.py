@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from gs3d.core.cameras import ring
-from gs3d.core.text import encodable
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.grade import ELEVATION_DEG
 from gs3d.evaluation.report import COLUMNS, Result, paired
 from gs3d.io.atomic import write_atomic
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
+from gs3d.io.text import encodable
 from gs3d.representations.asset import Asset, draw
 
 STRIP_VIEWS, VIEW_PX = 24, 96

@@ -1,9 +1,11 @@
-"""Rounding that several formats of splats share: bytes, and rotations without one component."""
+"""Rounding that several formats share: to bytes, to single precision, of rotations."""
 
 import numpy as np
 
 OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 """For each component of a quaternion, the indices of the other three."""
+LOST = 1e-6
+"""Rounding of positions that is worth a warning, as a share of the extent."""
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -22,3 +24,18 @@ def with_largest(others: np.ndarray, largest: np.ndarray) -> np.ndarray:
     fourth = np.sqrt(np.maximum(1 - (others * others).sum(axis=1), 0)).astype(np.float32)
     np.put_along_axis(quats, largest[:, None].astype(np.int64), fourth[:, None], axis=1)
     return quats
+
+
+def lost_in_single(positions: np.ndarray) -> float | None:
+    """Largest error of positions [N, 3] in float64 when they become float32.
+
+    None if it is below a millionth of the extent, if they are float32 already, or if they lie
+    beyond float32.
+    """
+    finite = positions[np.isfinite(positions).all(axis=1)]
+    if positions.dtype != np.float64 or not len(finite):
+        return None
+    with np.errstate(over="ignore"):
+        error = float(np.abs(finite - finite.astype(np.float32)).max())
+    extent = float(np.ptp(finite, axis=0).max()) or float(np.abs(finite).max())
+    return None if error <= LOST * extent or error == np.inf else error

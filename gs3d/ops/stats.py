@@ -1,5 +1,7 @@
 """Statistics and problems of splats and meshes, as JSON values, and the losses of file formats."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -153,10 +155,11 @@ def _mesh_problems(stats: dict) -> list[str]:
     return problems
 
 
-def losses(written: Splats, read: Splats) -> list[str]:
+def losses(written: Splats, read: Splats, known: Collection[str] = ()) -> list[str]:
     """What a format did not keep, from the splats `written` and those `read` back, in any order.
 
-    Rounding counts as a loss only of positions, and where it can be seen.
+    Rounding counts as a loss only of positions, and where it can be seen. `known` are values that
+    a warning has named already (`gs3d.io.ClippedValues.what`); they are left out.
     """
     lost = []
     if len(read) != len(written):
@@ -167,7 +170,8 @@ def losses(written: Splats, read: Splats) -> list[str]:
     near = without_strays(written.means)
     radius = reach_of(near, center_of(near))
     median = max(float(part.scales.median()) for part in (written, read))
-    if error := _rounding(written, read, max(VISIBLE * median, TINY * radius)):
+    error = _rounding(written, read, max(VISIBLE * median, TINY * radius))
+    if error and "positions" not in known:
         lost.append(
             f"positions exactly: they are up to {error:.2g} off, and half of the scales below "
             f"{median:.2g}"
@@ -184,7 +188,7 @@ def losses(written: Splats, read: Splats) -> list[str]:
         ("colors", 0.5 + SH_C0 * written.sh[:, 0], 0.5 + SH_C0 * read.sh[:, 0], 0.02, 0.02),
         ("harmonics", written.sh[:, bands], read.sh[:, bands], 0.15, 0.15),
     ):
-        if before.numel() and after.numel():
+        if before.numel() and after.numel() and name not in known:
             was, now = ([float(end) for end in values.aminmax()] for values in (before, after))
             if abs(now[0] - was[0]) > low or abs(now[1] - was[1]) > high:
                 lost.append(

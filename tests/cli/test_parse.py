@@ -10,7 +10,7 @@ from gs3d.cli.assets import clean
 from gs3d.cli.main import COMMANDS
 from gs3d.cli.runs import mesh
 from gs3d.cli.tools import reference
-from gs3d.core.text import field_texts
+from gs3d.core.docstrings import field_texts
 from tests.cli.commands import one_line_fault, run
 
 

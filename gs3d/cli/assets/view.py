@@ -16,9 +16,9 @@ from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import warn, with_warnings
 from gs3d.core.errors import UserError
-from gs3d.core.text import encodable
 from gs3d.core.types import Splats
 from gs3d.io import load_asset
+from gs3d.io.text import encodable
 from gs3d.viewer.server import listen
 
 PORT = 8080

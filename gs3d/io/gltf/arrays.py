@@ -10,8 +10,8 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from gs3d.core.errors import UserError
-from gs3d.io.gltf.container import COMPONENTS, WIDTHS, Glb, short_text
+from gs3d.core.errors import UserError, shown
+from gs3d.io.gltf.container import COMPONENTS, WIDTHS, Glb
 from gs3d.io.gltf.extensions import compression_of, unread_extension
 
 MAX_ZEROS = 2**24
@@ -40,8 +40,7 @@ def read_array(
         or kind not in WIDTHS
     ):
         raise glb.fault(
-            f"accessor {index}: component type {short_text(code)} of {short_text(kind)} "
-            "is not supported"
+            f"accessor {index}: component type {shown(code)} of {shown(kind)} is not supported"
         )
     what, dtype, width = f"accessor {index}", np.dtype(COMPONENTS[code]), WIDTHS[kind]
     count = glb.integer(accessor.get("count"), 1, "an accessor's count")
@@ -155,7 +154,7 @@ def data_of(glb: Glb, uri: object, what: str) -> bytes:
     """The bytes of a data URI (RFC 2397). UserError for a link to another file."""
     if not isinstance(uri, str) or not uri.startswith("data:"):
         raise UserError(
-            f"cannot read {glb.path}: its {what} is in another file ({short_text(uri)}). "
+            f"cannot read {glb.path}: its {what} is in another file ({shown(uri)}). "
             "Save it as one .glb."
         )
     kind, comma, text = uri.partition(",")

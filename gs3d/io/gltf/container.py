@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 
 MAGIC, JSON_CHUNK, BINARY_CHUNK = b"glTF", b"JSON", b"BIN\0"
 HEADER_BYTES, MAX_BYTES = 20, 2**32 - 1
@@ -49,7 +49,7 @@ class Glb:
             or not 0 <= index < len(entries)
             or not isinstance(entries[index], dict)
         ):
-            raise self.fault(f"its JSON refers to {kind} {short_text(index)}, which is missing")
+            raise self.fault(f"its JSON refers to {kind} {shown(index)}, which is missing")
         return entries[index]
 
     def items(self, entry: dict, name: str) -> list:
@@ -62,7 +62,7 @@ class Glb:
     def integer(self, value: object, least: int, what: str) -> int:
         """`value`, if it is an integer of at least `least` that a file can hold."""
         if type(value) is not int or not least <= value <= MAX_BYTES:
-            raise self.fault(f"expected {what} of {least} to {MAX_BYTES}, got {short_text(value)}")
+            raise self.fault(f"expected {what} of {least} to {MAX_BYTES}, got {shown(value)}")
         return value
 
     def numbers(
@@ -81,7 +81,7 @@ class Glb:
             or not all(type(v) in (int, float) and abs(v) < most for v in items)
         ):
             count = f"{len(default)} numbers" if isinstance(default, tuple) else "a number"
-            raise self.fault(f"{name}: expected {count} below {most:g}, got {short_text(value)}")
+            raise self.fault(f"{name}: expected {count} below {most:g}, got {shown(value)}")
         return np.array(items if is_list else items[0], np.float64)
 
 
@@ -90,15 +90,6 @@ def invalid_glb(path: Path, what: str) -> UserError:
     return UserError(
         f"cannot read {path}: {what}. Check that the file is a .glb and was copied completely."
     )
-
-
-def short_text(value: object) -> str:
-    """A JSON value for an error message: at most 40 characters, on one line."""
-    try:
-        return " ".join(str(value)[:40].split())
-    # The parser accepts deeper nesting than str() does, and longer integers.
-    except (RecursionError, ValueError):
-        return "deeply nested lists" if isinstance(value, (list, dict)) else "a huge number"
 
 
 def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gs3d.core.errors import UserError
-from gs3d.io.gltf.container import Glb, short_text
+from gs3d.core.errors import UserError, shown
+from gs3d.io.gltf.container import Glb
 
 READ = (
     "EXT_mesh_gpu_instancing",
@@ -36,7 +36,7 @@ def check_extensions(glb: Glb) -> None:
     """UserError if the file needs an extension that is not read."""
     required = glb.tree.get("extensionsRequired")
     for name in required if isinstance(required, list) else ():
-        text = short_text(name)
+        text = shown(name)
         if name not in READ and not text.startswith(MATERIALS):
             raise unread_extension(glb.path, text)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io.gltf.arrays import read_array
 from gs3d.io.gltf.atlas import Atlas
-from gs3d.io.gltf.container import Glb, open_glb, short_text
+from gs3d.io.gltf.container import Glb, open_glb
 from gs3d.io.gltf.extensions import check_extensions, compression_of, unread_extension
 from gs3d.io.gltf.images import Pictures
 from gs3d.io.gltf.materials import OPAQUE_FROM, Material, material_of
@@ -23,7 +23,7 @@ from gs3d.io.gltf.scene import nodes_of, placed_primitives
 from gs3d.io.gltf.sizes import check_size
 from gs3d.io.gltf.skins import joint_matrices, posed
 from gs3d.io.gltf.triangles import normals_under, triangles, unit_normals
-from gs3d.io.precision import lost_in_single
+from gs3d.io.rounding import lost_in_single
 from gs3d.ops.srgb import to_srgb
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _rows(
     if values.shape[1] not in widths or length != count:
         raise glb.fault(
             f"{name}: expected an array of {count} rows of {' or '.join(map(str, widths))} "
-            f"numbers, got {short_text(length)} of {values.shape[1]}"
+            f"numbers, got {shown(length)} of {values.shape[1]}"
         )
     return values.astype(np.float64)
 

@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from gs3d.core.errors import UserError
-from gs3d.core.text import encodable
 from gs3d.io.atomic import write_atomic
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
+from gs3d.io.text import encodable
 
 
 def write_comparison(

@@ -11,11 +11,11 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from gs3d.core.text import encodable
 from gs3d.core.types import Splats
 from gs3d.io.atomic import write_atomic
 from gs3d.io.splats.checks import refusal
 from gs3d.io.splats.spz import encode_spz
+from gs3d.io.text import encodable
 
 SCRIPTS = ("spz.js", "shaders.js", "viewer.js")
 """Parts of one script, in this order: the later ones use the earlier ones."""

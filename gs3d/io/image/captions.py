@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gs3d.core.text import encodable
+from gs3d.io.text import encodable
 
 
 def row(text: str, images: Sequence[np.ndarray], text_px: int, font_px: int = 13) -> np.ndarray:

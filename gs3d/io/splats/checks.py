@@ -133,8 +133,8 @@ def warn_of_degree_4(path: Path) -> None:
 def warn_of_antialiasing(path: Path) -> None:
     """Warn that the file `path` is marked as antialiased."""
     warnings.warn(
-        f"{path}: is marked as antialiased, so viewers draw its small splats clearer to make up "
-        "for their widening to a pixel; gs3d does not keep the mark",
+        f"{path}: is marked as antialiased, so viewers draw its small splats more transparent "
+        "to make up for their widening to a pixel; gs3d does not keep the mark",
         stacklevel=3,
     )
 

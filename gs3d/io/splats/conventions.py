@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gs3d.io.precision import lost_in_single
+from gs3d.io.rounding import lost_in_single
 
 FEW = 20
 """With fewer splats nothing is guessed from the range of their values."""
@@ -148,7 +148,7 @@ def with_filter(
     """Scales [N, axes] and opacities [N] under the 3D smoothing filter of Mip-Splatting.
 
     The filter is a Gaussian of standard deviation `widths` [N] (Yu et al. 2023, Eq. 9). It makes a
-    splat larger, and clearer in proportion. Viewers of such files know only the result.
+    splat larger, and more transparent in proportion. Viewers of such files know only the result.
     """
     _say(path, "the filter_3D of its splats is part of their scales and opacities now")
     before = scales.astype(np.float64)

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.core.types import SH_C0, Splats
 from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.gltf.arrays import dequantize, read_array
-from gs3d.io.gltf.container import MAX_BYTES, Glb, open_glb, short_text, write_glb
+from gs3d.io.gltf.container import MAX_BYTES, Glb, open_glb, write_glb
 from gs3d.io.gltf.extensions import (
     check_extensions,
     compression_of,
@@ -240,7 +240,7 @@ def _read_primitive(
     if space != COLOR_SPACE or kernel != "ellipse":
         warnings.warn(
             f"{path}: expected colors in {COLOR_SPACE} and the kernel ellipse, "
-            f"got {short_text(space)} and {short_text(kernel)}; it may look wrong",
+            f"got {shown(space)} and {shown(kernel)}; it may look wrong",
             stacklevel=3,
         )
     degrees = [

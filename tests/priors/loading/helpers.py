@@ -1,5 +1,6 @@
 """Helpers of the tests of loading: error messages, tiny autoencoders, names of hub files."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gs3d.core import rng
 from gs3d.core.errors import UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+FILES = {"unet": WEIGHTS, "vae": WEIGHTS, "text_encoder": "model.safetensors"}
 MODEL_FILES = [
     "README.md",
     "model_index.json",
@@ -83,3 +85,16 @@ def gradient(prior) -> torch.Tensor:
     rgb = images()
     prior.encode(rgb).square().sum().backward()
     return rgb.grad
+
+
+def edit_weights(folder: Path, part: str, edit) -> str:
+    """Apply `edit` to the weights of a part, a dict by name; returns the first name."""
+    path = folder / part / FILES[part]
+    weights = load_file(path)
+    first = sorted(weights)[0]
+    save_file(edit(dict(sorted(weights.items()))), path, {"format": "pt"})
+    return first
+
+
+def edit_config(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -15,8 +15,7 @@ from gs3d.priors.loading import hub
 from gs3d.priors.loading.resolve import describe, resolve
 from gs3d.priors.loading.weights import weight_files
 from tests.priors.cache import put_in_cache
-from tests.priors.loading.helpers import WEIGHTS, message
-from tests.priors.loading.test_together import edit_config, edit_weights
+from tests.priors.loading.helpers import WEIGHTS, edit_config, edit_weights, message
 
 
 @pytest.fixture

@@ -1,39 +1,30 @@
 """Model folders whose parts are incomplete, damaged, or of different models."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from gs3d.priors import load
 from gs3d.priors.loading import hub as hub_module
 from gs3d.priors.loading.resolve import resolve
 from tests.priors.cache import put_in_cache
-from tests.priors.loading.helpers import WEIGHTS, message, write_tiny_autoencoder
+from tests.priors.loading.helpers import (
+    FILES,
+    WEIGHTS,
+    edit_config,
+    edit_weights,
+    message,
+    write_tiny_autoencoder,
+)
 
-FILES = {"unet": WEIGHTS, "vae": WEIGHTS, "text_encoder": "model.safetensors"}
 NETWORKS = tuple(FILES)
 
 
 @pytest.fixture
 def folder(tiny_sd_folder, tmp_path):
     return shutil.copytree(tiny_sd_folder, tmp_path / "model")
-
-
-def edit_weights(folder: Path, part: str, edit) -> str:
-    """Apply `edit` to the weights of a part, a dict by name; returns the first name."""
-    path = folder / part / FILES[part]
-    weights = load_file(path)
-    first = sorted(weights)[0]
-    save_file(edit(dict(sorted(weights.items()))), path, {"format": "pt"})
-    return first
-
-
-def edit_config(path: Path, **changes) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize("part", NETWORKS)

@@ -1,4 +1,4 @@
-"""Texts: below the fields of dataclasses, for help; and with bytes that are not UTF-8."""
+"""Reads the string literals below dataclass fields, used as help for arguments and options."""
 
 import ast
 import inspect
@@ -28,11 +28,3 @@ def _own_texts(cls: type) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(field.target, ast.Name) and isinstance(text.value, str):
             yield field.target.id, " ".join(text.value.split())
-
-
-def encodable(text: str) -> str:
-    """`text` with an escape in place of what UTF-8 cannot hold.
-
-    That is a byte of a file name in another encoding, which Python reads as a lone surrogate.
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
