@@ -21,6 +21,7 @@ from gs3d.core.types import SH_C0, Splats
 from gs3d.evaluation.reference import reference_splats
 from gs3d.io import load_splats, save_splats
 from gs3d.io.mesh import write_mesh
+from gs3d.ops.place import place_of
 from gs3d.raster import reference
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
@@ -105,6 +106,9 @@ def psnr_in(viewers: Viewers, asset, viewer: str, file: Path, render=draw) -> fl
     from PIL import Image
 
     view = camera()
+    if viewer == "own":  # its camera turns about the object, wherever that is
+        center = torch.from_numpy(place_of(asset).center).float()
+        asset = replace(asset, means=asset.means - center)
     out = render(asset, view, BACKGROUND)
     expected = out.rgb[0].clamp(0, 1).numpy()
     eye = view.centers[0].double().numpy()
