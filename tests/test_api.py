@@ -60,8 +60,13 @@ def test_wrong_call_is_a_type_error_of_generate(args, kwargs, message):
         ({"set": 4}, "such as gaussians.count=5000, got int"),
         ({"set": [4]}, "such as gaussians.count=5000, got 4"),
         ({"guidance": {"cds": 1}}, "gs3d.guidance describes, got dict"),
-        ({"device": 0}, "device: expected cpu, cuda or cuda:N, got int"),
+        ({"device": 0}, "device: expected cpu, cuda, cuda:N, mps or xpu, got int"),
         ({"mode": "splat"}, "mode splat: expected splats or mesh or two-stage"),
+        ({"raster": "cuda"}, "raster cuda: expected auto or gsplat or cpu"),
+        (
+            {"raster": "gsplat", "device": "cpu"},
+            "raster gsplat: needs CUDA, and the prior is on cpu",
+        ),
         ({"mode": 3}, "mode 3: expected splats or mesh or two-stage"),
         ({"guidance": "sd"}, "expected one of cds, sds"),
         (

@@ -13,8 +13,6 @@ from gs3d.guidance import GUIDANCE
 
 NOT_SETTINGS = ("stages", "guidance")
 """Dataclass fields that are no single settings: the list of stages, and the loss object."""
-NO_FILTER = ("smoothing_px", 0.0)
-"""Setting of `gaussians` that all runs from before the smoothing filter had."""
 
 
 def merge(base: dict, changes: dict) -> dict:
@@ -58,10 +56,14 @@ def stages_of(tree: Any) -> list[dict]:
 
 
 def complete_record(config: Any) -> Any:
-    """The settings in a run.yaml, with `NO_FILTER` if it is older than that setting."""
-    for stage in stages_of(config):
-        if isinstance(gaussians := stage.get("gaussians"), dict):
-            gaussians.setdefault(*NO_FILTER)
+    """The settings in a run.yaml. Where they are older than a setting, what it was at the time is
+    added in place."""
+    stages = config.get("stages", [config]) if isinstance(config, dict) else []
+    for stage in stages if isinstance(stages, list) else []:
+        if isinstance(stage, dict):
+            stage.setdefault("regularizer_weights", "absolute")
+            if isinstance(gaussians := stage.get("gaussians"), dict):
+                gaussians.setdefault("smoothing_px", 0.0)
     return config
 
 

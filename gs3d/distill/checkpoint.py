@@ -36,6 +36,8 @@ class Checkpoint:
     """State of the representation."""
     stage: int = 0
     """Index of the stage, from 0."""
+    gradient_size: float | None = None
+    """Running root mean square of the guidance gradient (`step.TrainState`)."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -56,6 +58,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "progress": checkpoint.progress,
         "accepted_progress": checkpoint.accepted_progress,
         "stage": checkpoint.stage,
+        "gradient_size": checkpoint.gradient_size,
     }
     data = save(
         {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()},

@@ -15,7 +15,7 @@ from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.distill.build import build, build_losses, check_key, plain
-from gs3d.distill.changes import NO_FILTER, merge, set_value, stages_of, without_objects
+from gs3d.distill.changes import complete_record, merge, set_value, stages_of, without_objects
 from gs3d.distill.old_names import rename_settings
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE, Guidance, name_of
@@ -89,10 +89,8 @@ def read_settings(
     """
     tree = _yaml_of(source)
     if _is_record(tree):
-        tree = tree["config"]
+        tree = complete_record(tree["config"])
         for stage in stages_of(tree):
-            if isinstance(gaussians := stage.get("gaussians"), dict):
-                gaussians.setdefault(*NO_FILTER)
             if guidance not in (None, stage.get("guidance")):
                 raise UserError(
                     f"config {source}: a run with {stage.get('guidance')!r} has no settings for "

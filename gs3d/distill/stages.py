@@ -43,6 +43,9 @@ class StageConfig:
     views."""
     background: Background = "random"
     """Background during optimization: one solid color per view."""
+    regularizer_weights: Literal["relative", "absolute"] = "relative"
+    """relative: weights of regularizers are multiples of the running size of the guidance gradient,
+    its root mean square, so that they mean the same for every prior, loss and guidance scale."""
     normals: float = 0.0
     """Fraction of the iterations in which the prior gets normal maps instead of color renders
     (Consistent3D, App. A)."""
@@ -65,6 +68,12 @@ class RunConfig:
     stages: tuple[StageConfig, ...] = (StageConfig(),)
     negative: str | None = None
     """Negative prompt. None uses the default of the prior."""
+    blend_views: bool = False
+    """Blend the embeddings of two view directions, by the angles of the camera, instead of using
+    the nearer. Has no effect on a prior that knows exact directions."""
+    perp_neg: float = 0.0
+    """Strength of Perp-Neg (arXiv 2304.04968), which turns views away from the front and the side
+    that they do not show. 1 has the weights of threestudio. It doubles the evaluations."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
     progress_every_s: float = 30.0
@@ -84,6 +93,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("checkpoint_every_s", "progress_every_s"):
             within(name, getattr(self, name), "[0, inf)")
+        within("perp_neg", self.perp_neg, "[0, 100]")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
             _check_order(before, after)

@@ -23,6 +23,9 @@ from gs3d.priors.base import Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.base import Representation
 
+NEW_SHARE = 0.02
+"""Share of an iteration in the running size of the gradient, a mean over some fifty of them."""
+
 
 @dataclass(frozen=True)
 class StepLog:
@@ -85,6 +88,9 @@ class TrainState:
     """
     stage: int = 0
     """Index of the current stage, from 0."""
+    gradient_size: Tensor | None = None
+    """Running root mean square of the guidance gradient in this stage, a scalar; None before its
+    first iteration."""
     since: float = 0.0
     """Progress of the run at which the progress of the stage is 0.
 
@@ -144,11 +150,21 @@ def surface_points(out: Render, cameras: Cameras) -> SurfacePoints:
     return SurfacePoints(points, out.alpha.detach()[..., 0] > 0.5)
 
 
-def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, GuidanceOut, Tensor]:
-    """Compute the gradients of the representation at `progress` of the stage.
+@dataclass(frozen=True)
+class _Gradients:
+    """What an iteration knows after its backward pass. All tensors are detached scalars."""
 
-    Returns the render, the guidance, and the loss for the log, a scalar.
-    """
+    render: Render
+    guidance: GuidanceOut
+    loss: Tensor
+    size: Tensor
+    """Root mean square of the guidance gradient."""
+    running_size: Tensor
+    """`TrainState.gradient_size` after this iteration."""
+
+
+def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
+    """Compute the gradients of the representation at `progress` of the stage."""
     stage, representation = task.config.stages[state.stage], state.representation
     device = representation.device
     cameras = cameras_at(stage, state.stage, task.seed, state.step, progress, task.prior.views)
@@ -162,15 +178,20 @@ def _backward(state: TrainState, task: Task, progress: float) -> tuple[Render, G
     out = representation.render(
         cameras, background, progress, rng.generator(task.seed, "render", state.step), normals
     )
-    z0 = task.prior.encode(normal_map(out, cameras, background) if normals else out.rgb)
+    images = normal_map(out, cameras, background) if normals else out.rgb
+    z0 = task.prior.encode(images.to(task.prior.device))
     surface: dict[str, Any] = {}
     if isinstance(stage.guidance, Distillation) and stage.guidance.noise == "surface":
-        surface["surface"] = surface_points(out, cameras)
+        surface["surface"] = surface_points(out, cameras).to(z0.device)
     guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step, **surface)
     check_result(stage.guidance, guidance, z0)
+    size = guidance.grad.square().mean().sqrt().to(device)
+    running = size if state.gradient_size is None else state.gradient_size.lerp(size, NEW_SHARE)
     regularizer = representation.regularizer(out, progress)
-    (surrogate_loss(z0, guidance.grad) + regularizer).backward()
-    return out, guidance, 0.5 * guidance.grad.square().mean() + regularizer.detach()
+    if stage.regularizer_weights == "relative":
+        regularizer = running * regularizer
+    (surrogate_loss(z0, guidance.grad).to(device) + regularizer).backward()
+    return _Gradients(out, guidance, 0.5 * size.square() + regularizer.detach(), size, running)
 
 
 def warm_up(state: TrainState, task: Task) -> None:
@@ -200,25 +221,24 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     representation, step = state.representation, state.step
     end = task.config.ends(state.stage)[1]
     now = stage_progress(state, task, progress)
-    out, guidance, loss = _backward(state, task, now)
-    norm = guidance.grad.square().mean().sqrt()
+    found = _backward(state, task, now)
     gradients = torch.stack([g.abs().sum() for g in representation.gradients()])
     # This waits for the device in every iteration, but it keeps NaN out of the parameters.
-    finite = bool(torch.isfinite(torch.cat([gradients, norm[None], loss[None]])).all())
+    finite = bool(torch.isfinite(torch.cat([gradients, found.size[None], found.loss[None]])).all())
     if finite:
         representation.optimize(now, share / max(end - state.since, 1e-9))
-        representation.after_step(out, state.accepted_progress, now, task.seed, step)
-        state.accepted_progress = now
+        representation.after_step(found.render, state.accepted_progress, now, task.seed, step)
+        state.accepted_progress, state.gradient_size = now, found.running_size
     else:
         representation.discard_gradients()
     state.step, state.progress = step + 1, progress
     return StepLog(
         step,
         progress,
-        loss,
-        norm,
+        found.loss,
+        found.size,
         len(representation),
         representation.counts,
         not finite,
-        guidance.log,
+        found.guidance.log,
     )

@@ -40,6 +40,9 @@ class SurfacePoints:
     solid: Bool[Tensor, "B H W"]
     """Whether a pixel shows the surface."""
 
+    def to(self, device: torch.device) -> SurfacePoints:
+        return SurfacePoints(self.points.to(device), self.solid.to(device))
+
 
 def noise_for(
     kind: NoiseKind,

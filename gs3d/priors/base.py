@@ -22,6 +22,11 @@ class Condition:
     """Embeddings of the negative prompt, or of the empty prompt."""
     empty: Float[Tensor, "B L E"] | None = None
     """Embeddings of the empty prompt; None if `negative` has them."""
+    wrong: Float[Tensor, "K B L E"] | None = None
+    """Embeddings of the prompt with the words of K other view directions, for Perp-Neg; None
+    without it."""
+    wrong_weights: Float[Tensor, "K B"] | None = None
+    """How much each view is turned away from them, 0 or more."""
 
 
 class Prior(Protocol):
@@ -36,6 +41,7 @@ class Prior(Protocol):
       unknown words, shorten long prompts, and choose exact view directions and a default negative
       prompt. Without it, `ViewPrompts` passes the prompt to `embed` unchanged, with the rough view
       words of `core.views.VIEW_WORDS` and an empty negative prompt.
+    - `exact_views`: False gives the rough view words to a prior whose vocabulary has exact ones.
     - `free_text_encoder()`: releases the memory of the text encoder. A run calls it after it has
       embedded all prompts.
     - `source`, a `gs3d.priors.loading.components.Source`, with `network` and, if it is not the
@@ -117,7 +123,7 @@ def guided(
     condition: Condition,
     scale: float,
 ) -> Float[Tensor, "B C h w"]:
-    """Classifier-free guidance: D_neg + scale · (D_text − D_neg).
+    """Classifier-free guidance: D_neg + scale · (D_text − D_neg), with D_text as in `estimates`.
 
     `scale` 1 is the plain conditional model, and 0 the one with the empty prompt, neither positive
     nor negative. These two cost half as much (Ho & Salimans 2022). Papers that write
@@ -138,11 +144,33 @@ def estimates(
     sigma: float | Float[Tensor, " B"],
     condition: Condition,
 ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]:
-    """D_neg and D_text, from one batch of twice the size."""
-    texts = torch.cat([condition.negative, condition.text])
-    both = prior.denoise(z.repeat(2, 1, 1, 1), _levels(sigma, z).repeat(2), texts)
-    negative, text = both.chunk(2)
+    """D_neg and D_text, from one batch of twice the size.
+
+    With `Condition.wrong`, D_text is turned away from the wrong views, and the batch is 2 + K times
+    the size. That is Perp-Neg (Armandpour et al. 2023, Eq. 6): of D_wrong − D_neg, only the part
+    perpendicular to D_text − D_neg is subtracted, so that the wrong view goes and the object stays.
+    """
+    texts = [condition.negative, condition.text]
+    if condition.wrong is not None:
+        texts += condition.wrong.unbind()
+    count = len(texts)
+    denoised = prior.denoise(
+        z.repeat(count, 1, 1, 1), _levels(sigma, z).repeat(count), torch.cat(texts)
+    )
+    negative, text, *wrong = denoised.chunk(count)
+    if condition.wrong_weights is not None:
+        toward = text - negative
+        for other, weight in zip(wrong, condition.wrong_weights, strict=True):
+            text = text - weight[:, None, None, None] * _perpendicular(other - negative, toward)
     return negative, text
+
+
+def _perpendicular(
+    x: Float[Tensor, "B C h w"], to: Float[Tensor, "B C h w"]
+) -> Float[Tensor, "B C h w"]:
+    """The part of each image of `x` that is perpendicular to that of `to`."""
+    along = (x * to).sum((1, 2, 3), keepdim=True)
+    return x - along / to.square().sum((1, 2, 3), keepdim=True).clamp_min(1e-12) * to
 
 
 def _levels(sigma: float | Tensor, z: Tensor) -> Tensor:

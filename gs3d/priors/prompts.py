@@ -15,7 +15,14 @@ from torch import Tensor
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
+from gs3d.core.views import (
+    EXACT_VIEWS,
+    VIEW_WORDS,
+    exact_views,
+    view_weights,
+    view_words,
+    wrong_view_weights,
+)
 from gs3d.priors.base import Condition, Prior
 
 if TYPE_CHECKING:
@@ -79,19 +86,36 @@ class ViewPrompts:
     """Embedding of the negative prompt."""
     empty: Float[Tensor, "1 L E"] | None
     """Embedding of the empty prompt; None if the negative prompt is empty."""
-    warnings: tuple[str, ...]
+    blend: bool = False
+    """Whether a view between two rough directions gets a weighted mean of their embeddings."""
+    perp_neg: float = 0.0
+    """Strength of Perp-Neg, a factor of `core.views.wrong_view_weights`; 0 is without it."""
+    wrong: Float[Tensor, "2 L E"] | None = None
+    """Embeddings of the prompt with "front" and "side", for Perp-Neg."""
+    warnings: tuple[str, ...] = ()
     """Messages for the user about words that the prior does not know or that are cut off."""
 
     @staticmethod
     def of(
-        prior: Prior, prompt: str, negative: str | None = None, suffix: str = VIEW_SUFFIX
+        prior: Prior,
+        prompt: str,
+        negative: str | None = None,
+        suffix: str = VIEW_SUFFIX,
+        blend: bool = False,
+        perp_neg: float = 0.0,
     ) -> ViewPrompts:
         """Embed `prompt` with each of its view directions, and the negative prompt.
 
         `negative` None is the default of the prior. `suffix` "" gives all views the same text. A
         prior without `text` (see `base.Prior`) gets the prompt unchanged, with the rough view
-        words. Raises `UserError` if a prompt is invalid.
+        words. `blend` and `perp_neg` are fields; exact directions are never blended. Raises
+        `UserError` if a prompt is invalid, or for Perp-Neg with a multi-view prior.
         """
+        if perp_neg and prior.views > 1:
+            raise UserError(
+                f"perp_neg: the prior {prior.name} denoises {prior.views} views together, which "
+                "agree on a front; set `perp_neg: 0`"
+            )
         prompt = check_prompt(prompt)
         encoder: TextEncoder | None = getattr(prior, "text", None)
         if negative is None:
@@ -102,7 +126,7 @@ class ViewPrompts:
         views: tuple[str, ...] = VIEW_WORDS
         if encoder:
             tokenizer = encoder.tokenizer
-            if knows_exact_views(tokenizer):
+            if getattr(prior, "exact_views", True) and knows_exact_views(tokenizer):
                 views = EXACT_VIEWS
             if is_closed(tokenizer) and (unknown := unknown_words(tokenizer, prompt)):
                 warnings.append(
@@ -118,24 +142,40 @@ class ViewPrompts:
                 warnings.append(
                     f'prompt: too long for the prior {prior.name}; it does not read "{cut}"'
                 )
-        texts = [prompt + suffix.format(view=view) for view in views]
+        texts = [prompt + suffix.format(view=view) for view in (*views, *VIEW_WORDS[:2])]
         embedded = prior.embed([*texts, negative, *([""] if negative else [])])
-        directions, rest = embedded[: len(texts)], embedded[len(texts) :]
-        empty = rest[1:] if negative else None
-        return ViewPrompts(prompt, negative, views, directions, rest[:1], empty, tuple(warnings))
+        directions, wrong, negatives = embedded.tensor_split([len(views), len(texts)])
+        return ViewPrompts(
+            prompt,
+            negative,
+            views,
+            directions,
+            negatives[:1],
+            negatives[1:] if negative else None,
+            blend and views == VIEW_WORDS,
+            perp_neg,
+            wrong if perp_neg else None,
+            tuple(warnings),
+        )
 
     def at(self, cameras: Cameras) -> Condition:
         """Embeddings for each of B cameras, by its view direction."""
-        words = exact_views if self.views == EXACT_VIEWS else view_words
-        index = torch.tensor(
-            [self.views.index(view) for view in words(cameras)], device=self.directions.device
+        count, device = len(cameras), self.directions.device
+        if self.blend:
+            weights = view_weights(cameras).to(device)
+            text = torch.einsum("bv,vle->ble", weights, self.directions)
+        else:
+            words = exact_views if self.views == EXACT_VIEWS else view_words
+            index = [self.views.index(view) for view in words(cameras)]
+            text = self.directions[torch.tensor(index, device=device)]
+        negative = self.negative.expand(count, -1, -1)
+        empty = None if self.empty is None else self.empty.expand(count, -1, -1)
+        if self.wrong is None:
+            return Condition(text, negative, empty)
+        turned = self.perp_neg * wrong_view_weights(cameras).T.to(device)
+        return Condition(
+            text, negative, empty, self.wrong[:, None].expand(-1, count, -1, -1), turned
         )
-        negative, empty = (
-            None if text is None else text.expand(len(cameras), -1, -1)
-            for text in (self.negative, self.empty)
-        )
-        assert negative is not None
-        return Condition(self.directions[index], negative, empty)
 
 
 def shortened(

@@ -52,11 +52,13 @@ class VpTable:
 
     def index(self, sigma: Tensor) -> Tensor:
         """Fractional table index of each σ, clamped to the ends of the table."""
-        logs, target = self.sigmas.log().to(sigma.device), sigma.double().log()
+        # Apple's GPUs have no double precision.
+        place = torch.device("cpu") if sigma.device.type == "mps" else sigma.device
+        logs, target = self.sigmas.log().to(place), sigma.to(place).double().log()
         high = torch.searchsorted(logs, target).clamp(1, len(logs) - 1)
         low = high - 1
         fraction = ((target - logs[low]) / (logs[high] - logs[low])).clamp(0, 1)
-        return (low + fraction).float()
+        return (low + fraction).float().to(sigma.device)
 
 
 @dataclass(frozen=True)

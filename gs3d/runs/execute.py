@@ -59,7 +59,7 @@ def execute(plan: Plan, callbacks: Callbacks | None = None) -> Result:
     """
     callbacks = callbacks or Callbacks()
     phases = Phases(plan.started)
-    if plan.device == "cpu":
+    if plan.raster_device == "cpu":
         keep_freed_blocks()
     for message in plan.messages:
         callbacks.on_message(message)

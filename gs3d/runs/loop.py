@@ -38,21 +38,23 @@ def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainStat
     stage = config.stages[checkpoint.stage]
     with exclusive():
         representation = from_state(checkpoint.tensors, stage, device)
+    size = checkpoint.gradient_size
     return TrainState(
         representation,
         checkpoint.step,
         checkpoint.progress,
         checkpoint.accepted_progress,
         checkpoint.stage,
+        None if size is None else torch.tensor(size, device=representation.device),
     )
 
 
 def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     """The inverse of `restore`."""
     tensors = state.representation.state_tensors()
-    return Checkpoint(
-        state.step, elapsed_s, state.progress, state.accepted_progress, tensors, state.stage
-    )
+    size = None if state.gradient_size is None else float(state.gradient_size)
+    progress = (state.progress, state.accepted_progress)
+    return Checkpoint(state.step, elapsed_s, *progress, tensors, state.stage, size)
 
 
 def enter_stage(
@@ -68,6 +70,7 @@ def enter_stage(
         with exclusive():
             state.representation = follow(state.representation, config.stages[state.stage + 1])
         state.stage, state.accepted_progress = state.stage + 1, 0.0
+        state.gradient_size = None
         state.since = config.ends(state.stage)[0]
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
@@ -18,6 +20,7 @@ from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, resolve
+from gs3d.raster.cuda import build_state
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
@@ -32,6 +35,9 @@ class Plan:
     folder: Path
     """The output directory; nothing is written to it yet."""
     device: str
+    """Of the prior."""
+    raster_device: str
+    """Of what is optimized and its renders."""
     prior: Source | Prior
     """Where the weights are on this disk, or an object: that of the caller or of a factory."""
     config: RunConfig
@@ -40,7 +46,7 @@ class Plan:
     messages: tuple[Message, ...]
     """What the user should know before the run starts."""
     started: float
-    """time.monotonic() from which the minutes count."""
+    """time.monotonic() from which the minutes count, later by the time of a download."""
 
 
 def prepare(request: Request, started: float | None = None) -> Plan:
@@ -60,6 +66,7 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     folder = pick_folder(request.prompt, request.seed, request.out, request.resume)
     device = device_of(request)
     messages: list[Message] = []
+    raster_device = _raster_device(request, device, messages)
     # Reading a given config before the prior: a misspelt key should not wait for a download.
     given = None if request.config is None else _given(request, request.config, messages)
     for change in request.set:
@@ -67,7 +74,10 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     if given is not None and given.vae is not None:
         autoencoder_place(given.vae)
     splats = _start_splats(request)
+    before = time.monotonic()
     prior = _prior(request, device, messages)
+    if isinstance(prior, Source):
+        started += time.monotonic() - before  # a download of gigabytes is no part of the minutes
     messages += _other_prompt(request)
     if given is not None:
         messages += _other_mode(request, given)
@@ -79,7 +89,30 @@ def prepare(request: Request, started: float | None = None) -> Plan:
         messages.append(
             Message(f"{first} holds a run already; this one goes to {folder}, which --resume takes")
         )
-    return Plan(request, folder, device, prior, config, splats, tuple(messages), started)
+    return Plan(
+        request, folder, device, raster_device, prior, config, splats, tuple(messages), started
+    )
+
+
+def _raster_device(request: Request, device: str, messages: list[Message]) -> str:
+    """Where splats are rendered: on the device of the prior if gsplat can run there, else on the
+    CPU. Warns if only a missing part keeps gsplat from it."""
+    has_cuda = torch.device(device).type == "cuda"
+    if request.raster == "gsplat" and not has_cuda:
+        raise UserError(f"--raster gsplat: needs CUDA, and the prior is on {device}; leave it out")
+    if request.raster == "cpu" or not has_cuda:
+        return "cpu"
+    state = build_state()
+    if request.raster == "auto" and state not in ("built", "not built"):
+        messages.append(
+            Message(
+                f"gsplat cannot run here ({state}; see `gs3d doctor`): splats are rendered on the "
+                "CPU, which takes longer",
+                is_warning=True,
+            )
+        )
+        return "cpu"
+    return device
 
 
 def preset_for(in_pixels: bool, minutes: float | None, mode: Mode = "splats") -> str:
@@ -120,7 +153,7 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     if not isinstance(name, (str, Path)):
         return name
     if name == "auto":
-        name, why = default_prior(device)
+        name, why = default_prior(device, request.prompt)
         messages.append(Message(why))
     if name not in FACTORIES:
         return resolve(name)

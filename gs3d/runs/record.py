@@ -26,6 +26,7 @@ class RunRecord:
     prior: dict
     """See `priors.describe`."""
     device: str
+    raster_device: str
 
     @property
     def python_objects(self) -> list[str]:
@@ -47,7 +48,7 @@ class RunRecord:
             "prior": self.prior,
             "config": config_tree(self.config),
             "versions": {"python": platform.python_version(), **_versions()},
-            "hardware": _hardware(self.device),
+            "hardware": _hardware(self.device, self.raster_device),
             "timings_s": {k: round(v, 2) for k, v in timings.items()},
             "result": result,
         }
@@ -135,12 +136,13 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _hardware(device: str) -> dict:
+def _hardware(device: str, raster_device: str) -> dict:
     hardware = {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device,
+        "raster_device": raster_device,
     }
     return hardware | ({"gpu": torch.cuda.get_device_name(device)} if device[:4] == "cuda" else {})
 

@@ -7,6 +7,7 @@ import math
 import numbers
 import os
 import typing
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from gs3d.priors.prompts import check_prompt
 
 DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
+Raster = Literal["auto", "gsplat", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ class Request:
     """Change a setting of the config, e.g. gaussians.count=5000. For several settings, repeat the
     option; in Python, give a tuple."""
     device: str | torch.device | None = None
-    """Device: cpu, cuda or cuda:N. CUDA by default if it is available."""
+    """Device of the prior: auto, cpu, cuda, cuda:N, mps or xpu. auto is CUDA if it is available,
+    else cpu."""
+    raster: Raster = "auto"
+    """Rasterizer of splats: gsplat, which needs CUDA, or cpu, with any device of the prior. auto is
+    gsplat if it can run. Fields and surfaces are optimized where splats would be."""
     mode: Mode = "splats"
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""
@@ -66,7 +72,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
-    "device": ((str, torch.device), "cpu, cuda or cuda:N"),
+    "device": ((str, torch.device), "cpu, cuda, cuda:N, mps or xpu"),
     "start": ((str, os.PathLike), "a run's folder or a splat file"),
 }
 """Argument -> its types besides None, and what a message expects."""
@@ -82,6 +88,8 @@ def checked(request: Request) -> Request:
     _check_types(request)
     if request.mode not in (modes := typing.get_args(Mode)):
         raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}")
+    if request.raster not in (kinds := typing.get_args(Raster)):
+        raise UserError(f"--raster {request.raster}: expected {' or '.join(kinds)}")
     if request.guidance is not None:
         check_guidance(request.guidance)
     if not isinstance(request.prior, (str, Path)):
@@ -122,6 +130,15 @@ def check_budget(minutes: float | None, steps: int | None) -> None:
         raise UserError(f"--steps: expected a whole number, 1 or more, got {steps!r}")
 
 
+DEVICES: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+    "xpu": lambda: torch.xpu.is_available(),
+}
+"""Type of device -> whether torch finds one."""
+
+
 def device_of(request: Request) -> str:
     """The device of the run: that of a prior object, if one is given."""
     prior: Any = request.prior
@@ -137,17 +154,17 @@ def device_of(request: Request) -> str:
 
 def pick_device(device: str | torch.device | None) -> str:
     """The device of a run by name. `UserError` for one that this machine does not have."""
-    if device is None:
+    if device is None or device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         wanted = torch.device(device)
     except (RuntimeError, TypeError):
         wanted = None
-    if wanted is None or wanted.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {device}: expected cpu, cuda or cuda:N")
-    if wanted.type == "cuda" and not torch.cuda.is_available():
+    if wanted is None or wanted.type not in DEVICES:
+        raise UserError(f"--device {device}: expected auto, cpu, cuda, cuda:N, mps or xpu")
+    if not DEVICES[wanted.type]():
         raise UserError(
-            f"--device {device}: torch finds no CUDA here; leave the option out, "
+            f"--device {device}: torch finds no {wanted.type.upper()} here; leave the option out, "
             "or see `gs3d doctor`"
         )
     if wanted.index and wanted.index >= torch.cuda.device_count():

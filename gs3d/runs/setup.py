@@ -49,12 +49,14 @@ def load_task(plan: Plan, callbacks: Callbacks) -> Task:
     """Load the prior, or check it if it is an object, and embed the prompts."""
     prompt, config = plan.request.prompt, plan.config
     prior = _load_prior(plan)
-    prompts = ViewPrompts.of(prior, prompt, config.negative)
+    views = {"blend": config.blend_views, "perp_neg": config.perp_neg}
+    prompts = ViewPrompts.of(prior, prompt, config.negative, **views)
     for line in (*prompts.warnings, *_without_kind(prompt, prior)):
         callbacks.warn(line)
     normal_prompts = None
     if any(stage.normals for stage in config.stages):
-        normal_prompts = ViewPrompts.of(prior, normal_map_prompt(prompt), config.negative)
+        text = normal_map_prompt(prompt)
+        normal_prompts = ViewPrompts.of(prior, text, config.negative, **views)
         for line in dict.fromkeys(normal_prompts.warnings):
             if line not in prompts.warnings:
                 callbacks.warn(f"for normal maps: {line}")
@@ -64,7 +66,9 @@ def load_task(plan: Plan, callbacks: Callbacks) -> Task:
 
 
 def record_of(plan: Plan, task: Task) -> RunRecord:
-    return RunRecord(plan.request, plan.config, describe(task.prior), plan.device)
+    return RunRecord(
+        plan.request, plan.config, describe(task.prior), plan.device, plan.raster_device
+    )
 
 
 def first_state(
@@ -72,7 +76,7 @@ def first_state(
 ) -> tuple[TrainState, float | None]:
     """The state that the run starts or resumes with, and the seconds that earlier processes spent
     on it. One iteration of each stage has been tried, which compiles what is needed."""
-    config, seed, device = plan.config, plan.request.seed, plan.device
+    config, seed, device = plan.config, plan.request.seed, plan.raster_device
     checkpoint = _checkpoint(plan, record)
     if checkpoint:
         state = restore(config, checkpoint, device)

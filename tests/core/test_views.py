@@ -1,9 +1,17 @@
 import math
 
+import pytest
 import torch
 
 from gs3d.core.cameras import orbit
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, exact_views, view_words
+from gs3d.core.views import (
+    EXACT_VIEWS,
+    VIEW_WORDS,
+    exact_views,
+    view_weights,
+    view_words,
+    wrong_view_weights,
+)
 
 
 def cameras(azimuths_deg, elevations_deg):
@@ -18,6 +26,32 @@ def test_view_words():
     orbit_cameras = cameras([0, 44, 46, 90, 136, 180, -136, -46, 0], [0, 0, 0, 0, 0, 0, 0, 0, 61])
     expected = ["front", "front", "side", "side", "back", "back", "back", "side", "overhead"]
     assert view_words(orbit_cameras) == expected
+
+
+def test_view_weights():
+    weights = view_weights(cameras([0, 45, -90, 135, 180, 0, 90, 30], [0, 0, 0, 0, 0, 60, 80, -10]))
+    expected = [
+        [1, 0, 0, 0],
+        [0.5, 0.5, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0.5, 0.5, 0],
+        [0, 0, 1, 0],
+        [0.5, 0, 0, 0.5],
+        [0, 0, 0, 1],
+        [2 / 3, 1 / 3, 0, 0],
+    ]
+    torch.testing.assert_close(weights, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_weights_of_wrong_views():
+    """A front view turns away from the side, a side view from the front, a back view from both."""
+    angles = cameras([0, 90.001, 89.999, -180, 0], [0, 0, 0, 0, 90])
+    front, side, side_too, back, above = wrong_view_weights(angles).tolist()
+    assert front == pytest.approx([0.0001, 1.5739], abs=1e-3)
+    assert side == pytest.approx([1.5735, 0.0005], abs=1e-3)
+    assert side_too == pytest.approx([1.5740, 0.0001], abs=1e-3)
+    assert back == pytest.approx([1.967, 0.394], abs=1e-3)
+    assert above == [0, 0]
 
 
 def test_exact_views():

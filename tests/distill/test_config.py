@@ -197,7 +197,7 @@ def test_ends_of_the_ranges_are_valid(tree):
 
 def test_settings_are_read_from_the_record_of_a_run(tmp_path):
     config = load_config("builtin", "sds")
-    RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
+    RunRecord(Request("a red car"), config, {}, "cpu", "cpu").write(tmp_path, {}, None)
     assert load_config(tmp_path / "run.yaml") == load_config(tmp_path / "run.yaml", "sds") == config
     with pytest.raises(UserError, match="a run with 'sds' has no settings for 'cds'"):
         load_config(tmp_path / "run.yaml", "cds")

@@ -76,6 +76,13 @@ def test_runs_from_before_the_filter_had_none(tmp_path):
     assert load_config("builtin").stages[0].gaussians.smoothing_px == 0.55
 
 
+def test_regularizer_weights_of_old_runs_are_absolute(tmp_path):
+    tree = config_tree(load_config("preview"))
+    assert tree.pop("regularizer_weights") == "relative"
+    (path := tmp_path / "run.yaml").write_text(yaml.safe_dump({"prompt": "a", "config": tree}))
+    assert load_config(path).stages[0].regularizer_weights == "absolute"
+
+
 def test_old_paths():
     tree = config_tree(load_config("builtin-two-stage"))
     set_value(tree, "dmtet.cells=24")

@@ -42,7 +42,7 @@ def test_progress_determines_the_stage():
 
 def test_two_stages_are_read_from_the_record_of_a_run(tmp_path):
     config = load_config("builtin-two-stage", "sds")
-    RunRecord(Request("a red car"), config, {}, "cpu").write(tmp_path, {}, None)
+    RunRecord(Request("a red car"), config, {}, "cpu", "cpu").write(tmp_path, {}, None)
     assert load_config(tmp_path / "run.yaml") == config
     with pytest.raises(UserError, match="a run with 'sds' has no settings for 'cds'"):
         load_config(tmp_path / "run.yaml", "cds")

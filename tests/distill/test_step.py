@@ -1,4 +1,4 @@
-"""What an iteration hands to a loss with surface noise."""
+"""What an iteration hands to a loss with surface noise, and the weight of regularizers."""
 
 import pytest
 import torch
@@ -43,3 +43,44 @@ def test_surface_noise_in_an_iteration(tiny_builtin_folder, config):
     state = TrainState(begin(run.stages[0], 0, "cpu"))
     entry = iterate(state, Task(prior, prompts, run, 0), 0.5, 0.01)
     assert not entry.skipped and float(entry.grad_norm) > 0
+
+
+class Recorded:
+    """A representation that keeps the weight of its regularizer and its gradient, and no more."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __len__(self):
+        return len(self.inner)
+
+    def regularizer(self, out, progress):
+        self.unit = torch.ones((), requires_grad=True)
+        return self.unit
+
+    def optimize(self, progress, share):
+        self.weight = float(self.unit.grad)
+        self.inner.optimize(progress, share)
+
+
+@pytest.mark.parametrize("weights", ["relative", "absolute"])
+def test_weights_of_regularizers(tiny_builtin_folder, weights):
+    """Relative ones follow the running size of the gradient; a loss ten times as large changes
+    nothing about a step."""
+    run = load_config("builtin", "sds", [f"regularizer_weights={weights}"])
+    prior = load(tiny_builtin_folder, "cpu")
+    prompts = ViewPrompts.of(prior, "a red duck")
+    state = TrainState(Recorded(begin(run.stages[0], 0, "cpu")))
+    sizes, found = [], []
+    for _ in range(3):
+        entry = iterate(state, Task(prior, prompts, run, 0), 0.5, 0.01)
+        sizes.append(float(entry.grad_norm))
+        found.append(state.representation.weight)
+    running = [sizes[0]]
+    for size in sizes[1:]:
+        running.append(0.98 * running[-1] + 0.02 * size)
+    assert found == pytest.approx(running if weights == "relative" else [1.0] * 3)
+    assert float(state.gradient_size) == pytest.approx(running[-1])

@@ -115,7 +115,7 @@ def test_guidance_may_be_a_function(tmp_path):
         ({"guidance": 3}, "guidance: expected one of cds, sds, sdi, ism, anchored, or an object"),
         ({"seed": 1.5}, "seed: expected a whole number, got 1.5"),
         ({"minutes": -1}, "^minutes: expected a number above 0, got -1"),
-        ({"device": "cuda:x"}, "device cuda:x: expected cpu, cuda or cuda:N"),
+        ({"device": "cuda:x"}, "device cuda:x: expected auto, cpu, cuda, cuda:N, mps or xpu"),
         ({"set": ["gausians.count=3"]}, "set gausians.count=3: unknown setting"),
     ],
 )

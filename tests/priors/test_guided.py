@@ -59,3 +59,53 @@ def test_no_gradient_flows():
 def test_epsilon_recovers_noise():
     noise = torch.randn_like(Z)
     torch.testing.assert_close(epsilon(Z + 3.0 * noise, Z, 3.0), noise, rtol=1e-4, atol=1e-5)
+
+
+class Words:
+    """A prior whose estimate is a fixed image for each first number of the text."""
+
+    images = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+
+    def denoise(self, z, sigma, text):
+        self.batch = len(z)
+        return self.images[text[:, 0, 0].long()]
+
+
+def with_wrong_views(*weights):
+    number = [torch.full((2, 1, 1), float(i)) for i in range(2 + len(weights))]
+    wrong = torch.stack(number[2:])
+    return Condition(
+        number[1], number[0], None, wrong, torch.tensor(weights)[:, None].expand(-1, 2)
+    )
+
+
+def test_perp_neg():
+    prior, z = Words(), torch.zeros(2, 3, 4, 4)
+    negative, text, first, second = prior.images
+    toward = text - negative
+    turned = torch.zeros_like(toward)
+    for image, weight in ((first, 0.5), (second, 2.0)):
+        away = image - negative
+        turned += weight * (away - (away * toward).sum() / toward.square().sum() * toward)
+    assert abs(float((turned * toward).sum())) < 1e-4
+    found = guided(prior, z, 1.0, with_wrong_views(0.5, 2.0), 7.5)
+    assert prior.batch == 8
+    torch.testing.assert_close(found[0], negative + 7.5 * (toward - turned))
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_perp_neg_leaves_a_view_alone_that_agrees_with_the_text():
+    """Of a wrong view that is the right one, nothing is perpendicular."""
+    prior, z = Words(), torch.zeros(2, 3, 4, 4)
+    prior.images = Words.images.clone()
+    prior.images[2] = prior.images[1]
+    plain = guided(prior, z, 1.0, with_wrong_views(0.0), 7.5)
+    torch.testing.assert_close(guided(prior, z, 1.0, with_wrong_views(3.0), 7.5), plain)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_perp_neg_takes_no_part_without_guidance(scale):
+    prior = Words()
+    found = guided(prior, torch.zeros(2, 3, 4, 4), 1.0, with_wrong_views(3.0), scale)
+    assert prior.batch == 2
+    torch.testing.assert_close(found[0], prior.images[int(scale)])

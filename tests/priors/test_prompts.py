@@ -7,8 +7,8 @@ import torch
 
 from gs3d.core.cameras import orbit
 from gs3d.core.errors import UserError
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
-from gs3d.priors import builtin, prompts
+from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, wrong_view_weights
+from gs3d.priors import builtin, load, prompts
 from gs3d.priors.prompts import (
     ViewPrompts,
     check_prompt,
@@ -46,6 +46,37 @@ def test_rough_view_words(tiny_sd):
     torch.testing.assert_close(
         views.at(cameras([0, 170], 75)).text, tiny_sd.embed(["a car, overhead view"] * 2)
     )
+
+
+def test_blended_views(tiny_sd):
+    views = ViewPrompts.of(tiny_sd, "a car", blend=True)
+    front, side, _, overhead = tiny_sd.embed([f"a car, {word} view" for word in VIEW_WORDS])
+    level, high = views.at(cameras([30.0])).text[0], views.at(cameras([0.0], 60)).text[0]
+    torch.testing.assert_close(level, (2 * front + side) / 3)
+    torch.testing.assert_close(high, (front + overhead) / 2)
+
+
+def test_exact_directions_are_not_blended(tiny_builtin):
+    blended = ViewPrompts.of(tiny_builtin, PROMPT, blend=True).at(cameras([40.0]))
+    nearest = ViewPrompts.of(tiny_builtin, PROMPT).at(cameras([40.0]))
+    torch.testing.assert_close(blended.text, nearest.text)
+
+
+@pytest.mark.parametrize("prior", ["tiny_sd", "tiny_builtin"])
+def test_perp_neg_knows_the_front_and_the_side(prior, request):
+    prior = request.getfixturevalue(prior)
+    views = ViewPrompts.of(prior, "a red car", perp_neg=2.0).at(cameras([0, 60, 180]))
+    for found, word in zip(views.wrong, ("front", "side"), strict=True):
+        expected = prior.embed([f"a red car, {word} view"]).expand(3, -1, -1)
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(views.wrong_weights, 2 * wrong_view_weights(cameras([0, 60, 180])).T)
+    assert ViewPrompts.of(prior, "a red car").at(cameras([0])).wrong is None
+
+
+def test_perp_neg_is_refused_for_a_multi_view_prior(tiny_multiview_folder):
+    prior = load(tiny_multiview_folder, "cpu")
+    with pytest.raises(UserError, match="perp_neg: .* 4 views together"):
+        ViewPrompts.of(prior, PROMPT, perp_neg=1.0)
 
 
 def test_exact_view_words(tiny_builtin):

@@ -9,7 +9,7 @@ import yaml
 import gs3d
 from gs3d.priors import load
 from gs3d.priors.images import memory_format
-from gs3d.runs import setup
+from gs3d.runs import prepare, setup
 from tests import fake_cuda
 from tests.fake_cuda import NAME
 from tests.runs.running import (
@@ -83,3 +83,27 @@ def test_other_priors_run_on_fake_cuda(prior, request_, card, request):
     other = str(request.getfixturevalue(prior))
     result = generate(dataclasses.replace(request_("splats", "cuda", steps=2), prior=other))
     assert result.outcome == "finished" and not result.warnings and card.drawn >= 2
+
+
+@pytest.mark.parametrize("noise", ["fixed", "surface"])
+def test_network_on_a_card_and_splats_on_the_cpu(request_, card, noise):
+    request = request_("splats", "cuda", steps=4)
+    request = dataclasses.replace(request, set=(f"losses.cds.noise={noise}",))
+    result = generate(dataclasses.replace(request, raster="cpu"))
+    assert result.outcome == "finished" and not result.warnings
+    assert card.drawn == 0 and card.landed > 100
+    hardware = yaml.safe_load((result.folder / "run.yaml").read_text())["hardware"]
+    assert (hardware["device"], hardware["raster_device"]) == ("cuda", "cpu")
+    resumed = generate(dataclasses.replace(request, raster="cpu", steps=6, resume=True))
+    assert (resumed.outcome, resumed.steps) == ("finished", 6)
+
+
+def test_without_a_toolkit_splats_are_rendered_on_the_cpu(request_, card, monkeypatch):
+    monkeypatch.setattr(prepare, "build_state", lambda: "no CUDA toolkit")
+    request = request_("splats", "cuda", steps=2)
+    (message,) = prepare.prepare(request).messages
+    assert message.is_warning and message.text == (
+        "gsplat cannot run here (no CUDA toolkit; see `gs3d doctor`): splats are rendered on the "
+        "CPU, which takes longer"
+    )
+    assert generate(request).outcome == "finished" and card.drawn == 0

@@ -150,8 +150,14 @@ def test_python_api(splats_request, tmp_path):
 def test_missing_device_is_refused(splats_request):
     with pytest.raises(UserError, match="device cuda: torch finds no CUDA here"):
         generate(dataclasses.replace(splats_request, device="cuda"))
-    with pytest.raises(UserError, match="device mps: expected cpu, cuda or cuda:N"):
-        generate(dataclasses.replace(splats_request, device="mps"))
+    for name in ("mps", "xpu"):
+        if not torch.backends.mps.is_available() and not torch.xpu.is_available():
+            with pytest.raises(UserError, match=f"device {name}: torch finds no {name.upper()} he"):
+                generate(dataclasses.replace(splats_request, device=name))
+    with pytest.raises(
+        UserError, match="device meta: expected auto, cpu, cuda, cuda:N, mps or xpu"
+    ):
+        generate(dataclasses.replace(splats_request, device="meta"))
 
 
 @pytest.mark.parametrize("budget", [{"steps": 1.5}, {"steps": "3"}, {"minutes": "3"}])

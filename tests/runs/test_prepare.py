@@ -7,7 +7,10 @@ import torch
 import yaml
 
 from gs3d.core.errors import UserError
+from gs3d.priors.loading.components import Source
+from gs3d.runs import prepare as prepare_module
 from gs3d.runs.prepare import prepare
+from gs3d.runs.request import Request
 from tests.distill.test_contracts import GrayPrior
 from tests.runs.running import FIELD_THEN_SURFACE, SPLATS_THEN_SURFACE, generate
 
@@ -98,3 +101,15 @@ def test_signature_of_a_guidance_object_is_checked_without_a_prior(splats_reques
     request = dataclasses.replace(splats_request, guidance=lambda z0: None, prior="no such prior")
     with pytest.raises(UserError, match="cannot be called with the six positional arguments"):
         prepare(request)
+
+
+def test_the_time_of_a_download_is_no_part_of_the_minutes(monkeypatch, tmp_path, tiny_sd_folder):
+    def downloaded(name: str) -> Source:
+        clock.append(700.0)
+        return Source(name, tiny_sd_folder)
+
+    clock = [10.0]
+    monkeypatch.setattr(prepare_module.time, "monotonic", lambda: sum(clock))
+    monkeypatch.setattr(prepare_module, "resolve", downloaded)
+    request = Request(prompt="a corgi", prior="sd21-base", device="cpu", out=tmp_path / "a")
+    assert prepare(request, 4.0).started == 704.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.priors.loading import hub
+from gs3d.priors.loading import cache, hub
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.parts import load_network, quiet
 
@@ -36,8 +36,8 @@ def resolve_autoencoder(name: str, offline: bool = False) -> Source:
         return Source(name, place)
     subject = f"vae {name}"
     advice = "Remove `vae` from the config to use the prior's own, or pass a folder with a copy"
-    found = hub.cached(
-        subject, name, place, "config.json", hub.is_complete_network, offline=offline
+    found = cache.cached(
+        subject, name, place, "config.json", cache.is_complete_network, offline=offline
     )
     return found or hub.download(subject, name, place, offline, advice, hub.fetch_network)
 

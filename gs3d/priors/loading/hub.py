@@ -1,15 +1,16 @@
 # pyright: reportUnknownMemberType=false
 # huggingface_hub has no complete types.
-"""Models of the Hugging Face hub: lookup in the cache, download from mirrors, one-line errors."""
+"""Models of the Hugging Face hub: download from mirrors, one-line errors."""
 
 import errno
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError, shown
-from gs3d.priors.loading import components, weights
+from gs3d.priors.loading import cache, components, weights
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.headers import read_object
 
@@ -51,104 +52,6 @@ def needed_files(files: Iterable[str]) -> list[str]:
     return sorted(needed)
 
 
-def is_complete_model(folder: Path) -> bool:
-    """Whether `folder` has the configuration and weights of every part that its index names.
-
-    An interrupted download does not.
-    """
-    try:
-        index = components.read_index(folder)
-    except UserError:
-        # A damaged index counts as missing, so that another mirror is tried.
-        return False
-    return incomplete_part(folder, index) is None
-
-
-def incomplete_part(folder: Path, index: Iterable[str]) -> str | None:
-    """The first part of those in `index` that `folder` does not have whole; None if it has all."""
-    networks = [part for part in components.CLASSES if part in set(index)]
-    found = (part for part in networks if not is_complete_network(folder / part))
-    if (part := next(found, None)) is not None:
-        return part
-    if not (folder / "scheduler" / "scheduler_config.json").exists():
-        return "scheduler"
-    return None if is_complete_tokenizer(folder / "tokenizer") else "tokenizer"
-
-
-def is_complete_network(folder: Path) -> bool:
-    """Whether `folder` has the configuration and weights of a single network."""
-    return (folder / "config.json").is_file() and weights.is_whole(folder, half=True)
-
-
-def is_complete_tokenizer(folder: Path) -> bool:
-    """Whether `folder` has the words of a tokenizer, and no link to a file that is gone."""
-    files = list(folder.glob("*"))
-    names = {f.name for f in files}
-    pairs = {"vocab.json", "merges.txt"} <= names
-    single = names & {"tokenizer.json", "vocab.txt"} or any(n.endswith(".model") for n in names)
-    return all(f.exists() for f in files) and bool(pairs or single)
-
-
-def cached(
-    subject: str,
-    name: str,
-    repos: Iterable[str],
-    file: str = "model_index.json",
-    is_complete: Callable[[Path], bool] = is_complete_model,
-    offline: bool = False,
-) -> Source | None:
-    """The first of `repos` with a complete copy in the Hugging Face cache; None if there is none.
-
-    `is_complete` checks the folder of `file`. `subject` begins the message of the `UserError` for
-    an invalid id, such as "prior sd15". With `offline` an older copy serves, if the newest is not
-    complete.
-    """
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-
-    for repo in repos:
-        try:
-            path = huggingface_hub.try_to_load_from_cache(repo, file)
-        except HFValidationError as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                f"{subject}: not a valid hub id ({reason}); expected owner/name"
-            ) from None
-        folders = [Path(path).parent] if isinstance(path, str) else []
-        for folder in folders + (snapshots(repo) if is_offline(offline) else []):
-            if is_complete(folder):
-                return Source(name, folder, repo)
-    return None
-
-
-def is_offline(offline: bool) -> bool:
-    from huggingface_hub import constants
-
-    return offline or bool(constants.HF_HUB_OFFLINE)
-
-
-def snapshots(repo: str) -> list[Path]:
-    """Folders of all copies of a repository in the cache, the newest first."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
-    found = [p for p in folder.glob("*") if p.is_dir()]
-    return sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)
-
-
-def in_cache(name: str, repos: Iterable[str]) -> str:
-    """What the cache has of a model that is not complete there, for a message.
-
-    Raises `UserError` for a model of another kind.
-    """
-    for repo in repos:
-        for folder in snapshots(repo):
-            if (folder / "model_index.json").exists():
-                index = components.read_index(folder, name)
-                return f"the copy in the cache lacks its {incomplete_part(folder, index)}"
-    return "not in the cache"
-
-
 def fetch_model(name: str, repo: str) -> Path | str:
     """Download the model in `repo` and return its folder, or why the repository has no model.
 
@@ -156,13 +59,15 @@ def fetch_model(name: str, repo: str) -> Path | str:
     """
     import huggingface_hub
 
-    files = needed_files(_files(repo))
+    sizes = _files(repo)
+    files = needed_files(sizes)
     parts = {f.split("/")[0] for f in files if f.endswith(".safetensors")}
     if "model_index.json" not in files or components.backbone_part(parts) is None:
         return "contains no diffusers model with safetensors weights"
     index = _small_file(repo, "model_index.json")
     # Refuses a model of another kind before its gigabytes are downloaded.
     components.read_index(Path(index).parent, name)
+    _announce(repo, sum(sizes[f] or 0 for f in files))
     return Path(
         huggingface_hub.snapshot_download(repo, allow_patterns=files, etag_timeout=CONNECT_S)
     )
@@ -206,14 +111,27 @@ def _small_file(repo: str, file: str) -> str:
     )
 
 
-def _files(repo: str) -> list[str]:
-    """Names of all files of a repository."""
+def _files(repo: str) -> dict[str, int | None]:
+    """Name -> bytes of all files of a repository; None where the server does not say."""
     import huggingface_hub
 
     info: huggingface_hub.ModelInfo = _with_time_limit(
-        CONNECT_S + 1, lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S)
+        CONNECT_S + 1,
+        lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S, files_metadata=True),
     )
-    return [s.rfilename for s in info.siblings or []]
+    return {s.rfilename: s.size for s in info.siblings or []}
+
+
+def _announce(repo: str, size: int) -> None:
+    """One line on stderr before the progress bars of huggingface_hub."""
+    from huggingface_hub import constants
+
+    print(
+        f"downloading {repo}, {f'{size / 1e9:.1f} GB, ' if size else ''}once, to "
+        f"{constants.HF_HUB_CACHE}; Ctrl-C stops it, and the same command continues",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def download(
@@ -232,9 +150,9 @@ def download(
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    if is_offline(offline):
+    if cache.is_offline(offline):
         why = "downloads are turned off" if offline else "HF_HUB_OFFLINE is set"
-        state = in_cache(name, repos)
+        state = cache.in_cache(name, repos)
         raise UserError(f"{subject}: {state} ({constants.HF_HUB_CACHE}), and {why}. {advice}")
     failures: list[str] = []
     for repo in repos:

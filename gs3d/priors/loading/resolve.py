@@ -13,7 +13,7 @@ from gs3d.core.errors import UserError
 from gs3d.priors import builtin
 from gs3d.priors.base import Prior
 from gs3d.priors.latent import LatentPrior, vae_dtype
-from gs3d.priors.loading import components, hub
+from gs3d.priors.loading import cache, components, hub
 from gs3d.priors.loading.autoencoder import read_autoencoder, resolve_autoencoder
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.loading.factories import FACTORIES, create
@@ -81,8 +81,11 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
     else:
         raise UserError(_unknown(text))
     subject = f"prior {text}"
-    advice = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
-    found = hub.cached(subject, text, cached, offline=offline)
+    advice = (
+        "Use `--prior builtin`, which knows the words that `gs3d vocab` shows, or "
+        "`--prior FOLDER` with a copy of the model"
+    )
+    found = cache.cached(subject, text, cached, offline=offline)
     return found or hub.download(subject, text, online, offline, advice)
 
 
@@ -105,7 +108,7 @@ def load(
     Raises `UserError` if something is not found, is unreadable, or does not fit together.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = torch.float32 if device.type == "cpu" else torch.float16
     if isinstance(prior, str) and prior in FACTORIES:
         if vae is not None:
             raise UserError(f"vae {vae}: the prior {prior} has no model folder; leave `vae` out")
@@ -141,26 +144,39 @@ def _built(
     return LatentPrior.of(parts, checkpoint_encoder, autoencoder)
 
 
-def default_prior(device: str | torch.device) -> tuple[str, str]:
+def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, str]:
     """(name, message for the user) of the prior of a run without --prior.
 
-    It is Stable Diffusion 2.1-base on a GPU if the cache has it, else the built-in prior. The
-    default never starts a download of gigabytes.
+    On a GPU it is Stable Diffusion 2.1-base, if the cache has it or the prompt has words that the
+    built-in prior does not know; `resolve` then downloads it. Else it is the built-in prior.
     """
     if torch.device(device).type != "cuda":
         return "builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)"
-    if found := hub.cached(
+    if found := cache.cached(
         "prior sd21-base", "sd21-base", (*MIRRORS["sd21-base"], RETIRED["sd21-base"])
     ):
         return (
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)",
         )
+    if unknown := _unknown_to_builtin(prompt):
+        return (
+            "sd21-base",
+            f"prior: sd21-base (Stable Diffusion 2.1-base; the built-in prior does not know "
+            f'"{unknown[0]}")',
+        )
     return (
         "builtin",
-        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base "
-        "once, about 2.6 GB)",
+        "prior: builtin, which knows all words of this prompt (`--prior sd21-base` downloads "
+        "Stable Diffusion 2.1-base once, about 2.6 GB)",
     )
+
+
+def _unknown_to_builtin(prompt: str) -> list[str]:
+    """Words of the prompt that are not in the vocabulary of the built-in prior."""
+    known = builtin.known_words() or set()
+    words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
+    return [word for word in words if word not in known]
 
 
 def describe(prior: Prior) -> dict[str, str | int | None]:
@@ -190,7 +206,7 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]
     weights = weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
     shipped = source.name in SHIPPED
     facts: dict[str, str | int | None] = {
-        "name": source.name,
+        "name": prior.name,
         "source": source.repo or ("gs3d" if shipped else str(source.folder.resolve())),
     }
     if source.repo:

@@ -14,12 +14,14 @@ def hub(monkeypatch, hub_cache, tiny_sd_folder):
     """A fake hub with the repositories `online`, which records requested repositories and files."""
     state = SimpleNamespace(online={}, requested=[], patterns=None, index_folder=tiny_sd_folder)
 
-    def model_info(repo, timeout):
+    def model_info(repo, timeout, files_metadata):
         state.requested.append(repo)
         files = state.online.get(repo)
         if files is None:
             raise not_found(repo)
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=f) for f in files])
+        return SimpleNamespace(
+            siblings=[SimpleNamespace(rfilename=f, size=400_000_000) for f in files]
+        )
 
     def snapshot_download(repo, allow_patterns, etag_timeout):
         state.patterns = allow_patterns

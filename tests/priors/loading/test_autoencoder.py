@@ -114,9 +114,9 @@ def test_autoencoder_is_downloaded_once(tiny_autoencoder, tiny_sd_folder, hub_ca
         "someone/model": tiny_sd_folder,
     }
 
-    def model_info(repo, timeout):
+    def model_info(repo, timeout, files_metadata):
         requests.append(repo)
-        files = [SimpleNamespace(rfilename=f.name) for f in online[repo].iterdir()]
+        files = [SimpleNamespace(rfilename=f.name, size=None) for f in online[repo].iterdir()]
         return SimpleNamespace(siblings=files)
 
     def hf_hub_download(repo, file, etag_timeout):

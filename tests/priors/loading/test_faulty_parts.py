@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from gs3d.core.errors import UserError
 from gs3d.priors import load
 from gs3d.priors.builtin import known_words
-from gs3d.priors.loading import hub
+from gs3d.priors.loading import cache
 from gs3d.priors.loading.resolve import describe, resolve
 from gs3d.priors.loading.weights import weight_files
 from tests.priors.cache import put_in_cache
@@ -177,7 +177,7 @@ def test_a_whole_variant_is_read_before_one_that_is_not(folder):
 def test_shards_that_an_older_copy_left_do_not_count(folder):
     (folder / "unet/diffusion_pytorch_model-00001-of-00002.safetensors").write_bytes(b"")
     assert [f.name for f in weight_files(folder / "unet", half=False)] == [WEIGHTS]
-    assert hub.is_complete_model(folder)
+    assert cache.is_complete_model(folder)
     load(folder, "cpu")
 
 

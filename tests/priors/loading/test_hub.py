@@ -13,7 +13,10 @@ from tests.priors.cache import SHA, put_in_cache
 from tests.priors.loading.helpers import MODEL_FILES, message
 
 FIRST, SECOND = MIRRORS["sd21-base"]
-ADVICE = "Use `--prior builtin`, or `--prior FOLDER` with a copy of the model"
+ADVICE = (
+    "Use `--prior builtin`, which knows the words that `gs3d vocab` shows, or "
+    "`--prior FOLDER` with a copy of the model"
+)
 
 
 def test_first_mirror_is_used(hub):
@@ -46,6 +49,18 @@ def test_only_needed_files_are_downloaded(hub):
         "unet/diffusion_pytorch_model.non_ema.safetensors",
         "unet/diffusion_pytorch_model.bin",
     }
+
+
+def test_a_download_says_its_size_and_how_to_stop_it(hub, hub_cache, capsys):
+    hub.online = {FIRST: MODEL_FILES}
+    resolve("sd21-base")
+    size = 0.4 * len(hub.patterns)
+    assert capsys.readouterr().err == (
+        f"downloading {FIRST}, {size:.1f} GB, once, to {hub_cache}; "
+        "Ctrl-C stops it, and the same command continues\n"
+    )
+    resolve("sd21-base")
+    assert capsys.readouterr().err == ""
 
 
 def test_shards_are_downloaded_with_their_index():
@@ -118,7 +133,7 @@ def test_no_network(hub_cache, no_network):
 
 def test_server_without_answer(hub, monkeypatch, hub_cache):
     monkeypatch.setattr(hub_module, "CONNECT_S", -0.9)
-    monkeypatch.setattr(huggingface_hub, "model_info", lambda repo, timeout: time.sleep(5))
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda repo, **_: time.sleep(5))
     started = time.monotonic()
     line = message(lambda: resolve("sd21-base"))
     assert f"tried {FIRST} (TimeoutError: no answer within 0.1 s). " in line

@@ -85,11 +85,19 @@ def test_default_prior(hub, hub_cache, tiny_sd_folder):
         "builtin",
         "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)",
     )
-    assert default_prior("cuda") == (
-        "builtin",
-        "prior: builtin (for any prompt, `--prior sd21-base` downloads Stable Diffusion 2.1-base "
-        "once, about 2.6 GB)",
-    )
+    for prompt in ("", "a DSLR photo of a red mushroom, with white spots"):
+        assert default_prior("cuda", prompt) == (
+            "builtin",
+            "prior: builtin, which knows all words of this prompt (`--prior sd21-base` downloads "
+            "Stable Diffusion 2.1-base once, about 2.6 GB)",
+        )
+    for prompt, word in (("a red Corgi", "corgi"), ("un château", "un"), ("a 犬", "犬")):
+        assert default_prior("cuda", prompt) == (
+            "sd21-base",
+            "prior: sd21-base (Stable Diffusion 2.1-base; the built-in prior does not know "
+            f'"{word}")',
+        )
+        assert default_prior("cpu", prompt)[0] == "builtin"
     put_in_cache(hub_cache, SECOND, tiny_sd_folder)
     assert default_prior("cuda:0") == (
         "sd21-base",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gs3d.priors import load
-from gs3d.priors.loading import hub as hub_module
+from gs3d.priors.loading import cache
 from gs3d.priors.loading.resolve import resolve
 from tests.priors.cache import put_in_cache
 from tests.priors.loading.helpers import (
@@ -179,7 +179,7 @@ def test_cache_with_a_dangling_link_is_downloaded_again(hub, hub_cache, tiny_sd_
     assert resolve("sd15").repo == repo and not hub.requested
     (snapshot / gone).unlink()
     (snapshot / gone).symlink_to("gone")
-    assert not hub_module.is_complete_model(snapshot)
+    assert not cache.is_complete_model(snapshot)
     message(lambda: resolve("sd15"))
     assert hub.requested == [repo]
 

@@ -1,0 +1,126 @@
+"""The built-in network in the form of Stable Diffusion: latents of 512² images, rough view words.
+
+The presets for Stable Diffusion run with it as they are, without Stable Diffusion's weights, and
+their results can be graded. It knows what the built-in prior knows, and no more detail than its
+64² pixels have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gs3d.priors.builtin import IMAGE_SIZE
+from gs3d.priors.images import from_network, to_network
+from gs3d.priors.loading.components import Source
+from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.pixel import PixelPrior
+from gs3d.priors.scalings import VpTable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+NAME = "builtin-512"
+DOWNSAMPLING = 8
+LATENT_SCALE = 2.0
+"""Factor that gives latents a standard deviation of about 1, as Stable Diffusion's have: images in
+[−1, 1] have 0.5 (`priors.builtin.DATA_STD`)."""
+MIX = ((0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, -0.5), (0.5, -0.5, -0.5))
+"""Linear map of three colors to four channels, as columns of a Hadamard matrix.
+
+Its columns are orthonormal, so white noise on the latents is white noise on the colors, and the
+network of colors gives the exact denoiser of the latents."""
+TABLE = VpTable.scaled_linear()
+
+
+def load(device: torch.device) -> Builtin512:
+    """The prior on `device`. Raises `UserError` if the built-in weights are missing."""
+    from gs3d.priors.loading import resolve
+
+    return Builtin512(cast(PixelPrior, resolve.load("builtin", device)))
+
+
+@dataclass(frozen=True)
+class Builtin512:
+    """The built-in prior behind a fixed linear encoder. Implements `base.Prior`."""
+
+    colors: PixelPrior
+    """The built-in prior, on 64² pixels."""
+
+    name = NAME
+    views = 1
+    exact_views = False
+
+    @property
+    def source(self) -> Source:
+        return self.colors.source
+
+    @property
+    def network(self) -> Network:
+        return self.colors.network
+
+    @property
+    def text(self) -> TextEncoder:
+        return self.colors.text
+
+    @property
+    def device(self) -> torch.device:
+        return self.colors.device
+
+    @property
+    def image_size(self) -> int:
+        return DOWNSAMPLING * IMAGE_SIZE
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        return (len(MIX), IMAGE_SIZE, IMAGE_SIZE)
+
+    def sigma(self, t: float) -> float:
+        """Noise level of Stable Diffusion at time t."""
+        return TABLE.sigma(t)
+
+    def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
+        return self.colors.embed(prompts)
+
+    def free_text_encoder(self) -> None:
+        self.colors.free_text_encoder()
+
+    def encode(self, rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 h w"]:
+        return encode(rgb)
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B S S 3"]:
+        size = (self.image_size, self.image_size)
+        return from_network(functional.interpolate(_to_colors(z), size, mode="bilinear"))
+
+    def denoise(
+        self,
+        z: Float[Tensor, "B 4 h w"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float[Tensor, "B 4 h w"]:
+        """D(z, σ, y). The direction that no color maps to is zero in all latents, and in D."""
+        return _from_colors(self.colors.denoise(_to_colors(z), sigma / LATENT_SCALE, text))
+
+
+def encode(rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 64 64"]:
+    """Images in [0, 1] → latents, by a linear map.
+
+    Images of another size are first resized to 512², as for Stable Diffusion's autoencoder.
+    """
+    x = to_network(rgb, DOWNSAMPLING * IMAGE_SIZE)
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    x = functional.interpolate(x.contiguous(), size, mode="bilinear", antialias=True)
+    return _from_colors(x)
+
+
+def _from_colors(x: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 4 h w"]:
+    return LATENT_SCALE * torch.einsum("lc,bchw->blhw", torch.tensor(MIX).to(x.device), x)
+
+
+def _to_colors(z: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 h w"]:
+    return torch.einsum("lc,blhw->bchw", torch.tensor(MIX).to(z.device), z) / LATENT_SCALE
