@@ -34,6 +34,8 @@ class Budget:
     """time.monotonic() at the start of the process, or of the call from Python."""
     export_time_s: float = 5.0
     """Seconds reserved for the export at the end."""
+    first: float = 0.0
+    """Progress with which a new run begins (`stages.RunConfig.begin`)."""
     _first_iteration: float = 0.0
     """time.monotonic() just before the first iteration of this process."""
     _progress_then: float = 0.0
@@ -48,10 +50,14 @@ class Budget:
         does the same. The added budget then covers a range of the schedules, not only their end.
         """
         if self.seconds is not None:
-            progress_so_far = min(
-                progress_so_far, self.spent_s / max(self.seconds - self.export_time_s, 1e-6)
-            )
-        self._first_iteration, self._progress_then = time.monotonic(), progress_so_far
+            share = self.spent_s / max(self.seconds - self.export_time_s, 1e-6)
+            progress_so_far = min(progress_so_far, self._after(share))
+        self._first_iteration = time.monotonic()
+        self._progress_then = max(progress_so_far, self.first)
+
+    def _after(self, share: float) -> float:
+        """Progress after this share of the budget."""
+        return self.first + (1 - self.first) * share
 
     def over(self) -> bool:
         """Return True if no time is left for another iteration. Always False with `steps`."""
@@ -69,7 +75,7 @@ class Budget:
     def progress(self, step: int) -> float:
         """Progress of the run in [0, 1] after `step` iterations. At 1 the run is over."""
         if self.steps is not None:
-            return min(step / self.steps, 1.0)
+            return min(self._after(step / self.steps), 1.0)
         assert self.seconds is not None
         export_starts = self.started + self.seconds - self.spent_s - self.export_time_s
         span = max(export_starts - self._first_iteration, 1e-6)
@@ -82,4 +88,6 @@ class Budget:
         The iteration runs at `progress` and the previous one ran at `before`. With `seconds`, the
         fraction is their difference, so the first iteration after a start covers nothing.
         """
-        return 1 / self.steps if self.steps is not None else max(progress - before, 0.0)
+        if self.steps is not None:
+            return (1 - self.first) / self.steps
+        return max(progress - before, 0.0)

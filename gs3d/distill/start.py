@@ -15,9 +15,19 @@ START_RADIUS = 0.5
 
 
 def begin(
-    stage: StageConfig, seed: int, device: str, splats: Splats | None = None
+    stage: StageConfig,
+    seed: int,
+    device: str,
+    splats: Splats | None = None,
+    progress: float = 0.0,
 ) -> Representation:
-    """Return the initial representation of a run. A surface starts from `splats` if given."""
+    """Return the initial representation of a run, at `progress` of its first stage.
+
+    Splats and surfaces start from `splats` if given.
+    """
+    if splats is not None and stage.representation == "splats":
+        of_splats = (stage.gaussians, stage.densify, stage.cameras.pixel_size)
+        return Gaussians.of(splats.to(device), *of_splats, progress)
     if splats is not None:
         return surface_of_splats(splats.to(device), stage.dmtet)
     if stage.representation == "nerf":

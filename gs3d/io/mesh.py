@@ -8,6 +8,7 @@ half a turn about Z, because splat viewers expect splats that way up. Vertex col
 glTF and sRGB, like images, in .ply and .obj.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +28,8 @@ from gs3d.ops.srgb import to_linear
 from gs3d.ops.transforms import WORLD_TO_GLTF
 
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
+HEADER_BYTES = 1 << 16
+"""More than the header of any .ply with triangles."""
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """A glTF mesh without a material is metallic, which renders black without an environment map."""
@@ -159,3 +162,48 @@ def read_mesh(path: str | Path) -> Mesh | TexturedMesh:
             "Export it again."
         )
     return mesh
+
+
+def is_foreign_mesh(path: str | Path) -> bool:
+    """Whether a file is an .obj, or a .ply with triangles and without splats."""
+    path = Path(path)
+    if path.suffix.lower() != ".ply":
+        return path.suffix.lower() == ".obj"
+    try:
+        with open(path, "rb") as file:
+            header = file.read(HEADER_BYTES).partition(b"end_header")[0]
+    except OSError as error:
+        raise read_error(path, error) from error
+    triangles = re.search(rb"element +face +[1-9]", header)
+    return triangles is not None and b"scale_0" not in header
+
+
+def read_foreign_mesh(path: str | Path) -> Mesh:
+    """Read a mesh in an .obj or .ply file with trimesh, in world coordinates.
+
+    Its colors are those at its vertices, of a texture too; without any it is gray.
+
+    Raises:
+        UserError: The file cannot be read, or holds no triangles or numbers that are not finite.
+    """
+    path = Path(path)
+    try:
+        loaded = cast(Any, trimesh.load(path, force="mesh", process=False))
+        visual = loaded.visual
+        visual = visual.to_color() if isinstance(visual, TextureVisuals) else visual
+        colors = np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255
+        vertices, normals = np.asarray(loaded.vertices), np.asarray(loaded.vertex_normals)
+        faces = np.asarray(loaded.faces, np.int32)
+    except OSError as error:
+        raise read_error(path, error) from error
+    # trimesh raises errors of many kinds for files that it cannot read.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"cannot read {path}: no mesh that trimesh reads ({reason})") from None
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise UserError(f"cannot read {path}: expected triangles with finite positions, got none")
+    to_world = WORLD_TO_FILE.astype(np.float32)
+    if len(colors) != len(vertices):
+        colors = np.full((len(vertices), 3), 0.5, np.float32)
+    turned = (values.astype(np.float32) @ to_world for values in (vertices, normals))
+    return Mesh(next(turned), faces, next(turned), colors)

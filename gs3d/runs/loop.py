@@ -28,9 +28,11 @@ Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of m
 
 
 def start(config: RunConfig, seed: int, device: str, splats: Splats | None = None) -> TrainState:
-    """The state of a new run. A surface starts from `splats` if they are given."""
+    """The state of a new run. It starts from `splats` if they are given."""
+    in_stage = min(config.begin / config.ends(0)[1], 1.0)
     with exclusive():
-        return TrainState(begin(config.stages[0], seed, device, splats))
+        first = begin(config.stages[0], seed, device, splats, in_stage)
+        return TrainState(first, progress=config.begin, accepted_progress=in_stage)
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:

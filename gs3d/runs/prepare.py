@@ -4,7 +4,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,17 +14,22 @@ from gs3d.distill.changes import check_path
 from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
-from gs3d.io import SPLATS, load_splats
+from gs3d.io import load_asset
+from gs3d.ops.place import framed
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.raster.cuda import build_state
+from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
 from gs3d.runs.request import Mode, Request, checked, device_of
+
+REFINE_FROM = 0.5
+"""Progress at which a run begins that refines existing splats (`stages.RunConfig.begin`)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Plan:
     """Where the weights are on this disk, or an object: that of the caller or of a factory."""
     config: RunConfig
     splats: Splats | None
-    """Existing splats that the surface starts from."""
+    """Existing splats to start from, in the unit sphere."""
     messages: tuple[Message, ...]
     """What the user should know before the run starts."""
     started: float
@@ -168,14 +173,17 @@ def _in_pixels(prior: Source | Prior) -> bool:
 
 
 def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunConfig:
-    """The config without the stage that existing splats replace, its batch checked."""
+    """The config without what existing splats replace, its batch checked."""
     if request.start is not None:
-        if config.stages[0].representation != "splats" or len(config.stages) == 1:
+        if config.stages[0].representation != "splats":
             raise UserError(
-                f"--start {request.start}: only a config that goes from splats to a surface can "
-                "start there; add --mode mesh"
+                f"--start {request.start}: a {config.stages[0].representation} cannot start from "
+                "what is there; expected --mode splats or --mode mesh"
             )
-        config = dataclasses.replace(config, stages=config.stages[1:])
+        if len(config.stages) > 1:
+            config = dataclasses.replace(config, stages=config.stages[1:])
+        elif not config.begin:
+            config = dataclasses.replace(config, begin=REFINE_FROM)
     if config.vae is not None and not isinstance(prior, Source):
         raise UserError("config: vae: only for a prior with a model folder; leave it out")
     views = prior.views
@@ -194,21 +202,25 @@ def _start_splats(request: Request) -> Splats | None:
     if not request.start.exists():
         raise UserError(
             f"--start {request.start}: there is no such file or folder; "
-            "expected a run's folder or a splat file"
+            "expected a run's folder, a splat file or a mesh"
         )
-    file = request.start / SPLATS if request.start.is_dir() else request.start
-    if not file.exists():
-        raise UserError(
-            f"--start {request.start}: expected a run of splats, but {SPLATS} is not in it"
-        )
-    return load_splats(file)
+    from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
+
+    foreign = request.start.is_file() and is_foreign_mesh(request.start)
+    asset = read_foreign_mesh(request.start) if foreign else load_asset(request.start)
+    if not isinstance(asset, Splats):
+        try:
+            asset = splats_of_mesh(asset)
+        except ValueError as error:
+            raise UserError(f"--start {request.start}: {error}") from None
+    return cast(Splats, framed(asset))
 
 
 def _other_prompt(request: Request) -> list[Message]:
     """A warning if the splats to start from were generated for another prompt."""
     start = request.start
     record = read_record(start) if start is not None and start.is_dir() else None
-    if record is None or record["prompt"] == request.prompt:
+    if record is None or record["prompt"] == request.prompt or request.mode == "splats":
         return []
     text = f"--start {start}: was made for {record['prompt']!r}"
     return [Message(f"{text}; a surface changes little of its splats", is_warning=True)]

@@ -65,7 +65,8 @@ class Request:
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""
     start: Path | None = None
-    """Existing splats that the surface of mode mesh starts from: a run's folder or a splat file."""
+    """What to start from instead of a gray ball: a run's folder, a splat file, or a mesh (.glb,
+    .obj or .ply). Its splats are refined, or in mode mesh become the surface."""
 
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -73,7 +74,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
     "device": ((str, torch.device), "cpu, cuda, cuda:N, mps or xpu"),
-    "start": ((str, os.PathLike), "a run's folder or a splat file"),
+    "start": ((str, os.PathLike), "a run's folder, a splat file or a mesh"),
 }
 """Argument -> its types besides None, and what a message expects."""
 

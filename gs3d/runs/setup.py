@@ -101,6 +101,7 @@ def first_budget(
     request = plan.request
     seconds = request.minutes and 60 * request.minutes
     budget = Budget(request.steps, seconds, spent_s or 0.0, phases.started)
+    budget.first = plan.config.begin
     budget.export_time_s = export_seconds(state.representation, plan.config)
     resumed = spent_s is not None
     if resumed and (budget.over() or budget.steps is not None and state.step >= budget.steps):

@@ -106,9 +106,8 @@ def test_surface_starts_from_existing_splats(request_, splats, tmp_path):
     "change, message",
     [
         ({"start": "nowhere"}, "there is no such file or folder"),
-        ({"start": "."}, "expected a run of splats, but splats.ply is not in it"),
-        ({"start": "splats", "config": "builtin", "mode": "splats"}, "add mode mesh"),
-        ({"start": "splats", "config": "builtin-two-stage"}, "add mode mesh"),
+        ({"start": "."}, "neither splats.ply nor mesh.glb is in it"),
+        ({"start": "splats", "config": "builtin-two-stage"}, "expected mode splats or mode mesh"),
     ],
 )
 def test_invalid_start_is_refused(request_, splats, tmp_path, change, message):

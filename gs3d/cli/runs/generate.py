@@ -38,7 +38,7 @@ class Args(Request):
     config: str | None = None
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY.PATH=VALUE")] = ()
     device: str | None = None
-    start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_PLY")] = None
+    start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_FILE")] = None
     viewer: bool = False
     """Show the splats in the browser during the run. Buttons pause the run and its clock, or stop
     the run and export; a form starts further runs with the same settings."""

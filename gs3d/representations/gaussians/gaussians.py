@@ -18,6 +18,7 @@ from gs3d.raster import BLUR_PX2, rasterize
 from gs3d.representations.adam_state import Named, moments_of, put_moments
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import Densifier, DensifyConfig, Optimizers
+from gs3d.representations.gaussians.existing import parameters_of
 from gs3d.representations.gaussians.smoothing import smoothed
 from gs3d.representations.regularizers import opaque, sparsity
 
@@ -81,6 +82,21 @@ class Gaussians:
         }
         params = {k: v.to(device) for k, v in params.items()}
         return Gaussians(params, config, densify, pixel_size)
+
+    @staticmethod
+    def of(
+        splats: Splats,
+        config: GaussianConfig,
+        densify: DensifyConfig | None = None,
+        pixel_size: Callable[[float], float] | None = None,
+        progress: float = 0.0,
+    ) -> "Gaussians":
+        """Return existing splats, to be optimized from `progress` on."""
+        width = config.smoothing_px * pixel_size(progress) if pixel_size else 0.0
+        parameters = parameters_of(splats, config.sh_degree, width)
+        found = Gaussians(parameters, config, densify, pixel_size)
+        found.smoothing = width
+        return found
 
     def _smoothing_at(self, progress: float) -> float:
         return self.config.smoothing_px * self.pixel_size(progress) if self.pixel_size else 0.0

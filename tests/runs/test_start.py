@@ -1,0 +1,102 @@
+"""Runs that start from splats or a mesh that are there already."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+import gs3d
+from gs3d.core.errors import UserError
+from gs3d.io import save_splats
+from gs3d.io.mesh import write_mesh
+from gs3d.ops.place import framed
+from gs3d.runs.prepare import prepare
+from tests.io.splats.samples import random_splats
+from tests.representations.gaussians.test_existing import cube
+from tests.runs.running import equal, generate, interrupt_after, log_rows
+
+
+@pytest.fixture
+def splats_file(tmp_path):
+    splats = random_splats(300, 0)
+    save_splats(tmp_path / "there.ply", splats)
+    return tmp_path / "there.ply"
+
+
+def test_splats_are_refined(splats_request, splats_file):
+    once = ("densify.rounds=1",)  # at a progress that the run skips
+    request = dataclasses.replace(splats_request, start=splats_file, steps=2, set=once)
+    result = generate(request)
+    before, after = framed(gs3d.load(splats_file).splats), result.splats
+    assert len(after) == len(before)
+    moved = (after.means - before.means).norm(dim=1)
+    assert 0 < float(moved.median()) < 0.05
+    assert [row["progress"] for row in log_rows(result.folder)] == [0.5, 0.75]
+
+
+def test_begin_is_a_setting(splats_request, splats_file):
+    request = dataclasses.replace(splats_request, start=splats_file, set=("begin=0.9",))
+    assert prepare(request).config.begin == 0.9
+    assert prepare(splats_request).config.begin == 0
+
+
+def test_resumed_run_equals_one_that_was_not_interrupted(splats_request, splats_file, tmp_path):
+    request = dataclasses.replace(splats_request, start=splats_file, steps=6)
+    whole = generate(dataclasses.replace(request, out=tmp_path / "whole"))
+    stopped = dataclasses.replace(request, out=tmp_path / "stopped")
+    generate(stopped, interrupt_after(2))
+    resumed = generate(dataclasses.replace(stopped, resume=True))
+    assert resumed.steps == 6
+    assert equal(resumed.splats, whole.splats)
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply"])
+def test_a_mesh_becomes_splats(splats_request, tmp_path, suffix):
+    mesh = dataclasses.replace(cube(), vertices=3 * cube().vertices + np.float32([9, 0, 2]))
+    path = tmp_path / f"cube{suffix}"
+    write_mesh(path, mesh)
+    splats = prepare(dataclasses.replace(splats_request, start=path)).splats
+    assert len(splats) == 20_000
+    assert 0.9 < float(splats.means.norm(dim=1).max()) < 1
+    assert float(splats.means.mean(0).abs().max()) < 0.02
+    colors = 0.5 + 0.28209479 * splats.sh[:, 0]
+    torch.testing.assert_close(
+        colors, torch.tensor([0.8, 0.2, 0.1]).expand_as(colors), atol=0.02, rtol=0
+    )
+
+
+def test_an_obj_faces_the_same_way_as_a_glb(splats_request, tmp_path):
+    """The axes of .obj, .ply and .glb are the same; a lopsided object shows that."""
+    vertices = np.float32([[0, 0, 0], [0.9, 0, 0], [0, 0.4, 0], [0, 0, 0.2]])
+    faces = np.int32([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    mesh = dataclasses.replace(
+        cube(), vertices=vertices, faces=faces, normals=vertices, colors=np.abs(vertices)
+    )
+    found = []
+    for suffix in (".glb", ".obj", ".ply"):
+        write_mesh(tmp_path / f"a{suffix}", mesh)
+        start = dataclasses.replace(splats_request, start=tmp_path / f"a{suffix}")
+        found.append(prepare(start).splats.means.std(0))
+    torch.testing.assert_close(found[1], found[0], atol=0.01, rtol=0)
+    torch.testing.assert_close(found[2], found[0], atol=0.01, rtol=0)
+    assert found[0][0] > found[0][1] > found[0][2]
+
+
+def test_wrong_starts(splats_request, tmp_path):
+    def message(path, **changes):
+        with pytest.raises(UserError) as caught:
+            prepare(dataclasses.replace(splats_request, start=path, **changes))
+        return str(caught.value)
+
+    assert "there is no such file or folder; expected a run's folder, a" in message(tmp_path / "x")
+    (tmp_path / "a.obj").write_text("v 1 2 nan\nf 1 1 1\n")
+    assert "a.obj: expected triangles with finite positions" in message(tmp_path / "a.obj")
+    (tmp_path / "b.obj").write_text("")
+    assert "cannot read" in message(tmp_path / "b.obj")
+    trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "c.ply")
+    assert "c.ply" in message(tmp_path / "c.ply")
+    save_splats(tmp_path / "d.ply", random_splats(20, 0))
+    text = message(tmp_path / "d.ply", config="builtin-two-stage")
+    assert "a nerf cannot start from what is there; expected mode splats or mode mesh" in text
