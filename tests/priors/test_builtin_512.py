@@ -79,6 +79,16 @@ def test_rough_view_words_although_exact_ones_are_known(pair):
     assert ViewPrompts.of(prior, "a red duck").views == ("front", "side", "back", "overhead")
 
 
+def test_views_with_a_share_of_the_front(pair):
+    _, prior = pair
+    front = load("builtin-512-front", "cpu")
+    words = [f"a red duck, {view} view" for view in ("front", "side", "back", "overhead")]
+    plain, biased = prior.embed([*words, "a red duck"]), front.embed([*words, "a red duck"])
+    torch.testing.assert_close(biased[[0, 3, 4]], plain[[0, 3, 4]])
+    torch.testing.assert_close(biased[1:3], 0.7 * plain[1:3] + 0.3 * plain[0])
+    assert describe(front)["name"] == front.name == "builtin-512-front"
+
+
 def test_record_names_it_with_the_weights_of_the_built_in_prior(pair):
     colors, prior = map(describe, pair)
     assert prior == {**colors, "name": "builtin-512"}

@@ -9,7 +9,10 @@ from gs3d.core.errors import UserError
 from gs3d.core.source import code_of
 from gs3d.priors.base import Prior
 
-FACTORIES: dict[str, str] = {"builtin-512": "gs3d.priors.builtin_512:load"}
+FACTORIES: dict[str, str] = {
+    "builtin-512": "gs3d.priors.builtin_512:load",
+    "builtin-512-front": "gs3d.priors.builtin_512:load_with_front",
+}
 """Name for `--prior` → "module:function". The function takes a `torch.device` and returns an object
 with the members of `gs3d.Prior` on it."""
 
