@@ -16,6 +16,11 @@ TABLES = {
     "repeat": "Reproducibility of runs",
 }
 """Name of the .json and .md files of a benchmark → title of its table."""
+GRADES = {
+    "stand-in": "Grades of two-minute runs of splats-15min with builtin-512",
+    "quality": "Grades of one-minute runs",
+}
+"""Name of an evaluation -> title of its table."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ def last_line(folder: Path, part: str) -> str:
     return lines[-1].replace("|", "\\|") if lines else "no output"
 
 
-def method_table(folder: Path) -> str:
-    """Return the table of methods that the evaluation printed."""
-    lines = text(folder / "quality.txt").splitlines()
+def method_table(folder: Path, name: str) -> str:
+    """Return the table of methods that the evaluation `name` printed."""
+    lines = text(folder / f"{name}.txt").splitlines()
     begin = next((i for i, line in enumerate(lines) if line.startswith("| method")), len(lines))
     end = next(
         (i for i, line in enumerate(lines[begin:], begin) if not line.startswith("|")), len(lines)
@@ -64,10 +69,10 @@ def main(args: Args) -> None:
         f"## {title}\n\n{text(folder / f'{name}.md') or 'missing'}"
         for name, title in TABLES.items()
     ]
-    quality = method_table(folder)
-    sections.append(f"## Grades of one-minute runs\n\n{quality or 'missing'}")
+    grades = {name: method_table(folder, name) for name in GRADES}
+    sections += [f"## {GRADES[name]}\n\n{table or 'missing'}" for name, table in grades.items()]
     data = {name: json.loads(text(folder / f"{name}.json") or "null") for name in TABLES}
-    check = machine() | {"ended": statuses, **data, "quality": quality}
+    check = machine() | {"ended": statuses, **data, **grades}
     (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
     (folder / "check.md").write_text("\n\n".join(sections) + "\n")
     print("\n\n".join(sections))

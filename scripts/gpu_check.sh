@@ -38,6 +38,9 @@ part doctor "$python" -m gs3d doctor --build
 part tests "$python" -m pytest -m gpu -rs
 part speed "$python" benchmarks/gpu.py --out "$out"
 part scaling "$python" benchmarks/scaling.py --out "$out"
+# The presets of Stable Diffusion at their full length, on the built-in network in its form.
+part stand-in "$python" -m gs3d evaluate plain --limit 6 --methods cds --minutes 2 --at-once 6 \
+  --prior builtin-512 --config splats-15min --scorer builtin --out "$out/stand-in"
 part repeat "$python" benchmarks/repeat.py --device cuda --out "$out"
 "$python" -c "from gs3d.world.render import has_card; raise SystemExit(not has_card())" \
   && part world "$python" benchmarks/world.py --device cuda --images 4096

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from gs3d.experiments.methods import Method
 from gs3d.guidance import GUIDANCE
 from tests.programs import ROOT, run_program
 
@@ -56,6 +57,16 @@ def test_iteration_benchmark_runs(capsys, monkeypatch):
     assert all(out.count(f"{guidance} iteration,") == 2 for guidance in GUIDANCE)
 
 
+def test_oracle_benchmark_comes_nearer_with_more_steps(capsys, monkeypatch):
+    def psnr(steps: int) -> float:
+        options = ["--prompts", "a red ball", "--steps", steps, "--set"]
+        options += ["gaussians.count=300", "cameras.resolution_px.values=[32, 32, 32]"]
+        assert run_program(monkeypatch, "benchmarks/oracle.py", *map(str, options)) == 0
+        return float(capsys.readouterr().out.split("a red ball")[1].split()[0])
+
+    assert psnr(2) + 1 < psnr(25)
+
+
 def test_gpu_benchmark_runs_with_a_small_model_on_a_cpu(tmp_path, monkeypatch):
     options = ["--tiny", "--device", "cpu", "--runs", "1", "--batches", "4", "--out", tmp_path]
     assert run_program(monkeypatch, "benchmarks/gpu.py", *options) == 0
@@ -73,6 +84,14 @@ def test_train_on_gpu_rejects_an_unknown_size(tmp_path):
     )
     assert run.returncode == 2 and run.stdout == "train_on_gpu: 96: expected 64 or 128\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_methods_of_weights_day_are_settings_that_exist():
+    text = (ROOT / "scripts" / "weights_day.sh").read_text()
+    methods = text.partition("--methods")[2].replace("\\", "").split()
+    assert len(methods) == 8
+    for method in methods:
+        Method.parse(method).settings("splats-15min")
 
 
 def test_summary_of_a_gpu_check_lists_failures(tmp_path, capsys, monkeypatch):
@@ -95,7 +114,7 @@ def test_summary_of_a_gpu_check_lists_failures(tmp_path, capsys, monkeypatch):
     assert "| tests | ok | 24 passed in 9.1s |" in out
     assert "| iteration | 155 |" in out and "| sds | 98 |" in out
     assert "| split" not in out
-    assert out.count("missing") == 2  # scaling and repeat
+    assert out.count("missing") == 3  # scaling, repeat and stand-in
     check = json.loads((tmp_path / "check.json").read_text())
     assert check["ended"] == {"doctor": 1, "tests": 0, "speed": 0, "quality": 0}
     assert check["gpu"]["rows"]["iteration"]["ms"] == 155

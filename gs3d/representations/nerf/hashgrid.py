@@ -124,7 +124,8 @@ def encode_torch(
             if (n + 1) ** 3 <= size
             else (x ^ (y * PRIME_Y) ^ (z * PRIME_Z)) & (size - 1)
         )
-        values = table[first + entry]
+        # The backward pass of table[...] sorts all indices; that of index_select adds them up.
+        values = table.index_select(0, (first + entry).flatten()).view(*entry.shape, -1)
         w = torch.where(corner.bool(), fraction, 1 - fraction)
         features.append((w.prod(2, keepdim=True) * values).sum(1))
         if with_derivatives:
