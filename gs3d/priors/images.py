@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,15 @@ def from_network(x: Float[Tensor, "B 3 S S"]) -> Float32[Tensor, "B S S 3"]:
 def memory_format(device: torch.device) -> torch.memory_format:
     """Memory layout for a convolutional network's weights; channels last is faster on CPUs."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def downsampling(config: Mapping[str, Any]) -> int:
+    """Side of a latent in pixels, by the configuration of an autoencoder.
+
+    There is a factor of 2 between consecutive levels of the encoder.
+    """
+    levels = config.get("block_out_channels") or config["encoder_block_out_channels"]
+    return 2 ** (len(levels) - 1)
 
 
 def is_side(value: object) -> bool:

@@ -1,8 +1,7 @@
-"""Latent-space prior: Stable Diffusion 1.5, 2.1-base, 2.1 and models with the same parts."""
+"""Latent-space prior: Stable Diffusion 1.5, 2.1, XL, 3, 3.5 and models with the same parts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError, shown
-from gs3d.priors.images import from_network, is_side, to_network
+from gs3d.priors.images import downsampling, from_network, is_side, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.text.several import TextEncoders
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -42,7 +42,7 @@ class LatentPrior:
 
     source: Source
     network: Network
-    text: TextEncoder
+    text: TextEncoder | TextEncoders
     vae: Autoencoder
     image_size: int
     latent_shape: tuple[int, int, int]
@@ -93,7 +93,7 @@ class LatentPrior:
         side = net.sample_size
         return LatentPrior(
             source=parts.source,
-            network=Network(parts.backbone, parts.scaling),
+            network=parts.network(),
             text=parts.text,
             vae=parts.vae,
             image_size=side * downsampling(vae),
@@ -165,12 +165,3 @@ def _number(parts: Components, key: str) -> float:
             f"of {low:g} to {high:g}; download the model again"
         )
     return float(value)
-
-
-def downsampling(config: Mapping[str, Any]) -> int:
-    """Side of a latent in pixels, by the configuration of an autoencoder.
-
-    There is a factor of 2 between consecutive levels of the encoder.
-    """
-    levels = config.get("block_out_channels") or config["encoder_block_out_channels"]
-    return 2 ** (len(levels) - 1)

@@ -15,7 +15,6 @@ from torch import Tensor
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError
 from gs3d.priors.loading.components import Components
-from gs3d.priors.network import Network
 from gs3d.priors.pixel import PixelPrior
 
 if TYPE_CHECKING:
@@ -58,15 +57,14 @@ class MultiViewPrior(PixelPrior):
     @staticmethod
     def of(parts: Components) -> MultiViewPrior:
         """Build the prior. Raises `UserError` if the network's image size is odd."""
-        grid_size = PixelPrior.of(parts).image_size
+        prior = PixelPrior.of(parts)
+        grid_size = prior.image_size
         if grid_size % 2:
             raise UserError(
                 f"prior {parts.source.name}: expected an even image size for a grid of four views, "
                 f"got {grid_size}; use another model"
             )
-        return MultiViewPrior(
-            parts.source, Network(parts.backbone, parts.scaling), parts.text, grid_size // 2
-        )
+        return MultiViewPrior(prior.source, prior.network, prior.text, grid_size // 2)
 
     @property
     def views(self) -> int:

@@ -1,18 +1,23 @@
 # pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false
 # diffusers exports its classes lazily, and diffusers and transformers have no complete types.
-"""Parts of a diffusers prior: denoising network with its scaling, text encoder with tokenizer."""
+"""Parts of a diffusers prior: denoising network with its scaling, text encoder with tokenizer.
+
+For models with several text encoders see `text.several`.
+"""
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.priors.scalings import Scaling
+from gs3d.priors.text.packing import unpack
+from gs3d.priors.text.several import FREED, Encoder, token_limit
 
 if TYPE_CHECKING:
     from diffusers import (
@@ -35,20 +40,33 @@ def predict(
     x: Float[Tensor, "B C h w"],
     time: Float[Tensor, " B"],
     text: Float[Tensor, "B L E"],
+    pooled_width: int = 0,
+    image_size: int = 0,
 ) -> Float[Tensor, "B C h w"]:
     """Call a U-Net or a transformer.
 
-    The transformer also takes a pooled vector of the text, which is the last state (see `encode`).
+    The transformer also takes a pooled vector of the text. If `text` holds none of `pooled_width`
+    numbers (see `text.packing`), it is the last state (see `encode`). The U-Net of Stable Diffusion
+    XL takes one too, and sizes in pixels: those of a training image of `image_size`² that was
+    neither enlarged nor cropped.
     """
+    pooled = text[:, -1]
+    if pooled_width:
+        text, pooled = unpack(text, pooled_width)
     if "pooled_projection_dim" in backbone.config:
         return backbone(
             x,
             encoder_hidden_states=text,
-            pooled_projections=text[:, -1],
+            pooled_projections=pooled,
             timestep=time,
             return_dict=False,
         )[0]
-    return backbone(x, time, text, return_dict=False)[0]
+    if not pooled_width:
+        return backbone(x, time, text, return_dict=False)[0]
+    # Original size, left and upper border that were cropped, size in the batch.
+    sizes = torch.tensor([image_size, image_size, 0, 0, image_size, image_size], device=x.device)
+    added = {"text_embeds": pooled, "time_ids": sizes.expand(len(x), -1)}
+    return backbone(x, time, text, added_cond_kwargs=added, return_dict=False)[0]
 
 
 def encode(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"]) -> Float[Tensor, "P L E"]:
@@ -77,6 +95,10 @@ class Network:
 
     backbone: Backbone
     scaling: Scaling
+    pooled_width: int = 0
+    """Width of the pooled text that the text holds beside its states; 0 if it holds none."""
+    image_size: int = 0
+    """Side in pixels of the images, for Stable Diffusion XL; see `predict`."""
 
     @torch.no_grad()
     def denoise(
@@ -95,46 +117,45 @@ class Network:
         sigma = sigma.float()
         sigma_b = sigma[:, None, None, None]
         x, time = (scaling.c_in(sigma_b) * z).to(dtype), scaling.c_noise(sigma)
-        out = predict(self.backbone, x, time, text.to(dtype))
+        text = text.to(dtype)
+        out = predict(self.backbone, x, time, text, self.pooled_width, self.image_size)
         return scaling.c_skip(sigma_b) * z + scaling.c_out(sigma_b) * out.float()
 
 
 class TextEncoder:
     """Prompts → embeddings, padded to full length as in training (see `encode`)."""
 
+    pooled_width = 0
+
     def __init__(self, model: CLIPTextModel, tokenizer: PreTrainedTokenizerBase):
         self.model: CLIPTextModel | None = model
         self.tokenizer = tokenizer
-        # A tokenizer without a maximum length has 1e30 here; the encoder's positions are the limit.
-        longest = cast(int, tokenizer.model_max_length)
-        self.max_tokens = min(longest, model.config.max_position_embeddings)
+        self.max_tokens = token_limit(model, tokenizer)
 
-    @torch.no_grad()
-    def embed(self, prompts: list[str]) -> Float32[Tensor, "P L E"]:
-        """Embeddings of P prompts. Raises RuntimeError after `free`.
-
-        There is no attention mask: Stable Diffusion and the built-in prior were trained without.
-        """
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """The one encoder; none after `free`."""
         if self.model is None:
-            raise RuntimeError(
-                "embed: the text encoder was freed by free_text_encoder(); "
-                "embed all prompts first, or load the prior again"
-            )
-        tokens = self.tokenizer(
-            prompts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
-        ids = cast(Tensor, tokens.input_ids)
-        return encode(self.model, ids.to(self.model.device)).float()
+            return ()
+        model, tokenizer = self.model, self.tokenizer
+        return (Encoder("text_encoder", model, tokenizer, self.max_tokens, _read),)
+
+    def embed(self, prompts: list[str]) -> Float32[Tensor, "P L E"]:
+        """Embeddings of P prompts. Raises RuntimeError after `free`."""
+        if not self.encoders:
+            raise RuntimeError(FREED)
+        return self.encoders[0].outputs(prompts)[0].float()
 
     def free(self) -> None:
         """Release the memory of the weights; the tokenizer stays."""
         self.model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _read(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"]) -> tuple[Tensor, ...]:
+    """`encode` for a `text.several.Encoder`."""
+    return (encode(encoder, tokens),)
 
 
 def use_attention(backbone: Backbone, attention: Attention) -> None:

@@ -37,9 +37,8 @@ class PixelPrior:
                 f"3 out and a square size, got {net.in_channels} in, {net.out_channels} out, "
                 f"size {str(net.sample_size)[:40]}; use another model"
             )
-        return PixelPrior(
-            parts.source, Network(parts.backbone, parts.scaling), parts.text, net.sample_size
-        )
+        assert isinstance(parts.text, TextEncoder)  # `read_index` wants a vae beside several.
+        return PixelPrior(parts.source, parts.network(), parts.text, net.sample_size)
 
     @property
     def views(self) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from gs3d.priors.network import TextEncoder
+    from gs3d.priors.text.several import TextEncoders
 
 MAX_CHARACTERS = 1000
 NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, watermark"
@@ -117,7 +118,7 @@ class ViewPrompts:
                 "agree on a front; set `perp_neg: 0`"
             )
         prompt = check_prompt(prompt)
-        encoder: TextEncoder | None = getattr(prior, "text", None)
+        encoder: TextEncoder | TextEncoders | None = getattr(prior, "text", None)
         if negative is None:
             negative = NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
         elif negative:

@@ -37,8 +37,9 @@ class Request:
     steps: int | None = None
     """Number of iterations, instead of minutes. The result is reproducible on the same machine."""
     prior: str | Prior = "auto"
-    """Diffusion model: builtin, sd21-base, sd21, sd15, a model folder, or owner/name of a model
-    hub. auto is Stable Diffusion if CUDA and its weights are available, else builtin."""
+    """Diffusion model: builtin, sd21-base, sd21, sd15, or a folder or owner/name of the hub with a
+    model like Stable Diffusion 1.5, 2.1, XL, 3 or 3.5. auto is builtin without CUDA, or for prompts
+    of words that it knows unless sd21-base is in the cache; else sd21-base."""
     guidance: str | Guidance | None = None
     """Guidance loss: cds (consistency distillation sampling) or sds (score distillation sampling).
     The config decides by default: sds in presets for the built-in prior, cds in the others."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.priors.loading import components, weights
 from gs3d.priors.loading.components import Source
+from gs3d.priors.text.several import tokenizer_of
 
 
 def is_complete_model(folder: Path) -> bool:
@@ -25,13 +26,17 @@ def is_complete_model(folder: Path) -> bool:
 
 def incomplete_part(folder: Path, index: Iterable[str]) -> str | None:
     """The first part of those in `index` that `folder` does not have whole; None if it has all."""
-    networks = [part for part in components.CLASSES if part in set(index)]
+    index = set(index)
+    networks = [part for part in components.NETWORKS if part in index]
     found = (part for part in networks if not is_complete_network(folder / part))
     if (part := next(found, None)) is not None:
         return part
     if not (folder / "scheduler" / "scheduler_config.json").exists():
         return "scheduler"
-    return None if is_complete_tokenizer(folder / "tokenizer") else "tokenizer"
+    # A tokenizer can be there without its encoder. It is not read then.
+    tokenizers = [tokenizer_of(part) for part in components.TEXT_ENCODERS if part in index]
+    found = (part for part in tokenizers if not is_complete_tokenizer(folder / part))
+    return next(found, None)
 
 
 def is_complete_network(folder: Path) -> bool:

@@ -7,32 +7,57 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import torch
 
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError, shown
 from gs3d.core.runtime.interrupts import deferred
+from gs3d.priors.images import downsampling
 from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import load_network, load_part, quiet, usable
 from gs3d.priors.loading.schedulers import check_scheduler, scaling_of
-from gs3d.priors.network import TextEncoder
+from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.scalings import Scaling
+from gs3d.priors.text.building import build_text
+from gs3d.priors.text.several import TextEncoders, tokenizer_of
 
 if TYPE_CHECKING:
     from gs3d.priors.network import Autoencoder, Backbone
 
-CLASSES = {
-    "unet": ("UNet2DConditionModel",),
-    "transformer": ("SD3Transformer2DModel",),
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
+UNET, TRANSFORMER = ("UNet2DConditionModel",), ("SD3Transformer2DModel",)
+AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
+WITH_POOLED = ("CLIPTextModelWithProjection",)
+ONE_TEXT: dict[str, tuple[str, ...]] = {
+    "unet": UNET,
+    "transformer": TRANSFORMER,
+    "vae": AUTOENCODERS,
     "text_encoder": ("CLIPTextModel",),
 }
-"""Part → supported model classes. `read_index` refuses any other class."""
+"""Part → supported classes of Stable Diffusion 1 and 2 and of the built-in prior."""
+XL: dict[str, tuple[str, ...]] = {
+    "unet": UNET,
+    "vae": AUTOENCODERS,
+    "text_encoder": ("CLIPTextModel",),
+    "text_encoder_2": WITH_POOLED,
+}
+"""The same of Stable Diffusion XL."""
+SD3: dict[str, tuple[str, ...]] = {
+    "transformer": TRANSFORMER,
+    "vae": AUTOENCODERS,
+    "text_encoder": WITH_POOLED,
+    "text_encoder_2": WITH_POOLED,
+    "text_encoder_3": ("T5EncoderModel",),
+    "scheduler": ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
+}
+"""The same of Stable Diffusion 3 and 3.5."""
 BACKBONES = ("unet", "transformer")
 """Names of the denoising network; a model has one of them."""
-REQUIRED = ("text_encoder", "tokenizer", "scheduler")
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+TOKENIZERS = tuple(map(tokenizer_of, TEXT_ENCODERS))
+NETWORKS = (*BACKBONES, "vae", *TEXT_ENCODERS)
+"""Names of all parts with weights; a model has some of them."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +93,14 @@ class Components:
     source: Source
     backbone: "Backbone"
     vae: "Autoencoder | None"
-    text: TextEncoder
+    text: TextEncoder | TextEncoders
     scaling: Scaling
+
+    def network(self) -> Network:
+        """The denoiser, for images of the network's own size."""
+        side = cast(Any, self.backbone.config).sample_size
+        factor = 1 if self.vae is None else downsampling(cast(Any, self.vae.config))
+        return Network(self.backbone, self.scaling, self.text.pooled_width, side * factor)
 
 
 def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, str]]:
@@ -85,21 +116,28 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
         )
     tree = read_object(path, f"prior {name}")
     index = {k: (v[0], v[1]) for k, v in tree.items() if _names_class(v)}
-    missing = [part for part in REQUIRED if part not in index]
-    if backbone_part(index) is None:
+    backbone = backbone_part(index)
+    # A part that a pipeline can have, and this model does not, has null in place of its class.
+    several = any(part in tree for part in TEXT_ENCODERS[1:])
+    family = ONE_TEXT if not several else XL if backbone == "unet" else SD3
+    # Stable Diffusion 3 can do without its third, a T5 of 10 GB in half precision.
+    encoders = [p for p in TEXT_ENCODERS if p in family and (p in index or p != "text_encoder_3")]
+    needed = [*encoders, *map(tokenizer_of, encoders), "scheduler", *(("vae",) if several else ())]
+    missing = [part for part in needed if part not in index]
+    if backbone is None:
         missing.insert(0, " or ".join(BACKBONES))
-    if missing or "text_encoder_2" in index:
-        pipeline = shown(tree.get("_class_name", "unknown"), 60)
-        found = f"no {', '.join(missing)}" if missing else "two text encoders"
+    if missing:
         raise UserError(
-            f"prior {name}: a {pipeline} has {found}; expected a model with one denoising network "
-            "and one text encoder, such as Stable Diffusion 1.5 or 2.1"
+            f"prior {name}: a {shown(tree.get('_class_name', 'unknown'), 60)} has no "
+            f"{', '.join(missing)}; expected a model like Stable Diffusion 1.5, 2.1, XL or 3.5, "
+            "with one denoising network and its text encoders"
         )
-    for part, supported in CLASSES.items():
+    for part in (*NETWORKS, *family):
+        supported = family.get(part, ())
         if part in index and index[part][1] not in supported:
             raise UserError(
                 f"prior {name}: its {part} is a {shown(index[part][1], 60)}; "
-                f"expected {' or '.join(supported)}; use another model"
+                f"expected {' or '.join(supported) or 'none'}; use another model"
             )
     return index
 
@@ -154,38 +192,55 @@ def read(
 ) -> Components:
     """Load all parts of the model in `source.folder`; a given `vae` replaces the model's own.
 
-    Reads local files only. Raises `UserError` if a part is missing, unknown or damaged.
+    `vae_dtype` is also that of Stable Diffusion 3 and of a T5, whose sums overflow float16. Reads
+    local files only. Raises `UserError` if a part is missing, unknown or damaged.
     """
     with deferred():
         import diffusers
         import transformers
 
-    folder, index = source.folder, source.index
-
-    def place(part: str) -> tuple[str, Path]:
-        return f"prior {source.name}: its {part}", folder / part
-
+    index = source.index
     with quiet():
-        cls = getattr(transformers, index["tokenizer"][1], transformers.AutoTokenizer)
-        if not (folder / "tokenizer" / "vocab.json").exists():
-            # transformers 4 has a class of its own for a tokenizer in one file.
-            cls = getattr(transformers, f"{index['tokenizer'][1]}Fast", cls)
-        # Without the option, transformers asks whether to run code of the folder, and waits.
-        tokenizer = load_part(*place("tokenizer"), cls, trust_remote_code=False)
-        check_scheduler(*place("scheduler"), index["scheduler"][1])
+        # The small files come first: a fault in them is found before gigabytes are read.
+        texts = [part for part in TEXT_ENCODERS if part in index]
+        tokenizers = {part: _read_tokenizer(source, tokenizer_of(part)) for part in texts}
+        check_scheduler(*_place(source, "scheduler"), index["scheduler"][1])
         cls = getattr(diffusers, index["scheduler"][1], None)
-        scheduler = load_part(*place("scheduler"), cls)
-        cls = getattr(transformers, index["text_encoder"][1])
-        text_encoder = load_network(*place("text_encoder"), cls, device, dtype, text=True)
+        scheduler = load_part(*_place(source, "scheduler"), cls)
+        encoders: dict[str, tuple[Any, Any]] = {}
+        for part, tokenizer in tokenizers.items():
+            cls, kind = getattr(transformers, index[part][1]), dtype
+            if index[part][1].startswith("T5"):
+                kind = vae_dtype
+            model = load_network(*_place(source, part), cls, device, kind, text=True)
+            encoders[part] = (model, tokenizer)
         part = backbone_part(index)
         assert part is not None  # `read_index` refuses a model without a backbone.
         cls = getattr(diffusers, index[part][1], None)
-        backbone = load_network(*place(part), cls, device, dtype)
+        # Stable Diffusion 3 was trained in bfloat16.
+        kind = vae_dtype if part == "transformer" and len(texts) > 1 else dtype
+        backbone = load_network(*_place(source, part), cls, device, kind)
         if vae is None and "vae" in index:
             cls = getattr(diffusers, index["vae"][1])
-            vae = load_network(*place("vae"), cls, device, vae_dtype)
-    with usable(f"prior {source.name}: its tokenizer"):
-        text = TextEncoder(text_encoder, tokenizer)
+            vae = load_network(*_place(source, "vae"), cls, device, vae_dtype)
+    text = build_text(source.name, source.folder, encoders, backbone.config)
     with usable(f"prior {source.name}: its scheduler"):
         scaling = scaling_of(scheduler, source.name)
     return Components(source, backbone, vae, text, scaling)
+
+
+def _place(source: Source, part: str) -> tuple[str, Path]:
+    """Beginning of messages about a part, and its folder."""
+    return f"prior {source.name}: its {part}", source.folder / part
+
+
+def _read_tokenizer(source: Source, part: str) -> Any:
+    import transformers
+
+    (what, folder), name = _place(source, part), source.index[part][1]
+    cls = getattr(transformers, name, transformers.AutoTokenizer)
+    if not (folder / "vocab.json").exists():
+        # transformers 4 has a class of its own for a tokenizer in one file.
+        cls = getattr(transformers, f"{name}Fast", cls)
+    # Without the option, transformers asks whether to run code of the folder, and waits.
+    return load_part(what, folder, cls, trust_remote_code=False)

@@ -5,7 +5,7 @@
 import errno
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from gs3d.priors.loading.headers import read_object
 
 ID_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """Regular expression for the full id owner/name."""
-AUTOENCODERS = components.CLASSES["vae"]
+AUTOENCODERS = components.AUTOENCODERS
 """Autoencoder classes, which a repository may hold without the rest of a model."""
+PARTS = (*components.NETWORKS, *components.TOKENIZERS, "scheduler")
+"""Names of all parts of which gs3d reads files."""
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -31,8 +33,8 @@ CONNECT_S = 5.0
 """Time limit in seconds for the answer of a server, name lookup included."""
 
 
-def needed_files(files: Iterable[str]) -> list[str]:
-    """The files of a repository that `components.read` opens.
+def needed_files(files: Iterable[str], parts: Collection[str] = PARTS) -> list[str]:
+    """The files of a repository that `components.read` opens, for a model with these `parts`.
 
     These are the configurations and one safetensors copy of each part's weights. The float16 copy
     is preferred on a CPU too: it is half the download, and its rounding is far below anything
@@ -40,7 +42,7 @@ def needed_files(files: Iterable[str]) -> list[str]:
     """
     files = set(files)
     needed = {f for f in ("model_index.json", "README.md") if f in files}
-    for part in (*components.CLASSES, "tokenizer", "scheduler"):
+    for part in (part for part in PARTS if part in parts):
         inside = [f for f in files if f.startswith(f"{part}/")]
         needed |= {
             f for f in inside if f.endswith((".json", ".txt", ".model")) and ".index." not in f
@@ -60,13 +62,12 @@ def fetch_model(name: str, repo: str) -> Path | str:
     import huggingface_hub
 
     sizes = _files(repo)
-    files = needed_files(sizes)
-    parts = {f.split("/")[0] for f in files if f.endswith(".safetensors")}
-    if "model_index.json" not in files or components.backbone_part(parts) is None:
+    parts = {f.split("/")[0] for f in needed_files(sizes) if f.endswith(".safetensors")}
+    if "model_index.json" not in sizes or components.backbone_part(parts) is None:
         return "contains no diffusers model with safetensors weights"
     index = _small_file(repo, "model_index.json")
     # Refuses a model of another kind before its gigabytes are downloaded.
-    components.read_index(Path(index).parent, name)
+    files = needed_files(sizes, components.read_index(Path(index).parent, name))
     _announce(repo, sum(sizes[f] or 0 for f in files))
     return Path(
         huggingface_hub.snapshot_download(repo, allow_patterns=files, etag_timeout=CONNECT_S)

@@ -10,26 +10,23 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.errors import UserError, shown
-from gs3d.priors.latent import downsampling
+from gs3d.priors.images import downsampling
 from gs3d.priors.loading.components import Components, Source, backbone_part
 from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import usable
-from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.scalings import Scaling
+from gs3d.priors.text.checks import check_widths, try_text
+from gs3d.priors.text.packing import pack, unpack
 
 if TYPE_CHECKING:
-    from gs3d.priors.network import Autoencoder, Backbone
+    from gs3d.priors.network import Autoencoder
 
 TIMES = (0.02, 0.25, 0.5, 0.75, 0.98)
 """Times at which the noise schedule is looked at."""
-KNOWN_SHARE = 0.9
-"""Smallest share of the words of a text encoder that its tokenizer must know."""
 UNTRAINED = 1e-3
 """Largest output of a network, relative to its input, that counts as next to nothing."""
-WORD_END = "</w>"
-"""What a vocabulary of CLIP has after a piece that ends a word."""
-WORDS = 50
-"""Number of long words that a tokenizer is tried on."""
+PATCHES = 8
+"""Side in patches of the latents that a transformer is tried on."""
 SAME = 1e-6
 """Largest relative difference of predictions that counts as none."""
 CONDITIONS = {
@@ -51,12 +48,13 @@ def check_together(parts: Components, replacement: Source | None = None) -> None
     name = f"prior {parts.source.name}"
     network = f"its {backbone_part(parts.source.index)}"
     _check_schedule(name, parts.scaling)
-    _check_conditions(name, network, parts.backbone)
-    _check_width(name, network, parts.backbone, parts.text)
+    config = parts.backbone.config
+    _check_conditions(name, network, config, parts.text.pooled_width > 0)
+    check_widths(name, network, config, parts.text)
     if parts.vae is not None:
         _check_factor(name, parts.vae, parts.source, replacement)
         _try_autoencoder(name if replacement is None else f"vae {replacement.name}", parts.vae)
-    _try_network(name, network, parts, _try_text(name, parts.text))
+    _try_network(name, network, parts, try_text(name, parts.text))
 
 
 def _check_schedule(name: str, scaling: Scaling) -> None:
@@ -73,9 +71,19 @@ def _check_schedule(name: str, scaling: Scaling) -> None:
         )
 
 
-def _check_conditions(name: str, network: str, backbone: Backbone) -> None:
-    config = cast(Any, backbone.config)
-    wants = next((w for key, w in CONDITIONS.items() if config.get(key) is not None), None)
+def _check_conditions(name: str, network: str, config: dict[str, Any], is_pooled: bool) -> None:
+    """Check that the network wants what it is given; `is_pooled` says that the text is packed."""
+    found = {key: config.get(key) for key in CONDITIONS}
+    added = found["addition_embed_type"]
+    # Only Stable Diffusion XL has two text encoders and a U-Net.
+    if is_pooled and "joint_attention_dim" not in config:
+        if added != "text_time":
+            raise UserError(
+                f"{name}: {network} has addition_embed_type {shown(added)}; expected text_time, "
+                "for the pooled text of its text_encoder_2; the two are of different models"
+            )
+        del found["addition_embed_type"]
+    wants = next((w for key, w in CONDITIONS.items() if found.get(key) is not None), None)
     if config.get("encoder_hid_dim_type") not in (None, "text_proj"):
         wants = "an image"
     if wants:
@@ -83,96 +91,6 @@ def _check_conditions(name: str, network: str, backbone: Backbone) -> None:
             f"{name}: {network} wants {wants} beside the text, which a text-to-image prior is "
             "not given; use another model"
         )
-
-
-def _check_width(name: str, network: str, backbone: Backbone, text: TextEncoder) -> None:
-    config = cast(Any, backbone.config)
-    width = cast(Any, text.model).config.hidden_size
-    taken = (
-        config.get("encoder_hid_dim")
-        or config.get("cross_attention_dim")
-        or config.get("joint_attention_dim")
-    )
-    wanted = {taken} if isinstance(taken, int) else set(taken or ())
-    # The pooled text is one of the states, and as wide (`network.predict`).
-    wanted |= {config.get("pooled_projection_dim")} - {None}
-    if other := wanted - {width}:
-        raise UserError(
-            f"{name}: its text_encoder gives {width} numbers for each token, but {network} takes "
-            f"{' or '.join(map(str, sorted(other)))}; the two are of different models"
-        )
-
-
-def _try_text(name: str, text: TextEncoder) -> torch.Tensor:
-    """Embeddings of two prompts, [2, L, E]."""
-    size = cast(Any, text.model).config.vocab_size
-    # With transformers 5, a tokenizer without its files loads, and knows no words.
-    words = text.tokenizer.get_vocab()
-    largest = max(words.values(), default=0)
-    if largest >= size:
-        raise UserError(
-            f"{name}: its tokenizer numbers words up to {largest}, but its text_encoder knows "
-            f"{size}; the two are of different models"
-        )
-    special = set(text.tokenizer.all_special_ids)
-    plain = [i for i in words.values() if i not in special]
-    if len(plain) < max(2, KNOWN_SHARE * size):
-        raise UserError(
-            f"{name}: its tokenizer knows {len(words)} of the {size} words of its text_encoder; "
-            "files of the tokenizer are missing; download the model again"
-        )
-    _try_words(name, text, words)
-    prompts = _two_words(text, sorted(plain, reverse=True))
-    if len(prompts) < 2:
-        raise UserError(f"{name}: its tokenizer knows no two words; {_AGAIN}")
-    with usable(f"{name}: its tokenizer with its text_encoder"):
-        embeddings = text.embed(prompts)
-    if not embeddings.isfinite().all():
-        raise UserError(f"{name}: its text_encoder gives NaN or infinite numbers; {_AGAIN}")
-    if torch.equal(embeddings[0], embeddings[1]):
-        raise UserError(
-            f"{name}: its text_encoder gives the same for different prompts "
-            f"({' and '.join(map(repr, prompts))}); {_AGAIN}"
-        )
-    return embeddings
-
-
-def _try_words(name: str, text: TextEncoder, words: dict[str, int]) -> None:
-    """Check that a tokenizer that reads words in pieces reads the long words that it knows whole.
-
-    Without its merges, which are in a file of their own, it reads letters.
-    """
-    known = [w.removesuffix(WORD_END) for w in words if w.endswith(WORD_END)]
-    # Letters beyond ASCII are bytes there, which a text does not have.
-    known = [w for w in known if w.isascii() and w.isalpha() and len(w) > 1]
-    known = sorted(known, key=len, reverse=True)[:WORDS]
-    special = set(text.tokenizer.all_special_ids)
-    pieces: list[str] = []
-    for word in known:
-        with usable(f"{name}: its tokenizer"):
-            ids = cast(Any, text.tokenizer).encode(word)
-        if [i for i in ids if i not in special] != [words[word + WORD_END]]:
-            pieces.append(word)
-    if len(pieces) > len(known) / 2:
-        raise UserError(
-            f"{name}: its tokenizer reads words that it knows in pieces, such as "
-            f"{shown(pieces[0])}; its merges are missing; {_AGAIN}"
-        )
-
-
-def _two_words(text: TextEncoder, ids: list[int]) -> list[str]:
-    """Two words that the tokenizer certainly knows, whatever the language.
-
-    A vocabulary can hold a word twice, at the end of a text and within it.
-    """
-    words: list[str] = []
-    for i in ids:
-        word = str(cast(Any, text.tokenizer).decode([i])).strip().lower()
-        if word.isalnum() and word not in words:
-            words.append(word)
-        if len(words) == 2:
-            break
-    return words
 
 
 def _check_factor(name: str, vae: Autoencoder, source: Source, replacement: Source | None) -> None:
@@ -221,14 +139,21 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
     backbone = parts.backbone
     config = cast(Any, backbone.config)
     side = config.sample_size
+    # A small size is enough. A U-Net takes any that its levels can halve, and a transformer crops
+    # its table of positions.
     if config.get("down_block_types") is not None:
-        # A U-Net takes any size that its levels can halve. A small one is enough.
         side = min(side, 2 ** len(config.down_block_types))
+    elif config.get("pos_embed_max_size") is not None:
+        side = min(side, PATCHES * config.patch_size)
     z = rng.normal((1, config.in_channels, side, side), 0, "latent").to(backbone.device)
     sigma = torch.ones(1, device=z.device)
     with usable(f"{name}: {network}"):
-        denoiser = Network(backbone, parts.scaling)
-        one, other = (denoiser.denoise(z, sigma, text[i : i + 1]) for i in (0, 1))
+        denoiser = parts.network()
+        one = denoiser.denoise(z, sigma, text[:1])
+        others = {
+            what: denoiser.denoise(z, sigma, other)
+            for what, other in _other_texts(text, parts.text.pooled_width).items()
+        }
         output = one - parts.scaling.c_skip(sigma[:, None, None, None]) * z
     if one.shape != z.shape or not one.isfinite().all():
         raise UserError(
@@ -236,8 +161,17 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
         )
     # A network that was hardly trained gives nearly nothing, whatever the text.
     is_trained = output.abs().max() > UNTRAINED * z.abs().max()
-    if is_trained and (one - other).abs().max() <= SAME * one.abs().max():
-        raise UserError(f"{name}: {network} ignores the text; {_AGAIN}")
+    for what, other in others.items():
+        if is_trained and (one - other).abs().max() <= SAME * one.abs().max():
+            raise UserError(f"{name}: {network} ignores the {what}; {_AGAIN}")
+
+
+def _other_texts(text: torch.Tensor, pooled_width: int) -> dict[str, torch.Tensor]:
+    """Name of a part of the text → the first text [1, L, E] with that part of the second."""
+    if not pooled_width:
+        return {"text": text[1:]}
+    states, pooled = unpack(text, pooled_width)
+    return {"text": pack(states[1:], pooled[:1]), "pooled text": pack(states[:1], pooled[1:])}
 
 
 _AGAIN = "download the model again, or use another"

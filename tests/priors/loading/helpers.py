@@ -13,7 +13,10 @@ from gs3d.core import rng
 from gs3d.core.errors import UserError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-FILES = {"unet": WEIGHTS, "vae": WEIGHTS, "text_encoder": "model.safetensors"}
+FILES = {part: WEIGHTS for part in ("unet", "transformer", "vae")} | {
+    part: "model.safetensors" for part in ("text_encoder", "text_encoder_2", "text_encoder_3")
+}
+"""Part → file of its weights."""
 MODEL_FILES = [
     "README.md",
     "model_index.json",

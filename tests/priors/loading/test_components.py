@@ -28,12 +28,30 @@ def test_damaged_index(tmp_path):
     [
         (
             {"unet": None, "_class_name": "StableDiffusion3Pipeline"},
-            "a StableDiffusion3Pipeline has no unet or transformer; expected a model with one "
-            "denoising network and one text encoder, such as Stable Diffusion 1.5 or 2.1",
+            "a StableDiffusion3Pipeline has no unet or transformer; expected a model like Stable "
+            "Diffusion 1.5, 2.1, XL or 3.5, with one denoising network and its text encoders",
         ),
         (
             {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]},
-            "a StableDiffusionPipeline has two text encoders; ",
+            "a StableDiffusionPipeline has no tokenizer_2; ",
+        ),
+        (
+            {
+                "text_encoder_2": ["transformers", "T5EncoderModel"],
+                "tokenizer_2": ["transformers", "T5Tokenizer"],
+            },
+            "its text_encoder_2 is a T5EncoderModel; expected CLIPTextModelWithProjection",
+        ),
+        (
+            # FLUX
+            {
+                "unet": None,
+                "transformer": ["diffusers", "FluxTransformer2DModel"],
+                "text_encoder_2": ["transformers", "T5EncoderModel"],
+                "tokenizer_2": ["transformers", "T5TokenizerFast"],
+                "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+            },
+            "its transformer is a FluxTransformer2DModel; expected SD3Transformer2DModel",
         ),
         (
             {"text_encoder": ["transformers", "T5EncoderModel"]},

@@ -235,7 +235,9 @@ def test_an_incomplete_copy_in_the_cache_is_named(hub_cache, tiny_sd_folder):
     line = message(lambda: resolve("someone/model", offline=True))
     assert "someone/model: the copy in the cache lacks its tokenizer (" in line
     index = snapshot / "model_index.json"
-    tree = json.loads(index.read_text()) | {"text_encoder_2": ["transformers", "CLIPTextModel"]}
+    tree = json.loads(index.read_text()) | {"vae": ["diffusers", "VQModel"]}
     index.unlink()
     index.write_text(json.dumps(tree))
-    assert "two text encoders" in message(lambda: resolve("someone/model", offline=True))
+    assert "its vae is a VQModel; expected" in message(
+        lambda: resolve("someone/model", offline=True)
+    )

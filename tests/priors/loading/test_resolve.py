@@ -15,7 +15,7 @@ from tests.priors.cache import SHA, put_in_cache
 from tests.priors.loading.helpers import message
 
 FIRST, SECOND = MIRRORS["sd21-base"]
-KNOWN = "builtin, sd21-base, sd21, sd15"
+KNOWN = "builtin, sd21-base, sd21, sd15, builtin-512, builtin-512-front"
 
 
 def test_folder_and_builtin_do_not_use_network(
@@ -36,7 +36,7 @@ def test_folder_and_builtin_do_not_use_network(
             "prior sd21base: unknown name; did you mean sd21-base or sd21? "
             f"Expected one of {KNOWN}, a hub id owner/name, or a folder",
         ),
-        ("built-in", "prior built-in: unknown name; did you mean builtin? "),
+        ("built-in", "prior built-in: unknown name; did you mean builtin or builtin-512? "),
         (
             "qqqq",
             f"prior qqqq: unknown name; expected one of {KNOWN}, a hub id owner/name, or a folder",

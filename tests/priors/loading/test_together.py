@@ -11,7 +11,6 @@ from gs3d.priors.loading import cache
 from gs3d.priors.loading.resolve import resolve
 from tests.priors.cache import put_in_cache
 from tests.priors.loading.helpers import (
-    FILES,
     WEIGHTS,
     edit_config,
     edit_weights,
@@ -19,7 +18,7 @@ from tests.priors.loading.helpers import (
     write_tiny_autoencoder,
 )
 
-NETWORKS = tuple(FILES)
+NETWORKS = ("unet", "vae", "text_encoder")
 
 
 @pytest.fixture
