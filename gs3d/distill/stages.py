@@ -74,9 +74,9 @@ class RunConfig:
     perp_neg: float = 0.0
     """Strength of Perp-Neg (arXiv 2304.04968), which turns views away from the front and the side
     that they do not show. 1 has the weights of threestudio. It doubles the evaluations."""
-    begin: float = 0.0
-    """Progress at which the run begins, so that it skips the start of every schedule. With --start
-    and splats it is 0.5 unless set: what is there is refined, not formed again."""
+    begin: float | None = None
+    """Progress at which the run begins, so that it skips the start of every schedule. None is 0.5
+    for splats that are refined (--start), which are not formed again, and else 0."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
     progress_every_s: float = 30.0
@@ -97,8 +97,11 @@ class RunConfig:
         for name in ("checkpoint_every_s", "progress_every_s"):
             within(name, getattr(self, name), "[0, inf)")
         within("perp_neg", self.perp_neg, "[0, 100]")
-        within("begin", self.begin, "[0, 1)")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
+        if self.begin is not None:
+            first = self.ends(0)[1]
+            in_first = 0 <= self.begin < first
+            require("begin", self.begin, in_first, f"a number in the first stage, [0, {first:g})")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
             _check_order(before, after)
 

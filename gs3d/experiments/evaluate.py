@@ -4,7 +4,7 @@ An evaluation can be stopped at any time. Repeating it continues with the runs t
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
     seeds = dict.fromkeys(request.seeds)
     every = [Job(p, m, s) for p in prompts.meanings for m in methods for s in seeds]
     jobs = every[: request.limit]
-    setup, settings = _setup(request, say)
+    setup, settings = _setup(request, prompts.meanings, say)
     for method in methods:
         setup.fingerprint(method)  # a misspelt setting should not wait for the runs before it
     graders = Graders.of(tuple(prompts.meanings), request.scorer)
@@ -164,12 +164,12 @@ def grade_existing(request: Evaluation, say: Say) -> None:
         _write_report(out, settings, graders, results, 0, say)
 
 
-def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
+def _setup(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Setup, dict]:
     """What the runs of an evaluation share, and the settings that its results are valid for."""
     by_steps = request.steps is not None
     minutes = request.minutes or DEFAULT_MINUTES
     budget = ("--steps", str(request.steps)) if by_steps else ("--minutes", f"{minutes:g}")
-    prior, in_pixels, weights = _prior(request.prior, say)
+    prior, in_pixels, weights = _prior(request.prior, prompts, say)
     base = request.config or preset_for(in_pixels, None if by_steps else minutes)
     out = request.out or Path("outputs") / f"evaluation-{Path(str(request.prompts)).stem}"
     settings = {
@@ -182,10 +182,11 @@ def _setup(request: Evaluation, say: Say) -> tuple[Setup, dict]:
     return Setup(out, budget, base, prior, weights, request.at_once), settings
 
 
-def _prior(name: str, say: Say) -> tuple[str, bool, str]:
+def _prior(name: str, prompts: Iterable[str], say: Say) -> tuple[str, bool, str]:
     """(name, whether it works on pixels, and a text that changes with its weights or code)."""
     if name == "auto":
-        name, why = default_prior("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        name, why = default_prior(device, " ".join(prompts))
         say(why)
     if name in FACTORIES:
         return name, create(name, "cpu").latent_shape[0] == 3, code(name)

@@ -178,32 +178,47 @@ def is_foreign_mesh(path: str | Path) -> bool:
     return triangles is not None and b"scale_0" not in header
 
 
-def read_foreign_mesh(path: str | Path) -> Mesh:
+def read_foreign_mesh(path: str | Path) -> Mesh | TexturedMesh:
     """Read a mesh in an .obj or .ply file with trimesh, in world coordinates.
 
-    Its colors are those at its vertices, of a texture too; without any it is gray.
+    Without a texture, its colors are those at its vertices; without any it is gray.
 
     Raises:
-        UserError: The file cannot be read, or holds no triangles or numbers that are not finite.
+        UserError: The file cannot be read, holds no triangles or numbers that are not finite, or
+            its faces name vertices that it does not have.
     """
     path = Path(path)
     try:
         loaded = cast(Any, trimesh.load(path, force="mesh", process=False))
-        visual = loaded.visual
-        visual = visual.to_color() if isinstance(visual, TextureVisuals) else visual
-        colors = np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255
-        vertices, normals = np.asarray(loaded.vertices), np.asarray(loaded.vertex_normals)
-        faces = np.asarray(loaded.faces, np.int32)
+        vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces, np.int32)
+        finite = len(faces) and np.isfinite(vertices).all()
+        if not finite or faces.min() < 0 or faces.max() >= len(vertices):
+            raise ValueError("expected triangles between its vertices, with finite positions")
+        normals, visual = np.asarray(loaded.vertex_normals), loaded.visual
+        texture = _texture_of(visual) if isinstance(visual, TextureVisuals) else None
+        if texture is None and isinstance(visual, TextureVisuals):
+            visual = visual.to_color()
+        colors = None if texture else np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255
     except OSError as error:
         raise read_error(path, error) from error
     # trimesh raises errors of many kinds for files that it cannot read.
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"cannot read {path}: no mesh that trimesh reads ({reason})") from None
-    if not len(faces) or not np.isfinite(vertices).all():
-        raise UserError(f"cannot read {path}: expected triangles with finite positions, got none")
     to_world = WORLD_TO_FILE.astype(np.float32)
-    if len(colors) != len(vertices):
+    vertices, normals = (v.astype(np.float32) @ to_world for v in (vertices, normals))
+    if texture:
+        return TexturedMesh(vertices, faces, normals, *texture)
+    if colors is None or len(colors) != len(vertices):
         colors = np.full((len(vertices), 3), 0.5, np.float32)
-    turned = (values.astype(np.float32) @ to_world for values in (vertices, normals))
-    return Mesh(next(turned), faces, next(turned), colors)
+    return Mesh(vertices, faces, normals, colors)
+
+
+def _texture_of(visual: TextureVisuals) -> tuple[np.ndarray, np.ndarray] | None:
+    """UVs as in `TexturedMesh` and the texture, of what trimesh has read; None without an image."""
+    material = cast(Any, visual.material)
+    image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+    if image is None or visual.uv is None:
+        return None
+    uvs = np.asarray(visual.uv, np.float64) * [1, -1] + [0, 1]
+    return uvs, np.asarray(image.convert("RGB"), np.float32) / 255

@@ -132,7 +132,7 @@ class ViewPrompts:
             if is_closed(tokenizer) and (unknown := unknown_words(tokenizer, prompt)):
                 warnings.append(
                     f"prompt: the prior {prior.name} does not know {_quoted(unknown)}; "
-                    f"{vocab_command(prior.name)} lists the words that it knows"
+                    f"{vocab_command(folder_name(prior))} lists the words that it knows"
                 )
             longest = max(
                 (suffix.format(view=view) for view in views),
@@ -143,9 +143,10 @@ class ViewPrompts:
                 warnings.append(
                     f'prompt: too long for the prior {prior.name}; it does not read "{cut}"'
                 )
-        texts = [prompt + suffix.format(view=view) for view in (*views, *VIEW_WORDS[:2])]
+        wrong = VIEW_WORDS[:2] if perp_neg else ()
+        texts = [prompt + suffix.format(view=view) for view in (*views, *wrong)]
         embedded = prior.embed([*texts, negative, *([""] if negative else [])])
-        directions, wrong, negatives = embedded.tensor_split([len(views), len(texts)])
+        directions, others, negatives = embedded.tensor_split([len(views), len(texts)])
         return ViewPrompts(
             prompt,
             negative,
@@ -155,7 +156,7 @@ class ViewPrompts:
             negatives[1:] if negative else None,
             blend and views == VIEW_WORDS,
             perp_neg,
-            wrong if perp_neg else None,
+            others if perp_neg else None,
             tuple(warnings),
         )
 
@@ -192,6 +193,11 @@ def shortened(
     while kept > 1 and _token_count(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
         kept -= 1
     return " ".join(words[:kept]), " ".join(words[kept:])
+
+
+def folder_name(prior: Prior) -> str:
+    """Name of the model folder of a prior, which is that of the prior unless code made it."""
+    return getattr(getattr(prior, "source", None), "name", prior.name)
 
 
 def vocab_command(prior: str) -> str:

@@ -27,12 +27,18 @@ MAX_SKIPPED = 20
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
-def start(config: RunConfig, seed: int, device: str, splats: Splats | None = None) -> TrainState:
-    """The state of a new run. It starts from `splats` if they are given."""
-    in_stage = min(config.begin / config.ends(0)[1], 1.0)
+def start(
+    config: RunConfig,
+    seed: int,
+    device: str,
+    splats: Splats | None = None,
+    progress: float = 0.0,
+) -> TrainState:
+    """The state of a new run at `progress`. It starts from `splats` if they are given."""
+    in_stage = min(progress / config.ends(0)[1], 1.0)
     with exclusive():
         first = begin(config.stages[0], seed, device, splats, in_stage)
-        return TrainState(first, progress=config.begin, accepted_progress=in_stage)
+        return TrainState(first, progress=progress, accepted_progress=in_stage)
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:

@@ -1,7 +1,9 @@
 """From a request to a plan: everything is read and checked once, before anything slow starts."""
 
 import dataclasses
+import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +13,7 @@ import torch
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
+from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
@@ -20,12 +23,12 @@ from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.factories import FACTORIES, create
-from gs3d.priors.loading.resolve import default_prior, resolve
+from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.raster.cuda import build_state
 from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
-from gs3d.runs.history import read_record
+from gs3d.runs.history import prior_of, read_record
 from gs3d.runs.request import Mode, Request, checked, device_of
 
 REFINE_FROM = 0.5
@@ -46,6 +49,8 @@ class Plan:
     prior: Source | Prior
     """Where the weights are on this disk, or an object: that of the caller or of a factory."""
     config: RunConfig
+    begin: float
+    """Progress at which a new run begins."""
     splats: Splats | None
     """Existing splats to start from, in the unit sphere."""
     messages: tuple[Message, ...]
@@ -71,35 +76,53 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     folder = pick_folder(request.prompt, request.seed, request.out, request.resume)
     device = device_of(request)
     messages: list[Message] = []
-    raster_device = _raster_device(request, device, messages)
+    request = _as_recorded(request, folder)
     # Reading a given config before the prior: a misspelt key should not wait for a download.
     given = None if request.config is None else _given(request, request.config, messages)
     for change in request.set:
         check_path(change)
     if given is not None and given.vae is not None:
         autoencoder_place(given.vae)
-    splats = _start_splats(request)
-    before = time.monotonic()
+    splats = _start_splats(request, folder, messages)
     prior = _prior(request, device, messages)
     if isinstance(prior, Source):
-        started += time.monotonic() - before  # a download of gigabytes is no part of the minutes
+        started += prior.download_s
     messages += _other_prompt(request)
     if given is not None:
         messages += _other_mode(request, given)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
+    raster_device = _raster_device(request, device, config, messages)
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
             Message(f"{first} holds a run already; this one goes to {folder}, which --resume takes")
         )
-    return Plan(
-        request, folder, device, raster_device, prior, config, splats, tuple(messages), started
-    )
+    begin = config.begin
+    if begin is None:
+        refines = request.start is not None and config.stages[0].representation == "splats"
+        begin = REFINE_FROM if refines else 0.0
+    devices = (device, raster_device)
+    return Plan(request, folder, *devices, prior, config, begin, splats, tuple(messages), started)
 
 
-def _raster_device(request: Request, device: str, messages: list[Message]) -> str:
+def _as_recorded(request: Request, folder: Path) -> Request:
+    """The request with what a run that is resumed has in its record and the request leaves out: the
+    prior by default, and what it started from."""
+    record = read_record(folder) if request.resume else None
+    if record is None:
+        return request
+    if request.prior == "auto" and "prior" not in record.get("python_objects", ()):
+        request = dataclasses.replace(request, prior=prior_of(record))
+    if request.start is None and record.get("start") is not None:
+        request = dataclasses.replace(request, start=Path(record["start"]))
+    return request
+
+
+def _raster_device(
+    request: Request, device: str, config: RunConfig, messages: list[Message]
+) -> str:
     """Where splats are rendered: on the device of the prior if gsplat can run there, else on the
     CPU. Warns if only a missing part keeps gsplat from it."""
     has_cuda = torch.device(device).type == "cuda"
@@ -108,7 +131,11 @@ def _raster_device(request: Request, device: str, messages: list[Message]) -> st
     if request.raster == "cpu" or not has_cuda:
         return "cpu"
     state = build_state()
-    if request.raster == "auto" and state not in ("built", "not built"):
+    if all(stage.representation != "splats" for stage in config.stages):
+        return device  # fields and surfaces do not need gsplat
+    if state not in ("built", "not built"):
+        if request.raster == "gsplat":
+            raise UserError(f"--raster gsplat: it cannot run here ({state}); see `gs3d doctor`")
         messages.append(
             Message(
                 f"gsplat cannot run here ({state}; see `gs3d doctor`): splats are rendered on the "
@@ -159,7 +186,10 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
         return name
     if name == "auto":
         name, why = default_prior(device, request.prompt)
-        messages.append(Message(why))
+        if is_cached(name):
+            messages.append(Message(why))
+        else:  # messages come after a download, and its reason should come before
+            print(why, file=sys.stderr, flush=True)
     if name not in FACTORIES:
         return resolve(name)
     created = create(str(name), device)
@@ -182,8 +212,6 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
             )
         if len(config.stages) > 1:
             config = dataclasses.replace(config, stages=config.stages[1:])
-        elif not config.begin:
-            config = dataclasses.replace(config, begin=REFINE_FROM)
     if config.vae is not None and not isinstance(prior, Source):
         raise UserError("config: vae: only for a prior with a model folder; leave it out")
     views = prior.views
@@ -196,8 +224,11 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
     return config
 
 
-def _start_splats(request: Request) -> Splats | None:
+def _start_splats(request: Request, folder: Path, messages: list[Message]) -> Splats | None:
+    """The splats to start from; None without --start, or if there is a checkpoint to go on from."""
     if request.start is None:
+        return None
+    if request.resume and newest_checkpoint(folder / "checkpoint") is not None:
         return None
     if not request.start.exists():
         raise UserError(
@@ -206,8 +237,11 @@ def _start_splats(request: Request) -> Splats | None:
         )
     from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
 
-    foreign = request.start.is_file() and is_foreign_mesh(request.start)
-    asset = read_foreign_mesh(request.start) if foreign else load_asset(request.start)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        foreign = request.start.is_file() and is_foreign_mesh(request.start)
+        asset = read_foreign_mesh(request.start) if foreign else load_asset(request.start)
+    messages += [Message(str(found.message), is_warning=True) for found in caught]
     if not isinstance(asset, Splats):
         try:
             asset = splats_of_mesh(asset)

@@ -95,6 +95,9 @@ class RunRecord:
             if old.get(key) != mine:
                 what = f"{key} {old.get(key)!r}, not {mine!r}"
                 return f"that run has {what}; repeat its command, or {other}"
+        start = None if self.request.start is None else str(self.request.start)
+        if old.get("start") != start:
+            return f"that run has start {old.get('start')}, not {start}; repeat its command"
         if what := self._other_settings(old.get("config")):
             return f"that run has other settings ({what}); repeat its command, or {other}"
         used = old.get("prior") or {}

@@ -74,7 +74,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
-    "device": ((str, torch.device), "cpu, cuda, cuda:N, mps or xpu"),
+    "device": ((str, torch.device), "auto, cpu, cuda, cuda:N, mps or xpu"),
     "start": ((str, os.PathLike), "a run's folder, a splat file or a mesh"),
 }
 """Argument -> its types besides None, and what a message expects."""
@@ -146,7 +146,7 @@ def device_of(request: Request) -> str:
     prior: Any = request.prior
     if isinstance(prior, (str, Path)):
         return pick_device(request.device)
-    if request.device is not None and not same_device(request.device, prior.device):
+    if request.device not in (None, "auto") and not same_device(request.device, prior.device):
         raise UserError(
             f"--device {request.device}: the prior {prior.name} is on {prior.device}; "
             "leave the device out, or load the prior there"
@@ -169,9 +169,10 @@ def pick_device(device: str | torch.device | None) -> str:
             f"--device {device}: torch finds no {wanted.type.upper()} here; leave the option out, "
             "or see `gs3d doctor`"
         )
-    if wanted.index and wanted.index >= torch.cuda.device_count():
-        last = torch.cuda.device_count() - 1
-        raise UserError(f"--device {device}: expected cuda:0 to cuda:{last}")
+    counts = {"cuda": torch.cuda.device_count, "xpu": torch.xpu.device_count}
+    count = counts.get(wanted.type, lambda: 1)()
+    if wanted.index and wanted.index >= count:
+        raise UserError(f"--device {device}: expected {wanted.type}:0 to {wanted.type}:{count - 1}")
     return str(device)
 
 

@@ -20,6 +20,7 @@ from gs3d.priors.loading.resolve import describe, load
 from gs3d.priors.prompts import (
     VIEW_SUFFIX,
     ViewPrompts,
+    folder_name,
     is_closed,
     vocab_command,
     vocabulary,
@@ -83,7 +84,7 @@ def first_state(
         text = f"resumed {plan.folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s"
         callbacks.info(text)
     else:
-        state = start(config, seed, device, plan.splats)
+        state = start(config, seed, device, plan.splats, plan.begin)
         if plan.request.resume:
             callbacks.info(f"nothing to resume in {plan.folder}: starting from the beginning")
     with enough_memory(), _compilable(config.compile):
@@ -101,7 +102,7 @@ def first_budget(
     request = plan.request
     seconds = request.minutes and 60 * request.minutes
     budget = Budget(request.steps, seconds, spent_s or 0.0, phases.started)
-    budget.first = plan.config.begin
+    budget.first = plan.begin
     budget.export_time_s = export_seconds(state.representation, plan.config)
     resumed = spent_s is not None
     if resumed and (budget.over() or budget.steps is not None and state.step >= budget.steps):
@@ -188,7 +189,7 @@ def _without_kind(prompt: str, prior: Prior) -> list[str]:
         return []
     return [
         f"prompt: names no kind of object that the prior {prior.name} knows, so do not expect one; "
-        f"see {vocab_command(prior.name)}"
+        f"see {vocab_command(folder_name(prior))}"
     ]
 
 

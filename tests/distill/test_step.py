@@ -11,6 +11,7 @@ from gs3d.distill.step import Task, TrainState, iterate, surface_points
 from gs3d.priors import load
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.raster import rasterize
+from gs3d.runs.loop import enter_stage
 
 
 def test_surface_points_lie_on_the_surface():
@@ -68,8 +69,7 @@ class Recorded:
 
 @pytest.mark.parametrize("weights", ["relative", "absolute"])
 def test_weights_of_regularizers(tiny_builtin_folder, weights):
-    """Relative ones follow the running size of the gradient; a loss ten times as large changes
-    nothing about a step."""
+    """Relative ones follow the running size of the gradient."""
     run = load_config("builtin", "sds", [f"regularizer_weights={weights}"])
     prior = load(tiny_builtin_folder, "cpu")
     prompts = ViewPrompts.of(prior, "a red duck")
@@ -84,3 +84,13 @@ def test_weights_of_regularizers(tiny_builtin_folder, weights):
         running.append(0.98 * running[-1] + 0.02 * size)
     assert found == pytest.approx(running if weights == "relative" else [1.0] * 3)
     assert float(state.gradient_size) == pytest.approx(running[-1])
+
+
+def test_the_size_of_the_gradient_is_that_of_a_stage():
+    run = load_config("builtin-mesh")
+    state = TrainState(begin(run.stages[0], 0, "cpu"), gradient_size=torch.tensor(3.0))
+    enter_stage(state, run, 0.1)
+    assert state.gradient_size is not None
+    state.representation = begin(run.stages[1], 0, "cpu")  # a ball, whose conversion is quick
+    enter_stage(state, run, 0.7)
+    assert state.stage == 1 and state.gradient_size is None

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 import gs3d
+from gs3d.core.errors import UserError
 from gs3d.priors import load
 from gs3d.priors.images import memory_format
 from gs3d.runs import prepare, setup
@@ -54,21 +55,21 @@ def test_run_finishes_on_fake_cuda(mode, request_, card):
     assert card.drawn == 0 if mode == "two-stage" else card.drawn >= 3
 
 
-def test_fake_cuda_run_equals_cpu_run(request_, monkeypatch):
+def load_as_on_cpu(*args, **kwargs):
+    """Use the precision and memory layout of the CPU; other rounding would change the run."""
+    prior = load(*args, **kwargs)
+    prior.network.backbone.to(dtype=torch.float32, memory_format=memory_format(torch.device("cpu")))
+    prior.text.model.float()
+    return prior
+
+
+@pytest.mark.parametrize("raster", ["auto", "cpu"])
+def test_fake_cuda_run_equals_cpu_run(request_, monkeypatch, raster):
     on_cpu = generate(request_("splats", "cpu", steps=12)).folder
-
-    def load_as_on_cpu(*args, **kwargs):
-        """Use the precision and memory layout of the CPU; other rounding would change the run."""
-        prior = load(*args, **kwargs)
-        prior.network.backbone.to(
-            dtype=torch.float32, memory_format=memory_format(torch.device("cpu"))
-        )
-        prior.text.model.float()
-        return prior
-
     monkeypatch.setattr(setup, "load", load_as_on_cpu)
     with fake_cuda.install(monkeypatch):
-        on_cuda = generate(request_("splats", "cuda", steps=12)).folder
+        request = dataclasses.replace(request_("splats", "cuda", steps=12), raster=raster)
+        on_cuda = generate(request).folder
     assert equal(gs3d.load(on_cpu).splats, gs3d.load(on_cuda).splats)
 
 
@@ -107,3 +108,11 @@ def test_without_a_toolkit_splats_are_rendered_on_the_cpu(request_, card, monkey
         "CPU, which takes longer"
     )
     assert generate(request).outcome == "finished" and card.drawn == 0
+
+
+def test_fields_and_surfaces_stay_on_the_card_without_a_toolkit(request_, card, monkeypatch):
+    monkeypatch.setattr(prepare, "build_state", lambda: "no CUDA toolkit")
+    plan = prepare.prepare(request_("two-stage", "cuda"))
+    assert plan.raster_device == "cuda" and not plan.messages
+    with pytest.raises(UserError, match="raster gsplat: it cannot run here .no CUDA toolkit"):
+        prepare.prepare(dataclasses.replace(request_("splats", "cuda"), raster="gsplat"))

@@ -12,7 +12,7 @@ from gs3d.runs import prepare as prepare_module
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
 from tests.distill.test_contracts import GrayPrior
-from tests.runs.running import FIELD_THEN_SURFACE, SPLATS_THEN_SURFACE, generate
+from tests.runs.running import FIELD_THEN_SURFACE, SPLATS_THEN_SURFACE, copy_of, generate
 
 
 def warnings_of(request, **changes) -> list[str]:
@@ -105,11 +105,29 @@ def test_signature_of_a_guidance_object_is_checked_without_a_prior(splats_reques
 
 def test_the_time_of_a_download_is_no_part_of_the_minutes(monkeypatch, tmp_path, tiny_sd_folder):
     def downloaded(name: str) -> Source:
-        clock.append(700.0)
-        return Source(name, tiny_sd_folder)
+        return Source(name, tiny_sd_folder, download_s=700.0)
 
-    clock = [10.0]
-    monkeypatch.setattr(prepare_module.time, "monotonic", lambda: sum(clock))
     monkeypatch.setattr(prepare_module, "resolve", downloaded)
     request = Request(prompt="a corgi", prior="sd21-base", device="cpu", out=tmp_path / "a")
     assert prepare(request, 4.0).started == 704.0
+
+
+def test_the_reason_of_a_download_comes_before_it(
+    monkeypatch, tmp_path, tiny_sd_folder, card, capsys
+):
+    def downloaded(name: str) -> Source:
+        assert 'the built-in prior does not know "corgi"' in capsys.readouterr().err
+        return Source(name, tiny_sd_folder)
+
+    monkeypatch.setattr(prepare_module, "resolve", downloaded)
+    monkeypatch.setattr(prepare_module, "is_cached", lambda name: False)
+    assert prepare(Request(prompt="a corgi", out=tmp_path / "a")).prior.name == "sd21-base"
+
+
+def test_a_resumed_run_keeps_its_prior(finished_splats, tmp_path, splats_request, monkeypatch):
+    copy_of(finished_splats, splats_request)
+    monkeypatch.setattr(prepare_module, "default_prior", lambda *_: ("sd21-base", ""))
+    request = dataclasses.replace(
+        splats_request, prior="auto", resume=True, prompt="a red mushroom"
+    )
+    assert str(prepare(request).prior.folder) == splats_request.prior

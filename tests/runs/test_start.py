@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 import gs3d
 from gs3d.core.errors import UserError
@@ -38,8 +39,33 @@ def test_splats_are_refined(splats_request, splats_file):
 
 def test_begin_is_a_setting(splats_request, splats_file):
     request = dataclasses.replace(splats_request, start=splats_file, set=("begin=0.9",))
-    assert prepare(request).config.begin == 0.9
-    assert prepare(splats_request).config.begin == 0
+    for given in (0.9, 0.0):
+        plan = prepare(dataclasses.replace(request, set=(f"begin={given}",)))
+        assert plan.begin == given
+    assert (prepare(splats_request).begin, prepare(splats_request).config.begin) == (0, None)
+
+
+def test_begin_of_a_start_is_not_in_its_settings(splats_request, splats_file):
+    """A run from its run.yaml, without what it started from, begins at the beginning."""
+    plan = prepare(dataclasses.replace(splats_request, start=splats_file))
+    assert (plan.begin, plan.config.begin) == (0.5, None)
+
+
+def test_a_run_cannot_begin_behind_its_first_stage(splats_request, tmp_path):
+    request = dataclasses.replace(splats_request, config="builtin-mesh", set=("begin=0.7",))
+    with pytest.raises(UserError, match=r"begin: expected a number in the first stage, \[0, 0.6\)"):
+        prepare(request)
+
+
+def test_resume_with_another_start_and_without_the_file(splats_request, splats_file, tmp_path):
+    request = dataclasses.replace(splats_request, start=splats_file, steps=3)
+    generate(request)
+    again = dataclasses.replace(request, steps=6, resume=True)
+    other = dataclasses.replace(again, start=tmp_path / "other.ply")
+    with pytest.raises(UserError, match="that run has start .*there.ply, not .*other.ply"):
+        generate(other)
+    splats_file.unlink()
+    assert generate(dataclasses.replace(again, start=None)).steps == 6
 
 
 def test_resumed_run_equals_one_that_was_not_interrupted(splats_request, splats_file, tmp_path):
@@ -58,7 +84,7 @@ def test_a_mesh_becomes_splats(splats_request, tmp_path, suffix):
     path = tmp_path / f"cube{suffix}"
     write_mesh(path, mesh)
     splats = prepare(dataclasses.replace(splats_request, start=path)).splats
-    assert len(splats) == 20_000
+    assert len(splats) == 8_000
     assert 0.9 < float(splats.means.norm(dim=1).max()) < 1
     assert float(splats.means.mean(0).abs().max()) < 0.02
     colors = 0.5 + 0.28209479 * splats.sh[:, 0]
@@ -84,6 +110,22 @@ def test_an_obj_faces_the_same_way_as_a_glb(splats_request, tmp_path):
     assert found[0][0] > found[0][1] > found[0][2]
 
 
+def test_the_texture_of_an_obj(splats_request, tmp_path):
+    """Half of the square is red and half is blue; its vertices alone would mix the two."""
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:4, :, 0], image[4:, :, 2] = 255, 255  # the upper half is red
+    Image.fromarray(image).save(tmp_path / "a.png")
+    (tmp_path / "a.mtl").write_text("newmtl m\nmap_Kd a.png\n")
+    (tmp_path / "a.obj").write_text(
+        "mtllib a.mtl\nusemtl m\nv -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\n"
+        "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+    )
+    splats = prepare(dataclasses.replace(splats_request, start=tmp_path / "a.obj")).splats
+    red = 0.5 + 0.28209479 * splats.sh[:, 0, 0]
+    # File y is world z.
+    torch.testing.assert_close(red, (splats.means[:, 2] > 0).float(), atol=1e-5, rtol=0)
+
+
 def test_wrong_starts(splats_request, tmp_path):
     def message(path, **changes):
         with pytest.raises(UserError) as caught:
@@ -92,7 +134,9 @@ def test_wrong_starts(splats_request, tmp_path):
 
     assert "there is no such file or folder; expected a run's folder, a" in message(tmp_path / "x")
     (tmp_path / "a.obj").write_text("v 1 2 nan\nf 1 1 1\n")
-    assert "a.obj: expected triangles with finite positions" in message(tmp_path / "a.obj")
+    assert "expected triangles between its vertices, with finite" in message(tmp_path / "a.obj")
+    (tmp_path / "n.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n")
+    assert "n.obj" in message(tmp_path / "n.obj")
     (tmp_path / "b.obj").write_text("")
     assert "cannot read" in message(tmp_path / "b.obj")
     trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "c.ply")

@@ -48,6 +48,8 @@ def _python() -> Finding:
 def _torch() -> list[Finding]:
     import torch
 
+    from gs3d.runs.request import DEVICES
+
     found = [Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_properties(0)
@@ -58,6 +60,10 @@ def _torch() -> list[Finding]:
         found.append(Finding("CUDA", state, "check the driver with nvidia-smi"))
     else:
         found.append(Finding("CUDA", "none: runs use the CPU and the built-in prior"))
+    for name in ("mps", "xpu"):
+        if DEVICES[name]():
+            advice = f"--device {name} runs the prior there and renders splats on the CPU"
+            found.append(Finding(f"{name.upper()}", "there", advice))
     return found
 
 
@@ -81,7 +87,7 @@ def _gsplat() -> list[Finding]:
         "built": "",
         "not built": "the first run compiles it (minutes); to do it now: gs3d doctor --build",
         "no CUDA toolkit": "gsplat compiles on first use and needs nvcc: install the CUDA "
-        f"{torch.version.cuda} toolkit or set CUDA_HOME",
+        f"{torch.version.cuda} toolkit or set CUDA_HOME; without it the CPU renders splats",
     }
     return [Finding("gsplat", state, advice.get(state, "pip install gsplat"))]
 
@@ -101,6 +107,8 @@ def _priors() -> list[Finding]:
                 )
             else:
                 state = f"not on this machine; `--prior {name}` downloads it once"
+                if name == "sd21-base":
+                    state += ", and so does a prompt beyond `gs3d vocab` on a GPU"
                 found.append(Finding(what, state))
     return found
 

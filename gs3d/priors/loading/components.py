@@ -4,7 +4,7 @@ The built-in prior and Stable Diffusion are read the same way.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
@@ -69,6 +69,8 @@ class Source:
     folder: Path
     repo: str | None = None
     """Hub id of a download; `folder` is then a snapshot in the Hugging Face cache."""
+    download_s: float = field(default=0.0, compare=False)
+    """Seconds that it has just taken to download, 0 if it was there."""
 
     @cached_property
     def index(self) -> dict[str, tuple[str, str]]:

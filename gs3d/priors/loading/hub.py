@@ -5,6 +5,7 @@
 import errno
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -149,21 +150,27 @@ def download(
     why each repository failed, and ends with `advice`.
     """
     from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
     if cache.is_offline(offline):
         why = "downloads are turned off" if offline else "HF_HUB_OFFLINE is set"
         state = cache.in_cache(name, repos)
         raise UserError(f"{subject}: {state} ({constants.HF_HUB_CACHE}), and {why}. {advice}")
     failures: list[str] = []
+    began = time.monotonic()
     for repo in repos:
         try:
             result = fetch(name, repo)
             if isinstance(result, Path):
-                return Source(name, result, repo)
+                return Source(name, result, repo, time.monotonic() - began)
             failures.append(f"{repo} ({result})")
         except UserError:
             raise
+        except GatedRepoError:
+            raise UserError(
+                f"{subject}: its license must be accepted first, at https://huggingface.co/{repo}; "
+                "then run `hf auth login` here, and again"
+            ) from None
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             missing = status in (401, 403, 404)

@@ -38,6 +38,11 @@ RETIRED = {
     "sd15": "runwayml/stable-diffusion-v1-5",
 }
 """Ids that can no longer be downloaded. Many caches still hold them."""
+FUNCTION_WORDS = {
+    *("the", "some", "this", "that", "these", "my", "your", "its", "it", "is", "are", "one", "s"),
+    *("of", "in", "at", "by", "to", "from", "for", "and", "or"),
+}
+"""Words that say nothing about an object. The built-in prior reads over those it does not know."""
 SHIPPED = ("builtin",)
 """Priors that come with gs3d."""
 NAMES = (*SHIPPED, *MIRRORS)
@@ -152,9 +157,7 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
     """
     if torch.device(device).type != "cuda":
         return "builtin", "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)"
-    if found := cache.cached(
-        "prior sd21-base", "sd21-base", (*MIRRORS["sd21-base"], RETIRED["sd21-base"])
-    ):
+    if found := _in_cache("sd21-base"):
         return (
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)",
@@ -167,16 +170,25 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
         )
     return (
         "builtin",
-        "prior: builtin, which knows all words of this prompt (`--prior sd21-base` downloads "
+        "prior: builtin, which knows what the prompt names (`--prior sd21-base` downloads "
         "Stable Diffusion 2.1-base once, about 2.6 GB)",
     )
 
 
 def _unknown_to_builtin(prompt: str) -> list[str]:
     """Words of the prompt that are not in the vocabulary of the built-in prior."""
-    known = builtin.known_words() or set()
+    known = (builtin.known_words() or set()) | FUNCTION_WORDS
     words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
     return [word for word in words if word not in known]
+
+
+def is_cached(name: str) -> bool:
+    """Whether the prior `name` takes no download."""
+    return name not in MIRRORS or _in_cache(name) is not None
+
+
+def _in_cache(name: str) -> Source | None:
+    return cache.cached(f"prior {name}", name, (*MIRRORS[name], RETIRED[name]))
 
 
 def describe(prior: Prior) -> dict[str, str | int | None]:

@@ -138,7 +138,8 @@ class Densifier:
         and at least 64 if there are that many.
         """
         mean = self.state["grad2d"] / self.state["count"].clamp_min(1)
-        growing = min(int(self.config.grow_share * len(mean)), self.config.max_count - len(mean))
+        share = self.config.grow_share
+        growing = min(max(int(share * len(mean)), share > 0), self.config.max_count - len(mean))
         largest = mean.topk(min(growing + 1, len(mean))).values if growing > 0 else None
         self.strategy.grow_grad2d = float(largest[-1]) if largest is not None else float("inf")
         keep = max(min(64, len(mean)), len(mean) // 10)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs3d.core.types import SH_C0, Mesh, Splats, TexturedMesh
 
-MESH_SPLATS = 20_000
+MESH_SPLATS = 8_000
 """Number of splats that a mesh becomes."""
 OPACITY = 0.9
 FLATNESS = 0.25

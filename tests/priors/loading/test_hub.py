@@ -4,13 +4,14 @@ import json
 import time
 
 import huggingface_hub
+from huggingface_hub.errors import GatedRepoError
 
 from gs3d.priors import load
 from gs3d.priors.latent import LatentPrior
 from gs3d.priors.loading import hub as hub_module
 from gs3d.priors.loading.resolve import MIRRORS, resolve
 from tests.priors.cache import SHA, put_in_cache
-from tests.priors.loading.helpers import MODEL_FILES, message
+from tests.priors.loading.helpers import MODEL_FILES, message, not_found
 
 FIRST, SECOND = MIRRORS["sd21-base"]
 ADVICE = (
@@ -61,6 +62,17 @@ def test_a_download_says_its_size_and_how_to_stop_it(hub, hub_cache, capsys):
     )
     resolve("sd21-base")
     assert capsys.readouterr().err == ""
+
+
+def test_a_gated_model_names_what_to_do(hub, monkeypatch):
+    def gated(repo, **_):
+        raise GatedRepoError("403", response=not_found(repo).response)
+
+    monkeypatch.setattr(huggingface_hub, "model_info", gated)
+    assert message(lambda: resolve("someone/gated")) == (
+        "prior someone/gated: its license must be accepted first, at "
+        "https://huggingface.co/someone/gated; then run `hf auth login` here, and again"
+    )
 
 
 def test_shards_are_downloaded_with_their_index():

@@ -85,10 +85,10 @@ def test_default_prior(hub, hub_cache, tiny_sd_folder):
         "builtin",
         "prior: builtin (no GPU; it knows only the words that `gs3d vocab` shows)",
     )
-    for prompt in ("", "a DSLR photo of a red mushroom, with white spots"):
+    for prompt in ("", "a DSLR photo of a red mushroom, with white spots", "the mug's handle"):
         assert default_prior("cuda", prompt) == (
             "builtin",
-            "prior: builtin, which knows all words of this prompt (`--prior sd21-base` downloads "
+            "prior: builtin, which knows what the prompt names (`--prior sd21-base` downloads "
             "Stable Diffusion 2.1-base once, about 2.6 GB)",
         )
     for prompt, word in (("a red Corgi", "corgi"), ("un château", "un"), ("a 犬", "犬")):
