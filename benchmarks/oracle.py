@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gs3d.core.cameras import Cameras, ring
 from gs3d.core.runtime.memory import keep_freed_blocks
+from gs3d.distill.budget import Budget
 from gs3d.distill.config import load_config
 from gs3d.distill.stages import RunConfig
 from gs3d.distill.step import Task, TrainState, background_colors, iterate
@@ -112,11 +113,12 @@ def optimized(prompt: str, args: Args) -> Score:
     parts = reference_objects(parse_prompt(prompt), 1)[0].parts
     config = load_config(args.config, args.guidance, args.set)
     views = ObjectViews(parts, config, args.seed)
-    state = views.state = start(config, args.seed, "cpu")
+    state = views.state = start(config, args.seed, "cpu", progress=config.begin or 0.0)
     task = Task(Oracle(args.spread), views, config, args.seed, views)
-    for step in range(args.steps):
-        enter_stage(state, config, step / args.steps)
-        iterate(state, task, step / args.steps, 1 / args.steps)
+    budget = Budget(args.steps, first=config.begin or 0.0)
+    while (progress := budget.progress(state.step)) < 1:
+        enter_stage(state, config, progress)
+        iterate(state, task, progress, budget.share(progress, state.progress))
     return score(state, parts)
 
 

@@ -195,10 +195,12 @@ def read_foreign_mesh(path: str | Path) -> Mesh | TexturedMesh:
         if not finite or faces.min() < 0 or faces.max() >= len(vertices):
             raise ValueError("expected triangles between its vertices, with finite positions")
         normals, visual = np.asarray(loaded.vertex_normals), loaded.visual
-        texture = _texture_of(visual) if isinstance(visual, TextureVisuals) else None
-        if texture is None and isinstance(visual, TextureVisuals):
+        is_textured = isinstance(visual, TextureVisuals)
+        texture = _texture_of(visual) if is_textured else None
+        if is_textured and texture is None:
             visual = visual.to_color()
-        colors = None if texture else np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255
+        bytes_of_colors = getattr(visual, "vertex_colors", None)
+        colors = None if texture else np.asarray(bytes_of_colors, np.float32)[:, :3] / 255
     except OSError as error:
         raise read_error(path, error) from error
     # trimesh raises errors of many kinds for files that it cannot read.

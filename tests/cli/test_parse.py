@@ -28,7 +28,7 @@ def test_help_has_a_text_for_every_option(capsys, monkeypatch, command):
 def test_help_text_of_a_field_is_its_docstring_without_line_breaks(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
     out = run(capsys, "generate", "--help")[1]
-    assert "a model folder, or owner/name of a model hub. auto is Stable Diffusion if" in out
+    assert "a folder or owner/name of the hub with a model like Stable Diffusion 1.5" in out
     assert (
         "--minutes FLOAT" in out
         and "--guidance {cds,sds,sdi,ism,anchored}" in out
