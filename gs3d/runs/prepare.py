@@ -17,7 +17,7 @@ from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
-from gs3d.io import load_asset
+from gs3d.io import load_asset, readable, suffix_of
 from gs3d.ops.place import framed
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
@@ -94,6 +94,12 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
     raster_device = _raster_device(request, device, config, messages)
+    most = config.stages[0].densify.max_count
+    if splats is not None and config.stages[0].representation == "splats" and len(splats) > most:
+        text = (
+            f"--start: has {len(splats)} splats, more than densify.max_count {most}; none is added"
+        )
+        messages.append(Message(text))
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
@@ -237,6 +243,9 @@ def _start_splats(request: Request, folder: Path, messages: list[Message]) -> Sp
         )
     from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
 
+    kinds = (*readable(), ".obj")
+    if request.start.is_file() and suffix_of(request.start, kinds) is None:
+        raise UserError(f"--start {request.start}: expected a file of {', '.join(kinds)}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         foreign = request.start.is_file() and is_foreign_mesh(request.start)

@@ -37,6 +37,14 @@ def test_splats_are_refined(splats_request, splats_file):
     assert [row["progress"] for row in log_rows(result.folder)] == [0.5, 0.75]
 
 
+def test_more_splats_than_a_run_grows_to_are_named(splats_request, splats_file):
+    request = dataclasses.replace(splats_request, start=splats_file)
+    few = dataclasses.replace(request, set=("densify.max_count=200",))
+    (found,) = (m.text for m in prepare(few).messages)
+    assert found == "--start: has 300 splats, more than densify.max_count 200; none is added"
+    assert not prepare(request).messages
+
+
 def test_begin_is_a_setting(splats_request, splats_file):
     request = dataclasses.replace(splats_request, start=splats_file, set=("begin=0.9",))
     for given in (0.9, 0.0):
@@ -137,6 +145,9 @@ def test_wrong_starts(splats_request, tmp_path):
     assert "expected triangles between its vertices, with finite" in message(tmp_path / "a.obj")
     (tmp_path / "n.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n")
     assert "n.obj" in message(tmp_path / "n.obj")
+    (tmp_path / "a.stl").write_text("solid a\nendsolid a\n")
+    text = message(tmp_path / "a.stl")
+    assert "a.stl: expected a file of " in text and ".obj" in text and ".spz" in text
     (tmp_path / "b.obj").write_text("")
     assert "cannot read" in message(tmp_path / "b.obj")
     trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "c.ply")
