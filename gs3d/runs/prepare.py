@@ -94,23 +94,41 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
     raster_device = _raster_device(request, device, config, messages)
-    most = config.stages[0].densify.max_count
-    if splats is not None and config.stages[0].representation == "splats" and len(splats) > most:
-        text = (
-            f"--start: has {len(splats)} splats, more than densify.max_count {most}; none is added"
-        )
-        messages.append(Message(text))
+    messages += _too_many(splats, config)
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
             Message(f"{first} holds a run already; this one goes to {folder}, which --resume takes")
         )
-    begin = config.begin
-    if begin is None:
-        refines = request.start is not None and config.stages[0].representation == "splats"
-        begin = REFINE_FROM if refines else 0.0
-    devices = (device, raster_device)
-    return Plan(request, folder, *devices, prior, config, begin, splats, tuple(messages), started)
+    return Plan(
+        request,
+        folder,
+        device,
+        raster_device,
+        prior,
+        config,
+        _begin(request, config),
+        splats,
+        tuple(messages),
+        started,
+    )
+
+
+def _begin(request: Request, config: RunConfig) -> float:
+    """Progress at which a new run begins."""
+    if config.begin is not None:
+        return config.begin
+    refines = request.start is not None and config.stages[0].representation == "splats"
+    return REFINE_FROM if refines else 0.0
+
+
+def _too_many(splats: Splats | None, config: RunConfig) -> list[Message]:
+    """A message if a run starts with more splats than it may grow to."""
+    stage, count = config.stages[0], 0 if splats is None else len(splats)
+    if stage.representation != "splats" or count <= (most := stage.densify.max_count):
+        return []
+    text = f"--start: has {count} splats, more than densify.max_count {most}; none is added"
+    return [Message(text)]
 
 
 def _as_recorded(request: Request, folder: Path) -> Request:

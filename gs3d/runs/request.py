@@ -38,8 +38,8 @@ class Request:
     """Number of iterations, instead of minutes. The result is reproducible on the same machine."""
     prior: str | Prior = "auto"
     """Diffusion model: builtin, sd21-base, sd21, sd15, or a folder or owner/name of the hub with a
-    model like Stable Diffusion 1.5, 2.1, XL, 3 or 3.5. auto is builtin without CUDA, or for prompts
-    of words that it knows unless sd21-base is in the cache; else sd21-base."""
+    model like Stable Diffusion 1.5, 2.1, XL, 3 or 3.5. auto is sd21-base with CUDA, if the cache
+    has it or builtin does not know a word of the prompt; else builtin."""
     guidance: str | Guidance | None = None
     """Guidance loss: cds (consistency distillation sampling) or sds (score distillation sampling).
     The config decides by default: sds in presets for the built-in prior, cds in the others."""
@@ -61,7 +61,7 @@ class Request:
     else cpu."""
     raster: Raster = "auto"
     """Rasterizer of splats: gsplat, which needs CUDA, or cpu, with any device of the prior. auto is
-    gsplat if it can run. Fields and surfaces are optimized where splats would be."""
+    gsplat if it can run. With cpu, fields and surfaces are optimized there too."""
     mode: Mode = "splats"
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""

@@ -78,6 +78,23 @@ def _vae(channels: int, changes: dict):
     return AutoencoderKL(**config | changes).eval()
 
 
+def _two_clips(
+    folder: Path,
+    classes: tuple[type, type],
+    pooled: int,
+    changes: dict,
+    settings: tuple[dict, dict] = ({}, {}),
+) -> tuple:
+    """Encoder and tokenizer of the first CLIP, 16 wide with `pooled` numbers for the whole text,
+    then those of the second, 24 wide with 20."""
+    made = []
+    sizes = ((16, pooled), (24, 20))
+    for cls, size, given, number in zip(classes, sizes, settings, ("", "_2"), strict=True):
+        words = folder.with_name(f"{folder.name}_words{number}")
+        made += _clip(words, cls, *size, given | changes.get(f"text_encoder{number}", {}))
+    return tuple(made)
+
+
 def write_tiny_xl(
     folder: Path, zeroes: bool = True, variant: str | None = None, **changes: dict
 ) -> Path:
@@ -103,20 +120,9 @@ def write_tiny_xl(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = UNet2DConditionModel(**unet | changes.get("unet", {})).eval()
-        one, words = _clip(
-            folder.with_name(f"{folder.name}_words"),
-            CLIPTextModel,
-            16,
-            16,
-            {"hidden_act": "quick_gelu"} | changes.get("text_encoder", {}),
-        )
-        two, words_2 = _clip(
-            folder.with_name(f"{folder.name}_words_2"),
-            CLIPTextModelWithProjection,
-            24,
-            20,
-            {"hidden_act": "gelu"} | changes.get("text_encoder_2", {}),
-        )
+        acts = ({"hidden_act": "quick_gelu"}, {"hidden_act": "gelu"})
+        classes = (CLIPTextModel, CLIPTextModelWithProjection)
+        one, words, two, words_2 = _two_clips(folder, classes, 16, changes, acts)
         vae = _vae(4, {"scaling_factor": 0.13025} | changes.get("vae", {}))
     words.pad_token = "<|endoftext|>"  # The second tokenizer has another one.
     scheduler = EulerDiscreteScheduler(
@@ -158,19 +164,8 @@ def write_tiny_sd3(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = SD3Transformer2DModel(**transformer | changes.get("transformer", {})).eval()
-        one, words = _clip(
-            folder.with_name(f"{folder.name}_words"),
-            CLIPTextModelWithProjection,
-            16,
-            12,
-            changes.get("text_encoder", {}),
-        )
-        two, words_2 = _clip(
-            folder.with_name(f"{folder.name}_words_2"),
-            CLIPTextModelWithProjection,
-            24,
-            20,
-            changes.get("text_encoder_2", {}),
+        one, words, two, words_2 = _two_clips(
+            folder, (CLIPTextModelWithProjection,) * 2, 12, changes
         )
         vae = {"scaling_factor": 1.5305, "shift_factor": 0.0609}
         vae |= {"use_quant_conv": False, "use_post_quant_conv": False}
