@@ -250,7 +250,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     import gsplat
 
     from gs3d.raster import cuda
-    from gs3d.runs import prepare
+    from gs3d.runs.planning import devices
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
@@ -274,7 +274,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     for name, result in results.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, result=result, **__: result)
     monkeypatch.setattr(cuda, "build", lambda: None)
-    monkeypatch.setattr(prepare, "build_state", lambda: "built")
+    monkeypatch.setattr(devices, "build_state", lambda: "built")
     monkeypatch.setattr(gsplat, "rasterization", FakeGsplat(gsplat.rasterization))
     # Otherwise Module.to keeps its parameters and replaces their data, and they stay CPU tensors.
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)

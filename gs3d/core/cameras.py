@@ -178,6 +178,11 @@ class CameraConfig:
     words in its prompts pulls neighboring views towards different objects, and the average over
     very many samples is a round shape. A long run that reuses its cameras keeps more of the shape
     than one that moves them at every iteration."""
+    aim_jitter: float = 0.0
+    """Largest random shift of a camera along each axis of its image, in radii of the unit sphere.
+
+    The camera keeps its direction, so that the object leaves the center of the image. A prior that
+    always sees it there can prefer one side of the image."""
 
     def __post_init__(self) -> None:
         ordered("fovy_deg", self.fovy_deg, "(1, 170)")
@@ -187,6 +192,7 @@ class CameraConfig:
         within("resolution_px", self.resolution_px.values, "[8, 4096]")
         if self.draws is not None:
             within("draws", self.draws, "[1, inf)")
+        within("aim_jitter", self.aim_jitter, "[0, 1]")
 
     def pixel_size(self, progress: float) -> float:
         """Width of the smallest pixel of any render at `progress`, measured at the origin, in world
@@ -220,8 +226,8 @@ def sample_cameras(
 
     `together` is 1 for independent cameras, or 4 (`GROUP`) for a prior that denoises four views
     jointly (MVDream, Shi et al., 2023). In the latter case views 4k to 4k + 3 share elevation,
-    distance and field of view. The first of them is within 45° of the front, and each following
-    one is 90° further to the object's left.
+    distance, field of view and shift. The first of them is within 45° of the front, and each
+    following one is 90° further to the object's left.
 
     Raises `ValueError` for another `together`, or if it does not divide `batch`.
     """
@@ -244,4 +250,8 @@ def sample_cameras(
     fovy = (config.fovy_deg[0] + (config.fovy_deg[1] - config.fovy_deg[0]) * u[3]) * (math.pi / 180)
     fill = config.fill[0] + (config.fill[1] - config.fill[0]) * u[4]
     size = config.resolution_px(progress)
-    return orbit(azimuth, elevation, distance_for(fovy, fill), fovy, size, size)
+    cameras = orbit(azimuth, elevation, distance_for(fovy, fill), fovy, size, size)
+    if config.aim_jitter:
+        shift = torch.rand(batch // together, 2, generator=gen).repeat_interleave(together, dim=0)
+        cameras.world_to_camera[:, :2, 3] += config.aim_jitter * (2 * shift - 1)
+    return cameras

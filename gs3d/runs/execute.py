@@ -1,7 +1,8 @@
 """From a plan to a folder of files."""
 
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gs3d.core.errors import UserError
@@ -18,7 +19,8 @@ from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_results
 from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
-from gs3d.runs.prepare import Plan
+from gs3d.runs.planning.builtin import start_request
+from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
 from gs3d.runs.signals import StopSignals
 
@@ -78,6 +80,9 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
     task = load_task(plan, callbacks)
     record = record_of(plan, task)
     phases.end("prior")
+    if plan.start_prompt is not None:
+        plan = replace(plan, splats=_builtin_splats(plan, plan.start_prompt, callbacks))
+        phases.end("builtin start")
     state, spent_s = first_state(plan, task, record, callbacks)
     budget = first_budget(plan, state, spent_s, phases, callbacks)
     # Before this, Ctrl-C and SIGTERM have their usual effect: there is nothing to export yet.
@@ -113,6 +118,23 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         written.warnings,
         stop.signalled,
     )
+
+
+def _builtin_splats(plan: Plan, prompt: str, callbacks: Callbacks) -> Splats:
+    """The splats of a short run of the built-in prior, in a folder of its own inside the run's."""
+    callbacks.info(f"starting from {prompt!r} as the built-in prior makes it")
+    request = start_request(plan.request, prompt, plan.folder, plan.device)
+    warnings = Callbacks(lambda message: callbacks.on_message(message) if message.is_warning else 0)
+    result = execute(prepare(request), warnings)
+    if result.signalled:
+        # As before the first iteration: there is nothing yet that could be exported.
+        signal.raise_signal(signal.SIGTERM if result.outcome == "terminated" else signal.SIGINT)
+    if result.outcome != "finished" or result.splats is None:
+        raise UserError(
+            f"--start {plan.request.start}: the run of the built-in prior ended early "
+            f"({result.outcome}); leave --start out"
+        )
+    return result.splats
 
 
 def size_of(asset: Asset | None) -> dict[str, int]:

@@ -3,36 +3,28 @@
 import dataclasses
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import torch
+from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
-from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
-from gs3d.io import load_asset, readable, suffix_of
-from gs3d.ops.place import framed
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
-from gs3d.raster.cuda import build_state
-from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import prior_of, read_record
+from gs3d.runs.planning.builtin import check_other, start_prompt
+from gs3d.runs.planning.devices import raster_device_of
+from gs3d.runs.planning.start import begin_of, other_prompt, start_splats, too_many
 from gs3d.runs.request import Mode, Request, checked, device_of
-
-REFINE_FROM = 0.5
-"""Progress at which a run begins that refines existing splats (`stages.RunConfig.begin`)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,8 @@ class Plan:
     """Progress at which a new run begins."""
     splats: Splats | None
     """Existing splats to start from, in the unit sphere."""
+    start_prompt: str | None
+    """Prompt of the short run of the built-in prior to start from (`planning.builtin`)."""
     messages: tuple[Message, ...]
     """What the user should know before the run starts."""
     started: float
@@ -83,18 +77,20 @@ def prepare(request: Request, started: float | None = None) -> Plan:
         check_path(change)
     if given is not None and given.vae is not None:
         autoencoder_place(given.vae)
-    splats = _start_splats(request, folder, messages)
+    splats = start_splats(request, folder, messages)
+    first_prompt = start_prompt(request, folder)
     prior = _prior(request, device, messages)
     if isinstance(prior, Source):
         started += prior.download_s
-    messages += _other_prompt(request)
+    check_other(request.start, prior.name)
+    messages += other_prompt(request)
     if given is not None:
         messages += _other_mode(request, given)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
-    raster_device = _raster_device(request, device, config, messages)
-    messages += _too_many(splats, config)
+    raster_device = raster_device_of(request, device, config, messages)
+    messages += too_many(splats, config)
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
@@ -107,28 +103,12 @@ def prepare(request: Request, started: float | None = None) -> Plan:
         raster_device,
         prior,
         config,
-        _begin(request, config),
+        begin_of(request, config),
         splats,
+        first_prompt,
         tuple(messages),
         started,
     )
-
-
-def _begin(request: Request, config: RunConfig) -> float:
-    """Progress at which a new run begins."""
-    if config.begin is not None:
-        return config.begin
-    refines = request.start is not None and config.stages[0].representation == "splats"
-    return REFINE_FROM if refines else 0.0
-
-
-def _too_many(splats: Splats | None, config: RunConfig) -> list[Message]:
-    """A message if a run starts with more splats than it may grow to."""
-    stage, count = config.stages[0], 0 if splats is None else len(splats)
-    if stage.representation != "splats" or count <= (most := stage.densify.max_count):
-        return []
-    text = f"--start: has {count} splats, more than densify.max_count {most}; none is added"
-    return [Message(text)]
 
 
 def _as_recorded(request: Request, folder: Path) -> Request:
@@ -142,33 +122,6 @@ def _as_recorded(request: Request, folder: Path) -> Request:
     if request.start is None and record.get("start") is not None:
         request = dataclasses.replace(request, start=Path(record["start"]))
     return request
-
-
-def _raster_device(
-    request: Request, device: str, config: RunConfig, messages: list[Message]
-) -> str:
-    """Where splats are rendered: on the device of the prior if gsplat can run there, else on the
-    CPU. Warns if only a missing part keeps gsplat from it."""
-    has_cuda = torch.device(device).type == "cuda"
-    if request.raster == "gsplat" and not has_cuda:
-        raise UserError(f"--raster gsplat: needs CUDA, and the prior is on {device}; leave it out")
-    if request.raster == "cpu" or not has_cuda:
-        return "cpu"
-    state = build_state()
-    if all(stage.representation != "splats" for stage in config.stages):
-        return device  # fields and surfaces do not need gsplat
-    if state not in ("built", "not built"):
-        if request.raster == "gsplat":
-            raise UserError(f"--raster gsplat: it cannot run here ({state}); see `gs3d doctor`")
-        messages.append(
-            Message(
-                f"gsplat cannot run here ({state}; see `gs3d doctor`): splats are rendered on the "
-                "CPU, which takes longer",
-                is_warning=True,
-            )
-        )
-        return "cpu"
-    return device
 
 
 def preset_for(in_pixels: bool, minutes: float | None, mode: Mode = "splats") -> str:
@@ -246,45 +199,6 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
                 f"views together, got {stage.batch}; the prior is {prior.name}"
             )
     return config
-
-
-def _start_splats(request: Request, folder: Path, messages: list[Message]) -> Splats | None:
-    """The splats to start from; None without --start, or if there is a checkpoint to go on from."""
-    if request.start is None:
-        return None
-    if request.resume and newest_checkpoint(folder / "checkpoint") is not None:
-        return None
-    if not request.start.exists():
-        raise UserError(
-            f"--start {request.start}: there is no such file or folder; "
-            "expected a run's folder, a splat file or a mesh"
-        )
-    from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
-
-    kinds = (*readable(), ".obj")
-    if request.start.is_file() and suffix_of(request.start, kinds) is None:
-        raise UserError(f"--start {request.start}: expected a file of {', '.join(kinds)}")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        foreign = request.start.is_file() and is_foreign_mesh(request.start)
-        asset = read_foreign_mesh(request.start) if foreign else load_asset(request.start)
-    messages += [Message(str(found.message), is_warning=True) for found in caught]
-    if not isinstance(asset, Splats):
-        try:
-            asset = splats_of_mesh(asset)
-        except ValueError as error:
-            raise UserError(f"--start {request.start}: {error}") from None
-    return cast(Splats, framed(asset))
-
-
-def _other_prompt(request: Request) -> list[Message]:
-    """A warning if the splats to start from were generated for another prompt."""
-    start = request.start
-    record = read_record(start) if start is not None and start.is_dir() else None
-    if record is None or record["prompt"] == request.prompt or request.mode == "splats":
-        return []
-    text = f"--start {start}: was made for {record['prompt']!r}"
-    return [Message(f"{text}; a surface changes little of its splats", is_warning=True)]
 
 
 def _other_mode(request: Request, config: RunConfig) -> list[Message]:

@@ -66,8 +66,9 @@ class Request:
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""
     start: Path | None = None
-    """What to start from instead of a gray ball: a run's folder, a splat file, or a mesh (.glb,
-    .obj or .ply). Its splats are refined, or in mode mesh become the surface."""
+    """What to start from instead of a gray ball: a run's folder, a splat file, a mesh (.glb, .obj
+    or .ply), or builtin, twenty seconds of the built-in prior if it knows the kind of object. Its
+    splats are refined, or in mode mesh become the surface."""
 
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -75,7 +76,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
     "device": ((str, torch.device), "auto, cpu, cuda, cuda:N, mps or xpu"),
-    "start": ((str, os.PathLike), "a run's folder, a splat file or a mesh"),
+    "start": ((str, os.PathLike), "a run's folder, a splat file, a mesh, or builtin"),
 }
 """Argument -> its types besides None, and what a message expects."""
 

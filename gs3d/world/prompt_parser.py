@@ -20,6 +20,8 @@ from gs3d.world.colors import NAMED
 from gs3d.world.kinds import KINDS
 
 Phrase = tuple[str, ...]
+BETWEEN = 2
+"""Largest number of words between a color and the object that it belongs to."""
 
 
 def parse_prompt(prompt: str) -> Meaning | None:
@@ -48,6 +50,27 @@ def kinds_in(prompt: str, known: set[str]) -> set[str]:
         for phrase, kind in _entries()["kind"].items()
         if phrase in runs and set(phrase) <= known
     }
+
+
+def plain_prompt(prompt: str, known: set[str]) -> str | None:
+    """The first kind of object in any text, with a color just before it, such as "a red car".
+
+    Words between the two do not matter ("a red toy car"), at most `BETWEEN`. None if no kind occurs
+    under a name that consists of `known` words.
+    """
+    text = tuple(words(prompt))
+    for at in range(len(text)):
+        kind, rest = _take(text[at:], "kind")
+        name = text[at : len(text) - len(rest)]
+        if kind is None or not set(name) <= known:
+            continue
+        before = text[max(at - BETWEEN - 1, 0) : at]
+        color = next(
+            (c for i in range(len(before)) if (c := _take(before[-1 - i :], "color")[0])), ""
+        )
+        said = f"{color} {kind}".strip()
+        return f"{'an' if said[0] in 'aeiou' else 'a'} {said}"
+    return None
 
 
 def why_not(prompt: str) -> str:

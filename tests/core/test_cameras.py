@@ -214,3 +214,34 @@ def test_cameras_of_a_group_are_90_degrees_apart_and_share_other_parameters():
             ValueError, match=f"groups of 4, got batch={batch}, together={together}"
         ):
             sample_cameras(config, batch, 0.0, generator(0), together)
+
+
+def jittered(jitter, together=1, batch=8, seed=3):
+    config = CameraConfig(aim_jitter=jitter)
+    return sample_cameras(config, batch, 0.0, generator(seed, "c", 0), together)
+
+
+def test_aim_jitter_shifts_the_image_and_keeps_the_directions():
+    still, shifted = jittered(0.0), jittered(0.2)
+    torch.testing.assert_close(
+        still.world_to_camera[:, :3, :3], shifted.world_to_camera[:, :3, :3], atol=0, rtol=0
+    )
+    shift = (shifted.world_to_camera - still.world_to_camera)[:, :, 3]
+    assert shift[:, 2:].abs().max() == 0
+    assert shift.abs().max() <= 0.2
+    # Both directions, and no two cameras alike.
+    assert len(shift[:, :2].unique(dim=0)) == 8
+    assert shift[:, 0].std() > 0.03 and shift[:, 1].std() > 0.03
+
+
+def test_views_of_a_group_share_their_shift():
+    shift = (jittered(0.2, together=4).world_to_camera - jittered(0.0, 4).world_to_camera)[:, :2, 3]
+    torch.testing.assert_close(shift[:4], shift[:1].expand(4, 2))
+    torch.testing.assert_close(shift[4:], shift[4:5].expand(4, 2))
+    assert not torch.allclose(shift[0], shift[4])
+
+
+@pytest.mark.parametrize("jitter", [-0.1, 1.5, math.nan])
+def test_aim_jitter_has_a_range(jitter):
+    with pytest.raises(ValueError, match="aim_jitter"):
+        CameraConfig(aim_jitter=jitter)

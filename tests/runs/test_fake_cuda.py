@@ -11,6 +11,7 @@ from gs3d.core.errors import UserError
 from gs3d.priors import load
 from gs3d.priors.images import memory_format
 from gs3d.runs import prepare, setup
+from gs3d.runs.planning import devices
 from tests import fake_cuda
 from tests.fake_cuda import NAME
 from tests.runs.running import (
@@ -100,7 +101,7 @@ def test_network_on_a_card_and_splats_on_the_cpu(request_, card, noise):
 
 
 def test_without_a_toolkit_splats_are_rendered_on_the_cpu(request_, card, monkeypatch):
-    monkeypatch.setattr(prepare, "build_state", lambda: "no CUDA toolkit")
+    monkeypatch.setattr(devices, "build_state", lambda: "no CUDA toolkit")
     request = request_("splats", "cuda", steps=2)
     (message,) = prepare.prepare(request).messages
     assert message.is_warning and message.text == (
@@ -111,7 +112,7 @@ def test_without_a_toolkit_splats_are_rendered_on_the_cpu(request_, card, monkey
 
 
 def test_fields_and_surfaces_stay_on_the_card_without_a_toolkit(request_, card, monkeypatch):
-    monkeypatch.setattr(prepare, "build_state", lambda: "no CUDA toolkit")
+    monkeypatch.setattr(devices, "build_state", lambda: "no CUDA toolkit")
     plan = prepare.prepare(request_("two-stage", "cuda"))
     assert plan.raster_device == "cuda" and not plan.messages
     with pytest.raises(UserError, match="raster gsplat: it cannot run here .no CUDA toolkit"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
-from gs3d.world.captions import PREFIXES, Meaning, Thing, with_view
-from gs3d.world.prompt_parser import kinds_in, parse_prompt
+from gs3d.world.captions import PREFIXES, Meaning, Thing, vocabulary_texts, with_view, words
+from gs3d.world.prompt_parser import kinds_in, parse_prompt, plain_prompt
 from gs3d.world.sample import sample
 
 
@@ -83,3 +83,24 @@ def test_equivalent_prompts(prompt, thing):
 )
 def test_prompts_that_the_world_cannot_render(prompt):
     assert parse_prompt(prompt) is None
+
+
+@pytest.mark.parametrize(
+    "text, plain",
+    [
+        ("a DSLR photo of a shiny red toy car, 4k", "a red car"),
+        ("an orange cake", "an orange cake"),
+        ("a car", "a car"),
+        ("a green car next to a red house", "a green car"),
+        ("a red-and-blue bus on a street", "a blue bus"),
+        ("a red hat on the head of a large dancing snowman", "a snowman"),
+        ("a DSLR photo of a corgi", None),
+    ],
+)
+def test_plain_prompt_of_any_text(text, plain):
+    known = {word for entry in vocabulary_texts() for word in words(entry)}
+    assert plain_prompt(text, known) == plain
+
+
+def test_plain_prompt_uses_known_words_only():
+    assert plain_prompt("a red car", {"red", "mug"}) is None

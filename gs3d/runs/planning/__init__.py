@@ -1,0 +1,1 @@
+"""Parts of `runs.prepare`: what a run starts from, and what machine it is for."""

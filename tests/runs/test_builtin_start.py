@@ -1,0 +1,111 @@
+"""--start builtin: a short run of the built-in prior gives the splats to start from."""
+
+import dataclasses
+import signal
+from pathlib import Path
+
+import pytest
+
+import gs3d
+from gs3d.core.errors import UserError
+from gs3d.runs import execute
+from gs3d.runs.history import read_record
+from gs3d.runs.planning import builtin
+from gs3d.runs.prepare import prepare
+from tests.runs.running import equal, generate, log_rows
+
+
+@pytest.fixture
+def request_from_builtin(splats_request, monkeypatch):
+    """Two steps of the short run, which has the preset of the built-in prior."""
+    monkeypatch.setattr(builtin, "STEPS", 2)
+    return dataclasses.replace(
+        splats_request,
+        prompt="a DSLR photo of a shiny blue toy car",
+        start=Path("builtin"),
+        steps=2,
+        set=("densify.rounds=1",),
+    )
+
+
+def test_run_starts_from_the_splats_of_the_short_run(request_from_builtin):
+    lines = []
+    result = generate(request_from_builtin, say=lines.append)
+    assert "starting from 'a blue car' as the built-in prior makes it" in lines
+    before = gs3d.load(result.folder / "start").splats
+    record = read_record(result.folder / "start")
+    assert (record["prompt"], record["prior"]["name"]) == ("a blue car", "builtin")
+    assert len(result.splats) == len(before)
+    assert 0 < float((result.splats.means - before.means).norm(dim=1).median()) < 0.05
+    assert log_rows(result.folder)[0]["progress"] == 0.5
+
+
+def test_resumed_run_does_not_start_again(request_from_builtin):
+    first = generate(request_from_builtin)
+    again = dataclasses.replace(request_from_builtin, steps=3, resume=True, start=None)
+    assert prepare(again).start_prompt is None
+    written = (first.folder / "start" / "splats.ply").stat().st_mtime_ns
+    assert generate(again).steps == 3
+    assert (first.folder / "start" / "splats.ply").stat().st_mtime_ns == written
+
+
+def test_run_that_was_stopped_before_its_first_step_uses_the_finished_start(request_from_builtin):
+    once = generate(request_from_builtin)
+    (checkpoint,) = (once.folder / "checkpoint").glob("*")
+    checkpoint.unlink()
+    (once.folder / "splats.ply").unlink()
+    lines = []
+    again = generate(dataclasses.replace(request_from_builtin, resume=True), say=lines.append)
+    assert equal(again.splats, once.splats)
+
+
+def test_ctrl_c_during_the_short_run_ends_the_whole(request_from_builtin, monkeypatch):
+    run_all = execute.execute
+
+    def with_ctrl_c(plan, callbacks=None):
+        if plan.folder.name == "start":
+            stop = dataclasses.replace(callbacks, on_step=lambda *_: signal.raise_signal(2))
+            return run_all(plan, stop)
+        return run_all(plan, callbacks)
+
+    monkeypatch.setattr(execute, "execute", with_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        generate(request_from_builtin)
+    assert not (request_from_builtin.out / "splats.ply").exists()
+
+
+def test_minutes_are_a_quarter_of_the_run_and_at_most_twenty_seconds(request_from_builtin):
+    def minutes(given):
+        asked = dataclasses.replace(request_from_builtin, minutes=given, steps=None)
+        return builtin.start_request(asked, "a blue car", Path("x"), "cpu").minutes
+
+    assert minutes(15) == pytest.approx(1 / 3)
+    assert minutes(1) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"prompt": "a DSLR photo of a corgi"}, "names no kind of object that the built-in prior"),
+        ({"prior": "builtin"}, "the prior of the run is builtin already; leave --start out"),
+        (
+            {"mode": "two-stage", "config": None, "set": ()},
+            "a nerf cannot start from what is there",
+        ),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_written(request_from_builtin, changes, text):
+    with pytest.raises(UserError) as caught:
+        prepare(dataclasses.replace(request_from_builtin, **changes))
+    assert text in caught.value.for_command_line
+    assert not request_from_builtin.out.exists()
+
+
+def test_short_run_that_fails_says_so(request_from_builtin, monkeypatch):
+    def diverge(plan, callbacks=None):
+        return execute.Result(plan.folder, "diverged", None, 2, 1.0, [])
+
+    plan = prepare(request_from_builtin)
+    monkeypatch.setattr(execute, "execute", diverge)
+    with pytest.raises(UserError, match=r"start builtin: .* ended early \(diverged\)"):
+        execute._run(plan, execute.Phases(plan.started), execute.Callbacks())
