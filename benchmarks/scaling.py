@@ -21,8 +21,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from record import append, machine
 
+from gs3d.distill.memory.shortage import is_memory
 from gs3d.priors.latent import LatentPrior
-from gs3d.runs.loop import is_memory
 
 FULL = {
     "batch": (1, 2, 4, 8, 16, 32),

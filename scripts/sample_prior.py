@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from gs3d.core import rng
+from gs3d.core.cameras import ring
 from gs3d.core.views import VIEW_WORDS
 from gs3d.io.image.png import write_sheet
 from gs3d.priors import Condition, load
@@ -32,7 +33,7 @@ class Args:
     views: tuple[str, ...] = ()
     """View words that end each caption: front, side, back and overhead by default. The built-in
     prior also knows those of `gs3d.core.views.EXACT_VIEWS`. A prior of four views needs groups of
-    four, each view 90° further left than the one before."""
+    four, each view 90° further left than the one before. One that takes cameras has no words."""
     cfg: float = 3.0
     """Scale of classifier-free guidance."""
     steps: int = 20
@@ -55,7 +56,11 @@ def main(args: Args) -> None:
     prompts = args.prompts or tuple(
         f"a {colors[i % len(colors)]} {kind}" for i, kind in enumerate(kinds)
     )
-    views = args.views or (QUARTER_TURNS if prior.views > 1 else VIEW_WORDS)
+    with_cameras = getattr(prior, "with_cameras", None)
+    if with_cameras and args.views:
+        raise SystemExit("--views: this prior takes cameras in place of words; leave it out")
+    several = ("",) * prior.views if with_cameras else QUARTER_TURNS
+    views = args.views or (several if prior.views > 1 else VIEW_WORDS)
     if len(views) % prior.views:
         raise SystemExit(
             f"--views: expected groups of {prior.views} for this prior, got {len(views)} views;"
@@ -63,6 +68,10 @@ def main(args: Args) -> None:
         )
     texts = [with_view(p, view) for p in prompts for _ in range(args.each) for view in views]
     text, negative = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
+    if with_cameras:
+        group = list(range(prior.views)) * (len(texts) // prior.views)
+        cameras = ring(prior.views, prior.image_size)[group]
+        text, negative = with_cameras(text, cameras), with_cameras(negative, cameras)
     noise = rng.normal((len(texts), *prior.latent_shape), args.seed, "sample").to(text.device)
     images = []
     for at in range(0, len(texts), 16):

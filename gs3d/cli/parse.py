@@ -178,7 +178,7 @@ def _expected(kind: Any) -> str:
 def _fits(kind: Any, value: str) -> bool:
     def fits(choice: Any) -> bool:
         if choice not in (int, float):
-            return choice == value or choice in (str, Path)
+            return str(choice) == value or choice in (str, Path)
         try:
             choice(value)
         except ValueError:

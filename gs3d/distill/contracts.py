@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError
 from gs3d.guidance import GUIDANCE, GuidanceOut, is_guidance
 from gs3d.priors.base import Prior
@@ -113,7 +114,8 @@ def check_prior(prior: Prior, prompt: str) -> None:
         z0 = z0.repeat(2, 1, 1, 1)
         sigmas = torch.full((len(z0),), float(sigma), device=device)
         with torch.no_grad():
-            denoised = prior.denoise(z0, sigmas, text.repeat(len(z0), 1, 1))
+            text = _seen_from(prior, text.repeat(len(z0), 1, 1))
+            denoised = prior.denoise(z0, sigmas, text)
         _check_latents(prior, "denoise", denoised, z0.shape)
 
 
@@ -124,6 +126,18 @@ def _embedded(prior: Prior, prompt: str) -> Tensor:
     if not isinstance(text, Tensor) or text.ndim != 3 or len(text) != 1:
         raise _wrong(prior, "embed", _what(text), "a tensor [1, L, E] for one prompt")
     return text
+
+
+def _seen_from(prior: Prior, text: Tensor) -> Tensor:
+    """The text of each view, with its camera if the prior takes cameras."""
+    with_cameras = getattr(prior, "with_cameras", None)
+    if with_cameras is None:
+        return text
+    seen: Any = with_cameras(text, ring(len(text), prior.image_size))
+    if not isinstance(seen, Tensor) or seen.ndim != 3 or len(seen) != len(text):
+        expected = f"a tensor [{len(text)}, L, E] for {len(text)} views"
+        raise _wrong(prior, "with_cameras", _what(seen), expected)
+    return seen
 
 
 def _encoded(prior: Prior, device: torch.device) -> Tensor:

@@ -86,6 +86,11 @@ class RunConfig:
     checkpoint_encoder: bool = False
     """Gradient checkpointing in the autoencoder: recompute its activations in the backward pass,
     which is slower and needs far less GPU memory."""
+    micro_batch: int | None = None
+    """Views that the prior computes at once, a divisor of `batch`; None is all of them, or what
+    --vram chooses. Fewer need less GPU memory and more time. The result is the same."""
+    text_on_cpu: bool = False
+    """Embed the prompts on the CPU, so that the text encoder takes no GPU memory."""
     vae: str | None = None
     """Another autoencoder with the same latent space: taesd, a folder, or a hub id (owner/name).
     None uses that of the prior."""
@@ -97,6 +102,8 @@ class RunConfig:
         for name in ("checkpoint_every_s", "progress_every_s"):
             within(name, getattr(self, name), "[0, inf)")
         within("perp_neg", self.perp_neg, "[0, 100]")
+        if self.micro_batch is not None:
+            within("micro_batch", self.micro_batch, "[1, inf)")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
         if self.begin is not None:
             first = self.ends(0)[1]
@@ -137,5 +144,5 @@ def _check_order(before: StageConfig, after: StageConfig) -> None:
         )
 
 
-HOW = ("attention", "checkpoint_encoder", "compile")
+HOW = ("attention", "checkpoint_encoder", "compile", "micro_batch", "text_on_cpu")
 """Settings that change the speed and memory of the prior's networks, but not what they compute."""

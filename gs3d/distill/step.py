@@ -15,6 +15,8 @@ from gs3d.core.cameras import Cameras, sample_cameras, unprojected
 from gs3d.core.normals import facing
 from gs3d.core.types import Render
 from gs3d.distill.contracts import check_result
+from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
+from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.distill.stages import Background, RunConfig, StageConfig
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.distillation import Distillation
@@ -97,6 +99,8 @@ class TrainState:
     Usually this is where the stage begins. A run that is resumed with a larger budget can be at a
     progress before its current stage; then this field is the progress at which it resumed.
     """
+    micro_batch: int | None = None
+    """Most views that the prior computes at once since memory ran out; None before that."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +183,12 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
         cameras, background, progress, rng.generator(task.seed, "render", state.step), normals
     )
     images = normal_map(out, cameras, background) if normals else out.rgb
-    z0 = task.prior.encode(images.to(task.prior.device))
+    prior = in_micro_batches(task.prior, stage.batch, micro_batch_of(state, task))
+    z0 = prior.encode(images.to(prior.device))
     surface: dict[str, Any] = {}
     if isinstance(stage.guidance, Distillation) and stage.guidance.noise == "surface":
         surface["surface"] = surface_points(out, cameras).to(z0.device)
-    guidance = stage.guidance(task.prior, condition, z0, progress, task.seed, state.step, **surface)
+    guidance = stage.guidance(prior, condition, z0, progress, task.seed, state.step, **surface)
     check_result(stage.guidance, guidance, z0)
     size = guidance.grad.square().mean().sqrt().to(device)
     running = size if state.gradient_size is None else state.gradient_size.lerp(size, NEW_SHARE)
@@ -194,12 +199,38 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     return _Gradients(out, guidance, 0.5 * size.square() + regularizer.detach(), size, running)
 
 
+def micro_batch_of(state: TrainState, task: Task) -> int:
+    """Number of views that the prior computes at once in the current stage."""
+    batch = task.config.stages[state.stage].batch
+    most = state.micro_batch or task.config.micro_batch or batch
+    return rows_of(batch, most, task.prior.views)
+
+
+def _in_memory(state: TrainState, task: Task, progress: float) -> _Gradients:
+    """`_backward`. If memory runs out, once more with half the micro-batch, and once a run only:
+    what is too large then has other causes."""
+    try:
+        return _backward(state, task, progress)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        rows = micro_batch_of(state, task)
+        batch, views = task.config.stages[state.stage].batch, task.prior.views
+        half = rows_of(batch, rows // 2, views)
+        if not is_memory(error) or state.micro_batch is not None or half >= rows:
+            raise
+        state.micro_batch = half
+    # Not in the handler: the error refers to all that the failed attempt holds. That attempt
+    # changed nothing but gradients.
+    state.representation.discard_gradients()
+    release()
+    return _backward(state, task, progress)
+
+
 def warm_up(state: TrainState, task: Task) -> None:
-    """Run one iteration without updating anything.
+    """Run one iteration without updating anything but the micro-batch, if memory runs out.
 
     It triggers compilation and first-use setup, which must not count as the time of an iteration.
     """
-    _backward(state, task, stage_progress(state, task, state.progress))
+    _in_memory(state, task, stage_progress(state, task, state.progress))
     state.representation.discard_gradients()
 
 
@@ -217,11 +248,13 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
         task: The fixed inputs of the run.
         progress: Progress of the run in [0, 1].
         share: Fraction of the run that this iteration covers.
+
+    If memory runs out before anything has changed, `state.micro_batch` is halved, once a run.
     """
     representation, step = state.representation, state.step
     end = task.config.ends(state.stage)[1]
     now = stage_progress(state, task, progress)
-    found = _backward(state, task, now)
+    found = _in_memory(state, task, now)
     gradients = torch.stack([g.abs().sum() for g in representation.gradients()])
     # This waits for the device in every iteration, but it keeps NaN out of the parameters.
     finite = bool(torch.isfinite(torch.cat([gradients, found.size[None], found.loss[None]])).all())

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gs3d.priors import builtin, load
-from gs3d.priors.network import encode, predict
+from gs3d.priors.families.builtin import predict
+from gs3d.priors.network import encode
 from gs3d.priors.scalings import Edm
 
 if TYPE_CHECKING:

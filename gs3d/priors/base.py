@@ -43,6 +43,9 @@ class Prior(Protocol):
       `embed` unchanged, with the rough view words of `core.views.VIEW_WORDS` and an empty negative
       prompt.
     - `exact_views`: False gives the rough view words to a prior whose vocabulary has exact ones.
+    - `with_cameras(text, cameras)`: embeddings [B, L, E] of `embed`, and the `core.cameras.Cameras`
+      of B views, on any device → the text that `denoise` takes, with the cameras in it.
+      `ViewPrompts` calls it, also for the negative prompt, and adds no view words to the prompt.
     - `free_text_encoder()`: releases the memory of the text encoder. A run calls it after it has
       embedded all prompts.
     - `source`, a `gs3d.priors.loading.components.Source`, with `network` and, if it is not the

@@ -21,6 +21,7 @@ from gs3d.priors.loading.components import Source
 from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.pixel import PixelPrior
 from gs3d.priors.scalings import VpTable
+from gs3d.priors.text.several import TextEncoders
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -78,7 +79,7 @@ class Builtin512:
         return self.colors.network
 
     @property
-    def text(self) -> TextEncoder:
+    def text(self) -> TextEncoder | TextEncoders:
         return self.colors.text
 
     @property

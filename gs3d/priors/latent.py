@@ -1,4 +1,4 @@
-"""Latent-space prior: Stable Diffusion 1.5, 2.1, XL, 3, 3.5 and models with the same parts."""
+"""Latent-space prior: Stable Diffusion, PixArt, FLUX.1 and models with the same parts."""
 
 from __future__ import annotations
 
@@ -63,23 +63,24 @@ class LatentPrior:
         """
         assert parts.vae is not None  # `load` makes a `PixelPrior` of a model without one.
         # diffusers gives the entries of a config as attributes too.
-        net, vae = cast(Any, parts.backbone.config), cast(Any, parts.vae.config)
-        if autoencoder is not None and vae.latent_channels != net.in_channels:
+        vae = cast(Any, parts.vae.config)
+        channels, out, side = parts.family.shape(parts.backbone.config)
+        if autoencoder is not None and vae.latent_channels != channels:
             raise UserError(
                 f"vae {autoencoder.name}: its latents have {vae.latent_channels} channels, but the "
-                f"prior {parts.source.name} takes {net.in_channels}; remove `vae` from the config, "
+                f"prior {parts.source.name} takes {channels}; remove `vae` from the config, "
                 "or use an autoencoder trained for the latents of this prior"
             )
         if (
-            net.in_channels != vae.latent_channels
-            or net.out_channels != vae.latent_channels
-            or not is_side(net.sample_size)
-            or not is_side(net.sample_size * downsampling(vae))
+            channels != vae.latent_channels
+            or out != vae.latent_channels
+            or not is_side(side)
+            or not is_side(side * downsampling(vae))
         ):
             raise UserError(
                 f"prior {parts.source.name}: expected a network on the {vae.latent_channels} "
-                f"channels of its vae at a square size, got {net.in_channels} in, "
-                f"{net.out_channels} out, size {str(net.sample_size)[:40]}; "
+                f"channels of its vae at a square size, got {channels} in, "
+                f"{out} out, size {str(side)[:40]}; "
                 "use a text-to-image model, not an inpainting or depth model"
             )
         if checkpoint_encoder:
@@ -90,7 +91,6 @@ class LatentPrior:
                     "from the config"
                 )
             cast(Any, parts.vae).enable_gradient_checkpointing()
-        side = net.sample_size
         return LatentPrior(
             source=parts.source,
             network=parts.network(),
@@ -121,7 +121,7 @@ class LatentPrior:
         return self.network.scaling.sigma(t)
 
     def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
-        return self.text.embed(prompts)
+        return self.text.embed(prompts).to(self.device)
 
     def free_text_encoder(self) -> None:
         self.text.free()

@@ -3,7 +3,7 @@
 So the views agree on where the front of the object is. The four views of a group are the quarters
 of one image of twice the side: front and left above, back and right below. The network is therefore
 an ordinary single-image network: every patch of a view attends to every patch of the other views.
-The caption names the camera of the first view.
+The caption names the camera of the first view. `mvdream` has the model of that paper.
 """
 
 from __future__ import annotations

@@ -8,65 +8,49 @@ For models with several text encoders see `text.several`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.priors.scalings import Scaling
-from gs3d.priors.text.packing import unpack
 from gs3d.priors.text.several import FREED, Encoder, token_limit
 
 if TYPE_CHECKING:
     from diffusers import (
         AutoencoderKL,
         AutoencoderTiny,
+        FluxTransformer2DModel,
+        PixArtTransformer2DModel,
         SD3Transformer2DModel,
         UNet2DConditionModel,
     )
     from jaxtyping import Float, Float32, Int
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
-    Backbone = UNet2DConditionModel | SD3Transformer2DModel
+    Backbone = (
+        UNet2DConditionModel
+        | SD3Transformer2DModel
+        | PixArtTransformer2DModel
+        | FluxTransformer2DModel
+    )
     Autoencoder = AutoencoderKL | AutoencoderTiny
 
 Attention = Literal["sdpa", "xformers"]
 
 
 def predict(
-    backbone: Backbone,
+    backbone: Any,
     x: Float[Tensor, "B C h w"],
     time: Float[Tensor, " B"],
     text: Float[Tensor, "B L E"],
-    pooled_width: int = 0,
     image_size: int = 0,
 ) -> Float[Tensor, "B C h w"]:
-    """Call a U-Net or a transformer.
-
-    The transformer also takes a pooled vector of the text. If `text` holds none of `pooled_width`
-    numbers (see `text.packing`), it is the last state (see `encode`). The U-Net of Stable Diffusion
-    XL takes one too, and sizes in pixels: those of a training image of `image_size`² that was
-    neither enlarged nor cropped.
-    """
-    pooled = text[:, -1]
-    if pooled_width:
-        text, pooled = unpack(text, pooled_width)
-    if "pooled_projection_dim" in backbone.config:
-        return backbone(
-            x,
-            encoder_hidden_states=text,
-            pooled_projections=pooled,
-            timestep=time,
-            return_dict=False,
-        )[0]
-    if not pooled_width:
-        return backbone(x, time, text, return_dict=False)[0]
-    # Original size, left and upper border that were cropped, size in the batch.
-    sizes = torch.tensor([image_size, image_size, 0, 0, image_size, image_size], device=x.device)
-    added = {"text_embeds": pooled, "time_ids": sizes.expand(len(x), -1)}
-    return backbone(x, time, text, added_cond_kwargs=added, return_dict=False)[0]
+    """Call a U-Net that takes the text alone. `families` has the calls of other networks."""
+    return backbone(x, time, text.to(x.dtype), return_dict=False)[0]
 
 
 def encode(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"]) -> Float[Tensor, "P L E"]:
@@ -95,10 +79,10 @@ class Network:
 
     backbone: Backbone
     scaling: Scaling
-    pooled_width: int = 0
-    """Width of the pooled text that the text holds beside its states; 0 if it holds none."""
+    predict: Callable[[Any, Tensor, Tensor, Tensor, int], Tensor] = predict
+    """How `backbone` is called; see `families.base.Family.predict`."""
     image_size: int = 0
-    """Side in pixels of the images, for Stable Diffusion XL; see `predict`."""
+    """Side in pixels of the images, which some networks are told."""
 
     @torch.no_grad()
     def denoise(
@@ -111,15 +95,16 @@ class Network:
 
         The network runs in the precision of its weights. The sum with z, which is large at high σ,
         is float32. The time stays float32 too, because half precision is too coarse for a table
-        index such as 999.5 or for ln σ / 4 near zero.
+        index such as 999.5 or for ln σ / 4 near zero. Channels beyond those of z, a learned
+        variance, are left out.
         """
         scaling, dtype = self.scaling, self.backbone.dtype
         sigma = sigma.float()
         sigma_b = sigma[:, None, None, None]
         x, time = (scaling.c_in(sigma_b) * z).to(dtype), scaling.c_noise(sigma)
-        text = text.to(dtype)
-        out = predict(self.backbone, x, time, text, self.pooled_width, self.image_size)
-        return scaling.c_skip(sigma_b) * z + scaling.c_out(sigma_b) * out.float()
+        out = self.predict(self.backbone, x, time, text.float(), self.image_size)
+        out = out[:, : z.shape[1]].float()
+        return scaling.c_skip(sigma_b) * z + scaling.c_out(sigma_b) * out
 
 
 class TextEncoder:
@@ -153,8 +138,8 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
 
-def _read(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"]) -> tuple[Tensor, ...]:
-    """`encode` for a `text.several.Encoder`."""
+def _read(encoder: CLIPTextModel, tokens: Int[Tensor, "P L"], mask: Tensor) -> tuple[Tensor, ...]:
+    """`encode` for a `text.several.Encoder`; the padding is read too."""
     return (encode(encoder, tokens),)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from gs3d.core.errors import UserError
 from gs3d.priors.images import from_network, is_side, to_network
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.text.several import TextEncoders
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,22 +24,20 @@ class PixelPrior:
 
     source: Source
     network: Network
-    text: TextEncoder
+    text: TextEncoder | TextEncoders
     image_size: int
 
     @staticmethod
     def of(parts: Components) -> PixelPrior:
         """Build the prior. Raises `UserError` if the network is not one on square RGB images."""
-        # diffusers gives the entries of a config as attributes too.
-        net = cast(Any, parts.backbone.config)
-        if (net.in_channels, net.out_channels) != (3, 3) or not is_side(net.sample_size):
+        channels, out, side = parts.family.shape(parts.backbone.config)
+        if (channels, out) != (3, 3) or not is_side(side):
             raise UserError(
                 f"prior {parts.source.name}: expected a model without a VAE to have 3 channels in, "
-                f"3 out and a square size, got {net.in_channels} in, {net.out_channels} out, "
-                f"size {str(net.sample_size)[:40]}; use another model"
+                f"3 out and a square size, got {channels} in, {out} out, "
+                f"size {str(side)[:40]}; use another model"
             )
-        assert isinstance(parts.text, TextEncoder)  # `read_index` wants a vae beside several.
-        return PixelPrior(parts.source, parts.network(), parts.text, net.sample_size)
+        return PixelPrior(parts.source, parts.network(), parts.text, side)
 
     @property
     def views(self) -> int:
@@ -60,7 +59,7 @@ class PixelPrior:
         return self.network.scaling.sigma(t)
 
     def embed(self, prompts: list[str]) -> Float[Tensor, "P L E"]:
-        return self.text.embed(prompts)
+        return self.text.embed(prompts).to(self.device)
 
     def free_text_encoder(self) -> None:
         self.text.free()

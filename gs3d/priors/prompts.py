@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ from gs3d.core.views import (
     wrong_view_weights,
 )
 from gs3d.priors.base import Condition, Prior
+from gs3d.priors.text.limits import fit
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -95,6 +97,8 @@ class ViewPrompts:
     """Embeddings of the prompt with "front" and "side", for Perp-Neg."""
     warnings: tuple[str, ...] = ()
     """Messages for the user about words that the prior does not know or that are cut off."""
+    with_cameras: Callable[[Tensor, Cameras], Tensor] | None = None
+    """The optional member of a prior that takes cameras, see `base.Prior`."""
 
     @staticmethod
     def of(
@@ -109,16 +113,21 @@ class ViewPrompts:
 
         `negative` None is the default of the prior. `suffix` "" gives all views the same text. A
         prior without `text` (see `base.Prior`) gets the prompt unchanged, with the rough view
-        words. `blend` and `perp_neg` are fields; exact directions are never blended. Raises
-        `UserError` if a prompt is invalid, or for Perp-Neg with a multi-view prior.
+        words. A prior that takes the cameras themselves gets no view words. `blend` and `perp_neg`
+        are fields; exact directions are never blended. Raises `UserError` if a prompt is invalid,
+        or for Perp-Neg with a multi-view prior.
         """
         if perp_neg and prior.views > 1:
             raise UserError(
                 f"perp_neg: the prior {prior.name} denoises {prior.views} views together, which "
                 "agree on a front; set `perp_neg: 0`"
             )
+        with_cameras = getattr(prior, "with_cameras", None)
+        if with_cameras is not None:
+            suffix, blend = "", False
         prompt = check_prompt(prompt)
         encoder: TextEncoder | TextEncoders | None = getattr(prior, "text", None)
+        chosen = bool(negative)
         if negative is None:
             negative = NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
         elif negative:
@@ -134,15 +143,11 @@ class ViewPrompts:
                     f"prompt: the prior {prior.name} does not know {_quoted(unknown)}; "
                     f"{vocab_command(folder_name(prior))} lists the words that it knows"
                 )
-            longest = max(
-                (suffix.format(view=view) for view in views),
-                key=lambda text: _token_count(tokenizer, text),
-            )
-            prompt, cut = shortened(tokenizer, prompt, longest, encoder.max_tokens)
-            if cut:
-                warnings.append(
-                    f'prompt: too long for the prior {prior.name}; it does not read "{cut}"'
-                )
+            fitted = fit(encoder.encoders, prompt, [suffix.format(view=view) for view in views])
+            prompt = fitted.prompt
+            warnings += fitted.messages(prior.name)
+            if chosen:
+                warnings += fit(encoder.encoders, negative).messages(prior.name, "negative prompt")
         wrong = VIEW_WORDS[:2] if perp_neg else ()
         texts = [prompt + suffix.format(view=view) for view in (*views, *wrong)]
         embedded = prior.embed([*texts, negative, *([""] if negative else [])])
@@ -158,6 +163,7 @@ class ViewPrompts:
             perp_neg,
             others if perp_neg else None,
             tuple(warnings),
+            with_cameras,
         )
 
     def at(self, cameras: Cameras) -> Condition:
@@ -172,27 +178,15 @@ class ViewPrompts:
             text = self.directions[torch.tensor(index, device=device)]
         negative = self.negative.expand(count, -1, -1)
         empty = None if self.empty is None else self.empty.expand(count, -1, -1)
+        if self.with_cameras is not None:
+            text, negative = (self.with_cameras(x, cameras) for x in (text, negative))
+            empty = None if empty is None else self.with_cameras(empty, cameras)
         if self.wrong is None:
             return Condition(text, negative, empty)
         turned = self.perp_neg * wrong_view_weights(cameras).T.to(device)
         return Condition(
             text, negative, empty, self.wrong[:, None].expand(-1, count, -1, -1), turned
         )
-
-
-def shortened(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, suffix: str, max_tokens: int
-) -> tuple[str, str]:
-    """Drop words at the end of the prompt until prompt + suffix has at most `max_tokens` tokens.
-
-    Returns (kept prompt, dropped words). At least one word is kept. The encoder itself would cut
-    off the direction words first.
-    """
-    words = prompt.split(" ")
-    kept = len(words)
-    while kept > 1 and _token_count(tokenizer, " ".join(words[:kept]) + suffix) > max_tokens:
-        kept -= 1
-    return " ".join(words[:kept]), " ".join(words[kept:])
 
 
 def folder_name(prior: Prior) -> str:
@@ -251,7 +245,3 @@ def _quoted(unknown: dict[str, list[str]]) -> str:
         f'"{word}"' + (f" (nearest: {', '.join(near)})" if near else "")
         for word, near in unknown.items()
     )
-
-
-def _token_count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    return len(cast("list[int]", tokenizer(text, verbose=False).input_ids))

@@ -12,7 +12,7 @@ from gs3d.distill.budget import Budget
 from gs3d.distill.step import Task, TrainState
 from gs3d.io import PLOT
 from gs3d.representations.asset import Asset, primitive_count
-from gs3d.runs.callbacks import Callbacks
+from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.folders import pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
@@ -20,6 +20,7 @@ from gs3d.runs.outputs.files import Written, write_results
 from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
 from gs3d.runs.planning.builtin import start_request
+from gs3d.runs.planning.shap_e import shap_e_splats
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
 from gs3d.runs.signals import StopSignals
@@ -77,6 +78,11 @@ def execute(plan: Plan, callbacks: Callbacks | None = None) -> Result:
 def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
     """The part of a run that holds its folder."""
     folder = plan.folder
+    if plan.shap_e is not None:
+        # Before the prior is loaded: both at once may need more memory than a GPU has.
+        made = shap_e_splats(plan.shap_e, plan.request, folder, plan.device, callbacks)
+        plan = replace(plan, splats=made)
+        phases.end("shap-e start")
     task = load_task(plan, callbacks)
     record = record_of(plan, task)
     phases.end("prior")
@@ -124,8 +130,12 @@ def _builtin_splats(plan: Plan, prompt: str, callbacks: Callbacks) -> Splats:
     """The splats of a short run of the built-in prior, in a folder of its own inside the run's."""
     callbacks.info(f"starting from {prompt!r} as the built-in prior makes it")
     request = start_request(plan.request, prompt, plan.folder, plan.device)
-    warnings = Callbacks(lambda message: callbacks.on_message(message) if message.is_warning else 0)
-    result = execute(prepare(request), warnings)
+
+    def only_warnings(message: Message) -> None:
+        if message.is_warning:
+            callbacks.on_message(message)
+
+    result = execute(prepare(request), Callbacks(only_warnings))
     if result.signalled:
         # As before the first iteration: there is nothing yet that could be exported.
         signal.raise_signal(signal.SIGTERM if result.outcome == "terminated" else signal.SIGINT)

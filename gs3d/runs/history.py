@@ -96,3 +96,15 @@ def prior_of(record: dict) -> str:
         )
     known = prior.get("name") in (*NAMES, *FACTORIES) or prior.get("source") in (None, "gs3d")
     return prior.get("name", "auto") if known else prior["source"]
+
+
+def loras_of(record: dict) -> tuple[str, ...]:
+    """What --lora was in a run."""
+    try:
+        used = (record.get("prior") or {}).get("lora") or ()
+        return tuple(f"{lora['name']}:{lora['weight']}" for lora in used)
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(
+            "--resume: the record of that run names its LoRAs in another form than expected; "
+            "repeat its command with --lora"
+        ) from None

@@ -12,6 +12,7 @@ from gs3d.core.runtime.exclusive import exclusive
 from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.distill.stages import RunConfig
 from gs3d.distill.start import begin, follow, from_state
 from gs3d.distill.step import Task, TrainState, iterate
@@ -117,7 +118,10 @@ def train(
     try:
         while (progress := budget.progress(state.step)) < 1.0:
             enter_stage(state, task.config, progress, leave)
+            before = state.micro_batch
             entry = iterate(state, task, progress, budget.share(progress, state.progress))
+            if state.micro_batch != before:
+                callbacks.warn(smaller_micro_batch(state))
             skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             callbacks.on_step(entry, budget)
@@ -139,8 +143,7 @@ def train(
             raise
         outcome = "out of memory"
         state.representation.discard_gradients()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         if not state.representation.is_consistent():
             _restore_newest(state, task.config, folder)
     finally:
@@ -151,10 +154,13 @@ def train(
     return outcome
 
 
-def is_memory(error: Exception) -> bool:
-    """Whether memory ran out. On the CPU torch raises a plain RuntimeError for it."""
-    full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return full or "not enough memory" in str(error) or "can't allocate memory" in str(error)
+def smaller_micro_batch(state: TrainState) -> str:
+    """Says that memory ran out, and what is done about it."""
+    rows = state.micro_batch
+    return (
+        f"out of memory: the run goes on with at most {rows} view{'s' * (rows != 1)} at once in "
+        f"the prior, as `micro_batch: {rows}` in the config has it from the start"
+    )
 
 
 def _restore_newest(state: TrainState, config: RunConfig, folder: Path) -> None:
@@ -162,8 +168,8 @@ def _restore_newest(state: TrainState, config: RunConfig, folder: Path) -> None:
     checkpoint = newest_checkpoint(folder / "checkpoint")
     if checkpoint is None:
         raise UserError(
-            "out of memory before the first checkpoint; use a smaller batch, resolution or "
-            "max_count in --config"
+            "out of memory before the first checkpoint; use a smaller micro_batch, batch, "
+            "resolution or max_count in --config"
         )
     for name, value in vars(restore(config, checkpoint, device)).items():
         setattr(state, name, value)

@@ -14,16 +14,20 @@ from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
 from gs3d.distill.stages import RunConfig
 from gs3d.priors.base import Prior
+from gs3d.priors.files.lora import refuse_loras, resolve_loras, with_loras
 from gs3d.priors.loading.autoencoder import autoencoder_place
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
-from gs3d.runs.history import prior_of, read_record
+from gs3d.runs.history import loras_of, prior_of, read_record
 from gs3d.runs.planning.builtin import check_other, start_prompt
 from gs3d.runs.planning.devices import raster_device_of
+from gs3d.runs.planning.shap_e import shap_e_source
 from gs3d.runs.planning.start import begin_of, other_prompt, start_splats, too_many
+from gs3d.runs.planning.students import student_warning
+from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
 from gs3d.runs.request import Mode, Request, checked, device_of
 
 
@@ -47,6 +51,8 @@ class Plan:
     """Existing splats to start from, in the unit sphere."""
     start_prompt: str | None
     """Prompt of the short run of the built-in prior to start from (`planning.builtin`)."""
+    shap_e: Source | None
+    """Where the weights of Shap-E are, if it makes the start (`planning.shap_e`)."""
     messages: tuple[Message, ...]
     """What the user should know before the run starts."""
     started: float
@@ -89,8 +95,13 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
     preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
+    recorded = read_record(folder) if request.resume else None
+    config, request = fitted_to_card(config, request, prior, device, recorded, messages)
     raster_device = raster_device_of(request, device, config, messages)
     messages += too_many(splats, config)
+    messages += student_warning(prior, config)
+    shap_e = shap_e_source(request, folder, device, messages)
+    started += 0.0 if shap_e is None else shap_e.download_s
     first = default_folder(request.prompt, request.seed)
     if request.out is None and not request.resume and folder != first:
         messages.append(
@@ -106,6 +117,7 @@ def prepare(request: Request, started: float | None = None) -> Plan:
         begin_of(request, config),
         splats,
         first_prompt,
+        shap_e,
         tuple(messages),
         started,
     )
@@ -113,12 +125,14 @@ def prepare(request: Request, started: float | None = None) -> Plan:
 
 def _as_recorded(request: Request, folder: Path) -> Request:
     """The request with what a run that is resumed has in its record and the request leaves out: the
-    prior by default, and what it started from."""
+    prior by default, its LoRAs, and what it started from."""
     record = read_record(folder) if request.resume else None
     if record is None:
         return request
     if request.prior == "auto" and "prior" not in record.get("python_objects", ()):
         request = dataclasses.replace(request, prior=prior_of(record))
+    if not request.lora:
+        request = dataclasses.replace(request, lora=loras_of(record))
     if request.start is None and record.get("start") is not None:
         request = dataclasses.replace(request, start=Path(record["start"]))
     return request
@@ -159,7 +173,9 @@ def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunCon
 
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:
     name: Any = request.prior
+    loras = resolve_loras(request.lora)
     if not isinstance(name, (str, Path)):
+        refuse_loras(loras, name.name)
         return name
     if name == "auto":
         name, why = default_prior(device, request.prompt)
@@ -168,7 +184,8 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
         else:  # messages come after a download, and its reason should come before
             print(why, file=sys.stderr, flush=True)
     if name not in FACTORIES:
-        return resolve(name)
+        return with_loras(resolve(name), loras)
+    refuse_loras(loras, str(name))
     created = create(str(name), device)
     check_members(created)
     return created
@@ -198,6 +215,7 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
                 f"config: batch: expected a multiple of {views} for a prior that denoises {views} "
                 f"views together, got {stage.batch}; the prior is {prior.name}"
             )
+    check_micro_batch(config, views, prior.name)
     return config
 
 

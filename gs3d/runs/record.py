@@ -44,6 +44,7 @@ class RunRecord:
             "minutes": self.request.minutes,
             "steps": self.request.steps,
             **({"start": str(self.request.start)} if self.request.start else {}),
+            **({} if self.request.vram == "auto" else {"vram": self.request.vram}),
             **({"python_objects": objects, "resumable": RESUMABLE} if objects else {}),
             "prior": self.prior,
             "config": config_tree(self.config),
@@ -105,6 +106,8 @@ class RunRecord:
             return f"that run used the prior {used.get('name')}; pass it with --prior"
         if used.get("weights_sha256") != self.prior["weights_sha256"]:
             return f"that run used other weights of the prior {used.get('name')}; {other}"
+        if _loras(used) != _loras(self.prior):
+            return f"that run used {_loras(used) or 'no LoRA'}; repeat its command, or {other}"
         if used.get("vae_sha256") != self.prior.get("vae_sha256"):
             return f"that run used other weights of its autoencoder; {other}"
         return None
@@ -125,6 +128,14 @@ class RunRecord:
             return error.for_command_line
         how = {name: getattr(self.config, name) for name in HOW}
         return differences(config_tree(replace(old, **how)), mine)
+
+
+def _loras(prior: dict) -> str:
+    """The LoRAs of a recorded prior by content and weight; "" without any."""
+    used = [lora for lora in prior.get("lora") or () if isinstance(lora, dict)]
+    return ", ".join(
+        f"the LoRA {str(lora.get('sha256'))[:16]} with {lora.get('weight')}" for lora in used
+    )
 
 
 def _versions() -> dict[str, str | None]:

@@ -6,11 +6,10 @@ Both are derived from `Request`, so an argument is written here once.
 import math
 import numbers
 import os
-import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -23,6 +22,7 @@ from gs3d.priors.prompts import check_prompt
 DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
 Raster = Literal["auto", "gsplat", "cpu"]
+Vram = Literal["auto", 8, 12, 16, 24]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ class Request:
     steps: int | None = None
     """Number of iterations, instead of minutes. The result is reproducible on the same machine."""
     prior: str | Prior = "auto"
-    """Diffusion model: builtin, sd21-base, sd21, sd15, or a folder or owner/name of the hub with a
-    model like Stable Diffusion 1.5, 2.1, XL, 3 or 3.5. auto is sd21-base with CUDA, if the cache
-    has it or builtin does not know a word of the prompt; else builtin."""
+    """Diffusion model: builtin, sd21-base, sd21, sd15, mvdream, or a folder or owner/name of the
+    hub with a model like Stable Diffusion 1.5, 2.1, XL, 3 or 3.5, PixArt-α or -Σ, DeepFloyd IF
+    or FLUX.1, or a .safetensors file of Stable Diffusion 1, 2 or XL. auto is sd21-base with CUDA,
+    if the cache has it or builtin does not know a word of the prompt; else builtin."""
+    lora: tuple[str, ...] = ()
+    """LoRA to add to the prior: a .safetensors file, a folder or owner/name of the hub, or one of
+    them with :WEIGHT such as :0.8, default 1. For several, repeat the option; in Python, give a
+    tuple."""
     guidance: str | Guidance | None = None
     """Guidance loss: cds (consistency distillation sampling) or sds (score distillation sampling).
     The config decides by default: sds in presets for the built-in prior, cds in the others."""
@@ -62,21 +67,27 @@ class Request:
     raster: Raster = "auto"
     """Rasterizer of splats: gsplat, which needs CUDA, or cpu, with any device of the prior. auto is
     gsplat if it can run. With cpu, fields and surfaces are optimized there too."""
+    vram: Vram = "auto"
+    """Gigabytes of the GPU; auto asks it. A small one computes few views at once, which takes
+    longer and gives the same result. Where that is not enough, the encoder's activations are
+    computed twice, or on 8 GB a tiny autoencoder is used. No effect on a CPU."""
     mode: Mode = "splats"
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""
     start: Path | None = None
     """What to start from instead of a gray ball: a run's folder, a splat file, a mesh (.glb, .obj
-    or .ply), or builtin, twenty seconds of the built-in prior if it knows the kind of object. Its
-    splats are refined, or in mode mesh become the surface."""
+    or .ply), builtin, twenty seconds of the built-in prior if it knows the kind of object, or
+    shap-e, a mesh that Shap-E makes from the prompt (1.3 GB, for a GPU). Its splats are refined, or
+    in mode mesh become the surface."""
 
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "out": ((str, os.PathLike), "a folder"),
     "config": ((str, Path), "a preset or a YAML file (for single settings there is --set)"),
     "set": ((str, tuple, list), "KEY.PATH=VALUE, such as gaussians.count=5000"),
+    "lora": ((str, os.PathLike, tuple, list), "a file, a folder or owner/name, or NAME:WEIGHT"),
     "device": ((str, torch.device), "auto, cpu, cuda, cuda:N, mps or xpu"),
-    "start": ((str, os.PathLike), "a run's folder, a splat file, a mesh, or builtin"),
+    "start": ((str, os.PathLike), "a run's folder, a splat file, a mesh, builtin, or shap-e"),
 }
 """Argument -> its types besides None, and what a message expects."""
 
@@ -89,10 +100,13 @@ def checked(request: Request) -> Request:
     """
     check_budget(request.minutes, request.steps)
     _check_types(request)
-    if request.mode not in (modes := typing.get_args(Mode)):
+    if request.mode not in (modes := get_args(Mode)):
         raise UserError(f"--mode {request.mode}: expected {' or '.join(modes)}")
-    if request.raster not in (kinds := typing.get_args(Raster)):
+    if request.raster not in (kinds := get_args(Raster)):
         raise UserError(f"--raster {request.raster}: expected {' or '.join(kinds)}")
+    if not isinstance(request.vram, (str, int, float)) or request.vram not in get_args(Vram):
+        sizes = " or ".join(map(str, get_args(Vram)))
+        raise UserError(f"--vram {request.vram}: expected {sizes}, the gigabytes of the GPU")
     if request.guidance is not None:
         check_guidance(request.guidance)
     if not isinstance(request.prior, (str, Path)):
@@ -107,7 +121,13 @@ def checked(request: Request) -> Request:
         out=None if request.out is None else Path(request.out).expanduser(),
         start=None if request.start is None else Path(request.start).expanduser(),
         set=(request.set,) if isinstance(request.set, str) else tuple(request.set or ()),
+        lora=tuple(os.fspath(one) for one in _several(request.lora)),
     )
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """One or several values of an option as a tuple."""
+    return tuple(value) if isinstance(value, (tuple, list)) else () if value is None else (value,)
 
 
 def _check_types(request: Request) -> None:
@@ -116,6 +136,9 @@ def _check_types(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and not isinstance(value, types):
             raise UserError(f"--{name}: expected {expected}, got {type(value).__name__}")
+    for one in _several(request.lora):
+        if not isinstance(one, (str, os.PathLike)):
+            raise UserError(f"--lora: expected {TYPES['lora'][1]}, got {one!r}")
     for change in request.set or ():
         if not isinstance(change, str):
             raise UserError(f"--set: expected {TYPES['set'][1]}, got {change!r}")

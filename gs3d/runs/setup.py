@@ -11,6 +11,7 @@ from gs3d.core.views import VIEW_WORDS
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.distill.contracts import check_prior
+from gs3d.distill.memory.shortage import is_memory
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, warm_up
 from gs3d.io import result_file
@@ -26,7 +27,7 @@ from gs3d.priors.prompts import (
     vocabulary,
 )
 from gs3d.runs.callbacks import Callbacks
-from gs3d.runs.loop import is_memory, restore, start
+from gs3d.runs.loop import restore, smaller_micro_batch, start
 from gs3d.runs.outputs.export_time import export_seconds
 from gs3d.runs.prepare import Plan
 from gs3d.runs.record import RunRecord
@@ -91,7 +92,12 @@ def first_state(
         warm_up(state, task)
         # Later stages too: a fault in one should not show in the middle of the run.
         for later in range(state.stage + 1, len(config.stages)):
-            warm_up(TrainState(begin(config.stages[later], seed, device), stage=later), task)
+            first = begin(config.stages[later], seed, device)
+            tried = TrainState(first, stage=later, micro_batch=state.micro_batch)
+            warm_up(tried, task)
+            state.micro_batch = tried.micro_batch
+    if state.micro_batch is not None:
+        callbacks.warn(smaller_micro_batch(state))
     return state, checkpoint.elapsed_s if checkpoint else None
 
 
@@ -138,8 +144,8 @@ def enough_memory() -> Iterator[None]:
         if not is_memory(error):
             raise
         raise UserError(
-            "out of memory before the first iteration; use a smaller batch or resolution in "
-            "--config, or --device cpu"
+            "out of memory before the first iteration; use a smaller micro_batch, batch or "
+            "resolution in --config, --vram 8, or --device cpu"
         ) from None
 
 
@@ -176,6 +182,7 @@ def _load_prior(plan: Plan) -> Prior:
             checkpoint_encoder=config.checkpoint_encoder,
             vae=config.vae,
             compiled=config.compile,
+            text_on_cpu=config.text_on_cpu,
         )
 
 

@@ -47,6 +47,16 @@ def test_right_prior_passes_and_random_numbers_stay():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_cameras_reach_a_prior_that_takes_them():
+    prior = GrayPrior()
+    prior.with_cameras = lambda text, cameras: text + cameras.centers[:, None, :2]
+    texts = []
+    prior.denoise = lambda z, s, text: texts.append(text) or z
+    check_prior(prior, "a red ball")
+    moved = texts[0][:, 0] - texts[0][0, 0]
+    assert texts[0].shape == (8, 5, 2) and moved[1:].abs().sum(dim=1).min() > 0.1
+
+
 @pytest.mark.parametrize("sigma", [torch.tensor(1.0), torch.tensor(1.0).numpy(), np.float32(1)])
 def test_noise_level_may_be_any_scalar(sigma):
     prior = GrayPrior()
@@ -92,6 +102,12 @@ def test_noise_level_may_be_any_scalar(sigma):
             "denoise",
             lambda z, s, t: (z,),
             "an object of type tuple; expected a tensor [8, 3, 8, 8]",
+        ),
+        ("with_cameras", lambda t, c: None, "None; expected a tensor [8, L, E] for 8 views"),
+        (
+            "with_cameras",
+            lambda t, c: t[:4],
+            "a tensor [4, 5, 2] of float32 on cpu; expected a tensor [8, L, E] for 8 views",
         ),
     ],
 )

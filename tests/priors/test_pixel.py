@@ -130,7 +130,7 @@ def test_weights_are_frozen(tiny_builtin):
 
 
 def test_other_channel_counts_are_refused(tiny_builtin):
-    config = type("Config", (), {"in_channels": 9, "out_channels": 9, "sample_size": 16})
+    config = {"in_channels": 9, "out_channels": 9, "sample_size": 16}
     parts = components.Components(
         source=components.Source("odd", tiny_builtin.source.folder),
         backbone=type("Network", (), {"config": config}),

@@ -13,10 +13,10 @@ from gs3d.priors.prompts import (
     ViewPrompts,
     check_prompt,
     knows_exact_views,
-    shortened,
     unknown_words,
     vocabulary,
 )
+from gs3d.priors.text.limits import shortened
 from gs3d.world import captions
 
 PROMPT = "a red mushroom with white spots"
@@ -186,7 +186,8 @@ def test_long_prompt_keeps_direction_words(prior, request):
 
 
 def test_short_prompt_is_unchanged(tiny_sd):
-    assert shortened(tiny_sd.text.tokenizer, "a red car", ", view", 16) == ("a red car", "")
+    length = tiny_sd.text.encoders[0].length
+    assert shortened(length, "a red car", ", view", 16) == ("a red car", "")
 
 
 def test_white_space_is_collapsed():

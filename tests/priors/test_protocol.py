@@ -67,7 +67,7 @@ def test_prompts_without_tokenizer():
 
 
 def test_describe_object():
-    facts = {"name": "gray", "source": "object", "weights_sha256": None, "license": "unknown"}
+    facts = {"name": "gray", "source": "object", "weights_sha256": None, "license": None}
     assert describe(GrayPrior()) == facts
     prior = GrayPrior()
     prior.views = 4

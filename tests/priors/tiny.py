@@ -44,7 +44,7 @@ def write_t5_tokenizer(folder: Path) -> int:
     return tokenizer.get_vocab_size()
 
 
-def _clip(folder: Path, cls: type, width: int, pooled: int, changes: dict):
+def make_clip(folder: Path, cls: type, width: int, pooled: int, changes: dict):
     """(encoder, tokenizer) of a CLIP with `changes` to its configuration."""
     from transformers import CLIPTextConfig, CLIPTokenizer
 
@@ -64,7 +64,17 @@ def _clip(folder: Path, cls: type, width: int, pooled: int, changes: dict):
     return cls(CLIPTextConfig(**config | changes)).eval(), CLIPTokenizer.from_pretrained(folder)
 
 
-def _vae(channels: int, changes: dict):
+def make_t5(folder: Path, width: int, changes: dict):
+    """(encoder, tokenizer) of a T5 with `changes` to its configuration."""
+    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+
+    config = {"vocab_size": write_t5_tokenizer(folder), "d_model": width, "d_kv": 8, "d_ff": 32}
+    config |= {"num_layers": 2, "num_heads": 2, "feed_forward_proj": "gated-gelu"}
+    encoder = T5EncoderModel(T5Config(**config | changes)).eval()
+    return encoder, T5TokenizerFast.from_pretrained(folder)
+
+
+def make_vae(channels: int, changes: dict):
     from diffusers import AutoencoderKL
 
     config = {
@@ -91,7 +101,7 @@ def _two_clips(
     sizes = ((16, pooled), (24, 20))
     for cls, size, given, number in zip(classes, sizes, settings, ("", "_2"), strict=True):
         words = folder.with_name(f"{folder.name}_words{number}")
-        made += _clip(words, cls, *size, given | changes.get(f"text_encoder{number}", {}))
+        made += make_clip(words, cls, *size, given | changes.get(f"text_encoder{number}", {}))
     return tuple(made)
 
 
@@ -123,7 +133,7 @@ def write_tiny_xl(
         acts = ({"hidden_act": "quick_gelu"}, {"hidden_act": "gelu"})
         classes = (CLIPTextModel, CLIPTextModelWithProjection)
         one, words, two, words_2 = _two_clips(folder, classes, 16, changes, acts)
-        vae = _vae(4, {"scaling_factor": 0.13025} | changes.get("vae", {}))
+        vae = make_vae(4, {"scaling_factor": 0.13025} | changes.get("vae", {}))
     words.pad_token = "<|endoftext|>"  # The second tokenizer has another one.
     scheduler = EulerDiscreteScheduler(
         **SD_BETAS | changes.get("scheduler", {}), steps_offset=1, timestep_spacing="leading"
@@ -144,7 +154,7 @@ def write_tiny_sd3(
         SD3Transformer2DModel,
         StableDiffusion3Pipeline,
     )
-    from transformers import CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5TokenizerFast
+    from transformers import CLIPTextModelWithProjection
 
     transformer = {
         "sample_size": 8,
@@ -169,14 +179,11 @@ def write_tiny_sd3(
         )
         vae = {"scaling_factor": 1.5305, "shift_factor": 0.0609}
         vae |= {"use_quant_conv": False, "use_post_quant_conv": False}
-        vae = _vae(16, vae | changes.get("vae", {}))
+        vae = make_vae(16, vae | changes.get("vae", {}))
         three = words_3 = None
         if t5:
             place = folder.with_name(f"{folder.name}_words_3")
-            small = {"vocab_size": write_t5_tokenizer(place), "d_model": 48, "d_kv": 8, "d_ff": 32}
-            small |= {"num_layers": 2, "num_heads": 2, "feed_forward_proj": "gated-gelu"}
-            three = T5EncoderModel(T5Config(**small | changes.get("text_encoder_3", {}))).eval()
-            words_3 = T5TokenizerFast.from_pretrained(place)
+            three, words_3 = make_t5(place, 48, changes.get("text_encoder_3", {}))
     scheduler = FlowMatchEulerDiscreteScheduler(**{"shift": 3.0} | changes.get("scheduler", {}))
     StableDiffusion3Pipeline(
         backbone, scheduler, vae, one, words, two, words_2, three, words_3

@@ -123,7 +123,7 @@ def test_out_of_memory_before_the_first_step_gives_advice(splats_request, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(setup, "warm_up", failing)
-    with pytest.raises(UserError, match="use a smaller batch or resolution"):
+    with pytest.raises(UserError, match="use a smaller micro_batch, batch or resolution"):
         generate(splats_request)
 
 

@@ -33,6 +33,7 @@ class Args(Request):
     # help texts from `Request`.
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     prior: str = "auto"
+    lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:WEIGHT]")] = ()
     guidance: GuidanceName | None = None
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     config: str | None = None
@@ -50,7 +51,7 @@ EXIT = {"finished": 0, "interrupted": 130, "terminated": 143, "diverged": 1, "ou
 
 
 def run(argv: list[str]) -> int:
-    args = parse(Args, "gs3d generate", collect(argv, "--set"))
+    args = parse(Args, "gs3d generate", _collected(argv))
     request = Request(**{field.name: getattr(args, field.name) for field in fields(Request)})
     if args.viewer:
         from gs3d.cli.assets.view import need_viser
@@ -66,7 +67,11 @@ def run(argv: list[str]) -> int:
     return EXIT[result.outcome] if result.asset is not None else 1
 
 
-def collect(argv: list[str], flag: str) -> list[str]:
+def _collected(argv: list[str]) -> list[str]:
+    return collect(collect(argv, "--set"), "--lora", "FILE, FOLDER or owner/name")
+
+
+def collect(argv: list[str], flag: str, expected: str = "KEY.PATH=VALUE") -> list[str]:
     """`argv` with all values of a repeated flag behind one flag: argparse keeps only the last."""
     kept, values = [], []
     rest = list(argv)
@@ -79,7 +84,7 @@ def collect(argv: list[str], flag: str) -> list[str]:
         elif rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
         else:
-            raise UserError(f"{flag}: expected KEY.PATH=VALUE, got nothing")
+            raise UserError(f"{flag}: expected {expected}, got nothing")
     return kept + [flag, *values] if values else kept
 
 
@@ -112,7 +117,7 @@ def report(result: Result, request: Request, progress: Progress, first: bool) ->
     if result.outcome == "out of memory":
         progress.say(
             "stopped: the GPU's memory is full; what there was is exported. "
-            "Use a smaller batch or resolution in --config."
+            "Use a smaller batch, micro_batch or resolution in --config."
         )
     if result.outcome in ("interrupted", "terminated"):
         again = "add --resume to the same command"

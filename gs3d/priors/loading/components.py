@@ -14,50 +14,29 @@ import torch
 from gs3d.core.cameras import GROUP
 from gs3d.core.errors import UserError, shown
 from gs3d.core.runtime.interrupts import deferred
+from gs3d.priors.families import Family, family_of, known
+from gs3d.priors.families.base import AUTOENCODERS as AUTOENCODERS
+from gs3d.priors.families.base import BACKBONES, NETWORKS, TEXT_ENCODERS
 from gs3d.priors.images import downsampling
 from gs3d.priors.loading.headers import read_object
-from gs3d.priors.loading.parts import load_network, load_part, quiet, usable
-from gs3d.priors.loading.schedulers import check_scheduler, scaling_of
+from gs3d.priors.loading.parts import (
+    check_sentencepiece,
+    load_network,
+    load_part,
+    quiet,
+    usable,
+)
+from gs3d.priors.loading.schedulers import check_scaling, check_scheduler, scaling_of
 from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.scalings import Scaling
 from gs3d.priors.text.building import build_text
 from gs3d.priors.text.several import TextEncoders, tokenizer_of
 
 if TYPE_CHECKING:
+    from gs3d.priors.files.lora import Lora
     from gs3d.priors.network import Autoencoder, Backbone
 
-UNET, TRANSFORMER = ("UNet2DConditionModel",), ("SD3Transformer2DModel",)
-AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
-WITH_POOLED = ("CLIPTextModelWithProjection",)
-ONE_TEXT: dict[str, tuple[str, ...]] = {
-    "unet": UNET,
-    "transformer": TRANSFORMER,
-    "vae": AUTOENCODERS,
-    "text_encoder": ("CLIPTextModel",),
-}
-"""Part → supported classes of Stable Diffusion 1 and 2 and of the built-in prior."""
-XL: dict[str, tuple[str, ...]] = {
-    "unet": UNET,
-    "vae": AUTOENCODERS,
-    "text_encoder": ("CLIPTextModel",),
-    "text_encoder_2": WITH_POOLED,
-}
-"""The same of Stable Diffusion XL."""
-SD3: dict[str, tuple[str, ...]] = {
-    "transformer": TRANSFORMER,
-    "vae": AUTOENCODERS,
-    "text_encoder": WITH_POOLED,
-    "text_encoder_2": WITH_POOLED,
-    "text_encoder_3": ("T5EncoderModel",),
-    "scheduler": ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
-}
-"""The same of Stable Diffusion 3 and 3.5."""
-BACKBONES = ("unet", "transformer")
-"""Names of the denoising network; a model has one of them."""
-TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 TOKENIZERS = tuple(map(tokenizer_of, TEXT_ENCODERS))
-NETWORKS = (*BACKBONES, "vae", *TEXT_ENCODERS)
-"""Names of all parts with weights; a model has some of them."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +49,19 @@ class Source:
     repo: str | None = None
     """Hub id of a download; `folder` is then a snapshot in the Hugging Face cache."""
     download_s: float = field(default=0.0, compare=False)
-    """Seconds that it has just taken to download, 0 if it was there."""
+    """Seconds that it has just taken to download or convert, 0 if it was there."""
+    loras: tuple["Lora", ...] = ()
+    """Changes to the weights, added when the model is loaded."""
 
     @cached_property
     def index(self) -> dict[str, tuple[str, str]]:
         """Part → (library, class). `UserError` if gs3d cannot use the model."""
         return read_index(self.folder, self.name)
+
+    @cached_property
+    def family(self) -> Family:
+        """How the model is read and called."""
+        return family_of(read_object(self.folder / "model_index.json", f"prior {self.name}"))
 
     @property
     def in_pixels(self) -> bool:
@@ -85,7 +71,7 @@ class Source:
     @cached_property
     def views(self) -> int:
         """Number of views that the model denoises together."""
-        return views_of(self.folder)
+        return max(views_of(self.folder), self.family.trial_rows)
 
 
 @dataclass(frozen=True)
@@ -100,9 +86,13 @@ class Components:
 
     def network(self) -> Network:
         """The denoiser, for images of the network's own size."""
-        side = cast(Any, self.backbone.config).sample_size
+        side = self.family.shape(self.backbone.config)[2]
         factor = 1 if self.vae is None else downsampling(cast(Any, self.vae.config))
-        return Network(self.backbone, self.scaling, self.text.pooled_width, side * factor)
+        return Network(self.backbone, self.scaling, self.family.predict, side * factor)
+
+    @property
+    def family(self) -> Family:
+        return self.source.family
 
 
 def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, str]]:
@@ -118,24 +108,22 @@ def read_index(folder: Path, name: str | None = None) -> dict[str, tuple[str, st
         )
     tree = read_object(path, f"prior {name}")
     index = {k: (v[0], v[1]) for k, v in tree.items() if _names_class(v)}
-    backbone = backbone_part(index)
-    # A part that a pipeline can have, and this model does not, has null in place of its class.
-    several = any(part in tree for part in TEXT_ENCODERS[1:])
-    family = ONE_TEXT if not several else XL if backbone == "unet" else SD3
-    # Stable Diffusion 3 can do without its third, a T5 of 10 GB in half precision.
-    encoders = [p for p in TEXT_ENCODERS if p in family and (p in index or p != "text_encoder_3")]
-    needed = [*encoders, *map(tokenizer_of, encoders), "scheduler", *(("vae",) if several else ())]
+    backbone, family = backbone_part(index), family_of(tree)
+    needed = [part for part in family.parts if part in index or part not in family.optional]
+    encoders = [part for part in TEXT_ENCODERS if part in needed]
+    rest = [part for part in ("vae",) if part in needed]
+    needed = [*encoders, *map(tokenizer_of, encoders), "scheduler", *rest]
     missing = [part for part in needed if part not in index]
     if backbone is None:
         missing.insert(0, " or ".join(BACKBONES))
     if missing:
         raise UserError(
             f"prior {name}: a {shown(tree.get('_class_name', 'unknown'), 60)} has no "
-            f"{', '.join(missing)}; expected a model like Stable Diffusion 1.5, 2.1, XL or 3.5, "
+            f"{', '.join(missing)}; expected a model like {known()}, "
             "with one denoising network and its text encoders"
         )
-    for part in (*NETWORKS, *family):
-        supported = family.get(part, ())
+    for part in (*NETWORKS, *family.parts):
+        supported = family.parts.get(part, ())
         if part in index and index[part][1] not in supported:
             raise UserError(
                 f"prior {name}: its {part} is a {shown(index[part][1], 60)}; "
@@ -148,12 +136,14 @@ def _other_kind(folder: Path) -> str:
     """What a folder without model_index.json is, for the message, if it can be told."""
     names = {p.name for p in folder.glob("*")}
     if "adapter_config.json" in names or any(n.startswith("pytorch_lora") for n in names):
-        return "; it is a LoRA, which changes a model"
+        return "; it is a LoRA, which changes a model: pass it with --lora"
     if "config.json" in names:
         config = read_object(folder / "config.json", f"prior {folder}")
         kind = config.get("_class_name") or config.get("model_type")
         return f"; it is one part, a {shown(kind, 60)}" if kind else ""
     single = sorted(n for n in names if n.endswith((".safetensors", ".ckpt")))
+    if single and single[0].endswith(".safetensors"):
+        return f"; if {shown(single[0], 60)} is a whole checkpoint, pass that file"
     return f"; diffusers can convert {shown(single[0], 60)} to one" if single else ""
 
 
@@ -191,17 +181,20 @@ def read(
     dtype: torch.dtype,
     vae_dtype: torch.dtype,
     vae: "Autoencoder | None" = None,
+    text_on_cpu: bool = False,
 ) -> Components:
     """Load all parts of the model in `source.folder`; a given `vae` replaces the model's own.
 
-    `vae_dtype` is also that of Stable Diffusion 3 and of a T5, whose sums overflow float16. Reads
-    local files only. Raises `UserError` if a part is missing, unknown or damaged.
+    With `text_on_cpu`, the text encoders are not on `device`, and a CLIP is in float32.
+    `vae_dtype` is also that of a network that was trained in bfloat16 and of a T5, whose sums
+    overflow float16. Reads local files only. Raises `UserError` if a part is missing, unknown or
+    damaged.
     """
     with deferred():
         import diffusers
         import transformers
 
-    index = source.index
+    index, family = source.index, source.family
     with quiet():
         # The small files come first: a fault in them is found before gigabytes are read.
         texts = [part for part in TEXT_ENCODERS if part in index]
@@ -212,22 +205,26 @@ def read(
         encoders: dict[str, tuple[Any, Any]] = {}
         for part, tokenizer in tokenizers.items():
             cls, kind = getattr(transformers, index[part][1]), dtype
+            place = torch.device("cpu") if text_on_cpu else device
+            if text_on_cpu:
+                kind = torch.float32
             if index[part][1].startswith("T5"):
-                kind = vae_dtype
-            model = load_network(*_place(source, part), cls, device, kind, text=True)
+                # In float32 the largest would take 19 GB.
+                kind = torch.bfloat16 if text_on_cpu else vae_dtype
+            model = load_network(*_place(source, part), cls, place, kind, text=True)
             encoders[part] = (model, tokenizer)
         part = backbone_part(index)
         assert part is not None  # `read_index` refuses a model without a backbone.
-        cls = getattr(diffusers, index[part][1], None)
-        # Stable Diffusion 3 was trained in bfloat16.
-        kind = vae_dtype if part == "transformer" and len(texts) > 1 else dtype
+        cls = family.network_class(index[part][1])
+        kind = vae_dtype if family.is_bfloat16 else dtype
         backbone = load_network(*_place(source, part), cls, device, kind)
         if vae is None and "vae" in index:
             cls = getattr(diffusers, index["vae"][1])
             vae = load_network(*_place(source, "vae"), cls, device, vae_dtype)
-    text = build_text(source.name, source.folder, encoders, backbone.config)
+    text = build_text(source.name, source.folder, family, encoders, backbone.config)
     with usable(f"prior {source.name}: its scheduler"):
         scaling = scaling_of(scheduler, source.name)
+    check_scaling(source.name, scaling, family)
     return Components(source, backbone, vae, text, scaling)
 
 
@@ -244,5 +241,6 @@ def _read_tokenizer(source: Source, part: str) -> Any:
     if not (folder / "vocab.json").exists():
         # transformers 4 has a class of its own for a tokenizer in one file.
         cls = getattr(transformers, f"{name}Fast", cls)
+    check_sentencepiece(what, folder)
     # Without the option, transformers asks whether to run code of the folder, and waits.
     return load_part(what, folder, cls, trust_remote_code=False)

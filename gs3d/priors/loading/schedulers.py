@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError, shown
+from gs3d.priors.families.base import SCALINGS, Family
 from gs3d.priors.loading.headers import read_object
 from gs3d.priors.scalings import Edm, Epsilon, Flow, Scaling, Velocity, VpTable
 
@@ -46,6 +47,16 @@ def check_scheduler(what: str, folder: Path, cls: str) -> None:
         raise UserError(
             f"{what} has sigma_data {shown(std)}; expected {DATA_STD[0]:g} to {DATA_STD[1]:g}; "
             "download the model again"
+        )
+
+
+def check_scaling(name: str, scaling: Scaling, family: Family) -> None:
+    """Raise `UserError` for a scheduler that says another prediction than the `family` makes."""
+    if type(scaling) not in family.scalings:
+        raise UserError(
+            f"prior {name}: its scheduler says {SCALINGS[type(scaling)]}; expected "
+            f"{' or '.join(SCALINGS[kind] for kind in family.scalings)} for {family.name}; "
+            "the two are of different models"
         )
 
 

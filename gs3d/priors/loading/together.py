@@ -10,6 +10,7 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.errors import UserError, shown
+from gs3d.priors.families.base import Family
 from gs3d.priors.images import downsampling
 from gs3d.priors.loading.components import Components, Source, backbone_part
 from gs3d.priors.loading.headers import read_object
@@ -49,8 +50,8 @@ def check_together(parts: Components, replacement: Source | None = None) -> None
     network = f"its {backbone_part(parts.source.index)}"
     _check_schedule(name, parts.scaling)
     config = parts.backbone.config
-    _check_conditions(name, network, config, parts.text.pooled_width > 0)
-    check_widths(name, network, config, parts.text)
+    _check_conditions(name, network, config, parts.family)
+    check_widths(name, network, parts.family.widths(config, parts.text))
     if parts.vae is not None:
         _check_factor(name, parts.vae, parts.source, replacement)
         _try_autoencoder(name if replacement is None else f"vae {replacement.name}", parts.vae)
@@ -71,18 +72,16 @@ def _check_schedule(name: str, scaling: Scaling) -> None:
         )
 
 
-def _check_conditions(name: str, network: str, config: dict[str, Any], is_pooled: bool) -> None:
-    """Check that the network wants what it is given; `is_pooled` says that the text is packed."""
+def _check_conditions(name: str, network: str, config: dict[str, Any], family: Family) -> None:
+    """Check that the network wants what it is given."""
     found = {key: config.get(key) for key in CONDITIONS}
-    added = found["addition_embed_type"]
-    # Only Stable Diffusion XL has two text encoders and a U-Net.
-    if is_pooled and "joint_attention_dim" not in config:
-        if added != "text_time":
+    for key, what in family.needs.items():
+        if found[key] != family.gives[key]:
             raise UserError(
-                f"{name}: {network} has addition_embed_type {shown(added)}; expected text_time, "
-                "for the pooled text of its text_encoder_2; the two are of different models"
+                f"{name}: {network} has {key} {shown(found[key])}; expected {family.gives[key]}, "
+                f"for {what}; the two are of different models"
             )
-        del found["addition_embed_type"]
+    found = {key: value for key, value in found.items() if value != family.gives.get(key)}
     wants = next((w for key, w in CONDITIONS.items() if found.get(key) is not None), None)
     if config.get("encoder_hid_dim_type") not in (None, "text_proj"):
         wants = "an image"
@@ -138,18 +137,20 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
     """Check that predictions are finite, and differ with the prompt: `text` is [2, L, E]."""
     backbone = parts.backbone
     config = cast(Any, backbone.config)
-    side = config.sample_size
+    channels, _, side = parts.family.shape(config)
     # A small size is enough. A U-Net takes any that its levels can halve, and a transformer crops
-    # its table of positions.
-    if config.get("down_block_types") is not None:
-        side = min(side, 2 ** len(config.down_block_types))
-    elif config.get("pos_embed_max_size") is not None:
-        side = min(side, PATCHES * config.patch_size)
-    z = rng.normal((1, config.in_channels, side, side), 0, "latent").to(backbone.device)
-    sigma = torch.ones(1, device=z.device)
+    # its table of positions, or has none.
+    if levels := config.get("down_block_types") or config.get("channel_mult"):
+        side = min(side, 2 ** len(levels))
+    elif type(patch := config.get("patch_size")) is int:
+        side = min(side, PATCHES * patch)
+    rows = parts.family.trial_rows
+    z = rng.normal((rows, channels, side, side), 0, "latent").to(backbone.device)
+    sigma = torch.ones(rows, device=z.device)
+    text = text.to(z.device).repeat_interleave(rows, dim=0)
     with usable(f"{name}: {network}"):
         denoiser = parts.network()
-        one = denoiser.denoise(z, sigma, text[:1])
+        one = denoiser.denoise(z, sigma, text[:rows])
         others = {
             what: denoiser.denoise(z, sigma, other)
             for what, other in _other_texts(text, parts.text.pooled_width).items()
@@ -167,11 +168,12 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
 
 
 def _other_texts(text: torch.Tensor, pooled_width: int) -> dict[str, torch.Tensor]:
-    """Name of a part of the text → the first text [1, L, E] with that part of the second."""
+    """Name of a part of the text → the first half of the texts with that part of the second."""
+    one, two = text.chunk(2)
     if not pooled_width:
-        return {"text": text[1:]}
-    states, pooled = unpack(text, pooled_width)
-    return {"text": pack(states[1:], pooled[:1]), "pooled text": pack(states[:1], pooled[1:])}
+        return {"text": two}
+    (states, pooled), (others, other_pooled) = (unpack(half, pooled_width) for half in (one, two))
+    return {"text": pack(others, pooled), "pooled text": pack(states, other_pooled)}
 
 
 _AGAIN = "download the model again, or use another"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from gs3d.core.errors import UserError, shown
+from gs3d.priors.families.base import Width
 from gs3d.priors.loading.parts import usable
 from gs3d.priors.text.several import Encoder, TextEncoders, tokenizer_of
 
@@ -20,54 +20,24 @@ WORD_END = "</w>"
 """What a vocabulary of CLIP has after a piece that ends a word."""
 WORDS = 50
 """Number of long words that a tokenizer is tried on."""
-SIZES = 6
-"""Number of sizes that Stable Diffusion XL is told beside the pooled text."""
 _AGAIN = "download the model again, or use another"
 
 
-def check_widths(
-    name: str, network: str, config: Mapping[str, Any], text: TextEncoder | TextEncoders
-) -> None:
+def check_widths(name: str, network: str, widths: list[Width]) -> None:
     """Raise `UserError` if the numbers of the text are not as many as the network takes.
 
-    `name` begins the message; `network` names the network with the settings `config` in it.
+    `name` begins the message; `network` names the network.
     """
-    encoders = text.encoders
-    widths = [cast(int, encoder.model.config.hidden_size) for encoder in encoders]
-    taken = (
-        config.get("encoder_hid_dim")
-        or config.get("cross_attention_dim")
-        or config.get("joint_attention_dim")
-    )
-    wanted = {taken} if isinstance(taken, int) else set(taken or ())
-    pooled = config.get("pooled_projection_dim")
-    if not text.pooled_width:
-        # The pooled text is one of the states, and as wide (`network.predict`).
-        wanted |= {pooled} - {None}
-    elif pooled is not None:
-        # Zeros fill up the states of the CLIPs; see `several.combine_3`.
-        clip = max(sum(widths[:2]), *wanted)
-        _compare(name, encoders[:2], clip, "token", network, wanted)
-        for encoder, width in zip(encoders[2:], widths[2:], strict=True):
-            _compare(name, (encoder,), width, "token", network, wanted)
-        _compare(name, encoders[:2], text.pooled_width, "prompt", network, {pooled})
-        return
-    else:
-        sizes = SIZES * cast(int, config.get("addition_time_embed_dim") or 0)
-        added = cast(int, config.get("projection_class_embeddings_input_dim") or 0) - sizes
-        _compare(name, encoders[1:], text.pooled_width, "prompt", network, {added})
-    _compare(name, encoders, sum(widths), "token", network, wanted)
+    for width in widths:
+        _compare(name, network, width)
 
 
-def _compare(
-    name: str, encoders: tuple[Encoder, ...], width: int, what: str, network: str, wanted: set[Any]
-) -> None:
-    """Check the `width` of what some encoders give for each token or prompt."""
-    if other := wanted - {width}:
-        parts, several = " and ".join(e.part for e in encoders), len(encoders) > 1
+def _compare(name: str, network: str, width: Width) -> None:
+    if other := width.taken - {width.given}:
+        parts, several = " and ".join(e.part for e in width.encoders), len(width.encoders) > 1
         raise UserError(
-            f"{name}: its {parts} {'give' if several else 'gives'} {width} numbers for each "
-            f"{what}, but {network} takes {' or '.join(map(str, sorted(other)))}; the "
+            f"{name}: its {parts} {'give' if several else 'gives'} {width.given} numbers for each "
+            f"{width.per}, but {network} takes {' or '.join(map(str, sorted(other)))}; the "
             f"{'parts' if several else 'two'} are of different models"
         )
 
@@ -119,7 +89,7 @@ def _try_encoder(name: str, encoder: Encoder, prompts: list[str]) -> None:
     part = encoder.part
     with usable(f"{name}: its {tokenizer_of(part)} with its {part}"):
         outputs = encoder.outputs(prompts)
-    for what, output in zip(("", " pooled text"), outputs, strict=False):
+    for what, output in zip(encoder.outputs_are, outputs, strict=False):
         if not output.isfinite().all():
             raise UserError(f"{name}: its {part} gives NaN or infinite numbers; {_AGAIN}")
         if torch.equal(output[0], output[1]):

@@ -14,6 +14,7 @@ from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.history import read_record
 from gs3d.runs.planning.builtin import is_builtin
+from gs3d.runs.planning.shap_e import is_shap_e, saved_splats
 from gs3d.runs.request import Request
 
 REFINE_FROM = 0.5
@@ -26,10 +27,12 @@ def start_splats(request: Request, folder: Path, messages: list[Message]) -> Spl
         return None
     if request.resume and newest_checkpoint(folder / "checkpoint") is not None:
         return None
+    if is_shap_e(request.start):
+        return saved_splats(request, folder)
     if not request.start.exists():
         raise UserError(
             f"--start {request.start}: there is no such file or folder; "
-            "expected a run's folder, a splat file, a mesh, or builtin"
+            "expected a run's folder, a splat file, a mesh, builtin, or shap-e"
         )
     from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
 

@@ -29,7 +29,8 @@ def test_damaged_index(tmp_path):
         (
             {"unet": None, "_class_name": "StableDiffusion3Pipeline"},
             "a StableDiffusion3Pipeline has no unet or transformer; expected a model like Stable "
-            "Diffusion 1.5, 2.1, XL or 3.5, with one denoising network and its text encoders",
+            "Diffusion 1.5, 2.1, Stable Diffusion XL, Stable Diffusion 3.5, DeepFloyd IF, "
+            "PixArt-Σ, FLUX.1 or MVDream, with one denoising network and its text encoders",
         ),
         (
             {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]},
@@ -43,15 +44,12 @@ def test_damaged_index(tmp_path):
             "its text_encoder_2 is a T5EncoderModel; expected CLIPTextModelWithProjection",
         ),
         (
-            # FLUX
-            {
-                "unet": None,
-                "transformer": ["diffusers", "FluxTransformer2DModel"],
-                "text_encoder_2": ["transformers", "T5EncoderModel"],
-                "tokenizer_2": ["transformers", "T5TokenizerFast"],
-                "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-            },
-            "its transformer is a FluxTransformer2DModel; expected SD3Transformer2DModel",
+            {"unet": None, "transformer": ["diffusers", "FluxTransformer2DModel"]},
+            "a StableDiffusionPipeline has no text_encoder_2, tokenizer_2; ",
+        ),
+        (
+            {"unet": None, "transformer": ["diffusers", "LTXVideoTransformer3DModel"]},
+            "its transformer is a LTXVideoTransformer3DModel; expected SD3Transformer2DModel",
         ),
         (
             {"text_encoder": ["transformers", "T5EncoderModel"]},
@@ -59,7 +57,7 @@ def test_damaged_index(tmp_path):
         ),
         (
             {"unet": None, "transformer": ["diffusers", "PixArtTransformer2DModel"]},
-            "its transformer is a PixArtTransformer2DModel; expected SD3Transformer2DModel",
+            "its text_encoder is a CLIPTextModel; expected T5EncoderModel",
         ),
         (
             {"vae": ["diffusers", "VQModel"]},

@@ -201,15 +201,6 @@ def test_known_words_of_a_damaged_tokenizer(tiny_builtin_folder, tmp_path, text)
         known_words(folder)
 
 
-@pytest.mark.parametrize("name", ["x.safetensors", "models/x.ckpt"])
-def test_a_single_file_is_no_model_folder(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    Path(name).parent.mkdir(exist_ok=True)
-    Path(name).write_bytes(b"")
-    line = message(lambda: resolve(name))
-    assert line.startswith(f"prior {name}: a file, not a folder") and "from_single_file" in line
-
-
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -220,6 +211,7 @@ def test_a_single_file_is_no_model_folder(tmp_path, monkeypatch, name):
             "it is one part, a ControlNet",
         ),
         ({"v1-5.ckpt": ""}, "diffusers can convert v1-5.ckpt to one"),
+        ({"v1-5.safetensors": ""}, "if v1-5.safetensors is a whole checkpoint, pass that file"),
         ({}, "it has no model_index.json)"),
     ],
 )

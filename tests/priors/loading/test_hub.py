@@ -52,13 +52,14 @@ def test_only_needed_files_are_downloaded(hub):
     }
 
 
-def test_a_download_says_its_size_and_how_to_stop_it(hub, hub_cache, capsys):
+def test_a_download_says_its_size_how_to_stop_it_and_its_license(hub, hub_cache, capsys):
     hub.online = {FIRST: MODEL_FILES}
     resolve("sd21-base")
     size = 0.4 * len(hub.patterns)
     assert capsys.readouterr().err == (
         f"downloading {FIRST}, {size:.1f} GB, once, to {hub_cache}; "
         "Ctrl-C stops it, and the same command continues\n"
+        f"license of {FIRST}: openrail++; see https://huggingface.co/{FIRST}\n"
     )
     resolve("sd21-base")
     assert capsys.readouterr().err == ""

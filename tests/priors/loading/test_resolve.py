@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from gs3d.priors import builtin, default_prior, describe, load
+from gs3d.priors.files.contents import sha256_of
 from gs3d.priors.latent import LatentPrior
-from gs3d.priors.loading import resolve as resolve_module
 from gs3d.priors.loading.resolve import MIRRORS, resolve
 from gs3d.priors.pixel import PixelPrior
 from tests.priors.cache import SHA, put_in_cache
 from tests.priors.loading.helpers import message
 
 FIRST, SECOND = MIRRORS["sd21-base"]
-KNOWN = "builtin, sd21-base, sd21, sd15, builtin-512, builtin-512-front"
+KNOWN = "builtin, sd21-base, sd21, sd15, mvdream, builtin-512, builtin-512-front"
 
 
 def test_folder_and_builtin_do_not_use_network(
@@ -58,10 +58,11 @@ def test_unknown_names(name, expected):
 
 
 def test_file_instead_of_folder(tmp_path):
-    file = tmp_path / "x.safetensors"
+    """Files of models are tested in tests/priors/files."""
+    file = tmp_path / "x.txt"
     file.touch()
     line = message(lambda: resolve(file))
-    assert line.startswith(f"prior {file}: a file, not a folder; ")
+    assert line == f"prior {file}: a .txt file, not a model; expected .safetensors or a folder"
 
 
 def test_builtin_without_weights(monkeypatch, tmp_path):
@@ -127,7 +128,7 @@ def test_hash_is_read_from_blob_name(tmp_path):
     blob = tmp_path / ("ab" * 32)
     blob.write_bytes(b"gigabytes")
     (tmp_path / "link.safetensors").symlink_to(blob)
-    assert resolve_module._sha256(tmp_path / "link.safetensors") == "ab" * 32
+    assert sha256_of(tmp_path / "link.safetensors") == "ab" * 32
 
 
 def test_import_is_light():

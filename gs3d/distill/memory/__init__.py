@@ -1,0 +1,1 @@
+"""What an iteration does so that it fits into the memory of a card."""

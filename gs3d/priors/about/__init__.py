@@ -1,0 +1,1 @@
+"""What a model's folder says of the model: its license, and whether it is a few-step student."""

@@ -1,0 +1,69 @@
+"""Whole runs with tiny models of each family, as a user starts them."""
+
+import pytest
+import torch
+import yaml
+
+from gs3d.priors import load
+from gs3d.runs.execute import execute
+from gs3d.runs.prepare import prepare
+from gs3d.runs.request import Request
+from tests import fake_cuda
+from tests.priors.loading.helpers import write_tiny_autoencoder
+
+
+def run(tmp_path, folder, device):
+    (config := tmp_path / "small.yaml").write_text(
+        "guidance: cds\nbatch: 2\ngaussians: {count: 100}\n"
+        "cameras: {resolution_px: {at: [0.0], values: [16]}}\n"
+    )
+    request = Request(
+        "a red car",
+        steps=2,
+        prior=str(folder),
+        out=tmp_path / "run",
+        config=config,
+        device=device,
+    )
+    result = execute(prepare(request))
+    assert result.outcome == "finished" and not result.warnings
+    return result
+
+
+@pytest.mark.parametrize("name", ["sigma", "if", "dev"])
+def test_run(tmp_path, folders, name):
+    result = run(tmp_path, folders[name], "cpu")
+    record = yaml.safe_load((result.folder / "run.yaml").read_text())
+    assert record["prior"]["name"] == str(folders[name])
+    assert len(record["prior"]["weights_sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", ["alpha", "if", "dev"])
+def test_run_on_a_fake_card(tmp_path, folders, name, monkeypatch):
+    """Tensors of two devices in one operation are refused there, and the networks are in half
+    precision."""
+    with fake_cuda.install(monkeypatch) as card:
+        run(tmp_path, folders[name], "cuda")
+    assert card.landed > 100
+
+
+@pytest.mark.parametrize("name", ["sigma", "dev"])
+def test_replacement_autoencoder_and_checkpointing(folders, tmp_path, name):
+    checkpointed, plain = (
+        load(folders[name], "cpu", checkpoint_encoder=value) for value in (True, False)
+    )
+    rgb = torch.full((1, 16, 16, 3), 0.3)
+    assert checkpointed.vae.encoder.gradient_checkpointing
+    torch.testing.assert_close(checkpointed.encode(rgb), plain.encode(rgb))
+    small = write_tiny_autoencoder(tmp_path / "small", plain.latent_shape[0])
+    prior = load(folders[name], "cpu", vae=str(small))
+    assert type(prior.vae).__name__ == "AutoencoderTiny"
+    assert prior.encode(rgb).shape == (1, *prior.latent_shape)
+
+
+@pytest.mark.parametrize("name", ["sigma", "if", "dev"])
+def test_text_on_the_cpu(folders, name):
+    """T5 is in bfloat16 then; the text is the same but for rounding."""
+    prior, other = (load(folders[name], "cpu", text_on_cpu=value) for value in (False, True))
+    got, want = (p.embed(["a red car"]) for p in (other, prior))
+    assert float((got - want).norm() / want.norm()) < 2e-2
