@@ -55,6 +55,7 @@ def test_wrong_call_is_a_type_error_of_generate(args, kwargs, message):
         ({"prior": {"name": "sd15"}}, "an object like gs3d.Prior, got dict"),
         ({"prior": Request}, "an object like gs3d.Prior, got the class Request; create an object"),
         ({"out": 3}, "out: expected a folder, got int"),
+        ({"out": ""}, "out: expected a folder, got an empty text; leave it out"),
         ({"start": gs3d}, "a splat file, a mesh, builtin, or shap-e, got module"),
         ({"set": {"batch": 4}}, "such as gaussians.count=5000, got dict"),
         ({"set": 4}, "such as gaussians.count=5000, got int"),

@@ -41,6 +41,10 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
         with contextlib.redirect_stderr(errors), shown():
             parsed = tyro.cli(with_help(args), prog=prog, args=argv)
             values = {f.name: getattr(parsed, f.name) for f in fields(args)}
+            # An empty path, as of a variable that is not set, would be the working directory.
+            has_empty = any(token == "" or token.endswith("=") for token in argv)
+            if has_empty and any(usage_faults(args, argv)):
+                raise SystemExit(2)
             return args(**{n: v if n in TEXTS else _expanded(v) for n, v in values.items()})
         # Reached if `shown` suppressed an error: the reader of --help closed the pipe.
         raise SystemExit(0)
@@ -178,7 +182,7 @@ def _expected(kind: Any) -> str:
 def _fits(kind: Any, value: str) -> bool:
     def fits(choice: Any) -> bool:
         if choice not in (int, float):
-            return str(choice) == value or choice in (str, Path)
+            return str(choice) == value or choice is str or (choice is Path and value != "")
         try:
             choice(value)
         except ValueError:

@@ -1,6 +1,6 @@
 """Settings of a run: one or more stages, each with a representation, guidance and cameras."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gs3d.core.cameras import CameraConfig
@@ -123,6 +123,13 @@ class RunConfig:
         return next(
             (i for i in range(len(self.stages)) if progress < self.ends(i)[1]), len(self.stages) - 1
         )
+
+
+def with_renders_up_to(largest_px: int, stage: StageConfig) -> StageConfig:
+    """The stage with renders of at most `largest_px`²."""
+    steps = stage.cameras.resolution_px
+    smaller = replace(steps, values=tuple(min(value, largest_px) for value in steps.values))
+    return replace(stage, cameras=replace(stage.cameras, resolution_px=smaller))
 
 
 def _check_order(before: StageConfig, after: StageConfig) -> None:

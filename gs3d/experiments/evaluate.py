@@ -169,8 +169,8 @@ def _setup(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Setup
     by_steps = request.steps is not None
     minutes = request.minutes or DEFAULT_MINUTES
     budget = ("--steps", str(request.steps)) if by_steps else ("--minutes", f"{minutes:g}")
-    prior, in_pixels, weights = _prior(request.prior, prompts, say)
-    base = request.config or preset_for(in_pixels, None if by_steps else minutes)
+    prior, is_like_builtin, weights = _prior(request.prior, prompts, say)
+    base = request.config or preset_for(is_like_builtin, None if by_steps else minutes)
     out = request.out or Path("outputs") / f"evaluation-{Path(str(request.prompts)).stem}"
     settings = {
         "budget": " ".join(budget),
@@ -183,7 +183,8 @@ def _setup(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Setup
 
 
 def _prior(name: str, prompts: Iterable[str], say: Say) -> tuple[str, bool, str]:
-    """(name, whether it works on pixels, and a text that changes with its weights or code)."""
+    """(name, whether the presets of the built-in prior fit it, and a text that changes with its
+    weights or code)."""
     if name == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
         name, why = default_prior(device, " ".join(prompts))
@@ -194,7 +195,7 @@ def _prior(name: str, prompts: Iterable[str], say: Say) -> tuple[str, bool, str]
     part = backbone_part(source.index)
     assert part is not None  # `index` refuses a model without one
     files = weight_files(source.folder / part, half=True)
-    return name, source.in_pixels, repr(facts_of(files))
+    return name, source.is_like_builtin, repr(facts_of(files))
 
 
 def _gradable(request: Evaluation, say: Say) -> list[tuple[Path, dict]]:

@@ -135,7 +135,11 @@ def _builtin_splats(plan: Plan, prompt: str, callbacks: Callbacks) -> Splats:
         if message.is_warning:
             callbacks.on_message(message)
 
-    result = execute(prepare(request), Callbacks(only_warnings))
+    try:
+        result = execute(prepare(request), Callbacks(only_warnings))
+    except UserError as error:  # Its minutes are not those that the user gave.
+        where = f"--start {plan.request.start}: in the short run of the built-in prior"
+        raise UserError(f"{where}: {error.for_command_line}") from None
     if result.signalled:
         # As before the first iteration: there is nothing yet that could be exported.
         signal.raise_signal(signal.SIGTERM if result.outcome == "terminated" else signal.SIGINT)

@@ -99,10 +99,11 @@ def prior_of(record: dict) -> str:
 
 
 def loras_of(record: dict) -> tuple[str, ...]:
-    """What --lora was in a run."""
+    """What --lora was in a run; for a file its whole path, as the run may be continued from
+    another directory."""
     try:
         used = (record.get("prior") or {}).get("lora") or ()
-        return tuple(f"{lora['name']}:{lora['weight']}" for lora in used)
+        return tuple(f"{lora['source']}:{lora['weight']}" for lora in used)
     except (AttributeError, KeyError, TypeError):
         raise UserError(
             "--resume: the record of that run names its LoRAs in another form than expected; "

@@ -12,7 +12,7 @@ from gs3d.core.types import Splats
 from gs3d.distill.changes import check_path
 from gs3d.distill.config import load_config, prior_object_in
 from gs3d.distill.contracts import check_members
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.stages import RunConfig, with_renders_up_to
 from gs3d.priors.base import Prior
 from gs3d.priors.files.lora import refuse_loras, resolve_loras, with_loras
 from gs3d.priors.loading.autoencoder import autoencoder_place
@@ -22,13 +22,16 @@ from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import loras_of, prior_of, read_record
-from gs3d.runs.planning.builtin import check_other, start_prompt
+from gs3d.runs.planning.builtin import check_other, start_prompt, suggested
 from gs3d.runs.planning.devices import raster_device_of
 from gs3d.runs.planning.shap_e import shap_e_source
 from gs3d.runs.planning.start import begin_of, other_prompt, start_splats, too_many
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
 from gs3d.runs.request import Mode, Request, checked, device_of
+
+LARGEST_RENDER = 2
+"""Largest side of the renders of a preset, in those of the images of the prior."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,15 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     if given is not None:
         messages += _other_mode(request, given)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
-    preset = preset_for(_in_pixels(prior), request.minutes, request.mode)
+    preset = preset_for(_is_like_builtin(prior), request.minutes, request.mode)
     config = _fitted(given or _load_preset(request, preset, prior), request, prior)
     recorded = read_record(folder) if request.resume else None
     config, request = fitted_to_card(config, request, prior, device, recorded, messages)
     raster_device = raster_device_of(request, device, config, messages)
     messages += too_many(splats, config)
     messages += student_warning(prior, config)
+    if not _is_like_builtin(prior):
+        messages += suggested(request, config)
     shap_e = shap_e_source(request, folder, device, messages)
     started += 0.0 if shap_e is None else shap_e.download_s
     first = default_folder(request.prompt, request.seed)
@@ -138,11 +143,11 @@ def _as_recorded(request: Request, folder: Path) -> Request:
     return request
 
 
-def preset_for(in_pixels: bool, minutes: float | None, mode: Mode = "splats") -> str:
-    """The preset for a prior on pixels or on latents and a time; None is a run by steps."""
+def preset_for(is_like_builtin: bool, minutes: float | None, mode: Mode = "splats") -> str:
+    """The preset for a small prior on pixels or a large one, and a time; None is a run by steps."""
     if mode != "splats":
-        return f"builtin-{mode}" if in_pixels else mode
-    if in_pixels:
+        return f"builtin-{mode}" if is_like_builtin else mode
+    if is_like_builtin:
         return "builtin"
     return "splats-15min" if minutes is None or minutes >= 5 else "preview"
 
@@ -162,13 +167,19 @@ def _given(request: Request, source: str | Path, messages: list[Message]) -> Run
 
 
 def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunConfig:
-    """The settings of a request without a config."""
+    """The settings of a request without a config. Renders of a preset are at most twice as wide as
+    the images of the prior, which would not see more."""
     try:
-        return _load(request, preset)
+        config = _load(request, preset)
     except UserError as error:
         # A change that does not fit: the user did not choose the preset, maybe not the prior.
         why = f"preset {preset}, for the prior {prior.name}"
         raise UserError(f"{error.for_command_line} ({why})") from None
+    size = prior.image_size
+    if size is None or any("resolution_px" in change for change in request.set):
+        return config
+    stages = [with_renders_up_to(LARGEST_RENDER * size, stage) for stage in config.stages]
+    return dataclasses.replace(config, stages=tuple(stages))
 
 
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:
@@ -191,9 +202,9 @@ def _prior(request: Request, device: str, messages: list[Message]) -> Source | P
     return created
 
 
-def _in_pixels(prior: Source | Prior) -> bool:
-    """Whether a prior works on pixels, not on latents."""
-    return prior.in_pixels if isinstance(prior, Source) else prior.latent_shape[0] == 3
+def _is_like_builtin(prior: Source | Prior) -> bool:
+    """Whether the presets of the built-in prior fit; those of Stable Diffusion do otherwise."""
+    return prior.is_like_builtin if isinstance(prior, Source) else prior.latent_shape[0] == 3
 
 
 def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunConfig:

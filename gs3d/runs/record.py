@@ -102,7 +102,7 @@ class RunRecord:
         if what := self._other_settings(old.get("config")):
             return f"that run has other settings ({what}); repeat its command, or {other}"
         used = old.get("prior") or {}
-        if used.get("name") != self.prior["name"]:
+        if not _is_same_prior(used, self.prior):
             return f"that run used the prior {used.get('name')}; pass it with --prior"
         if used.get("weights_sha256") != self.prior["weights_sha256"]:
             return f"that run used other weights of the prior {used.get('name')}; {other}"
@@ -128,6 +128,15 @@ class RunRecord:
             return error.for_command_line
         how = {name: getattr(self.config, name) for name in HOW}
         return differences(config_tree(replace(old, **how)), mine)
+
+
+def _is_same_prior(one: dict, other: dict) -> bool:
+    """Whether two recorded priors have one name, or lie in one place: a path may be written in
+    several ways. What ships in gs3d, and objects, have no place of their own."""
+    if one.get("name") == other.get("name"):
+        return True
+    place = one.get("source")
+    return place == other.get("source") and place not in (None, "gs3d", "object")
 
 
 def _loras(prior: dict) -> str:

@@ -46,8 +46,9 @@ class Request:
     them with :WEIGHT such as :0.8, default 1. For several, repeat the option; in Python, give a
     tuple."""
     guidance: str | Guidance | None = None
-    """Guidance loss: cds (consistency distillation sampling) or sds (score distillation sampling).
-    The config decides by default: sds in presets for the built-in prior, cds in the others."""
+    """Guidance loss: cds (consistency distillation sampling), sds (score distillation sampling), or
+    sdi, ism or anchored (docs/losses.md). The config decides by default: sds in presets for the
+    built-in prior, cds in the others."""
     seed: int = 0
     """Random seed."""
     out: Path | None = None
@@ -70,7 +71,8 @@ class Request:
     vram: Vram = "auto"
     """Gigabytes of the GPU; auto asks it. A small one computes few views at once, which takes
     longer and gives the same result. Where that is not enough, the encoder's activations are
-    computed twice, or on 8 GB a tiny autoencoder is used. No effect on a CPU."""
+    computed twice, or a tiny autoencoder is used (on 8 GB, or without bfloat16), which costs
+    detail. No effect on a CPU."""
     mode: Mode = "splats"
     """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
     then a surface, as in Consistent3D). --config, if given, decides instead."""
@@ -106,7 +108,7 @@ def checked(request: Request) -> Request:
         raise UserError(f"--raster {request.raster}: expected {' or '.join(kinds)}")
     if not isinstance(request.vram, (str, int, float)) or request.vram not in get_args(Vram):
         sizes = " or ".join(map(str, get_args(Vram)))
-        raise UserError(f"--vram {request.vram}: expected {sizes}, the gigabytes of the GPU")
+        raise UserError(f"--vram {request.vram!r}: expected {sizes}, the gigabytes of the GPU")
     if request.guidance is not None:
         check_guidance(request.guidance)
     if not isinstance(request.prior, (str, Path)):
@@ -136,6 +138,8 @@ def _check_types(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and not isinstance(value, types):
             raise UserError(f"--{name}: expected {expected}, got {type(value).__name__}")
+        if value == "" and name in ("out", "start"):  # As a path it would be the working directory.
+            raise UserError(f"--{name}: expected {expected}, got an empty text; leave it out")
     for one in _several(request.lora):
         if not isinstance(one, (str, os.PathLike)):
             raise UserError(f"--lora: expected {TYPES['lora'][1]}, got {one!r}")

@@ -135,18 +135,25 @@ def normal_map_prompt(prompt: str) -> str:
     return f"{NORMALS_PREFIX} {prompt[len(begun) :].strip()}"
 
 
+ITERATING = (
+    "before the first iteration; use a smaller micro_batch, batch or resolution in --config, "
+    "--vram 8, or --device cpu"
+)
+LOADING = (
+    "while the prior was loaded; use `text_on_cpu: true` in --config, which --vram 8 sets too, a "
+    "smaller model, or --device cpu"
+)
+
+
 @contextlib.contextmanager
-def enough_memory() -> Iterator[None]:
-    """Turn a lack of memory before the first iteration into advice."""
+def enough_memory(advice: str = ITERATING) -> Iterator[None]:
+    """Turn a lack of memory before the first iteration into `advice`."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
             raise
-        raise UserError(
-            "out of memory before the first iteration; use a smaller micro_batch, batch or "
-            "resolution in --config, --vram 8, or --device cpu"
-        ) from None
+        raise UserError(f"out of memory {advice}") from None
 
 
 @contextlib.contextmanager
@@ -174,7 +181,7 @@ def _load_prior(plan: Plan) -> Prior:
                 check_prior(plan.prior, text)
         return plan.prior
     config = plan.config
-    with enough_memory():
+    with enough_memory(LOADING):
         return load(
             plan.prior,
             device=plan.device,

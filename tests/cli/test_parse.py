@@ -79,6 +79,8 @@ def test_parsed_arguments_are_of_the_class_of_the_command():
             ["a tree", "--guidance", "vqzx"],
             "--guidance: expected cds or sds or sdi or ism or anchored, got 'vqzx'",
         ),
+        (["a tree", "--out", ""], "--out: expected a path, got ''"),
+        (["a tree", "--start="], "--start: expected a path, got ''"),
         (["a tree", "--resume=yes"], "--resume: expected no value, got 'yes'"),
         ([], "PROMPT: expected text, got nothing"),
         (["--seed", "-3"], "PROMPT: expected text, got nothing"),

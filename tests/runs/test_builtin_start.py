@@ -12,6 +12,7 @@ from gs3d.runs import execute
 from gs3d.runs.history import read_record
 from gs3d.runs.planning import builtin
 from gs3d.runs.prepare import prepare
+from gs3d.runs.request import Request
 from tests.runs.running import equal, generate, log_rows
 
 
@@ -57,6 +58,12 @@ def test_run_that_was_stopped_before_its_first_step_uses_the_finished_start(requ
     lines = []
     again = generate(dataclasses.replace(request_from_builtin, resume=True), say=lines.append)
     assert equal(again.splats, once.splats)
+
+
+def test_fault_of_the_short_run_is_said_to_be_its_own(request_from_builtin):
+    request = dataclasses.replace(request_from_builtin, steps=None, minutes=0.002)
+    with pytest.raises(UserError, match="start builtin: in the short run .*: minutes 0.0005: "):
+        generate(request)
 
 
 def test_ctrl_c_during_the_short_run_ends_the_whole(request_from_builtin, monkeypatch):
@@ -109,3 +116,17 @@ def test_short_run_that_fails_says_so(request_from_builtin, monkeypatch):
     monkeypatch.setattr(execute, "execute", diverge)
     with pytest.raises(UserError, match=r"start builtin: .* ended early \(diverged\)"):
         execute._run(plan, execute.Phases(plan.started), execute.Callbacks())
+
+
+def test_run_that_could_take_it_says_so(tmp_path):
+    def lines(prompt, **changes):
+        request = Request(prompt, steps=1, prior="builtin-512", out=tmp_path / "run", **changes)
+        return [m.text for m in prepare(request).messages if "--start builtin" in m.text]
+
+    (line,) = lines("a DSLR photo of a red sports car")
+    assert line.startswith("the built-in prior knows 'a red car': with --start builtin")
+    assert not lines("a DSLR photo of a corgi")
+    assert not lines("a red car", start=Path("builtin"))
+    assert not lines("a red car", mode="two-stage")
+    pixels = Request("a red car", steps=1, prior="builtin", out=tmp_path / "run")
+    assert not prepare(pixels).messages

@@ -188,6 +188,17 @@ def test_refine_repeats_the_prompt_prior_and_seed_of_the_run(
     assert (folder / "refined-2" / "mesh.glb").exists() and target.exists()
 
 
+def test_refine_repeats_the_loras_of_the_run(splats, refined_requests, tmp_path, capsys):
+    (folder := tmp_path / "copy").mkdir()
+    (folder / "splats.ply").write_bytes((splats / "splats.ply").read_bytes())
+    record = yaml.safe_load((splats / "run.yaml").read_text())
+    record["prior"]["lora"] = [{"name": "x", "source": str(tmp_path / "x"), "weight": 0.5}]
+    (folder / "run.yaml").write_text(yaml.safe_dump(record))
+    assert main(["mesh", str(folder), "--refine", "0.5"]) == 2  # The file is not there.
+    assert "--lora" in capsys.readouterr().err
+    assert refined_requests[0].lora == (f"{tmp_path / 'x'}:0.5",)
+
+
 def test_refine_refuses_invalid_arguments(splats, capsys):
     assert main(["mesh", str(splats), "--refine", "0.5", "--resolution", "32"]) == 2
     assert "--resolution: is of the grid that splats are fused on" in capsys.readouterr().err

@@ -121,6 +121,15 @@ def test_no_room_for_a_single_view_gives_advice(small_card, request_):
         generate(request_("none"))
 
 
+def test_a_prior_that_cannot_be_loaded_gives_other_advice(request_, monkeypatch, card):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(setup, "load", full)
+    with pytest.raises(UserError, match="while the prior was loaded; use `text_on_cpu: true`"):
+        generate(request_("large"))
+
+
 def test_groups_of_views_are_not_divided(small_card, request_, tiny_multiview_folder):
     small_card({0: 2})
     request = dataclasses.replace(request_("groups"), prior=str(tiny_multiview_folder))

@@ -104,6 +104,22 @@ def test_changed_weights_of_the_prior_are_refused(splats_request, tmp_path):
         generate(dataclasses.replace(request, resume=True))
 
 
+def test_prior_may_be_written_in_another_way(splats_request, tmp_path, monkeypatch):
+    shutil.copytree(splats_request.prior, tmp_path / "prior")
+    monkeypatch.chdir(tmp_path)
+    request = dataclasses.replace(splats_request, prior="prior", steps=1)
+    generate(request)
+    # Without --prior it is that of the record, also from another directory.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for steps, prior in enumerate(("auto", "../prior", str(tmp_path / "prior")), 2):
+        again = dataclasses.replace(request, prior=prior, steps=steps, resume=True)
+        assert generate(again).steps == steps
+    shutil.copytree(tmp_path / "prior", "other")
+    with pytest.raises(UserError, match="that run used the prior .*; pass it with prior"):
+        generate(dataclasses.replace(request, prior="other", steps=5, resume=True))
+
+
 def test_newest_run_is_resumed_by_default(splats_request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = dataclasses.replace(splats_request, out=None, steps=3)

@@ -157,6 +157,14 @@ def test_splats_of_another_prompt_are_not_used(request_from_shap_e, cached):
     assert shap_e.saved_splats(other, request_from_shap_e.out) is None
 
 
+def test_words_that_are_not_read_are_named(request_from_shap_e, cached):
+    lines = []
+    prompt = "a red car " * 9 + "blue dog"
+    generate(dataclasses.replace(request_from_shap_e, prompt=prompt), say=lines.append)
+    (line,) = [line for line in lines if "too long for Shap-E" in line]
+    assert line.startswith("warning: ") and line.endswith('blue dog"')
+
+
 def test_missing_part(request_from_shap_e, cached):
     (cached / "prior" / WEIGHTS).unlink()
     with pytest.MonkeyPatch.context() as patch:

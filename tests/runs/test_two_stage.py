@@ -272,5 +272,5 @@ def test_mode_selects_the_preset(request_):
     assert used == load_config("builtin-two-stage")
     assert [stage.representation for stage in used.stages] == ["nerf", "dmtet"]
     for mode in ("mesh", "two-stage"):
-        assert preset_for(in_pixels=False, minutes=3, mode=mode) == mode
-        assert preset_for(in_pixels=True, minutes=3, mode=mode) == f"builtin-{mode}"
+        assert preset_for(is_like_builtin=False, minutes=3, mode=mode) == mode
+        assert preset_for(is_like_builtin=True, minutes=3, mode=mode) == f"builtin-{mode}"

@@ -136,7 +136,7 @@ def _refined(args: Args) -> tuple[Path, int]:
     from gs3d.cli.progress import Progress
     from gs3d.cli.runs.generate import EXIT, show
     from gs3d.runs.folders import next_folder
-    from gs3d.runs.history import prior_of, read_record
+    from gs3d.runs.history import loras_of, prior_of, read_record
     from gs3d.runs.request import Request
 
     record = read_record(args.source)
@@ -149,6 +149,7 @@ def _refined(args: Args) -> tuple[Path, int]:
         record["prompt"],
         minutes=args.refine,
         prior=prior_of(record),
+        lora=loras_of(record),
         seed=record["seed"],
         out=next_folder(args.source / REFINED),
         mode="mesh",

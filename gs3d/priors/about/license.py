@@ -57,7 +57,6 @@ BY_ID = {
     "DeepFloyd/IF-I-XL-v1.0": "deepfloyd-if-license",
     "DeepFloyd/IF-I-L-v1.0": "deepfloyd-if-license",
     "DeepFloyd/IF-I-M-v1.0": "deepfloyd-if-license",
-    "PixArt-alpha/PixArt-Sigma-XL-2-512-MS": OPEN_RAIL,
     "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": OPEN_RAIL,
     "ashawkey/mvdream-sd2.1-diffusers": "openrail",
     "openai/shap-e": "mit",

@@ -107,6 +107,9 @@ class Family:
     """Parts that a model can do without."""
     scalings: tuple[type, ...] = tuple(SCALINGS)
     """What the scheduler may say that the network predicts."""
+    of_photographs: bool = False
+    """Whether a model on pixels was trained on photographs, so that the presets of latent models
+    fit it, and not those of the built-in prior."""
     is_bfloat16: bool = False
     """Whether the network was trained in bfloat16, so that its sums may overflow float16."""
     shape: Callable[[Config], tuple[Any, Any, Any]] = shape_of

@@ -58,6 +58,7 @@ IF = Family(
     text=_text,
     widths=_widths,
     scalings=(Epsilon, Velocity),
+    of_photographs=True,
     shape=shape_with_variance,
     # The network pools the states of the text by itself.
     gives={"addition_embed_type": "text"},

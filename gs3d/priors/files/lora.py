@@ -70,12 +70,12 @@ def resolve_loras(texts: Iterable[str], offline: bool = False) -> tuple[Lora, ..
     Raises:
         UserError: A text names no LoRA that can be read, or the package peft is missing.
     """
-    loras = tuple(resolve_lora(text, offline) for text in texts)
-    if loras and find_spec("peft") is None:
+    texts = tuple(texts)
+    if texts and find_spec("peft") is None:
         raise UserError(
             "--lora: the package peft is not installed; install it with `pip install gs3d[lora]`"
         )
-    return loras
+    return tuple(resolve_lora(text, offline) for text in texts)
 
 
 def with_loras(source: Source, loras: tuple[Lora, ...]) -> Source:
@@ -175,11 +175,13 @@ def _fetch(name: str, repo: str) -> Path | str:
     """Download the one file of a LoRA; see `hub.fetch_model`."""
     import huggingface_hub
 
-    files = [f for f in hub.files_of(repo) if "/" not in f and f.endswith(SUFFIX)]
+    sizes = hub.files_of(repo)
+    files = [f for f in sizes if "/" not in f and f.endswith(SUFFIX)]
     chosen = [f for f in FILES if f in files] or files
     if len(chosen) != 1:
         found = f"{len(chosen)} of them; download one, and pass the file"
         return f"expected one {SUFFIX} file in it, found {found if chosen else 'none'}"
+    hub.announce(repo, hub.card_folder(repo, sizes), sizes[chosen[0]] or 0)
     chosen = [*chosen, "README.md"]
     return Path(
         huggingface_hub.snapshot_download(repo, allow_patterns=chosen, etag_timeout=hub.CONNECT_S)

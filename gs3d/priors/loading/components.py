@@ -68,6 +68,27 @@ class Source:
         """Whether the model works on pixels, without an autoencoder."""
         return "vae" not in self.index
 
+    @property
+    def is_like_builtin(self) -> bool:
+        """Whether the presets of the built-in prior fit: models of renders, on pixels."""
+        return self.in_pixels and not self.family.of_photographs
+
+    @cached_property
+    def image_size(self) -> int | None:
+        """Side of the images in pixels, as the files say. None if they do not, which shows when the
+        model is loaded."""
+        what = f"prior {self.name}: its"
+        part = backbone_part(self.index)
+        network = read_object(self.folder / f"{part}" / "config.json", f"{what} {part}")
+        try:
+            side = self.family.shape(network)[2]
+            if self.in_pixels:
+                return int(side)
+            vae = read_object(self.folder / "vae" / "config.json", f"{what} vae")
+            return int(side * downsampling(vae))
+        except (KeyError, TypeError, ValueError):
+            return None
+
     @cached_property
     def views(self) -> int:
         """Number of views that the model denoises together."""

@@ -66,7 +66,8 @@ def fetch_model(name: str, repo: str) -> Path | str:
     sizes = files_of(repo)
     parts = {f.split("/")[0] for f in needed_files(sizes) if f.endswith(".safetensors")}
     if "model_index.json" not in sizes or components.backbone_part(parts) is None:
-        return "contains no diffusers model with safetensors weights"
+        alone = f", only {' and '.join(sorted(parts))}" if parts else ""
+        return f"contains no diffusers model with safetensors weights{alone}"
     index = small_file(repo, "model_index.json")
     # Refuses a model of another kind before its gigabytes are downloaded.
     files = needed_files(sizes, components.read_index(Path(index).parent, name))
@@ -92,6 +93,7 @@ def fetch_network(name: str, repo: str) -> Path | str:
     # Refuses another network before its gigabytes are downloaded.
     if (cls := class_in(Path(config))) not in AUTOENCODERS:
         return f"contains {cls or 'an unknown class'}, not {' or '.join(AUTOENCODERS)}"
+    announce(repo, card_folder(repo, files), sum(files[f] or 0 for f in chosen))
     return Path(
         huggingface_hub.snapshot_download(
             repo, allow_patterns=["config.json", *chosen], etag_timeout=CONNECT_S
@@ -131,6 +133,14 @@ def files_of(repo: str, revision: str | None = None) -> dict[str, int | None]:
     return {s.rfilename: s.size for s in info.siblings or []}
 
 
+def card_folder(repo: str, files: Collection[str], revision: str | None = None) -> Path:
+    """Folder with the README.md of a repository with these `files`; one that is not there if it has
+    none."""
+    if "README.md" not in files:
+        return Path(repo)
+    return Path(small_file(repo, "README.md", revision)).parent
+
+
 def announce(repo: str, folder: Path, size: int) -> None:
     """Say on stderr that `size` bytes of a model are downloaded, and its license.
 
@@ -139,8 +149,9 @@ def announce(repo: str, folder: Path, size: int) -> None:
     """
     from huggingface_hub import constants
 
+    amount = f"{size / 1e9:.1f} GB, " if size >= 1e8 else f"{size / 1e6:.0f} MB, "
     text = (
-        f"downloading {repo}, {f'{size / 1e9:.1f} GB, ' if size else ''}once, to "
+        f"downloading {repo}, {amount if size else ''}once, to "
         f"{constants.HF_HUB_CACHE}; Ctrl-C stops it, and the same command continues"
     )
     license = license_of(folder, repo)

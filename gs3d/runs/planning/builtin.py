@@ -4,6 +4,8 @@ from pathlib import Path
 
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
+from gs3d.distill.stages import RunConfig
+from gs3d.runs.callbacks import Message
 from gs3d.runs.request import Request
 from gs3d.world.captions import vocabulary_texts, words
 from gs3d.world.prompt_parser import plain_prompt
@@ -32,14 +34,34 @@ def start_prompt(request: Request, folder: Path) -> str | None:
         return None
     if request.resume and newest_checkpoint(folder / "checkpoint") is not None:
         return None
-    known = {word for text in vocabulary_texts() for word in words(text)}
-    prompt = plain_prompt(request.prompt, known)
+    prompt = _prompt_for(request.prompt)
     if prompt is None:
         raise UserError(
             f"--start {NAME}: {request.prompt!r} names no kind of object that the built-in prior "
             "knows; `gs3d vocab` lists them; leave --start out, or start from a file"
         )
     return prompt
+
+
+def _prompt_for(prompt: str) -> str | None:
+    known = {word for text in vocabulary_texts() for word in words(text)}
+    return plain_prompt(prompt, known)
+
+
+def suggested(request: Request, config: RunConfig) -> list[Message]:
+    """A line about --start builtin, for a run that could take it.
+
+    A prior with rough view words alone gives objects several fronts, which a start with one front
+    prevents (docs/lab/sd-presets.md, "One face").
+    """
+    is_free = request.start is None and not request.resume
+    if not is_free or config.stages[0].representation != "splats":
+        return []
+    prompt = _prompt_for(request.prompt)
+    if prompt is None:
+        return []
+    text = f"the built-in prior knows {prompt!r}: with --start {NAME} the run begins with its shape"
+    return [Message(text)]
 
 
 def check_other(start: Path | None, prior: str) -> None:

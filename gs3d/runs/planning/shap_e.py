@@ -25,6 +25,7 @@ from gs3d.priors.loading import cache, hub
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.parts import load_network, load_part, quiet
 from gs3d.priors.loading.weights import chosen_weights
+from gs3d.priors.text.limits import shortened
 from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.representations.meshing.simplify import normals_of
 from gs3d.runs.callbacks import Callbacks, Message
@@ -115,9 +116,7 @@ def _fetch(name: str, repo: str) -> Path | str:
     files = needed_files(sizes)
     if not all(any(f.startswith(f"{part}/") for f in files) for part in NETWORKS):
         return "contains no safetensors weights of Shap-E"
-    folder = Path(repo)
-    if "README.md" in sizes:
-        folder = Path(hub.small_file(repo, "README.md", REVISION)).parent
+    folder = hub.card_folder(repo, sizes, REVISION)
     why = f"{SUBJECT}: the splats to start from are a mesh that Shap-E makes from the prompt"
     print(why, file=sys.stderr, flush=True)
     hub.announce(repo, folder, sum(sizes[f] or 0 for f in files))
@@ -149,6 +148,8 @@ def shap_e_splats(
     Raises `UserError` if a part is missing or damaged, memory runs out, or the mesh is empty.
     """
     callbacks.info(f"starting from {request.prompt!r} as Shap-E makes it")
+    if words := _unread(source, request.prompt):
+        callbacks.warn(f'{SUBJECT}: the prompt is too long for Shap-E; it does not read "{words}"')
     with _in_memory():
         mesh = shap_e_mesh(source, request, device)
     try:
@@ -213,6 +214,30 @@ def shap_e_mesh(source: Source, request: Request, device: str) -> Mesh:
     return _outward(mesh)
 
 
+def _unread(source: Source, prompt: str) -> str:
+    """Words at the end of a prompt that diffusers would cut off without a word."""
+    with quiet():
+        tokenizer = _tokenizer(source)
+
+    def length(text: str) -> int:
+        return len(tokenizer(text, verbose=False).input_ids)
+
+    return shortened(length, prompt, "", tokenizer.model_max_length)[1]
+
+
+def _place(source: Source, part: str) -> tuple[str, Path]:
+    """Beginning of messages about a part, and its folder."""
+    return f"{SUBJECT}: its {part}", source.folder / part
+
+
+def _tokenizer(source: Source) -> Any:
+    with deferred():
+        import transformers
+
+    cls = cast(Any, transformers).CLIPTokenizer
+    return load_part(*_place(source, "tokenizer"), cls)
+
+
 def _not_empty(module: torch.nn.Module, inputs: Any, mesh: Any) -> None:
     """Stop before diffusers asks for the colors of no vertices, which fails."""
     if not len(mesh.faces):
@@ -244,20 +269,17 @@ def _load(source: Source, device: torch.device) -> Any:
     diffusers: Any = diffusers_package
     transformers: Any = transformers_package
 
-    def place(part: str) -> tuple[str, Path]:
-        return f"{SUBJECT}: its {part}", source.folder / part
-
     half = torch.float32 if device.type == "cpu" else torch.float16
     parts: dict[str, Any] = {
-        "tokenizer": load_part(*place("tokenizer"), transformers.CLIPTokenizer),
-        "scheduler": load_part(*place("scheduler"), diffusers.HeunDiscreteScheduler),
+        "tokenizer": _tokenizer(source),
+        "scheduler": load_part(*_place(source, "scheduler"), diffusers.HeunDiscreteScheduler),
     }
     for part, cls, dtype in (
         ("text_encoder", transformers.CLIPTextModelWithProjection, half),
         ("prior", diffusers.PriorTransformer, half),
         ("shap_e_renderer", ShapERenderer, torch.float32),
     ):
-        parts[part] = load_network(*place(part), cls, device, dtype, text=True)
+        parts[part] = load_network(*_place(source, part), cls, device, dtype, text=True)
     pipe = diffusers.ShapEPipeline(**parts)
     pipe.set_progress_bar_config(desc="Shap-E", leave=False, disable=not sys.stderr.isatty())
     return pipe

@@ -6,7 +6,6 @@ Gigabytes here are 10⁹ bytes. Except where "measured" is said, the numbers are
 
 import math
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
@@ -15,12 +14,10 @@ from gs3d.core.errors import UserError
 from gs3d.distill.memory.micro_batches import rows_of
 from gs3d.distill.stages import RunConfig
 from gs3d.priors.base import Prior
-from gs3d.priors.images import downsampling
 from gs3d.priors.loading.autoencoder import SHORT_NAMES, resolve_autoencoder
-from gs3d.priors.loading.components import NETWORKS, TEXT_ENCODERS, Source, backbone_part
-from gs3d.priors.loading.headers import check_headers, read_object
-from gs3d.priors.loading.weights import weight_files
+from gs3d.priors.loading.components import Source
 from gs3d.runs.callbacks import Message
+from gs3d.runs.planning.model_size import TINY, Model, model_of
 from gs3d.runs.request import Request
 
 
@@ -44,8 +41,9 @@ ROWS = (
     # One view of 512² with the prior's own encoder. A text encoder is there before the rest and
     # leaves gaps, while embedding some ten prompts on a CPU takes seconds.
     Row(8, 3.0, text_on_card=False, tiny=True),
-    # The four views of the presets at once. From here on the prior's own encoder fits, for images
-    # of 1024² with its activations computed twice: a tiny one would cost detail for nothing.
+    # The four views of the presets at once. From here on the prior's own encoder in bfloat16 is
+    # kept. For Stable Diffusion XL, with its activations computed twice, that takes 0.3 of the
+    # tenth for gaps here.
     Row(12, 7.0, text_on_card=True, tiny=False),
     Row(16, 9.5, text_on_card=True, tiny=False),
     # Counted as 22, which is all that some cards of 24 have.
@@ -66,30 +64,10 @@ TINY_GB = 0.25
 """The same of an AutoencoderTiny."""
 REST_GB = 1.0
 """What CUDA, splats and the network's own activations need at least."""
+SCREEN_GB, GAPS = 0.8, 0.1
+"""What a row sets aside for a screen, and the share of the card for gaps. They may be free."""
 SMALL_GB = 0.1
 """Text encoders up to here are no matter."""
-TINY: dict[tuple[int, float], str] = {
-    (4, 0.18215): "taesd",
-    (4, 0.13025): "madebyollin/taesdxl",
-    (16, 1.5305): "madebyollin/taesd3",
-    (16, 0.3611): "madebyollin/taef1",
-}
-"""(Channels, scaling factor) of an autoencoder → a tiny one that was trained for its latents: of
-Stable Diffusion 1 and 2, XL, 3 and FLUX.1."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What a prior takes of a card, as its files say."""
-
-    weights_gb: float
-    """Network and autoencoder in half precision."""
-    text_gb: float
-    """Text encoders in half precision."""
-    area: float
-    """Area of an image in units of 512²; 0 without an autoencoder."""
-    tiny: str | None
-    """A tiny autoencoder for its latents; None if there is none."""
 
 
 def fitted_to_card(
@@ -103,12 +81,12 @@ def fitted_to_card(
     """The config with what the card asks for, and the request with the row that was used.
 
     Settings that the config makes stay as they are. `recorded` is run.yaml of the run that is
-    resumed, whose row and autoencoder are kept.
+    resumed. Its row is kept unless another is asked for, and its autoencoder always: other latents
+    than those that a run began with would be another run.
     """
     asked, before = request.vram, (recorded or {}).get("vram")
     if before in SIZES:
         if config.vae is None:
-            # Other latents than those that the run began with would be another run.
             config = replace(config, vae=((recorded or {}).get("config") or {}).get("vae"))
         request = replace(request, vram=before if asked == "auto" else asked)
     if torch.device(device).type == "cpu":
@@ -116,10 +94,8 @@ def fitted_to_card(
             messages.append(Message(f"--vram {asked}: has no effect on the CPU"))
         return config, replace(request, vram=before if before in SIZES else "auto")
     row = _row(request.vram, device, messages)
-    if row is None:
-        return config, request
     if not isinstance(prior, Source):
-        if asked != "auto":
+        if row is not None and asked != "auto":
             messages.append(
                 Message(
                     f"--vram {asked}: has no effect on the prior {prior.name}, whose memory only "
@@ -127,16 +103,17 @@ def fitted_to_card(
                 )
             )
         return config, request
-    model = model_of(prior)
-    fitted, what = _fitted(config, row, model, prior.views)
+    model = model_of(prior, device)
+    if row is None:
+        return _on_large_card(config, model, device, messages), request
+    fitted, what = _fitted(config, row, model, prior.views, recorded is None)
     if what or asked != "auto":
         batch = max(stage.batch for stage in config.stages)
         chosen = ", ".join(what) or f"room for all {batch} views at once"
         start = f"--vram {row.gb}" if asked == row.gb else f"for a card of {row.gb} GB (--vram)"
         messages.append(Message(f"{start}: {chosen}"))
-    if model.weights_gb + REST_GB > row.gb * 2**30 / 1e9:
-        text = f"--vram {row.gb}: the weights of the prior {prior.name} alone take "
-        text += f"{model.weights_gb:.1f} GB, so memory will run out; use a smaller model"
+    if why := _too_large(fitted, row, model, prior):
+        text = f"--vram {row.gb}: {why}; use a smaller model"
         messages.append(Message(text, is_warning=True))
     return fitted, replace(request, vram=row.gb)
 
@@ -157,33 +134,6 @@ def check_micro_batch(config: RunConfig, views: int, name: str) -> None:
             raise UserError(
                 f"config: micro_batch: expected a divisor of batch {stage.batch}, got {rows}"
             )
-
-
-def model_of(source: Source) -> Model:
-    """What the model in a folder takes, by the headers of its files."""
-    sizes = {part: _gb(source, part) for part in NETWORKS if part in source.index}
-    text = sum(sizes.pop(part, 0.0) for part in TEXT_ENCODERS)
-    if source.in_pixels:
-        return Model(sum(sizes.values()), text, 0.0, None)
-    what = f"prior {source.name}: its"
-    vae = read_object(source.folder / "vae" / "config.json", f"{what} vae")
-    part = backbone_part(source.index)
-    network = read_object(source.folder / f"{part}" / "config.json", f"{what} {part}")
-    try:
-        side = source.family.shape(network)[2] * downsampling(vae)
-        latents = (int(vae["latent_channels"]), float(vae["scaling_factor"]))
-    except (KeyError, TypeError, ValueError):
-        side, latents = 1024, (0, 0.0)  # reading the model says what is wrong
-    return Model(sum(sizes.values()), text, (side / 512) ** 2, TINY.get(latents))
-
-
-def _gb(source: Source, part: str) -> float:
-    folder = source.folder / part
-    try:
-        shapes = check_headers(part, folder, weight_files(folder, half=True)).shapes
-    except UserError:
-        return 0.0  # reading the model says what is wrong
-    return 2e-9 * sum(map(prod, shapes.values()))
 
 
 def _row(vram: int | str, device: str, messages: list[Message]) -> Row | None:
@@ -215,23 +165,59 @@ def card_gb(device: str) -> float | None:
     return torch.mps.recommended_max_memory() / 2**30 if on.type == "mps" else None
 
 
-def _fitted(config: RunConfig, row: Row, model: Model, views: int) -> tuple[RunConfig, list[str]]:
-    """The config for a row, and what was chosen, in words."""
+def _on_large_card(
+    config: RunConfig, model: Model, device: str, messages: list[Message]
+) -> RunConfig:
+    """The config for a card above those of `ROWS`. Its text encoders may not fit beside the
+    weights of a large model all the same, as those of FLUX.1 on 32 GB."""
+    together, has = model.weights_gb + model.text_gb + REST_GB, card_gb(device)
+    if has is None or config.text_on_cpu or together <= has * 2**30 / 1e9:
+        return config
+    text = f"for a card of {has:.0f} GB: prompts embedded on the CPU (text_on_cpu)"
+    messages.append(Message(text))
+    return replace(config, text_on_cpu=True)
+
+
+def _too_large(config: RunConfig, row: Row, model: Model, prior: Source) -> str:
+    """Why a model is too large for a card, whatever is chosen; "" if it is not."""
+    card, weights = row.gb * 2**30 / 1e9, f"the weights of the prior {prior.name}"
+    if model.weights_gb + REST_GB > card:
+        return f"{weights} alone take {model.weights_gb:.1f} GB, so memory will run out"
+    least = prior.views * model.area * _cost(config) * model.wide
+    if least <= _room(row, model) + SCREEN_GB + GAPS * card:
+        return ""
+    many = f"{prior.views} view{'s' * (prior.views > 1)} at once"
+    return f"beside {weights} there is no room for {many}, so memory may run out"
+
+
+def _room(row: Row, model: Model) -> float:
+    """What the weights leave of `Row.encoder_gb`, less than 0 if they take more."""
+    return row.encoder_gb - max(model.weights_gb - USUAL_GB, 0.0)
+
+
+def _fitted(
+    config: RunConfig, row: Row, model: Model, views: int, is_new: bool
+) -> tuple[RunConfig, list[str]]:
+    """The config for a row, and what was chosen, in words. Only a run that `is_new` may get another
+    autoencoder."""
     what: list[str] = []
     changes: dict[str, Any] = {}
-    room = row.encoder_gb - max(model.weights_gb - USUAL_GB, 0.0)
-    group = views * model.area
+    room = _room(row, model)
+    # All sizes of activations are those in bfloat16.
+    area = model.area * model.wide
+    group = views * area
     cost = _cost(config)
     if cost == ENCODER_GB and group and group * cost > room:
-        wanted = model.tiny if row.tiny and group * CHECKPOINTED_GB > room else None
+        may = is_new and (row.tiny or model.wide > 1)
+        wanted = model.tiny if may and group * CHECKPOINTED_GB > room else None
         tiny = _obtained(wanted)
         changes = {"vae": tiny} if tiny else {"checkpoint_encoder": True}
         cost = TINY_GB if tiny else CHECKPOINTED_GB
         if wanted and not tiny:
             what.append(f"without the tiny autoencoder {wanted}, which cannot be had")
     batch = math.gcd(*(stage.batch for stage in config.stages))
-    if config.micro_batch is None and model.area:
-        rows = rows_of(batch, int(room / (cost * model.area)), views)
+    if config.micro_batch is None and area:
+        rows = rows_of(batch, int(room / (cost * area)), views)
         if rows < max(stage.batch for stage in config.stages):
             changes["micro_batch"] = rows
             what.append(

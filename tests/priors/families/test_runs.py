@@ -67,3 +67,31 @@ def test_text_on_the_cpu(folders, name):
     prior, other = (load(folders[name], "cpu", text_on_cpu=value) for value in (False, True))
     got, want = (p.embed(["a red car"]) for p in (other, prior))
     assert float((got - want).norm() / want.norm()) < 2e-2
+
+
+@pytest.mark.parametrize("name", ["if", "sigma"])
+@pytest.mark.parametrize("mode", ["splats", "mesh"])
+def test_presets_are_those_of_large_models_with_renders_that_the_prior_sees(
+    tmp_path, folders, name, mode
+):
+    """A model on pixels that knows photographs does not get the presets of the built-in prior."""
+
+    def config_with(*changes):
+        request = Request(
+            "a corgi",
+            steps=2,
+            prior=str(folders[name]),
+            out=tmp_path / "run",
+            device="cpu",
+            mode=mode,
+            set=changes,
+        )
+        return prepare(request).config
+
+    size = load(str(folders[name]), device="cpu").image_size
+    config = config_with()
+    assert {type(stage.guidance).__name__ for stage in config.stages} == {"Cds"}
+    sizes = [px for stage in config.stages for px in stage.cameras.resolution_px.values]
+    assert max(sizes) == 2 * size
+    asked = config_with("cameras.resolution_px={at: [0.0], values: [200]}")
+    assert {stage.cameras.resolution_px.values for stage in asked.stages} == {(200,)}

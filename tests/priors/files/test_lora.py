@@ -188,7 +188,7 @@ def _check_transformer(folder, name: str, tmp_path) -> None:
         torch.testing.assert_close(new[key].weight, expected, rtol=0, atol=1e-5)
 
 
-def test_hub(hub_cache, tiny_sd_folder, tmp_path, monkeypatch):
+def test_hub(hub_cache, tiny_sd_folder, tmp_path, monkeypatch, capsys):
     """Downloaded once, without what else is in the repository."""
     import huggingface_hub
 
@@ -196,11 +196,13 @@ def test_hub(hub_cache, tiny_sd_folder, tmp_path, monkeypatch):
     name = "pytorch_lora_weights.safetensors"
     (model := tmp_path / "repo").mkdir()
     write_diffusers(model / name, pairs)
+    (model / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     files = [name, "README.md", "checkpoint/model.safetensors", "other.safetensors"]
     asked = []
 
     def model_info(repo, **options):
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=f, size=9) for f in files])
+        sizes = [SimpleNamespace(rfilename=f, size=9_000_000) for f in files]
+        return SimpleNamespace(siblings=sizes)
 
     def snapshot_download(repo, allow_patterns, **options):
         asked.append((repo, allow_patterns))
@@ -208,7 +210,11 @@ def test_hub(hub_cache, tiny_sd_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, file, **_: model / file)
     lora = resolve_lora("owner/style:0.5")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("downloading owner/style, 9 MB, once, to ")
+    assert said[1].startswith("license of owner/style: cc-by-nc-4.0, which allows no commercial")
     assert asked == [("owner/style", [name, "README.md"])]
     assert (lora.repo, lora.weight, lora.facts["revision"]) == ("owner/style", 0.5, SHA)
     assert resolve_lora("owner/style:0.5", offline=True) == lora and len(asked) == 1

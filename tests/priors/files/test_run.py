@@ -48,22 +48,27 @@ def test_run_with_a_single_file(request_, configurations, tmp_path, tiny_sd_fold
     )
 
 
-def test_run_with_loras(request_, tmp_path, tiny_sd_folder):
+def test_run_with_loras(request_, tmp_path, tiny_sd_folder, monkeypatch):
     pytest.importorskip("peft")
     pairs = random_pairs(layers_of(load(tiny_sd_folder, "cpu")))
     one = write_kohya(tmp_path / "one.safetensors", pairs, 1.0)
     two = write_diffusers(tmp_path / "two.safetensors", pairs)
-    request = dataclasses.replace(request_, prior=str(tiny_sd_folder), lora=(f"{one}:0.7", two))
+    (folder := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    request = dataclasses.replace(
+        request_, prior=str(tiny_sd_folder), lora=(f"{one.name}:0.7", two.name)
+    )
     assert run(request)["prior"]["lora"] == [
         {
-            "name": str(file),
+            "name": file.name,
             "weight": weight,
             "source": str(file),
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         }
         for file, weight in ((one, 0.7), (two, 1.0))
     ]
-    # Without --lora they are those of the record.
+    # Without --lora they are those of the record, by their whole path.
+    monkeypatch.chdir(folder)
     resumed = dataclasses.replace(request, steps=3, resume=True, lora=())
     assert len(run(resumed)["prior"]["lora"]) == 2
     for lora in ((f"{one}:0.7",), (f"{one}:0.6", str(two)), (f"{two}:0.7", str(one))):

@@ -105,7 +105,9 @@ def test_damaged_weights_are_refused(refused, tiny_autoencoder):
     )
 
 
-def test_autoencoder_is_downloaded_once(tiny_autoencoder, tiny_sd_folder, hub_cache, monkeypatch):
+def test_autoencoder_is_downloaded_once(
+    tiny_autoencoder, tiny_sd_folder, hub_cache, monkeypatch, capsys
+):
     requests = []
     online = {
         "madebyollin/taesd": tiny_autoencoder,
@@ -135,6 +137,7 @@ def test_autoencoder_is_downloaded_once(tiny_autoencoder, tiny_sd_folder, hub_ca
         found = resolve_autoencoder("taesd")
         assert (found.repo, found.folder.name) == ("madebyollin/taesd", SHA)
         assert requests == ["madebyollin/taesd"]
+    assert capsys.readouterr().err.count("downloading madebyollin/taesd, once, to ") == 1
     for repo, reason in (
         ("someone/unet", "contains UNet2DConditionModel, not AutoencoderKL or AutoencoderTiny"),
         ("someone/model", "contains a complete model; pass a folder with a copy of its vae/"),

@@ -38,6 +38,14 @@ def test_mirror_without_safetensors_is_skipped(hub):
     assert resolve("sd21-base").repo == SECOND
 
 
+def test_a_repository_with_one_part_says_which(hub):
+    """As that of PixArt-Σ for 512² has its transformer alone."""
+    part = "transformer/diffusion_pytorch_model.safetensors"
+    hub.online = {"someone/part": ["README.md", "transformer/config.json", part]}
+    line = message(lambda: resolve("someone/part"))
+    assert "contains no diffusers model with safetensors weights, only transformer)" in line
+
+
 def test_only_needed_files_are_downloaded(hub):
     hub.online = {FIRST: MODEL_FILES}
     resolve("sd21-base")
