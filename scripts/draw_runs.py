@@ -1,6 +1,7 @@
-"""Draw one view of each of many runs side by side, as docs/sixty.png.
+"""Draw one or more views of each of many runs side by side.
 
-`python scripts/draw_runs.py RUN … --out docs/sixty.png [--columns 12] [--px 112]`
+`python scripts/draw_runs.py RUN … --out docs/sixty.png`, or for docs/mesh-mode.png
+`python scripts/draw_runs.py RUN … --out docs/mesh-mode.png --columns 2 --azimuth-deg 0 45 135 225`
 """
 
 import math
@@ -25,25 +26,30 @@ class Args:
     """Folders of finished runs, or files of splats or meshes, in order."""
     out: Path
     columns: int = 12
+    """Runs in a row."""
     px: int = 112
     """Side of a view."""
-    azimuth_deg: float = 35.0
-    """From the object's front to its left."""
+    azimuth_deg: tuple[float, ...] = (35.0,)
+    """Of each view, from the object's front to its left."""
     elevation_deg: float = 15.0
 
 
 def main(args: Args) -> None:
-    fovy, azimuth, elevation = (
-        torch.tensor([math.radians(a)]) for a in (FOVY_DEG, args.azimuth_deg, args.elevation_deg)
+    views = len(args.azimuth_deg)
+    azimuth = torch.tensor([math.radians(a) for a in args.azimuth_deg])
+    fovy, elevation = (
+        torch.full((views,), math.radians(a)) for a in (FOVY_DEG, args.elevation_deg)
     )
     side = 2 * args.px  # drawn twice as large, then reduced, as a screen would show it
-    camera = orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, side, side)
+    cameras = orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, side, side)
     rows = -(-len(args.runs) // args.columns)
-    grid = Image.new("RGB", (args.columns * args.px, rows * args.px), "white")
+    grid = Image.new("RGB", (args.columns * views * args.px, rows * args.px), "white")
     for i, run in enumerate(args.runs):
-        rgb = draw(load_asset(run), camera, (1.0, 1.0, 1.0)).rgb[0].clamp(0, 1)
-        view = Image.fromarray((rgb * 255 + 0.5).byte().numpy()).resize((args.px, args.px))
-        grid.paste(view, (i % args.columns * args.px, i // args.columns * args.px))
+        rgb = draw(load_asset(run), cameras, (1.0, 1.0, 1.0)).rgb.clamp(0, 1)
+        for j, pixels in enumerate((rgb * 255 + 0.5).byte().numpy()):
+            view = Image.fromarray(pixels).resize((args.px, args.px))
+            column = i % args.columns * views + j
+            grid.paste(view, (column * args.px, i // args.columns * args.px))
     grid.save(args.out, optimize=True)
 
 

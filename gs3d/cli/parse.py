@@ -16,7 +16,7 @@ import tyro
 
 from gs3d.cli.help import current_names, split_hint, with_help
 from gs3d.cli.output import fault, shown
-from gs3d.core.errors import TYPE_WORDS, did_you_mean
+from gs3d.core.errors import TYPE_WORDS, did_you_mean, take_smaller
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -100,7 +100,9 @@ def usage_faults(args: type, argv: list[str]) -> Iterator[str]:
             yield f"{flag}: expected {_expected(kind)}, got nothing"
         for value in values:
             if not _fits(kind, value):
-                near = did_you_mean(value, [c for c in _choices(kind) if isinstance(c, str)])
+                choices = _choices(kind)
+                near = did_you_mean(value, [c for c in choices if isinstance(c, str)])
+                near = near or take_smaller(value, choices)
                 yield f"{flag}: expected {_expected(kind)}, got {value!r}{near}"
         if count is not None and 0 < len(values) < count:
             yield f"{flag}: expected {count} values, got {len(values)}"

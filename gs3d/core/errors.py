@@ -1,6 +1,7 @@
 """The exception for errors that the user can fix, and words for its messages."""
 
 import difflib
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -54,6 +55,21 @@ def shown(value: object, longest: int = 40) -> str:
 def with_arguments(text: str) -> str:
     """`text` with flags of the command line as arguments of Python: --sh-degree as sh_degree."""
     return FLAG.sub(lambda found: found[1].replace("-", "_") if found[1] else found[0], text)
+
+
+def take_smaller(value: object, known: Collection[object]) -> str:
+    """The end of a message about a `value` that is none of the numbers among `known`: "; take 8"
+    with the next smaller one, or the smallest. "" if the value is no number above 0."""
+    numbers = [n for n in known if isinstance(n, int)]
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return ""
+    try:
+        given = float(value)
+    except (ValueError, OverflowError):
+        return ""
+    if not numbers or not (math.isfinite(given) and given > 0):
+        return ""
+    return f"; take {max((n for n in numbers if n <= given), default=min(numbers))}"
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

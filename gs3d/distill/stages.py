@@ -70,7 +70,8 @@ class RunConfig:
     """Negative prompt. None uses the default of the prior."""
     blend_views: bool = False
     """Blend the embeddings of two view directions, by the angles of the camera, instead of using
-    the nearer. Has no effect on a prior that knows exact directions."""
+    the nearer. Has no effect on a prior that knows exact directions; refused for one that is given
+    the cameras (MVDream)."""
     perp_neg: float = 0.0
     """Strength of Perp-Neg (arXiv 2304.04968), which turns views away from the front and the side
     that they do not show. 1 has the weights of threestudio. It doubles the evaluations."""

@@ -115,7 +115,7 @@ class ViewPrompts:
         prior without `text` (see `base.Prior`) gets the prompt unchanged, with the rough view
         words. A prior that takes the cameras themselves gets no view words. `blend` and `perp_neg`
         are fields; exact directions are never blended. Raises `UserError` if a prompt is invalid,
-        or for Perp-Neg with a multi-view prior.
+        for Perp-Neg with a multi-view prior, or for `blend` with a prior that takes cameras.
         """
         if perp_neg and prior.views > 1:
             raise UserError(
@@ -124,7 +124,12 @@ class ViewPrompts:
             )
         with_cameras = getattr(prior, "with_cameras", None)
         if with_cameras is not None:
-            suffix, blend = "", False
+            if blend:
+                raise UserError(
+                    f"blend_views: the prior {prior.name} is given the cameras and no view words, "
+                    "so there is nothing to blend; set `blend_views: false`"
+                )
+            suffix = ""
         prompt = check_prompt(prompt)
         encoder: TextEncoder | TextEncoders | None = getattr(prior, "text", None)
         chosen = bool(negative)

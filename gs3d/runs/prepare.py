@@ -184,7 +184,7 @@ def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunCon
 
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:
     name: Any = request.prior
-    loras = resolve_loras(request.lora)
+    loras = resolve_loras(request.lora, prior=name)
     if not isinstance(name, (str, Path)):
         refuse_loras(loras, name.name)
         return name

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, take_smaller
 from gs3d.distill.contracts import check_guidance, check_members
 from gs3d.guidance import Guidance
 from gs3d.priors.base import Prior
@@ -108,7 +108,10 @@ def checked(request: Request) -> Request:
         raise UserError(f"--raster {request.raster}: expected {' or '.join(kinds)}")
     if not isinstance(request.vram, (str, int, float)) or request.vram not in get_args(Vram):
         sizes = " or ".join(map(str, get_args(Vram)))
-        raise UserError(f"--vram {request.vram!r}: expected {sizes}, the gigabytes of the GPU")
+        smaller = take_smaller(request.vram, get_args(Vram))
+        raise UserError(
+            f"--vram {request.vram!r}: expected {sizes}, the gigabytes of the GPU{smaller}"
+        )
     if request.guidance is not None:
         check_guidance(request.guidance)
     if not isinstance(request.prior, (str, Path)):

@@ -5,6 +5,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gs3d.cli.output import shown
@@ -36,7 +37,10 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Check everything that a run depends on."""
-    return [_python(), *_torch(), _rasterizer_cpu(), *_gsplat(), *_priors(), _memory(), _disk()]
+    return [
+        *(_python(), *_torch(), _rasterizer_cpu(), *_gsplat(), *_packages()),
+        *(*_priors(), _memory(), _disk()),
+    ]
 
 
 def _python() -> Finding:
@@ -90,6 +94,25 @@ def _gsplat() -> list[Finding]:
         f"{torch.version.cuda} toolkit or set CUDA_HOME; without it the CPU renders splats",
     }
     return [Finding("gsplat", state, advice.get(state, "pip install gsplat"))]
+
+
+PACKAGES = {
+    "sentencepiece": "the tokenizers of PixArt and DeepFloyd IF need it",
+    "protobuf": "the tokenizers of PixArt and DeepFloyd IF need it",
+    "peft": "optional; --lora needs it: pip install gs3d[lora]",
+}
+"""Package that only some priors need → why."""
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name, why in PACKAGES.items():
+        try:
+            found.append(Finding(name, version(name)))
+        except PackageNotFoundError:
+            advice = "" if why.startswith("optional") else f"pip install {name}"
+            found.append(Finding(name, f"not installed ({why})", advice))
+    return found
 
 
 def _priors() -> list[Finding]:

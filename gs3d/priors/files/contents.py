@@ -25,6 +25,10 @@ LORA = re.compile(
 """Part of the name of every weight of a LoRA, apart from its scale."""
 OTHER_ADAPTERS = re.compile(r"\.(hada_|lokr_|oft_|glora_|dora_scale|lora_magnitude)|^lora_.*\.diff")
 """Part of the names of weights of changes to a model that are no plain LoRA."""
+NETWORK = "model.diffusion_model."
+"""Beginning of the names of the denoising network's weights, in a checkpoint in one file."""
+OTHER_PARTS = ("first_stage_model.", "vae.", "cond_stage_model.", "conditioner.", "text_encoders.")
+"""The same for autoencoders and text encoders."""
 KINDS: tuple[tuple[str, str], ...] = (
     (LORA.pattern, "a LoRA, which changes a model: pass the model with --prior, and this with "),
     (OTHER_ADAPTERS.pattern, "a change to a model (LoHa, LoKr, DoRA or the like)"),
@@ -141,6 +145,12 @@ def kind_of(names: Iterable[str]) -> str:
         if any(re.search(pattern, name) for name in names):
             return f"{kind}--lora" if kind.endswith("with ") else kind
     return ""
+
+
+def is_whole_model(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names has a denoising network and more of a model."""
+    names = list(names)
+    return all(any(name.startswith(part) for name in names) for part in (NETWORK, OTHER_PARTS))
 
 
 def is_lora(names: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 # diffusers and huggingface_hub have no complete types.
 """A pipeline of diffusers from a checkpoint in its original layout, with what the file lacks."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,19 @@ def pipeline_of(
     # One type for all parts, which has to hold each: the probe of the prediction needs float32.
     probes = layout.name == "Stable Diffusion 2"
     same = len(set(types.values())) == 1 and not probes
-    pipeline: Any = getattr(diffusers, layout.pipeline).from_single_file(
-        str(file),
-        config=str(configuration),
-        torch_dtype=types["unet"] if same else torch.float32,
-        local_files_only=True,
-        # Parts for images, which text does not need.
-        safety_checker=None,
-        feature_extractor=None,
-        image_encoder=None,
-    )
+    with warnings.catch_warnings():
+        # diffusers corrects settings of old schedulers that gs3d does not use, at length.
+        warnings.simplefilter("ignore", FutureWarning)
+        pipeline: Any = getattr(diffusers, layout.pipeline).from_single_file(
+            str(file),
+            config=str(configuration),
+            torch_dtype=types["unet"] if same else torch.float32,
+            local_files_only=True,
+            # Parts for images, which text does not need.
+            safety_checker=None,
+            feature_extractor=None,
+            image_encoder=None,
+        )
     for part in types:
         _check_whole(what, part, getattr(pipeline, part))
     velocity = _velocity_of(contents)
@@ -122,7 +126,8 @@ def _velocity_of(contents: Contents) -> bool | None:
 
 def configuration_of(what: str, layout: Layout, offline: bool) -> Path:
     """Folder with the configuration and tokenizer of the model, without weights."""
-    subject = f"{what}: the configuration of {layout.name}, a few megabytes beside the file,"
+    subject = f"{what}: the configuration of {layout.name} (a few megabytes, not in the file)"
+    copied = f"copy {layout.repos[0]} into the cache"
     found = cache.cached(
         subject,
         layout.name,
@@ -137,10 +142,10 @@ def configuration_of(what: str, layout: Layout, offline: bool) -> Path:
 
         why = "downloads are turned off" if offline else "HF_HUB_OFFLINE is set"
         raise UserError(
-            f"{subject} is not in the cache ({constants.HF_HUB_CACHE}), and {why}; run once with "
-            f"a network, or copy {layout.repos[0]} into the cache"
+            f"{subject}: not in the cache ({constants.HF_HUB_CACHE}), and {why}; run once with a "
+            f"network, or {copied}"
         )
-    advice = "Or pass a diffusers folder of the model"
+    advice = f"Or {copied}, or pass a diffusers folder of the model"
     return hub.download(subject, layout.name, layout.repos, offline, advice, _fetch).folder
 
 

@@ -216,6 +216,11 @@ def _fits(what: str, prior: str) -> Generator[None, None, None]:
         raise
     # Names and shapes of another model raise anything from KeyError to RuntimeError.
     except Exception as error:
+        if "size mismatch" in str(error):  # torch says so of every layer, on a line each
+            raise UserError(
+                f"{what}: its layers have other sizes than those of the prior {prior}; it is for "
+                "another model"
+            ) from error
         reason = shown(error, 160) or type(error).__name__
         raise UserError(
             f"{what}: does not fit the prior {prior} ({reason}); it is for another model"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from gs3d.core.errors import UserError, shown
 from gs3d.priors.families.flux import FLUX
@@ -22,12 +23,14 @@ from gs3d.priors.files.contents import (
     LORA,
     OTHER_ADAPTERS,
     SUFFIX,
+    is_whole_model,
     kind_of,
     read_contents,
     sha256_of,
 )
 from gs3d.priors.loading import cache, hub
 from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.factories import FACTORIES
 
 LOADERS = {
     STABLE_DIFFUSION.name: "StableDiffusionLoraLoaderMixin",
@@ -36,6 +39,8 @@ LOADERS = {
     FLUX.name: "FluxLoraLoaderMixin",
 }
 """Family → class of diffusers that knows the names of weights of its LoRAs."""
+WITHOUT = ("builtin", "mvdream", *FACTORIES)
+"""Short names of priors that take no LoRA, which are refused before anything is downloaded."""
 LARGEST = 4.0
 """Largest weight of a LoRA. Most are made for 1, and beyond 2 there is little left of an image."""
 FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
@@ -63,14 +68,19 @@ class Lora:
         return facts | ({"revision": self.file.parent.name} if self.repo else {})
 
 
-def resolve_loras(texts: Iterable[str], offline: bool = False) -> tuple[Lora, ...]:
+def resolve_loras(
+    texts: Iterable[str], offline: bool = False, prior: object = None
+) -> tuple[Lora, ...]:
     """The LoRAs that `texts` name, each "NAME" or "NAME:WEIGHT" with a file, a folder or a hub id
     as NAME, downloaded if necessary.
 
     Raises:
-        UserError: A text names no LoRA that can be read, or the package peft is missing.
+        UserError: A text names no LoRA that can be read, the package peft is missing, or `prior`
+            is the short name of a prior that takes no LoRA.
     """
     texts = tuple(texts)
+    if texts and isinstance(prior, str) and prior in WITHOUT:
+        _refuse(split_weight(texts[0])[0], prior)
     if texts and find_spec("peft") is None:
         raise UserError(
             "--lora: the package peft is not installed; install it with `pip install gs3d[lora]`"
@@ -92,11 +102,15 @@ def with_loras(source: Source, loras: tuple[Lora, ...]) -> Source:
 def refuse_loras(loras: tuple[Lora, ...], prior: str) -> None:
     """`UserError` that the prior with this name takes no LoRA, if there are any."""
     if loras:
-        *names, last = LOADERS
-        raise UserError(
-            f"--lora {shown(loras[0].name, 200)}: the prior {prior} takes no LoRA; pass a model of "
-            f"{', '.join(names)} or {last} with --prior"
-        )
+        _refuse(loras[0].name, prior)
+
+
+def _refuse(lora: str, prior: str) -> NoReturn:
+    *names, last = LOADERS
+    raise UserError(
+        f"--lora {shown(lora, 200)}: the prior {prior} takes no LoRA; pass a model of "
+        f"{', '.join(names)} or {last} with --prior"
+    )
 
 
 def resolve_lora(text: str, offline: bool = False) -> Lora:
@@ -142,6 +156,8 @@ def _check(what: str, file: Path) -> None:
     if any(OTHER_ADAPTERS.search(name) for name in names):
         raise UserError(f"{what}: {kind_of(n for n in names if not LORA.search(n))}; {_PLAIN}")
     if not any(LORA.search(name) for name in names):
+        if is_whole_model(names):
+            raise UserError(f"{what}: {_WHOLE}")
         kind = kind_of(names) or f"something else (it has {shown(min(names), 60)})"
         raise UserError(f"{what}: no LoRA but {kind}; {_PLAIN}")
 
@@ -150,6 +166,8 @@ def _file_in(what: str, folder: Path) -> Path:
     """The weights in the folder of a LoRA."""
     files = sorted(p for p in folder.glob(f"*{SUFFIX}") if p.is_file())
     chosen = [p for name in FILES for p in files if p.name == name] or files
+    if not chosen and (folder / "model_index.json").is_file():
+        raise UserError(f"{what}: {_WHOLE}")
     if not chosen:
         pickles = sorted(p.name for p in folder.glob("*.bin"))
         only = f", only {shown(pickles[0])}, a pickle, which can run any code" if pickles else ""
@@ -188,4 +206,5 @@ def _fetch(name: str, repo: str) -> Path | str:
     )
 
 
+_WHOLE = "a whole model, not a LoRA; pass it with --prior"
 _PLAIN = "pass a plain LoRA as a .safetensors file"

@@ -12,12 +12,11 @@ from typing import Any
 
 from gs3d.core.errors import UserError, shown
 from gs3d.priors.about.license import license_line, license_of
+from gs3d.priors.about.names import ID_PATTERN as ID_PATTERN
 from gs3d.priors.loading import cache, components, weights
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.headers import read_object
 
-ID_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-"""Regular expression for the full id owner/name."""
 AUTOENCODERS = components.AUTOENCODERS
 """Autoencoder classes, which a repository may hold without the rest of a model."""
 PARTS = (*components.NETWORKS, *components.TOKENIZERS, "scheduler")

@@ -1,6 +1,5 @@
 """Loading a prior by its name, hub id or folder, and describing it for run.yaml."""
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.priors import builtin
+from gs3d.priors.about import names
 from gs3d.priors.about.license import license_of
 from gs3d.priors.base import Prior
 from gs3d.priors.files.contents import sha256_of
@@ -56,14 +56,14 @@ NAMES = (*SHIPPED, *MIRRORS)
 def resolve(name: str | Path, offline: bool = False) -> Source:
     """Local folder of the model `name`, downloaded if necessary.
 
-    `name` is one of NAMES, a hub id `owner/name`, or a folder. Folders and built-in priors never
-    use the network; with `offline` (or HF_HUB_OFFLINE=1) the others do not either. Raises
-    `UserError` if there is no such model.
+    `name` is one of NAMES, a hub id `owner/name`, a folder, or a .safetensors file. Folders and
+    built-in priors never use the network; with `offline` (or HF_HUB_OFFLINE=1) the others do not
+    either. Raises `UserError` if there is no such model.
     """
     text = str(name)
     if not text.strip():
         raise UserError(
-            f"prior: the name is empty; expected {', '.join(NAMES)}, a folder, or owner/name"
+            f"prior: the name is empty; expected one of {names.expected(_short_names())}"
         )
     if text in FACTORIES:
         raise UserError(f"prior {text}: gs3d makes it in code; it has no model folder")
@@ -83,10 +83,10 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
         return Source(text, folder)
     elif os.path.exists(folder):
         return resolve_file(text, folder, offline)
-    elif re.fullmatch(hub.ID_PATTERN, text):
+    elif re.fullmatch(names.ID_PATTERN, text) and not names.is_file_name(text):
         cached = online = (text,)
     else:
-        raise UserError(_unknown(text))
+        raise UserError(names.unknown(text, _short_names()))
     subject = f"prior {text}"
     advice = (
         "Use `--prior builtin`, which knows the words that `gs3d vocab` shows, or "
@@ -94,6 +94,10 @@ def resolve(name: str | Path, offline: bool = False) -> Source:
     )
     found = cache.cached(subject, text, cached, offline=offline)
     return found or hub.download(subject, text, online, offline, advice)
+
+
+def _short_names() -> tuple[str, ...]:
+    return (*NAMES, *FACTORIES)
 
 
 def load(
@@ -120,7 +124,7 @@ def load(
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    loras = resolve_loras(lora, offline)
+    loras = resolve_loras(lora, offline, prior)
     if isinstance(prior, str) and prior in FACTORIES:
         refuse_loras(loras, prior)
         if vae is not None:
@@ -254,14 +258,3 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
         facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
         facts["vae_sha256"] = ", ".join(sha256_of(f) for f in weight_files(vae.folder, half=False))
     return facts
-
-
-def _unknown(name: str) -> str:
-    """Error message for a name that is no model."""
-    names = (*NAMES, *FACTORIES)
-    known = ", ".join(names)
-    if os.sep in name or name.startswith((".", "~")):
-        return f"prior {name}: no such folder; pass a diffusers model folder or one of {known}"
-    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? Expected" if near else "expected"
-    return f"prior {name}: unknown name; {hint} one of {known}, a hub id owner/name, or a folder"

@@ -1,5 +1,7 @@
 """`gs3d doctor`: the report, and a failed build."""
 
+from importlib.metadata import PackageNotFoundError
+
 import torch
 
 from gs3d.cli.tools import doctor
@@ -8,12 +10,29 @@ from gs3d.raster import cpu, cuda
 from tests.cli.commands import run
 
 CHECKED = ("Python", "torch", "CUDA", "CPU rasterizer", "gsplat", "prior builtin")
-CHECKED += ("prior sd21-base", "memory", "disk")
+CHECKED += ("sentencepiece", "protobuf", "peft", "prior sd21-base", "memory", "disk")
 
 
 def test_report_has_a_line_for_each_check(capsys):
     _, out, _ = run(capsys, "doctor")
     assert all(name in out for name in CHECKED)
+
+
+def test_packages_that_are_not_installed(capsys, monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "findings", doctor._packages)
+    status, out, _ = run(capsys, "doctor")
+    needs = "not installed (the tokenizers of PixArt and DeepFloyd IF need it)"
+    assert status == 0 and out.splitlines() == [
+        f"note sentencepiece    {needs}",
+        f"{'':<21} -> pip install sentencepiece",
+        f"note protobuf         {needs}",
+        f"{'':<21} -> pip install protobuf",
+        "ok   peft             not installed (optional; --lora needs it: pip install gs3d[lora])",
+    ]
 
 
 def test_failed_build_is_reported_and_logged(capsys, tmp_path, monkeypatch):

@@ -189,15 +189,19 @@ def test_without_configuration(tmp_path, tiny_sd_folder, monkeypatch, configurat
 
     file = write_original(tiny_sd_folder, tmp_path / "x.safetensors")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    what = "the configuration of Stable Diffusion 1.5, a few megabytes beside the file,"
+    what = "the configuration of Stable Diffusion 1.5 (a few megabytes, not in the file)"
     line = message(lambda: resolve(file, offline=True))
     assert line == (
-        f"prior {file}: {what} is not in the cache ({tmp_path / 'empty'}), and downloads are "
+        f"prior {file}: {what}: not in the cache ({tmp_path / 'empty'}), and downloads are "
         "turned off; run once with a network, or copy stable-diffusion-v1-5/"
         "stable-diffusion-v1-5 into the cache"
     )
     line = message(lambda: resolve(file))
-    assert line.startswith(f"prior {file}: {what}") and "tried stable-diffusion-v1-5" in line
+    assert line.startswith(f"prior {file}: {what}: not in the cache (")
+    assert "tried stable-diffusion-v1-5" in line and line.endswith(
+        "Or copy stable-diffusion-v1-5/stable-diffusion-v1-5 into the cache, or pass a diffusers "
+        "folder of the model"
+    )
 
 
 def test_no_room(tmp_path, tiny_sd_folder, monkeypatch):

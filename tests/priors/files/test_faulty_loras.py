@@ -8,7 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gs3d.priors import load
+from gs3d.priors.files import lora as lora_files
 from gs3d.priors.files.lora import resolve_lora, split_weight
+from gs3d.priors.loading.resolve import MIRRORS
+from gs3d.runs.prepare import prepare
+from gs3d.runs.request import Request
 from tests.priors.files.adapters import (
     change,
     layers_of,
@@ -21,6 +25,8 @@ from tests.priors.files.original import write_original
 from tests.priors.loading.helpers import message
 
 pytest.importorskip("peft")
+
+OTHER_SIZES = "its layers have other sizes than those of the prior {}; it is for another model"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,11 @@ def test_folders(file, tmp_path):
 
 def test_other_files(tmp_path, tiny_sd_folder):
     model = write_original(tiny_sd_folder, tmp_path / "model.safetensors")
-    line = refused(tiny_sd_folder, model)
+    whole = "a whole model, not a LoRA; pass it with "
+    assert refused(tiny_sd_folder, model) == whole + "prior"
+    assert message(lambda: resolve_lora(str(tiny_sd_folder))).endswith(f": {whole}prior")
+    unet = {n: w for n, w in load_file(model).items() if n.startswith("model.diffusion_model.")}
+    line = refused(tiny_sd_folder, save(tmp_path / "unet.safetensors", unet))
     assert line.startswith("no LoRA but a U-Net, one part of a model; pass a plain LoRA")
     (tmp_path / "x.pt").touch()
     assert refused(tiny_sd_folder, tmp_path / "x.pt").startswith("a pickle ")
@@ -136,7 +146,8 @@ def test_another_family(write, tmp_path, tiny_sd_folder, tiny_xl_folder):
     sd = random_pairs(layers_of(load(tiny_sd_folder, "cpu")))
     for pairs, folder in ((xl, tiny_sd_folder), (sd, tiny_xl_folder)):
         line = refused(folder, write(tmp_path / "x.safetensors", pairs))
-        assert line.endswith("it is for another model"), line
+        assert line.endswith("it is for another model") and "torch" not in line, line
+        assert pairs is xl or line == OTHER_SIZES.format(folder)
 
 
 def test_other_shapes(pairs, tmp_path, tiny_sd_folder):
@@ -145,7 +156,7 @@ def test_other_shapes(pairs, tmp_path, tiny_sd_folder):
         k: (torch.zeros(2, 24) if k[1].endswith("to_k") else d, u) for k, (d, u) in pairs.items()
     }
     line = refused(tiny_sd_folder, write_kohya(tmp_path / "x.safetensors", wide, 1.0))
-    assert line.endswith("it is for another model")
+    assert line == OTHER_SIZES.format(tiny_sd_folder)
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder"])
@@ -165,6 +176,21 @@ def test_prior_without_loras(file, tiny_builtin_folder):
     begin = f"the prior {tiny_builtin_folder} takes no LoRA; pass a model of Stable Diffusion 1.5"
     assert line.startswith(begin) and line.endswith(" or FLUX.1 with prior")
     assert "the prior builtin-512 takes no LoRA" in refused("builtin-512", file)
+
+
+def test_prior_without_loras_is_refused_before_downloads(file, hub_cache, no_network):
+    """Neither the prior nor the LoRA is looked for."""
+    for lora in (str(file), "owner/name:0.5"):
+        for call in (
+            lambda: load("mvdream", "cpu", lora=(lora,)),  # noqa: B023
+            lambda: prepare(Request("a car", prior="mvdream", lora=(lora,), device="cpu")),  # noqa: B023
+        ):
+            name = lora.removesuffix(":0.5")
+            line = message(call)
+            assert line.startswith(f"lora {name}: the prior mvdream takes no LoRA; pass a model")
+    assert no_network == []
+    folders = {name for name in MIRRORS if name not in lora_files.WITHOUT}
+    assert folders == {"sd21-base", "sd21", "sd15"}
 
 
 def test_without_peft(file, tiny_sd_folder, monkeypatch):

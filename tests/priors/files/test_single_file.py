@@ -1,8 +1,10 @@
 """Checkpoints in one file: converted once, and as good as the folder they came from."""
 
 import hashlib
+import json
 import os
 import shutil
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +41,18 @@ def test_converted_equals_original(kind, configurations, tmp_path, tiny_sd_folde
     torch.testing.assert_close(prediction(other), prediction(one), rtol=0, atol=1e-5)
     rgb = torch.rand(1, 16, 16, 3, generator=rng.generator(0, "pictures"))
     torch.testing.assert_close(other.encode(rgb), one.encode(rgb), rtol=0, atol=1e-5)
+
+
+def test_old_scheduler_without_a_warning(file, configurations, recwarn):
+    """diffusers warns at length of steps_offset 0, and corrects it."""
+    for config in configurations.glob("**/scheduler_config.json"):
+        tree = json.loads(config.read_text())
+        config.write_text(json.dumps(tree | {"steps_offset": 0}))
+    warnings.simplefilter("always")
+    folder = resolve(file).folder
+    corrected = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    assert corrected["steps_offset"] == 1
+    assert [str(one.message) for one in recwarn if one.category is FutureWarning] == []
 
 
 @pytest.mark.parametrize("said", ["epsilon", "v", None])

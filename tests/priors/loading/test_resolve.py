@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.priors.loading.helpers import message
 
 FIRST, SECOND = MIRRORS["sd21-base"]
 KNOWN = "builtin, sd21-base, sd21, sd15, mvdream, builtin-512, builtin-512-front"
+EXPECTED = f"one of {KNOWN}, a hub id owner/name, a diffusers folder, or a .safetensors file"
+DOWNLOAD = "a web address, not a model; download the .safetensors file, and pass that"
 
 
 def test_folder_and_builtin_do_not_use_network(
@@ -33,28 +36,88 @@ def test_folder_and_builtin_do_not_use_network(
     [
         (
             "sd21base",
-            "prior sd21base: unknown name; did you mean sd21-base or sd21? "
-            f"Expected one of {KNOWN}, a hub id owner/name, or a folder",
+            f"prior sd21base: unknown name; did you mean sd21-base or sd21? Expected {EXPECTED}",
         ),
         ("built-in", "prior built-in: unknown name; did you mean builtin or builtin-512? "),
         (
             "qqqq",
-            f"prior qqqq: unknown name; expected one of {KNOWN}, a hub id owner/name, or a folder",
+            f"prior qqqq: unknown name; expected {EXPECTED}",
         ),
         (
             "./nowhere",
-            f"prior ./nowhere: no such folder; pass a diffusers model folder or one of {KNOWN}",
+            f"prior ./nowhere: no such folder; expected {EXPECTED}",
         ),
         ("x" * 300, f"prior {'x' * 300}: unknown name; expected one of"),
         ("~nobody/model", "prior ~nobody/model: no such folder; "),
         (
             "/no/such/model",
-            "prior /no/such/model: no such folder; pass a diffusers model folder or one of ",
+            f"prior /no/such/model: no such folder; expected {EXPECTED}",
         ),
     ],
 )
 def test_unknown_names(name, expected):
     assert message(lambda: resolve(name)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuch.safetensors", "models/nosuch.SafeTensors", "/no/such.ckpt", "~/no.safetensors"]
+)
+def test_missing_files(name, hub):
+    assert message(lambda: resolve(name)) == f"prior {name}: no such file; expected {EXPECTED}"
+    assert hub.requested == []
+
+
+def test_empty_name_and_too_many_parts():
+    assert message(lambda: resolve(" ")) == f"prior: the name is empty; expected {EXPECTED}"
+    assert message(lambda: resolve("foo/bar/baz")) == (
+        "prior foo/bar/baz: no such folder, and a hub id has two parts, as foo/bar; expected "
+        + EXPECTED
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://civitai.com/models/4384/dreamshaper", DOWNLOAD),
+        ("civitai.com/models/4384", DOWNLOAD),
+        ("https://huggingface.co/spaces/owner/name", DOWNLOAD),
+        (
+            "https://huggingface.co/owner/na.me",
+            "a web address, not a model; pass its hub id, owner/na.me",
+        ),
+        (
+            "http://www.huggingface.co/owner/name/tree/main?x=1",
+            "a web address, not a model; pass its hub id, owner/name",
+        ),
+        ("hf.co/owner/name/", "a web address, not a model; pass its hub id, owner/name"),
+        (
+            "https://huggingface.co/owner/name/resolve/main/x.safetensors?download=true",
+            f"{DOWNLOAD}, or pass owner/name if that has the diffusers layout",
+        ),
+    ],
+)
+def test_web_addresses(address, expected, hub):
+    assert message(lambda: resolve(address)) == f"prior {address}: {expected}"
+    assert hub.requested == []
+
+
+@pytest.mark.parametrize(
+    ("names", "repo"),
+    [
+        (["sdxl", "SD-XL", "sdxl-base", "xl"], "stabilityai/stable-diffusion-xl-base-1.0"),
+        (["sd3", "sd3.5"], "stabilityai/stable-diffusion-3.5-medium"),
+        (["flux", "FLUX.1-dev"], "black-forest-labs/FLUX.1-dev"),
+        (["pixart", "PixArt-Sigma"], "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS"),
+        (["if", "deepfloyd"], "DeepFloyd/IF-I-XL-v1.0"),
+    ],
+)
+def test_names_of_models_without_a_short_name(names, repo):
+    docs = Path(__file__).parents[3] / "docs"
+    assert repo in (docs / "gpu.md").read_text("utf-8")
+    for name in names:
+        line = message(lambda: resolve(name))  # noqa: B023
+        assert line.startswith(f"prior {name}: no short name; for ")
+        assert line.endswith(f" pass a hub id, such as {repo}")
 
 
 def test_file_instead_of_folder(tmp_path):

@@ -138,6 +138,11 @@ def test_perp_neg_is_refused(tiny_mvdream):
     assert found.startswith("perp_neg: ") and found.endswith("set `perp_neg: 0`")
 
 
+def test_blended_views_are_refused(tiny_mvdream):
+    found = message(lambda: ViewPrompts.of(tiny_mvdream, "a car", blend=True))
+    assert found.startswith("blend_views: ") and found.endswith("set `blend_views: false`")
+
+
 def test_xformers_are_refused(folder):
     found = message(lambda: load(folder, "cpu", attention="xformers"))
     assert found.startswith("attention xformers: ")

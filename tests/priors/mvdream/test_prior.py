@@ -89,7 +89,7 @@ def test_camera_counts(tiny_mvdream, inputs):
 
 
 def test_prompts_have_cameras_and_no_view_words(tiny_mvdream):
-    views = ViewPrompts.of(tiny_mvdream, "a car", blend=True)
+    views = ViewPrompts.of(tiny_mvdream, "a car")
     cameras = cameras_of(2)
     condition = views.at(cameras)
     for text, prompt in (

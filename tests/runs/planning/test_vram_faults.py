@@ -23,6 +23,21 @@ def test_the_command_refuses_other_sizes(capsys, value):
     assert f"--vram: expected auto or 8 or 12 or 16 or 24, got {value!r}" in fault
 
 
+@pytest.mark.parametrize(("value", "size"), [("10", 8), ("4", 8), ("23.5", 16), ("80", 24)])
+def test_the_next_smaller_size_is_named(capsys, value, size):
+    fault = one_line_fault(capsys, "generate", "a cat", "--steps", "1", "--vram", value)
+    assert f"or 24, got {value!r}; take {size}; see gs3d generate --help" in fault
+    for given in (float(value), value):
+        with pytest.raises(UserError, match=f"the gigabytes of the GPU; take {size}$"):
+            checked(Request("a cat", vram=given))
+
+
+@pytest.mark.parametrize("value", [0, -8, math.nan, math.inf, "lots", None, [8], True, 10**400])
+def test_nothing_is_named_without_a_size(value):
+    with pytest.raises(UserError, match="the gigabytes of the GPU$"):
+        checked(Request("a cat", vram=value))
+
+
 @pytest.mark.parametrize(
     "prior,setting,expected",
     [
