@@ -91,6 +91,21 @@ def test_minutes_are_a_quarter_of_the_run_and_at_most_twenty_seconds(request_fro
 
 
 @pytest.mark.parametrize(
+    "prompt, given",
+    [
+        ("a green plane with red wings", "a green plane with red wings"),
+        ("a photo of a green plane with red wings", "a photo of a green plane with red wings"),
+        ("a green plane with red wings over a lake", "a green plane"),
+    ],
+)
+def test_prompts_that_the_builtin_prior_understands_are_given_whole(
+    request_from_builtin, prompt, given
+):
+    request = dataclasses.replace(request_from_builtin, prompt=prompt)
+    assert prepare(request).start_prompt == given
+
+
+@pytest.mark.parametrize(
     "changes, text",
     [
         ({"prompt": "a DSLR photo of a corgi"}, "names no kind of object that the built-in prior"),

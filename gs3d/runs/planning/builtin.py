@@ -8,7 +8,7 @@ from gs3d.distill.stages import RunConfig
 from gs3d.runs.callbacks import Message
 from gs3d.runs.request import Request
 from gs3d.world.captions import vocabulary_texts, words
-from gs3d.world.prompt_parser import plain_prompt
+from gs3d.world.prompt_parser import parse_prompt, plain_prompt
 
 NAME = "builtin"
 """Value of --start. A folder of this name needs its whole path."""
@@ -25,7 +25,7 @@ def is_builtin(start: Path | None) -> bool:
 
 
 def start_prompt(request: Request, folder: Path) -> str | None:
-    """The prompt of the short run: kind and color from the prompt of the run, "a red car".
+    """The prompt of the short run: that of the run, or kind and color from it, "a red car".
 
     None without --start builtin, or if there is a checkpoint to go on from. Raises `UserError` for
     a prompt without a kind of object that the built-in prior knows.
@@ -44,6 +44,9 @@ def start_prompt(request: Request, folder: Path) -> str | None:
 
 
 def _prompt_for(prompt: str) -> str | None:
+    """`prompt` itself if the built-in prior understands the whole of it."""
+    if parse_prompt(prompt) is not None:
+        return prompt
     known = {word for text in vocabulary_texts() for word in words(text)}
     return plain_prompt(prompt, known)
 
