@@ -48,7 +48,7 @@ class Request:
     guidance: str | Guidance | None = None
     """Guidance loss: cds (consistency distillation sampling), sds (score distillation sampling), or
     sdi, ism or anchored (docs/losses.md). The config decides by default: sds in presets for the
-    built-in prior, cds in the others."""
+    built-in prior, sdi in builtin-mesh, cds in the others."""
     seed: int = 0
     """Random seed."""
     out: Path | None = None
