@@ -19,11 +19,11 @@ from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_results
 from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
-from gs3d.runs.planning.builtin import start_request
-from gs3d.runs.planning.shap_e import shap_e_splats
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
 from gs3d.runs.signals import StopSignals
+from gs3d.runs.starts.builtin import start_request
+from gs3d.runs.starts.shap_e import shap_e_splats
 
 FEW_STEPS = 100
 """Fewer iterations give no shape yet. The presets for two CPU cores make hundreds a minute."""

@@ -22,13 +22,13 @@ from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import loras_of, prior_of, read_record
-from gs3d.runs.planning.builtin import check_other, start_prompt, suggested
 from gs3d.runs.planning.devices import raster_device_of
-from gs3d.runs.planning.shap_e import shap_e_source
-from gs3d.runs.planning.start import begin_of, other_prompt, start_splats, too_many
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
 from gs3d.runs.request import Mode, Request, checked, device_of
+from gs3d.runs.starts.builtin import check_other, start_prompt, suggested
+from gs3d.runs.starts.files import begin_of, other_prompt, start_splats, too_many
+from gs3d.runs.starts.shap_e import shap_e_source
 
 LARGEST_RENDER = 2
 """Largest side of the renders of a preset, in those of the images of the prior."""
@@ -53,9 +53,9 @@ class Plan:
     splats: Splats | None
     """Existing splats to start from, in the unit sphere."""
     start_prompt: str | None
-    """Prompt of the short run of the built-in prior to start from (`planning.builtin`)."""
+    """Prompt of the short run of the built-in prior to start from (`starts.builtin`)."""
     shap_e: Source | None
-    """Where the weights of Shap-E are, if it makes the start (`planning.shap_e`)."""
+    """Where the weights of Shap-E are, if it makes the start (`starts.shap_e`)."""
     messages: tuple[Message, ...]
     """What the user should know before the run starts."""
     started: float

@@ -13,10 +13,8 @@ from gs3d.priors.latent import LatentPrior
 from gs3d.priors.loading import components
 from gs3d.priors.scalings import Epsilon, Flow
 from gs3d.priors.text.packing import pack, unpack
-from gs3d.runs.execute import execute
-from gs3d.runs.prepare import prepare
-from gs3d.runs.request import Request
 from tests.priors.loading.helpers import write_tiny_autoencoder
+from tests.priors.running import run
 from tests.priors.tiny import write_tiny_sd3, write_tiny_xl
 
 FAMILIES = ["tiny_xl", "tiny_sd3", "tiny_sd3_without_t5"]
@@ -279,20 +277,7 @@ def test_blended_view_words(priors, family):
 
 @BOTH
 def test_run(tmp_path, folders, family):
-    (config := tmp_path / "small.yaml").write_text(
-        "guidance: cds\nbatch: 2\ngaussians: {count: 100}\n"
-        "cameras: {resolution_px: {at: [0.0], values: [16]}}\n"
-    )
-    request = Request(
-        "a red car",
-        steps=2,
-        prior=str(folders[family]),
-        out=tmp_path / "run",
-        config=config,
-        device="cpu",
-    )
-    result = execute(prepare(request))
-    assert result.outcome == "finished" and not result.warnings
+    result = run(tmp_path, folders[family])
     record = yaml.safe_load((result.folder / "run.yaml").read_text())
     assert record["prior"]["name"] == str(folders[family])
     assert len(record["prior"]["weights_sha256"]) == 64

@@ -10,9 +10,9 @@ import gs3d
 from gs3d.core.errors import UserError
 from gs3d.runs import execute
 from gs3d.runs.history import read_record
-from gs3d.runs.planning import builtin
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
+from gs3d.runs.starts import builtin
 from tests.runs.running import equal, generate, log_rows
 
 

@@ -18,9 +18,9 @@ from gs3d.cli.main import main
 from gs3d.core.errors import UserError
 from gs3d.priors.loading.components import Source
 from gs3d.runs.history import read_record
-from gs3d.runs.planning import shap_e
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
+from gs3d.runs.starts import shap_e, shap_e_model, shap_e_weights
 from tests.priors.conftest import hub_cache
 from tests.runs.running import equal, generate, log_rows
 from tests.runs.shap_e import CENTER, COLOR, REACH, write_tiny_shap_e
@@ -45,13 +45,13 @@ FILES = [
     "tokenizer/merges.txt",
     "tokenizer/vocab.json",
 ]
-"""Files of the commit `shap_e.REVISION` of openai/shap-e."""
+"""Files of the commit `shap_e_weights.REVISION` of openai/shap-e."""
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(shap_e, "STEPS", 2)
-    monkeypatch.setattr(shap_e, "GRID", 32)
+    monkeypatch.setattr(shap_e_model, "STEPS", 2)
+    monkeypatch.setattr(shap_e_model, "GRID", 32)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def cached(hub_cache, tiny_shap_e_folder):
     return put_in_cache(hub_cache, tiny_shap_e_folder)
 
 
-def put_in_cache(cache: Path, model: Path, revision: str = shap_e.REVISION) -> Path:
+def put_in_cache(cache: Path, model: Path, revision: str = shap_e_weights.REVISION) -> Path:
     folder = cache / "models--openai--shap-e" / "snapshots" / revision
     shutil.copytree(model, folder)
     return folder
@@ -78,8 +78,8 @@ def request_from_shap_e(splats_request):
 
 
 def mesh_of(folder: Path, prompt: str = "a red car", seed: int = 0, device: str = "cpu"):
-    source = Source("shap-e", folder, shap_e.REPO)
-    return shap_e.shap_e_mesh(source, Request(prompt, seed=seed), device)
+    source = Source("shap-e", folder, shap_e_weights.REPO)
+    return shap_e_model.mesh_of(source, prompt, seed, device)
 
 
 def refused(request: Request) -> str:
@@ -131,7 +131,7 @@ def test_run_starts_from_the_splats_of_the_mesh(request_from_shap_e, cached):
     assert np.allclose(before.means.norm(dim=1).max(), 1.0, atol=0.1)
     assert 0 < float((result.splats.means - before.means).norm(dim=1).median()) < 0.05
     made = json.loads((result.folder / "start" / "shap-e.json").read_text())
-    assert (made["prompt"], made["revision"]) == ("a red car", shap_e.REVISION)
+    assert (made["prompt"], made["revision"]) == ("a red car", shap_e_weights.REVISION)
     record = read_record(result.folder)
     assert record["start"] == "shap-e" and "shap-e start" in record["timings_s"]
     assert log_rows(result.folder)[0]["progress"] == 0.5
@@ -204,7 +204,7 @@ def test_out_of_memory(request_from_shap_e, cached, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(shap_e, "_load", full)
+    monkeypatch.setattr(shap_e_model, "load_pipeline", full)
     assert "out of memory; use --device cpu" in refused(request_from_shap_e)
 
 
@@ -239,7 +239,7 @@ def test_download(request_from_shap_e, hub_cache, tiny_shap_e_folder, monkeypatc
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", small)
     plan = prepare(request_from_shap_e)
-    assert plan.shap_e.folder.name == asked["revision"] == shap_e.REVISION
+    assert plan.shap_e.folder.name == asked["revision"] == shap_e_weights.REVISION
     without = {f for f in FILES if f.startswith("renderer/") or f.endswith(".bin")}
     assert set(asked["files"]) == set(FILES) - without
     first, second, third = capsys.readouterr().err.splitlines()
@@ -254,7 +254,7 @@ def test_download(request_from_shap_e, hub_cache, tiny_shap_e_folder, monkeypatc
 
 
 def test_time_of_a_download_does_not_count(request_from_shap_e, cached, monkeypatch):
-    slow = Source("shap-e", cached, shap_e.REPO, download_s=700.0)
+    slow = Source("shap-e", cached, shap_e_weights.REPO, download_s=700.0)
     monkeypatch.setattr(shap_e, "find", lambda: slow)
     assert prepare(request_from_shap_e, started=100.0).started == 800.0
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gs3d.priors.network import TextEncoder
 from gs3d.priors.scalings import Edm, Epsilon, Flow, Velocity
-from gs3d.priors.text.several import Encoder, TextEncoders
+from gs3d.priors.text.several import Encoder, TextEncoders, clip_encoder
 
 AnyText = TextEncoder | TextEncoders
 Config = Mapping[str, Any]
@@ -125,8 +125,8 @@ class Family:
     prior: Callable[..., Any] | None = None
     """Makes the prior of (components, checkpoint_encoder, replacement autoencoder); None for the
     class that fits its parts: `LatentPrior`, `PixelPrior` or `MultiViewPrior`."""
-    trial_rows: int = 1
-    """Rows of the smallest batch that the network takes."""
+    views: int = 1
+    """Number of views that it denoises together, the smallest batch of the network."""
 
 
 def class_of(index: Config, part: str) -> str:
@@ -144,6 +144,13 @@ def pipeline_of(index: Config) -> str:
 def is_of(index: Config, part: str, cls: str, pipeline: str) -> bool:
     """Whether a part has this class, or the name of the pipeline begins so."""
     return class_of(index, part) == cls or pipeline_of(index).startswith(pipeline)
+
+
+def clips(parts: TextParts) -> list[Encoder]:
+    """The CLIPs of a model. They read the same words, so that their states can be put side by
+    side."""
+    length = min(parts.limits.values())
+    return [clip_encoder(part, *parts.encoders[part], length) for part in parts.limits]
 
 
 def same_width(network: Config, text: AnyText, key: str) -> list[Width]:

@@ -80,5 +80,5 @@ MVDREAM = Family(
     shape=_shape,
     network_class=_network_class,
     prior=_prior,
-    trial_rows=GROUP,
+    views=GROUP,
 )

@@ -19,13 +19,13 @@ from gs3d.priors.families.base import (
     TextParts,
     Width,
     class_of,
+    clips,
     numbers,
 )
 from gs3d.priors.text.packing import unpack
 from gs3d.priors.text.several import (
     T5_TOKENS,
     TextEncoders,
-    clip_encoder,
     combine_3,
     t5_encoder,
 )
@@ -58,12 +58,7 @@ def predict(
 
 
 def _text(parts: TextParts) -> AnyText:
-    # Both CLIPs read the same words, so that their states can be put side by side.
-    length = min(parts.limits.values())
-    encoders = [
-        clip_encoder(part, *parts.encoders[part], length)
-        for part in ("text_encoder", "text_encoder_2")
-    ]
+    encoders = clips(parts)
     if "text_encoder_3" in parts.encoders:
         encoders.append(t5_encoder("text_encoder_3", *parts.encoders["text_encoder_3"], T5_TOKENS))
     width = parts.network["joint_attention_dim"]

@@ -20,10 +20,11 @@ from gs3d.priors.families.base import (
     TextParts,
     Width,
     class_of,
+    clips,
     numbers,
 )
 from gs3d.priors.text.packing import unpack
-from gs3d.priors.text.several import TextEncoders, clip_encoder, combine_xl
+from gs3d.priors.text.several import TextEncoders, combine_xl
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,10 +61,7 @@ def predict(
 
 
 def _text(parts: TextParts) -> AnyText:
-    # Both CLIPs read the same words, so that their states can be put side by side.
-    length = min(parts.limits.values())
-    encoders = [clip_encoder(part, *pair, length) for part, pair in parts.encoders.items()]
-    return TextEncoders(encoders, combine_xl, _zeroes_empty(parts))
+    return TextEncoders(clips(parts), combine_xl, _zeroes_empty(parts))
 
 
 def _zeroes_empty(parts: TextParts) -> bool:

@@ -30,7 +30,10 @@ NETWORK = "model.diffusion_model."
 OTHER_PARTS = ("first_stage_model.", "vae.", "cond_stage_model.", "conditioner.", "text_encoders.")
 """The same for autoencoders and text encoders."""
 KINDS: tuple[tuple[str, str], ...] = (
-    (LORA.pattern, "a LoRA, which changes a model: pass the model with --prior, and this with "),
+    (
+        LORA.pattern,
+        "a LoRA, which changes a model: pass a model with --prior, and this with --lora",
+    ),
     (OTHER_ADAPTERS.pattern, "a change to a model (LoHa, LoKr, DoRA or the like)"),
     (r"^control_|^controlnet_|input_hint_block", "a ControlNet"),
     (r"motion_modules\.", "a motion module of AnimateDiff"),
@@ -143,7 +146,7 @@ def kind_of(names: Iterable[str]) -> str:
     names = list(names)
     for pattern, kind in KINDS:
         if any(re.search(pattern, name) for name in names):
-            return f"{kind}--lora" if kind.endswith("with ") else kind
+            return kind
     return ""
 
 

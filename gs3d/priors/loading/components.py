@@ -92,7 +92,7 @@ class Source:
     @cached_property
     def views(self) -> int:
         """Number of views that the model denoises together."""
-        return max(views_of(self.folder), self.family.trial_rows)
+        return max(views_of(self.folder), self.family.views)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _try_network(name: str, network: str, parts: Components, text: torch.Tensor)
         side = min(side, 2 ** len(levels))
     elif type(patch := config.get("patch_size")) is int:
         side = min(side, PATCHES * patch)
-    rows = parts.family.trial_rows
+    rows = parts.family.views
     z = rng.normal((rows, channels, side, side), 0, "latent").to(backbone.device)
     sigma = torch.ones(rows, device=z.device)
     text = text.to(z.device).repeat_interleave(rows, dim=0)

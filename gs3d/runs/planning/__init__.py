@@ -1,1 +1,1 @@
-"""Parts of `runs.prepare`: what a run starts from, and what machine it is for."""
+"""Parts of `runs.prepare`: what the machine and the prior ask of the settings."""

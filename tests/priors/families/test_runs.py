@@ -5,29 +5,11 @@ import torch
 import yaml
 
 from gs3d.priors import load
-from gs3d.runs.execute import execute
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
 from tests import fake_cuda
 from tests.priors.loading.helpers import write_tiny_autoencoder
-
-
-def run(tmp_path, folder, device):
-    (config := tmp_path / "small.yaml").write_text(
-        "guidance: cds\nbatch: 2\ngaussians: {count: 100}\n"
-        "cameras: {resolution_px: {at: [0.0], values: [16]}}\n"
-    )
-    request = Request(
-        "a red car",
-        steps=2,
-        prior=str(folder),
-        out=tmp_path / "run",
-        config=config,
-        device=device,
-    )
-    result = execute(prepare(request))
-    assert result.outcome == "finished" and not result.warnings
-    return result
+from tests.priors.running import run
 
 
 @pytest.mark.parametrize("name", ["sigma", "if", "dev"])

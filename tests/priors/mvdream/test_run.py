@@ -2,34 +2,12 @@
 
 import yaml
 
-from gs3d.runs.execute import execute
-from gs3d.runs.prepare import prepare
-from gs3d.runs.request import Request
+from tests.priors.running import run
 from tests.programs import run_program
 
 
-def run(folder, tmp_path, device):
-    (config := tmp_path / "small.yaml").write_text(
-        "guidance: cds\nbatch: 8\ncameras: {resolution_px: {at: [0.0], values: [16]}}\n"
-        "gaussians: {count: 100}\n"
-    )
-    return execute(
-        prepare(
-            Request(
-                "a red car",
-                steps=2,
-                prior=str(folder),
-                out=tmp_path / "run",
-                config=config,
-                device=device,
-            )
-        )
-    )
-
-
 def test_run(tiny_mvdream_folder, tmp_path):
-    result = run(tiny_mvdream_folder, tmp_path, "cpu")
-    assert result.outcome == "finished" and not result.warnings
+    result = run(tmp_path, tiny_mvdream_folder, batch=8)
     assert (result.folder / "splats.ply").is_file()
     record = yaml.safe_load((result.folder / "run.yaml").read_text())["prior"]
     assert (record["views"], record["license"]) == (4, "openrail++")
@@ -38,7 +16,7 @@ def test_run(tiny_mvdream_folder, tmp_path):
 
 def test_run_on_fake_cuda(tiny_mvdream_folder, tmp_path, card):
     """In half precision, with cameras that begin on the CPU."""
-    assert run(tiny_mvdream_folder, tmp_path, "cuda").outcome == "finished"
+    run(tmp_path, tiny_mvdream_folder, "cuda", batch=8)
     assert card.landed > 1000
 
 

@@ -13,9 +13,9 @@ from gs3d.ops.place import framed
 from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.history import read_record
-from gs3d.runs.planning.builtin import is_builtin
-from gs3d.runs.planning.shap_e import is_shap_e, saved_splats
 from gs3d.runs.request import Request
+from gs3d.runs.starts.builtin import is_builtin
+from gs3d.runs.starts.shap_e import is_shap_e, saved_splats
 
 REFINE_FROM = 0.5
 """Progress at which a run begins that refines existing splats (`stages.RunConfig.begin`)."""

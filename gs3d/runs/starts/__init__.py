@@ -1,0 +1,1 @@
+"""What a run starts from (--start): existing files, or an object of another model."""
