@@ -1,8 +1,9 @@
 """Guidance losses: each turns the latent of a render into a gradient on it.
 
 To add one, write a frozen dataclass that is called as `base.Guidance` describes, in a file of its
-own, and add a line to `GUIDANCE` below. Commands, settings and tests take it from there. A subclass
-of `distillation.Distillation` has the usual settings and needs only its `gradient`.
+own in `losses`, and add a line to `GUIDANCE` below. Commands, settings and tests take it from
+there. A subclass of `distillation.Distillation` has the usual settings and needs only its
+`gradient`.
 
 The fields of the dataclass are the settings of the loss. Config files and --set reach them as
 `losses.NAME.FIELD`. Each needs a default and one of these types: int, float, bool, str, Literal, a
@@ -14,12 +15,12 @@ tests/distill/test_config.py.
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from gs3d.guidance.anchored import Anchored
 from gs3d.guidance.base import Guidance, GuidanceOut, is_guidance
-from gs3d.guidance.cds import Cds
-from gs3d.guidance.ism import Ism
-from gs3d.guidance.sdi import Sdi
-from gs3d.guidance.sds import Sds
+from gs3d.guidance.losses.anchored import Anchored
+from gs3d.guidance.losses.cds import Cds
+from gs3d.guidance.losses.ism import Ism
+from gs3d.guidance.losses.sdi import Sdi
+from gs3d.guidance.losses.sds import Sds
 
 GUIDANCE: dict[str, type] = {
     "cds": Cds,
