@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,13 @@ from gs3d.core.errors import UserError
 from gs3d.distill.build import build, build_losses, check_key, plain
 from gs3d.distill.changes import complete_record, merge, set_value, stages_of, without_objects
 from gs3d.distill.old_names import rename_settings
+from gs3d.distill.presets import preset_names, preset_text
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE, Guidance, name_of
 from gs3d.representations.dmtet.config import DmtetConfig
 
 RUN_KEYS = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
 STAGE_KEYS = ("losses", *(f.name for f in fields(StageConfig)))
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that are shipped with gs3d."""
-    return sorted(p.name[:-5] for p in files("gs3d.configs").iterdir() if p.name.endswith(".yaml"))
 
 
 def load_config(
@@ -174,7 +169,7 @@ def _read(source: str | Path) -> str:
     """Read the text of a preset or a file."""
     presets = preset_names()
     if str(source) in presets:
-        return files("gs3d.configs").joinpath(f"{source}.yaml").read_text("utf-8")
+        return preset_text(str(source))
     path, listed = Path(source), ", ".join(presets)
     try:
         if path.is_dir():

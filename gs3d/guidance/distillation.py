@@ -68,6 +68,9 @@ class Distillation(ABC):
     """Time over the run. With `random_t`, only its ends count."""
     random_t: bool = False
     """Draw the time uniformly between the ends of `t` instead of following it."""
+    narrow_t: tuple[float, float] | None = None
+    """(progress, time): from that progress on, random times are at most that time, as
+    ProlificDreamer and LucidDreamer have it. None never narrows them."""
     cfg: Ramp = Ramp(7.5, 7.5)
     """Classifier-free guidance scale."""
     weight: Weight = "one"
@@ -82,6 +85,11 @@ class Distillation(ABC):
 
     def __post_init__(self) -> None:
         within("t", self.t.ends, "(0, 1]")
+        if self.narrow_t is not None:
+            within("narrow_t", self.narrow_t, "(0, 1]")
+            in_range = self.narrow_t[1] >= min(self.t.ends)
+            require("narrow_t", self.narrow_t, in_range, "a time in the range of t")
+            require("narrow_t", self.narrow_t, self.random_t, "none without random_t")
         within("cfg", self.cfg.ends, "[0, inf)")
         if self.clamp is not None:
             within("clamp", self.clamp.ends, "[0, inf)")
@@ -92,7 +100,9 @@ class Distillation(ABC):
         """Time t of this step, at most `T_MAX`."""
         if not self.random_t:
             return min(self.t(inputs.progress), T_MAX)
-        low, high = sorted((self.t.start, self.t.end))
+        low, high = sorted(self.t.ends)
+        if self.narrow_t is not None and inputs.progress >= self.narrow_t[0]:
+            high = min(high, self.narrow_t[1])
         u = float(torch.rand((), generator=rng.generator(inputs.seed, "t", inputs.step)))
         return min(low + (high - low) * u, T_MAX)
 

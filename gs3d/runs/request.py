@@ -56,9 +56,9 @@ class Request:
     resume: bool = False
     """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
-    """Preset (builtin, builtin-dreamfusion, builtin-mesh, builtin-two-stage, consistent3d, mesh,
-    preview, splats-15min, two-stage), YAML file, or run.yaml of another run. By default a preset
-    for the prior, minutes and mode."""
+    """Preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage, or
+    that of a paper, such as dreamfusion or builtin-dreamfusion), YAML file, or run.yaml of another
+    run. By default a preset for the prior, minutes and mode."""
     set: tuple[str, ...] = ()
     """Change a setting of the config, e.g. gaussians.count=5000. For several settings, repeat the
     option; in Python, give a tuple."""

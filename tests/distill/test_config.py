@@ -7,7 +7,8 @@ import pytest
 
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
-from gs3d.distill.config import config_tree, load_config, parse_config, preset_names
+from gs3d.distill.config import config_tree, load_config, parse_config
+from gs3d.distill.presets import preset_names
 from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE, Cds, Sds
 from gs3d.runs.record import RunRecord
@@ -22,18 +23,41 @@ def test_preset_round_trips_with_each_loss(preset, loss):
     assert parse_config(config_tree(config), "again") == config
 
 
+OWN = [
+    "builtin",
+    "builtin-mesh",
+    "builtin-two-stage",
+    "mesh",
+    "preview",
+    "splats-15min",
+    "two-stage",
+]
+PAPERS = [
+    "consistent3d",
+    "dreamfusion",
+    "dreamgaussian",
+    "gaussiandreamer",
+    "luciddreamer",
+    "magic3d",
+]
+
+
 def test_preset_names():
-    assert preset_names() == [
-        "builtin",
-        "builtin-dreamfusion",
-        "builtin-mesh",
-        "builtin-two-stage",
-        "consistent3d",
-        "mesh",
-        "preview",
-        "splats-15min",
-        "two-stage",
+    """Each paper has a preset for a large prior and one for the built-in prior."""
+    assert preset_names() == sorted([*OWN, *PAPERS, *(f"builtin-{name}" for name in PAPERS)])
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_presets_of_a_paper_have_its_loss_and_stages_for_both_kinds_of_prior(paper):
+    large, small = load_config(paper), load_config(f"builtin-{paper}")
+    stages = [
+        [(stage.representation, type(stage.guidance)) for stage in c.stages] for c in (large, small)
     ]
+    assert stages[0][: len(stages[1])] == stages[1]
+    for one, other in zip(large.stages, small.stages, strict=False):
+        assert one.guidance.t.ends == other.guidance.t.ends
+        assert one.guidance.noise == other.guidance.noise
+        assert one.guidance.random_t == other.guidance.random_t
 
 
 def test_values_are_converted_to_dataclasses():
@@ -204,9 +228,7 @@ def test_settings_are_read_from_the_record_of_a_run(tmp_path):
 
 
 def test_missing_file_lists_the_presets(tmp_path):
-    presets = "builtin, builtin-dreamfusion, builtin-mesh, builtin-two-stage, consistent3d, mesh, "
-    presets += "preview, splats-15min, two-stage"
-    with pytest.raises(UserError, match=f"presets are {presets}"):
+    with pytest.raises(UserError, match=f"presets are {', '.join(preset_names())}"):
         load_config(tmp_path / "none.yaml")
 
 

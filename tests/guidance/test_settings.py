@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import pytest
+import torch
 from torch import Tensor
 
 from gs3d.core.errors import UserError
+from gs3d.core.schedules import Ramp
 from gs3d.distill.changes import check_path
 from gs3d.distill.config import load_config
 from gs3d.guidance import GUIDANCE, Sds
+from gs3d.guidance.distillation import Inputs
+from tests.guidance.analytic import CONDITION, Mixture
 
 
 class NoDataclass:
@@ -60,3 +64,30 @@ def test_loss_with_every_allowed_type_is_set(monkeypatch):
     assert loss == EveryType(count=3, ends=(2.0, 3.0, 4.0), curve="b")
     with pytest.raises(UserError, match="unknown setting 'losses.x.kind'"):
         check_path("losses.x.kind=y")
+
+
+def test_random_times_narrow():
+    loss = Sds(t=Ramp(0.9, 0.1), narrow_t=(0.5, 0.3))
+    z0 = torch.zeros(1, 3, 2, 2)
+    prior = Mixture(z0, 1.0)
+
+    def times(progress):
+        inputs = [Inputs(prior, CONDITION, z0, z0, progress, 0, step) for step in range(200)]
+        return [loss.time(each) for each in inputs]
+
+    before, after = times(0.49), times(0.5)
+    assert min(before) < 0.15 and max(before) > 0.85
+    assert 0.1 <= min(after) < 0.12 and 0.28 < max(after) <= 0.3
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"narrow_t": (0.5, 0.05)}, "a time in the range of t"),
+        ({"narrow_t": (0.0, 0.3)}, r"expected numbers in \(0, 1\]"),
+        ({"narrow_t": (0.5, 0.3), "random_t": False}, "none without random_t"),
+    ],
+)
+def test_times_that_cannot_narrow_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Sds(t=Ramp(0.9, 0.1), **settings)
