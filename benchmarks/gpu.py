@@ -1,11 +1,13 @@
 """Measure the Stable Diffusion run on a GPU: time and memory of an iteration and its parts.
 
     python benchmarks/gpu.py                       needs CUDA
+    python benchmarks/gpu.py --compile             only the rows with channels last and compiled
     python benchmarks/gpu.py --tiny --device cpu   the same code on a small model, as a test
 
-Prints a table and writes gpu.json and gpu.md to --out. The weights are random, with the
-architecture of Stable Diffusion 2.1-base. They cost as much time as trained ones, so the benchmark
-works without access to a model hub.
+Prints a table and writes gpu.json and gpu.md (gpu-compiled.* with --compile) to --out, after each
+group of rows, so that a measurement that is stopped keeps what it has. The weights are random, with
+the architecture of Stable Diffusion 2.1-base. They cost as much time as trained ones, so the
+benchmark works without access to a model hub.
 """
 
 import dataclasses
@@ -19,11 +21,13 @@ import tyro
 from gpu_timing import (
     AUTOENCODER,
     Clock,
+    at_resolution,
     flops,
     matmul,
     networks,
     random_prior,
     time_iteration,
+    time_stage,
     with_tflops,
 )
 from raster import scene
@@ -31,10 +35,32 @@ from record import append, machine
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
+from gs3d.distill.config import load_config
+from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.priors.base import Condition, guided
-from gs3d.priors.latent import LatentPrior
+from gs3d.priors.latent import BackwardEncoder, LatentPrior
 from gs3d.priors.network import compile_networks
 from gs3d.raster import rasterize
+
+COLUMNS = {
+    "ms": "ms",
+    "fastest_ms": "fastest",
+    "peak_gb": "peak GB",
+    "tflops": "TFLOP/s",
+    "over_parts": "× its parts",
+    "waits": "waits",
+    "skipped": "skipped",
+}
+"""Entry of a row -> title of its column."""
+PRESET = "splats-15min"
+BACKWARD, REPLACED = ", tiny backward", ", tiny autoencoder"
+"""In the names of rows: an untrained autoencoder like taesd, as `vae_backward` and as `vae`."""
+STAGES = ("nerf", "dmtet")
+"""The stages of `two-stage` that are measured, the first ones."""
+SMALL = ("nerf.samples=8", "nerf.occupancy_resolution=8", "nerf.field.grid.log2_size=10")
+"""Settings of the first for a test. The others have the same field."""
+SURFACES = ("stages.2.dmtet.resolution=12", "stages.3.dmtet.resolution=12")
+"""Settings of the others for a test."""
 
 
 @dataclass(frozen=True)
@@ -46,151 +72,194 @@ class Args:
     tiny: bool = False
     """Use a small model and small images."""
     compile: bool = False
-    """Also measure compiled networks; this takes minutes."""
-    batches: tuple[int, ...] = (4, 12)
-    """Batch sizes."""
+    """Measure networks with channels last and then compiled, which takes minutes, and no more."""
+    batches: tuple[int, ...] = (4, 8)
+    """Batch sizes. Variants are measured with all of them, the parts with the first."""
     splats: int = 200_000
     """Number of splats."""
-    runs: int = 20
+    runs: int = 8
     """Timed runs per row."""
     record: bool = False
     """Append the result to results.jsonl."""
 
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return 32 if self.tiny else 512
 
-def time_parts(
-    prior: LatentPrior, batch: int, splats: Splats, size: int, clock: Clock
-) -> dict[str, dict]:
-    """Time the parts of an iteration separately."""
-    device, calls = prior.device, networks(prior, batch, size)
-    z = torch.randn(batch, *prior.latent_shape, device=device)
-    text, negative = torch.randn(
-        2, batch, 77, prior.network.backbone.config.cross_attention_dim, device=device
-    )
-    cameras = ring(batch, size).to(device)
+    @property
+    def count(self) -> int:
+        return 500 if self.tiny else self.splats
+
+
+@dataclass
+class Table:
+    """The rows so far; each group is written as soon as it is measured."""
+
+    args: Args
+    shared: dict
+    rows: dict[str, dict] = dataclasses.field(default_factory=dict)
+
+    def add(self, name: str, measure: Callable[[], dict]) -> dict:
+        """Add the row that `measure` returns, or a row that says that memory ran out."""
+        try:
+            row = measure()
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+            row = {"ms": "out of memory"}
+        release()
+        self.rows[name] = row
+        self.write()
+        return row
+
+    def markdown(self) -> str:
+        lines = ["| | " + " | ".join(COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
+        lines += [
+            "| " + " | ".join([name, *(str(row.get(c, "")) for c in COLUMNS)]) + " |"
+            for name, row in self.rows.items()
+        ]
+        return "\n".join(lines)
+
+    def write(self) -> None:
+        out = self.args.out / ("gpu-compiled" if self.args.compile else "gpu")
+        self.args.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.shared | {"rows": self.rows}, indent=2)
+        out.with_suffix(".json").write_text(text + "\n")
+        out.with_suffix(".md").write_text(self.markdown() + "\n")
+
+
+def parts(prior: LatentPrior, args: Args) -> dict[str, Callable[[], object]]:
+    """Return the calls of guidance and of the renderer with the first batch size."""
+    device, batch = prior.device, args.batches[0]
+    made = scene(args.count)
+    leaves = [getattr(made, f.name).to(device).requires_grad_() for f in dataclasses.fields(Splats)]
+    splats, cameras = Splats(*leaves), ring(batch, args.size).to(device)
     background = torch.ones(3, device=device)
-    leaves = [getattr(splats, f.name) for f in dataclasses.fields(Splats)]
+    z = torch.randn(batch, *prior.latent_shape, device=device)
+    width = prior.network.backbone.config.cross_attention_dim
+    condition = Condition(*torch.randn(2, batch, 77, width, device=device))
 
     def render() -> None:
         torch.autograd.grad(rasterize(splats, cameras, background).rgb.square().mean(), leaves)
 
-    rows = {name: with_tflops(clock(call), flops(call)) for name, call in calls.items()}
-    condition = Condition(text, negative)
-    return rows | {
-        "guided": clock(lambda: guided(prior, z, 1.0, condition, 7.5)),
-        "render and back": clock(render),
+    return {
+        "guided": lambda: guided(prior, z, 1.0, condition, 7.5),
+        "render and back": render,
     }
 
 
-def with_small_autoencoder(prior: LatentPrior, tiny: bool) -> LatentPrior:
-    """Replace the autoencoder by an untrained one like taesd (`vae: taesd` in a config)."""
+def variants(prior: LatentPrior, args: Args) -> dict[str, LatentPrior]:
+    """Return the prior with its own autoencoder, and with an untrained tiny one in two roles."""
     from diffusers import AutoencoderTiny
 
     blocks = {f"{side}_block_out_channels": (8, 8) for side in ("encoder", "decoder")} | {
         "num_encoder_blocks": (1, 1)
     }
-    vae = AutoencoderTiny(**(blocks | {"num_decoder_blocks": (1, 1)} if tiny else {}))
-    vae = vae.to(device=prior.device, dtype=prior.vae.dtype).requires_grad_(False).eval()
-    return dataclasses.replace(prior, vae=vae, latent_scale=1.0)
-
-
-def time_variants(
-    prior: LatentPrior, args: Args, size: int, count: int, clock: Clock
-) -> dict[str, dict]:
-    """Time networks and iterations with a tiny autoencoder, channels last, and compiled.
-
-    Channels last and compilation are measured with either autoencoder. Both change the networks
-    permanently.
-    """
-    small = with_small_autoencoder(prior, args.tiny)
-
-    def counted(one: LatentPrior, names: tuple[str, ...]) -> list[tuple[str, Callable, int]]:
-        by_batch = [(b, networks(one, b, size)) for b in args.batches]
-        return [
-            (f"{name}{{}}, batch {b}", calls[name], flops(calls[name]))
-            for b, calls in by_batch
-            for name in names
-        ]
-
-    # Counted before any change, because operations of compiled networks cannot be counted.
-    calls = {
-        "": counted(prior, ("network", AUTOENCODER)),
-        ", tiny autoencoder": counted(small, (AUTOENCODER,)),
+    tiny = AutoencoderTiny(**(blocks | {"num_decoder_blocks": (1, 1)} if args.tiny else {}))
+    tiny = tiny.to(device=prior.device, dtype=prior.vae.dtype).requires_grad_(False).eval()
+    return {
+        "": prior,
+        BACKWARD: dataclasses.replace(prior, backward=BackwardEncoder(tiny, 1.0)),
+        REPLACED: dataclasses.replace(prior, vae=tiny, latent_scale=1.0),
     }
 
-    def timed(autoencoder: str, change: str = "") -> dict[str, dict]:
-        one = small if autoencoder else prior
-        rows = {
-            name.format(autoencoder + change): with_tflops(clock(call), operations)
-            for name, call, operations in calls[autoencoder]
-        }
-        return rows | {
-            f"iteration, splats-15min{autoencoder + change}, batch {b}": time_iteration(
-                one, b, count, "splats-15min", clock
-            )
-            for b in args.batches
-        }
 
-    rows = timed(", tiny autoencoder")
-    for part in (prior.network.backbone, prior.vae, small.vae):
+def time_iterations(table: Table, prior: LatentPrior, clock: Clock) -> None:
+    """Measure the parts of an iteration, then iterations, the most important rows first."""
+    args, batch = table.args, table.args.batches[0]
+    calls = networks(prior, batch, args.size)
+    for name, call in calls.items():
+        table.add(
+            f"{name}, batch {batch}",
+            lambda call=call: with_tflops(clock(call), flops(call)),
+        )
+    for name, call in parts(prior, args).items():
+        table.add(f"{name}, batch {batch}", lambda call=call: clock(call))
+    for size in args.batches:
+        for change, one in variants(prior, args).items():
+            if change:
+                call = networks(one, size, args.size)[AUTOENCODER]
+                table.add(
+                    f"{AUTOENCODER}{change}, batch {size}",
+                    lambda call=call: with_tflops(clock(call), flops(call)),
+                )
+            table.add(
+                f"iteration, {PRESET}{change}, batch {size}",
+                lambda one=one, size=size: time_iteration(one, size, args.count, PRESET, clock),
+            )
+    rows = table.rows
+    # CDS evaluates guidance at two points.
+    names = ("guided", "guided", AUTOENCODER, "render and back")
+    times = [rows[f"{name}, batch {batch}"]["ms"] for name in names]
+    iteration = rows[f"iteration, {PRESET}, batch {batch}"]
+    if all(isinstance(ms, float) for ms in (*times, iteration["ms"])):
+        iteration["over_parts"] = round(iteration["ms"] / sum(times), 3)
+    time_stages(table, prior, clock)
+    table.add(
+        f"iteration, preview, batch {batch}",
+        lambda: time_iteration(prior, batch, args.count, "preview", clock),
+    )
+    side = 256 if args.tiny else 8192
+    table.add(f"matrix product, {side}³", lambda: matmul(args.device, side, clock))
+
+
+def time_stages(table: Table, prior: LatentPrior, clock: Clock) -> None:
+    """Measure the field and the surface of `two-stage`, at the sizes of the preset."""
+    small = [*(f"stages.1.{change}" for change in SMALL), *SURFACES]
+    stages = load_config("two-stage", None, small if table.args.tiny else []).stages
+    for kind, stage in zip(STAGES, stages, strict=False):
+        if table.args.tiny:
+            stage = at_resolution(dataclasses.replace(stage, batch=4), 16)
+        name = f"iteration, two-stage: {kind}, batch {stage.batch}"
+        table.add(name, lambda stage=stage: time_stage(prior, stage, clock))
+
+
+def time_compiled(table: Table, prior: LatentPrior, clock: Clock) -> None:
+    """Measure channels last alone, then compiled, which sets it too (`compile_networks`).
+
+    Both change the networks permanently.
+    """
+    args, batch = table.args, table.args.batches[0]
+    both = {k: v for k, v in variants(prior, args).items() if k != REPLACED}
+    calls = {
+        name: networks(one, batch, args.size)
+        for name, one in (("", prior), (BACKWARD, both[BACKWARD]))
+    }
+    # Counted before any change, because operations of compiled networks cannot be counted.
+    counts = {(c, name): flops(call) for c in calls for name, call in calls[c].items()}
+    tiny = both[BACKWARD].backward.vae
+
+    def measure(change: str) -> None:
+        for variant, one in both.items():
+            for name, call in calls[variant].items():
+                if variant and name != AUTOENCODER:
+                    continue
+                table.add(
+                    f"{name}{variant}{change}, batch {batch}",
+                    lambda call=call, key=(variant, name): with_tflops(clock(call), counts[key]),
+                )
+            table.add(
+                f"iteration, {PRESET}{variant}{change}, batch {batch}",
+                lambda one=one: time_iteration(one, batch, args.count, PRESET, clock),
+            )
+
+    for part in (prior.network.backbone, prior.vae, tiny):
         part.to(memory_format=torch.channels_last)
-    for autoencoder in calls:
-        rows |= timed(autoencoder, ", channels last")
-    if args.compile:
-        for one in (prior, small):
-            compile_networks(one.network.backbone, one.vae)
-        for autoencoder in calls:
-            rows |= timed(autoencoder, ", channels last, compiled")
-    return rows
+    measure(", channels last")
+    compile_networks(prior.network.backbone, prior.vae, tiny)
+    measure(", channels last, compiled")
 
 
 def main(args: Args) -> None:
-    shared, clock = machine(), Clock(args.device, args.runs)
+    table, clock = Table(args, machine()), Clock(args.device, args.runs)
     prior = random_prior(args.tiny, args.device)
-    size, count = (32, 500) if args.tiny else (512, args.splats)
-    splats = scene(count)
-    splats = Splats(
-        *(
-            getattr(splats, f.name).to(args.device).requires_grad_()
-            for f in dataclasses.fields(Splats)
-        )
-    )
-    side = 256 if args.tiny else 8192
-    rows = {f"matrix product, {side}³": matmul(args.device, side, clock)}
-    for batch in args.batches:
-        parts = time_parts(prior, batch, splats, size, clock)
-        rows |= {f"{name}, batch {batch}": row for name, row in parts.items()}
-        # CDS evaluates guidance at two points. "preview" does the same at half the width, so only
-        # the full preset is compared with its parts.
-        sum_ms = (
-            2 * parts["guided"]["ms"] + parts[AUTOENCODER]["ms"] + parts["render and back"]["ms"]
-        )
-        for preset in ("preview", "splats-15min"):
-            rows[f"iteration, {preset}, batch {batch}"] = time_iteration(
-                prior, batch, count, preset, clock
-            )
-        last = rows[f"iteration, splats-15min, batch {batch}"]
-        last["over_parts"] = round(last["ms"] / sum_ms, 3)
-    rows |= time_variants(prior, args, size, count, clock)
-    columns = {
-        "ms": "ms",
-        "fastest_ms": "fastest",
-        "peak_gb": "peak GB",
-        "tflops": "TFLOP/s",
-        "over_parts": "× its parts",
-        "skipped": "skipped",
-    }
-    lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (1 + len(columns)) + "|"]
-    lines += [
-        "| " + " | ".join([name, *(str(row.get(c, "")) for c in columns)]) + " |"
-        for name, row in rows.items()
-    ]
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "gpu.json").write_text(json.dumps(shared | {"rows": rows}, indent=2) + "\n")
-    (args.out / "gpu.md").write_text("\n".join(lines) + "\n")
-    print(shared)
-    print("\n".join(lines))
+    (time_compiled if args.compile else time_iterations)(table, prior, clock)
+    table.write()
+    print(table.shared)
+    print(table.markdown())
     if args.record:
-        append("gpu", {"rows": rows}, shared)
+        append("gpu", {"rows": table.rows}, table.shared)
 
 
 if __name__ == "__main__":

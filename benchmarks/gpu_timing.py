@@ -3,14 +3,18 @@
 import dataclasses
 import statistics
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gs3d.core.schedules import Steps
 from gs3d.distill.config import load_config
+from gs3d.distill.stages import RunConfig, StageConfig
 from gs3d.distill.step import Task, iterate
 from gs3d.priors.base import Condition
 from gs3d.priors.latent import LatentPrior, vae_dtype
@@ -157,8 +161,7 @@ def time_iteration(
 
     The resolution is the last one of the preset, or `size`.
     """
-    config = load_config(preset)
-    (stage,) = config.stages
+    (stage,) = load_config(preset).stages
     densify = dataclasses.replace(stage.densify, start=2.0, stop=3.0, resets=())
     stage = dataclasses.replace(
         stage,
@@ -166,17 +169,46 @@ def time_iteration(
         densify=densify,
         gaussians=dataclasses.replace(stage.gaussians, count=count),
     )
-    if size is not None:
-        stage = dataclasses.replace(
-            stage, cameras=dataclasses.replace(stage.cameras, resolution_px=Steps((0.0,), (size,)))
-        )
-    config = dataclasses.replace(config, stages=(stage,))
-    device = str(prior.device)
+    return time_stage(prior, stage if size is None else at_resolution(stage, size), clock)
+
+
+def at_resolution(stage: StageConfig, size: int) -> StageConfig:
+    """Return the stage with renders of one size."""
+    cameras = dataclasses.replace(stage.cameras, resolution_px=Steps((0.0,), (size,)))
+    return dataclasses.replace(stage, cameras=cameras)
+
+
+def time_stage(prior: LatentPrior, stage: StageConfig, clock: Clock) -> dict:
+    """Time one iteration of a stage, near its end, and count the waits of the program for the GPU.
+
+    Its representation is that of the first iteration of a run.
+    """
+    config, device = RunConfig((stage,)), str(prior.device)
     state = start(config, 0, device)
     prompts = RandomPrompts(
         torch.randn(1, 77, prior.network.backbone.config.cross_attention_dim, device=device)
     )
-    task = Task(prior, prompts, config, seed=0)
+    task = Task(prior, prompts, config, seed=0, normal_prompts=prompts)
     skipped = []
-    row = clock(lambda: skipped.append(iterate(state, task, 0.9, 0.001).skipped))
-    return row | {"skipped": sum(skipped)}
+
+    def call() -> None:
+        skipped.append(iterate(state, task, 0.9, 0.001).skipped)
+
+    row = clock(call)
+    return row | {"skipped": sum(skipped)} | waits(call, clock.cuda)
+
+
+def waits(call: Callable, cuda: bool) -> dict:
+    """Count the waits for the GPU in a call, and where they are; empty without CUDA."""
+    if not cuda:
+        return {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    found = [w for w in caught if "synchronizing CUDA" in str(w.message)]
+    places = Counter(f"{Path(w.filename).name}:{w.lineno}" for w in found)
+    return {"waits": len(found), "waits_at": dict(places)}

@@ -1,6 +1,7 @@
 """Summarize the results of scripts/gpu_check.sh as check.json and check.md, and print check.md.
 
-`python benchmarks/summary.py DIRECTORY` has exit status 1 if a part failed.
+`python benchmarks/summary.py DIRECTORY` has exit status 1 if a part failed. A part for which no
+time was left did not fail.
 """
 
 import json
@@ -10,8 +11,11 @@ from pathlib import Path
 import tyro
 from record import machine
 
+NO_TIME = 124
+"""Exit status of a part that the time budget ended, or left out."""
 TABLES = {
     "gpu": "Iteration and its parts",
+    "gpu-compiled": "The same with channels last, and compiled",
     "scaling": "Scaling of an iteration",
     "repeat": "Reproducibility of runs",
 }
@@ -21,6 +25,10 @@ GRADES = {
     "quality": "Grades of one-minute runs",
 }
 """Name of an evaluation -> title of its table."""
+
+
+ENDED = {0: "ok", NO_TIME: "no time left"}
+"""Exit status of a part that did not fail -> what the table says."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,12 @@ def method_table(folder: Path, name: str) -> str:
 
 def main(args: Args) -> None:
     folder = args.folder
-    statuses = {
-        name: int(status)
-        for name, status in (line.split() for line in text(folder / "parts.txt").splitlines())
-    }
-    rows = ["| part | status | last line of output |", "|---|---|---|"]
+    parts = [line.split() for line in text(folder / "parts.txt").splitlines()]
+    statuses = {name: int(status) for name, status, _ in parts}
+    seconds = {name: int(took) for name, _, took in parts}
+    rows = ["| part | status | s | last line of output |", "|---|---|---|---|"]
     rows += [
-        f"| {name} | {'failed' if status else 'ok'} | {last_line(folder, name)} |"
+        f"| {name} | {ENDED.get(status, 'failed')} | {seconds[name]} | {last_line(folder, name)} |"
         for name, status in statuses.items()
     ]
     sections = ["\n".join(rows)]
@@ -72,11 +79,11 @@ def main(args: Args) -> None:
     grades = {name: method_table(folder, name) for name in GRADES}
     sections += [f"## {GRADES[name]}\n\n{table or 'missing'}" for name, table in grades.items()]
     data = {name: json.loads(text(folder / f"{name}.json") or "null") for name in TABLES}
-    check = machine() | {"ended": statuses, **data, **grades}
+    check = machine() | {"ended": statuses, "seconds": seconds, **data, **grades}
     (folder / "check.json").write_text(json.dumps(check, indent=2) + "\n")
     (folder / "check.md").write_text("\n\n".join(sections) + "\n")
     print("\n\n".join(sections))
-    raise SystemExit(int(not statuses or any(statuses.values())))
+    raise SystemExit(int(not statuses or any(s not in ENDED for s in statuses.values())))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """A guidance loss of your own: SDS with the gradient normalized to unit root mean square.
 
 python examples/own_loss.py "a red mushroom" --steps 300
+
+Commands take it from this file too:
+gs3d generate "a red mushroom" --steps 300 --guidance examples/own_loss.py:NormalizedSds
 """
 
 import argparse

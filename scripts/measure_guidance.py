@@ -32,7 +32,6 @@ from torch.nn import functional
 from gs3d.core import rng
 from gs3d.core.cameras import ring, unprojected
 from gs3d.core.views import exact_views
-from gs3d.distill.config import parse_config
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.prompts import read_prompts
 from gs3d.experiments.methods import Method
@@ -183,7 +182,7 @@ def main(args: Args) -> None:
         "  calls  squared/call, at a splat"
     )
     for method in map(Method.parse, args.methods):
-        config = parse_config(method.settings(args.config), method.name)
+        config = method.config(args.config)
         guidance = config.stages[0].guidance
         for progress in PROGRESS:
             rows = [measure(guidance, prior, scene, progress, args.draws) for scene in scenes]

@@ -27,7 +27,9 @@ def blank_figure(rows):
 def main() -> int:
     from gs3d.cli.main import main
     from gs3d.runs.outputs import files, plot
+    from gs3d.runs.starts import builtin
 
+    builtin.STEPS = 2
     for name, value in SMALL.items():
         setattr(files, name, value)
     plot.draw_figure = blank_figure

@@ -1,10 +1,13 @@
 """Scripts and benchmarks start: their imports and options follow changes of the package."""
 
 import json
+import os
 import subprocess
 import sys
+import warnings
 
 import pytest
+import torch
 
 from gs3d.experiments.methods import Method
 from gs3d.guidance import GUIDANCE
@@ -71,8 +74,71 @@ def test_gpu_benchmark_runs_with_a_small_model_on_a_cpu(tmp_path, monkeypatch):
     options = ["--tiny", "--device", "cpu", "--runs", "1", "--batches", "4", "--out", tmp_path]
     assert run_program(monkeypatch, "benchmarks/gpu.py", *options) == 0
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    changes = ("", ", tiny autoencoder", ", channels last", ", tiny autoencoder, channels last")
-    assert all(rows[f"iteration, splats-15min{change}, batch 4"]["ms"] > 0 for change in changes)
+    changes = ("", ", tiny backward", ", tiny autoencoder")
+    names = [f"iteration, splats-15min{change}, batch 4" for change in changes]
+    names += [f"iteration, two-stage: {stage}, batch 4" for stage in ("nerf", "dmtet")]
+    assert all(rows[name]["ms"] > 0 and rows[name]["skipped"] == 0 for name in names)
+    assert rows[names[0]]["over_parts"] > 0
+
+
+def test_gpu_benchmark_of_compiled_networks(tmp_path, monkeypatch):
+    """Without compiling: tests/priors/loading/test_compile.py does that."""
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(type(self)))
+    options = ["--compile", "--tiny", "--device", "cpu", "--runs", "1", "--batches", "4"]
+    assert run_program(monkeypatch, "benchmarks/gpu.py", *options, "--out", tmp_path) == 0
+    assert [cls.__name__ for cls in compiled] == ["UNet2DConditionModel", "Encoder", "EncoderTiny"]
+    rows = json.loads((tmp_path / "gpu-compiled.json").read_text())["rows"]
+    for change in ("channels last", "channels last, compiled"):
+        assert rows[f"network, {change}, batch 4"]["ms"] > 0
+        for variant in ("", ", tiny backward"):
+            assert rows[f"iteration, splats-15min{variant}, {change}, batch 4"]["ms"] > 0
+
+
+def test_gpu_check_with_a_spent_budget_leaves_all_out(tmp_path):
+    """It goes through all of its parts, and says why there is nothing."""
+    environment = {**os.environ, "BUDGET_S": "0", "DRY": "1", "PYTHON": sys.executable}
+    run = subprocess.run(
+        [ROOT / "scripts" / "gpu_check.sh", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
+    assert run.returncode == 0, run.stderr
+    parts = [line.split() for line in (tmp_path / "out" / "parts.txt").read_text().splitlines()]
+    assert [name for name, *_ in parts][:5] == ["doctor", "tests", "speed", "stand-in", "compiled"]
+    assert len(parts) == 11 and {status for _, status, _ in parts} == {"124"}
+    assert "| speed | no time left |" in (tmp_path / "out" / "check.md").read_text()
+    environment["BUDGET_S"] = "soon"
+    run = subprocess.run(
+        [ROOT / "scripts" / "gpu_check.sh", tmp_path / "other"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+    assert run.returncode == 2 and not (tmp_path / "other").exists()
+    assert run.stdout == "gpu_check: BUDGET_S soon: expected a whole number of seconds\n"
+
+
+def test_waits_are_read_from_warnings(monkeypatch):
+    """As torch gives them with `set_sync_debug_mode`, one for each."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu_timing
+
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def call():
+        for _ in range(3):
+            warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+
+    found = gpu_timing.waits(call, cuda=True)
+    assert found["waits"] == 3 and sum(found["waits_at"].values()) == 3
+    assert [place.partition(":")[0] for place in found["waits_at"]] == ["test_scripts.py"]
+    assert modes == ["warn", "default"] and gpu_timing.waits(call, cuda=False) == {}
 
 
 def test_train_on_gpu_rejects_an_unknown_size(tmp_path):
@@ -95,7 +161,7 @@ def test_methods_of_weights_day_are_settings_that_exist():
 
 
 def test_summary_of_a_gpu_check_lists_failures(tmp_path, capsys, monkeypatch):
-    (tmp_path / "parts.txt").write_text("doctor 1\ntests 0\nspeed 0\nquality 0\n")
+    (tmp_path / "parts.txt").write_text("doctor 1 80\ntests 0 9\nspeed 0 60\nquality 0 70\n")
     (tmp_path / "doctor.txt").write_text(
         "ok   Python           3.12\n"
         "FAIL gsplat           cannot be compiled: no nvcc\n"
@@ -110,16 +176,18 @@ def test_summary_of_a_gpu_check_lists_failures(tmp_path, capsys, monkeypatch):
     )
     assert run_program(monkeypatch, "benchmarks/summary.py", tmp_path) == 1
     out = capsys.readouterr().out
-    assert "| doctor | failed | FAIL gsplat           cannot be compiled: no nvcc |" in out
-    assert "| tests | ok | 24 passed in 9.1s |" in out
+    assert "| doctor | failed | 80 | FAIL gsplat           cannot be compiled: no nvcc |" in out
+    assert "| tests | ok | 9 | 24 passed in 9.1s |" in out
     assert "| iteration | 155 |" in out and "| sds | 98 |" in out
     assert "| split" not in out
-    assert out.count("missing") == 3  # scaling, repeat and stand-in
+    assert out.count("missing") == 4  # gpu-compiled, scaling, repeat and stand-in
     check = json.loads((tmp_path / "check.json").read_text())
     assert check["ended"] == {"doctor": 1, "tests": 0, "speed": 0, "quality": 0}
     assert check["gpu"]["rows"]["iteration"]["ms"] == 155
 
 
 def test_summary_of_a_passed_gpu_check_has_exit_status_0(tmp_path, monkeypatch):
-    (tmp_path / "parts.txt").write_text("doctor 0\n")
+    (tmp_path / "parts.txt").write_text("doctor 0 80\nrepeat 124 0\n")
     assert run_program(monkeypatch, "benchmarks/summary.py", tmp_path) == 0
+    check = json.loads((tmp_path / "check.json").read_text())
+    assert check["seconds"] == {"doctor": 80, "repeat": 0}

@@ -16,7 +16,7 @@ import tyro
 
 from gs3d.cli.help import current_names, split_hint, with_help
 from gs3d.cli.output import fault, shown
-from gs3d.core.errors import TYPE_WORDS, did_you_mean, take_smaller
+from gs3d.core.errors import TYPE_WORDS, UserError, did_you_mean, take_smaller
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -54,6 +54,23 @@ def parse(args: type[T], prog: str, argv: list[str]) -> T:
     wrong = next(usage_faults(args, argv), None) or condense(errors.getvalue(), prog)
     fault(f"{prog}: {wrong}{' See' if wrong.endswith('?') else '; see'} {prog} --help")
     raise SystemExit(2)
+
+
+def collect(argv: list[str], flag: str, expected: str = "KEY.PATH=VALUE") -> list[str]:
+    """`argv` with all values of a repeated flag behind one flag: argparse keeps only the last."""
+    kept, values = [], []
+    rest = list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name != flag:
+            kept.append(name + equals + value)
+        elif equals:
+            values.append(value)
+        elif rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        else:
+            raise UserError(f"{flag}: expected {expected}, got nothing")
+    return kept + [flag, *values] if values else kept
 
 
 def _expanded(value: Any) -> Any:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gs3d.core.checks import ordered, within
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.transfer import moved
 from gs3d.core.schedules import Steps
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class Cameras:
 
     def to(self, device: torch.device | str) -> Cameras:
         return Cameras(
-            self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height
+            moved(self.world_to_camera, device),
+            moved(self.intrinsics, device),
+            self.width,
+            self.height,
         )
 
     @property

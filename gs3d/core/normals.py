@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.types import Render
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,3 +25,11 @@ def facing(
     # Camera y points down and z away from the camera; the colors use the opposite directions.
     to_colors = torch.cat([rotation[:, :1], -rotation[:, 1:]], dim=1)
     return 0.5 * ((normal.flatten(1, 2) @ to_colors.mT).view_as(normal) + alpha)
+
+
+def normal_map(
+    out: Render, cameras: Cameras, background: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B H W 3"]:
+    """Normal maps of a render with normals over a background, as colors in [0, 1]."""
+    assert out.normal is not None
+    return facing(out.normal, out.alpha, cameras) + (1 - out.alpha) * background[:, None, None]

@@ -6,13 +6,15 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 from gs3d.core.errors import TYPE_WORDS, UserError
+from gs3d.distill.contracts import check_guidance
 from gs3d.distill.old_names import rename_settings
 from gs3d.guidance import GUIDANCE
+from gs3d.guidance.loss_file import LossFile, load_loss_file
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
@@ -56,21 +58,37 @@ def _as_number(kind: Any, value: Any) -> str:
     return f", which YAML takes for text; write {match[1]}{match[2] or '.0'}e{int(match[3]):+d}"
 
 
-def build_losses(value: Any, where: str) -> dict[str, Any]:
-    """Name -> loss for every entry of `GUIDANCE`; `value` maps names to their settings.
+def build_losses(value: Any, where: str, losses: Mapping[str, type] = GUIDANCE) -> dict[str, Any]:
+    """Name -> loss for every entry of `losses`; `value` maps names to their settings.
 
     Raises:
-        UserError: A name or setting is wrong, or a class in `GUIDANCE` cannot hold settings.
+        UserError: A name or setting is wrong, or a class in `losses` cannot hold settings.
     """
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise UserError(f"{where}: losses: expected settings as `key: value`, got {value!r}")
     for name in value:
-        check_key(name, list(GUIDANCE), f"{where}: losses")
-    given = {name: {} if value.get(name) is None else value[name] for name in GUIDANCE}
-    for kind in GUIDANCE.values():
+        check_key(name, list(losses), f"{where}: losses")
+    given = {name: {} if value.get(name) is None else value[name] for name in losses}
+    for kind in losses.values():
         check_loss(kind)
-    return {n: build(GUIDANCE[n], given[n], f"{where}: losses.{n}") for n in GUIDANCE}
+    return {n: build(losses[n], given[n], f"{where}: losses.{n}") for n in losses}
+
+
+def own_loss(text: str, where: str = "--guidance") -> LossFile:
+    """The loss in a file, as `load_loss_file`, with fields that settings can hold.
+
+    Raises:
+        UserError: It has the name of a loss of gs3d, or a field of another type, besides the
+            reasons of `load_loss_file`.
+    """
+    loss = load_loss_file(text, where)
+    if loss.name in GUIDANCE:
+        raise UserError(f"{where} {text}: gs3d has a loss {loss.name}; give the class another name")
+    place = f"{where} {text}: {loss.path} line {loss.line_of()}: class {loss.name}"
+    build(loss.kind, plain(loss.kind()), place)
+    check_guidance(loss.kind())
+    return loss
 
 
 def check_loss(kind: Any) -> None:

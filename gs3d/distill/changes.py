@@ -1,7 +1,7 @@
 """Changes to settings: merging a file with its `base`, and single `key.path=value` settings."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -37,11 +37,11 @@ def _is_stages(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(part, dict) for part in value)
 
 
-def without_objects(tree: dict) -> dict:
-    """Settings of a run with a guidance object, which a file only names, with the default loss in
-    its place."""
+def without_objects(tree: dict, losses: Mapping[str, type] = GUIDANCE) -> dict:
+    """Settings of a run with a guidance that is none of `losses`, which a file only names, with the
+    default loss in its place."""
     stages = stages_of(tree)
-    if {str(stage.get("guidance", "cds")) for stage in stages} <= GUIDANCE.keys():
+    if {str(stage.get("guidance", "cds")) for stage in stages} <= losses.keys():
         return tree
     stages = [{**stage, "guidance": "cds", "losses": {}} for stage in stages]
     return {**tree, "stages": stages} if "stages" in tree else stages[0]
@@ -67,16 +67,18 @@ def complete_record(config: Any) -> Any:
     return config
 
 
-def setting_types() -> dict[str, Any]:
+def setting_types(losses: Mapping[str, type] = GUIDANCE) -> dict[str, Any]:
     """Path -> type of every setting. A path is, e.g., "gaussians.count" or "losses.sds.t.start"."""
     found = dict(paths_of(RunConfig)) | dict(paths_of(StageConfig))
-    for name, loss in GUIDANCE.items():
+    for name, loss in losses.items():
         check_loss(loss)
         found |= dict(paths_of(loss, f"losses.{name}."))
     return {path: kind for path, kind in found.items() if path not in NOT_SETTINGS}
 
 
-def set_value(tree: dict, change: str, where: str = "--set") -> None:
+def set_value(
+    tree: dict, change: str, where: str = "--set", losses: Mapping[str, type] = GUIDANCE
+) -> None:
     """Apply PATH=VALUE to `tree`, complete settings from `config.config_tree`, in place.
 
     The value is YAML. A path without a stage number changes every stage that has the setting;
@@ -94,7 +96,7 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         raise UserError(f"{where} {change}: expected PATH=VALUE, such as gaussians.count=5000")
     text = rename_value(path, text)
     trees, path = _stages_for(tree, rename_path(path), f"{where} {change}")
-    every = setting_types()
+    every = setting_types(losses)
     used = {f"losses.{name}." for part in trees for name in part.get("losses", {})}
     # Settings of a loss that no stage uses would change nothing.
     known = {
@@ -102,11 +104,11 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         for p, kind in every.items()
         if not p.startswith("losses.") or p.startswith(tuple(used))
     }
-    if (loss := _loss_of(path)) and f"losses.{loss}." not in used:
+    if (loss := _loss_of(path, losses)) and f"losses.{loss}." not in used:
         names = ", ".join(sorted(name.split(".")[1] for name in used))
         raise UserError(f"{where} {change}: the loss in use is {names}; this would change nothing")
     if path not in known:
-        advice = _hint(path, list(known), where)
+        advice = _hint(path, list(known), where, losses)
         raise UserError(f"{where} {change}: unknown setting {path!r}; {advice}")
     try:
         value = yaml.safe_load(text)
@@ -122,6 +124,8 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         )
     build(known[path], value, f"{where} {change}")
     *parents, key = path.split(".")
+    if loss:  # another stage may have another one
+        trees = [part for part in trees if loss in part.get("losses", {})]
     targets = [part for part in trees if not parents or parents[0] in part]
     if not targets:
         kinds = ", ".join(str(part.get("representation")) for part in trees)
@@ -134,29 +138,29 @@ def set_value(tree: dict, change: str, where: str = "--set") -> None:
         target[key] = value
 
 
-def check_path(change: str, where: str = "--set") -> None:
+def check_path(change: str, where: str = "--set", losses: Mapping[str, type] = GUIDANCE) -> None:
     """Check the path of PATH=VALUE before the settings are known. `UserError` if no setting has
     it."""
     path = _within_stage(rename_path(change.partition("=")[0].strip()))
-    known = setting_types()
+    known = setting_types(losses)
     if path and path not in known:
-        advice = _hint(path, list(known), where)
+        advice = _hint(path, list(known), where, losses)
         raise UserError(f"{where} {change}: unknown setting {path!r}; {advice}")
 
 
-def _hint(path: str, known: list[str], where: str) -> str:
+def _hint(path: str, known: list[str], where: str, losses: Mapping[str, type]) -> str:
     """Advice for an unknown path."""
     if path == "guidance":
         return f"choose the loss with {'--guidance' if where == '--set' else 'the first word'}"
     first, _, rest = path.partition(".")
-    if first == "guidance" or first in GUIDANCE:
+    if first == "guidance" or first in losses:
         of_losses = [p for p in known if p.startswith(f"losses.{first}.")]
         of_losses = of_losses or [p for p in known if p.startswith("losses.")]
         near = [p for p in of_losses if p.split(".", 2)[2] == (rest or "cfg")]
         near = near or [p for p in of_losses if p.endswith(".cfg")]
         example = f", such as {(near or of_losses)[0]}" if of_losses else ""
         return f"settings of a loss are under losses{example}"
-    if loss := _loss_of(path):
+    if loss := _loss_of(path, losses):
         head = f"losses.{loss}."
         inner = [p.removeprefix(head) for p in known if p.startswith(head)]
         near = difflib.get_close_matches(path.removeprefix(head), inner, 1, 0.6)
@@ -173,11 +177,11 @@ def _hint(path: str, known: list[str], where: str) -> str:
     return f"did you mean {ends.get(near[0], near[0])!r}?"
 
 
-def _loss_of(path: str) -> str | None:
+def _loss_of(path: str, losses: Mapping[str, type]) -> str | None:
     """Name of the loss that a path such as "losses.sds.cfg" belongs to."""
     first, _, rest = path.partition(".")
     name = rest.partition(".")[0]
-    return name if first == "losses" and name in GUIDANCE else None
+    return name if first == "losses" and name in losses else None
 
 
 def _stages_for(tree: dict, path: str, where: str) -> tuple[list[dict], str]:

@@ -5,7 +5,7 @@ A checkpoint is written to a temporary file and then renamed. The newest valid o
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +15,8 @@ from gs3d.distill.old_names import rename_checkpoint
 
 KEEP = 2
 """Number of checkpoints to keep."""
+MODEL = "model/"
+"""Begins the names of a file's tensors that belong to what the loss trains."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Checkpoint:
     """Index of the stage, from 0."""
     gradient_size: float | None = None
     """Running root mean square of the guidance gradient (`step.TrainState`)."""
+    model: dict[str, Tensor] = field(default_factory=dict)
+    """State of what the loss trains (`guidance.base.LearnedModel`); empty for most losses."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -60,8 +64,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "stage": checkpoint.stage,
         "gradient_size": checkpoint.gradient_size,
     }
+    tensors = checkpoint.tensors | {MODEL + k: v for k, v in checkpoint.model.items()}
     data = save(
-        {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()},
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
         metadata={"gs3d": json.dumps(state)},
     )
     temporary = path.with_suffix(".tmp")
@@ -97,7 +102,9 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             with safe_open(path, "pt") as f:
                 tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - not a dict
                 fields, tensors = rename_checkpoint(json.loads(f.metadata()["gs3d"]), tensors)
-            return Checkpoint(tensors=tensors, **fields)
+            model = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(MODEL)}
+            return Checkpoint(tensors=tensors, model=model, **fields)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             continue
     return None

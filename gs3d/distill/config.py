@@ -18,7 +18,8 @@ from gs3d.distill.changes import complete_record, merge, set_value, stages_of, w
 from gs3d.distill.old_names import rename_settings
 from gs3d.distill.presets import preset_names, preset_text
 from gs3d.distill.stages import SECTIONS, RunConfig, StageConfig
-from gs3d.guidance import GUIDANCE, Guidance, name_of
+from gs3d.guidance import GUIDANCE, Guidance, losses_with, name_of
+from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.representations.dmtet.config import DmtetConfig
 
 RUN_KEYS = tuple(f.name for f in fields(RunConfig) if f.name != "stages")
@@ -26,23 +27,26 @@ STAGE_KEYS = ("losses", *(f.name for f in fields(StageConfig)))
 
 
 def load_config(
-    source: str | Path, guidance: str | Guidance | None = None, changes: Sequence[str] = ()
+    source: str | Path,
+    guidance: str | LossFile | Guidance | None = None,
+    changes: Sequence[str] = (),
 ) -> RunConfig:
     """Read the settings in a preset, a YAML file or the run.yaml of an earlier run.
 
     Args:
         source: Name of a preset, or path of a file. Missing settings come from its `base`, a
             preset or a path relative to the file that names it, or have their defaults.
-        guidance: A name in `GUIDANCE`, or an object. It replaces the guidance of every stage.
+        guidance: A name in `GUIDANCE`, a file, or an object. It replaces the guidance of every
+            stage.
         changes: "key.path=value" settings, applied last (`changes.set_value`).
 
     Raises:
         UserError: The source cannot be read, or a setting is unknown or out of range.
     """
-    name = guidance if isinstance(guidance, str) else None
+    name = guidance if isinstance(guidance, (str, LossFile)) else None
     tree = read_settings(source, name)
-    if guidance is not None and name is None:
-        tree = without_objects(tree)
+    if guidance is not None and not isinstance(guidance, str):
+        tree = without_objects(tree, losses_with(guidance))
     try:
         config = parse_config(tree, f"config {source}", name)
     except UserError as error:
@@ -50,7 +54,7 @@ def load_config(
     if changes:
         tree = editable_tree(config)
         for change in changes:
-            set_value(tree, change)
+            set_value(tree, change, losses=losses_with(guidance))
         config = parse_config(tree, "--set", name)
     return config if guidance is None or name else with_guidance(config, guidance)
 
@@ -72,12 +76,13 @@ def with_guidance(config: RunConfig, guidance: Any) -> RunConfig:
 
 
 def read_settings(
-    source: str | Path, guidance: str | None = None, chain: tuple[str, ...] = ()
+    source: str | Path, guidance: str | LossFile | None = None, chain: tuple[str, ...] = ()
 ) -> dict:
     """Read the settings of a preset or file, merged over those of its `base`.
 
-    `guidance` is the loss that will be used, by name; a run.yaml has settings for its own loss
-    only. `chain` holds the files whose `base` led to this one.
+    `guidance` is the loss that will be used. A run.yaml has settings for its own loss only, so it
+    is refused with another of gs3d; a loss of a file has defaults of its own. `chain` holds the
+    files whose `base` led to this one.
 
     Raises:
         UserError: The file cannot be read, or its `base` is invalid.
@@ -86,7 +91,7 @@ def read_settings(
     if _is_record(tree):
         tree = complete_record(tree["config"])
         for stage in stages_of(tree):
-            if guidance not in (None, stage.get("guidance")):
+            if isinstance(guidance, str) and guidance != stage.get("guidance"):
                 raise UserError(
                     f"config {source}: a run with {stage.get('guidance')!r} has no settings for "
                     f"{guidance!r}; give a run with that guidance, or a preset"
@@ -114,12 +119,10 @@ def read_settings(
     return merge(rename_settings(StageConfig, base_tree), rename_settings(StageConfig, tree))
 
 
-def prior_object_in(source: str | Path) -> str | None:
-    """Name of the Python object that was the prior of a run, if `source` is its run.yaml."""
+def record_in(source: str | Path) -> dict | None:
+    """The content of `source` if it is the run.yaml of a run; None for presets and other files."""
     tree = _yaml_of(source)
-    if not _is_record(tree) or "prior" not in (tree.get("python_objects") or ()):
-        return None
-    return (tree.get("prior") or {}).get("name")
+    return tree if _is_record(tree) else None
 
 
 def _is_record(tree: Any) -> bool:
@@ -132,7 +135,7 @@ def _base_path(source: str | Path, base: str) -> str:
     return base if {base, str(source)} & {*presets} else str(Path(source).parent / base)
 
 
-def _with_file_at_fault(message: str, source: str | Path, guidance: str | None) -> str:
+def _with_file_at_fault(message: str, source: str | Path, guidance: str | LossFile | None) -> str:
     """`message` about the settings of `source`, with the `base` that holds the fault, if any."""
     reason = message.removeprefix(f"config {source}")
     while isinstance(tree := _yaml_of(source), dict) and isinstance(tree.get("base"), str):
@@ -191,13 +194,15 @@ def _read(source: str | Path) -> str:
         ) from None
 
 
-def parse_config(tree: Any, where: str = "config", guidance: str | None = None) -> RunConfig:
+def parse_config(
+    tree: Any, where: str = "config", guidance: str | LossFile | None = None
+) -> RunConfig:
     """Convert nested dictionaries to a `RunConfig`.
 
     Args:
         tree: The settings.
         where: The source of the settings, for error messages.
-        guidance: Name of a loss that replaces the guidance of every stage.
+        guidance: A loss that replaces the guidance of every stage.
 
     Raises:
         UserError: A setting is unknown or invalid.
@@ -241,7 +246,7 @@ def _share_fields(stages: list[StageConfig], where: str) -> None:
         stages[i] = dataclasses.replace(after, dmtet=surface)
 
 
-def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
+def _stage(tree: dict, where: str, guidance: str | LossFile | None) -> StageConfig:
     """Build one stage.
 
     In `tree`, `losses` maps each loss to its settings and `guidance` names the loss to use. The
@@ -251,12 +256,16 @@ def _stage(tree: dict, where: str, guidance: str | None) -> StageConfig:
         check_key(key, list(STAGE_KEYS), where)
     tree = dict(tree)
     losses, name_in_tree = tree.pop("losses", None), tree.pop("guidance", "cds")
+    known = losses_with(guidance)
+    guidance = guidance.name if isinstance(guidance, LossFile) else guidance
     for choice in (name_in_tree, guidance or name_in_tree):
-        if not isinstance(choice, str) or choice not in GUIDANCE:
-            expected = ", ".join(GUIDANCE)
-            raise UserError(f"{where}: unknown loss {choice!r}; expected one of {expected}")
+        if not isinstance(choice, str) or choice not in known:
+            expected = f"expected one of {', '.join(GUIDANCE)}"
+            if is_loss_file(choice):
+                expected = "no config may name code; if you trust it, give --guidance " + choice
+            raise UserError(f"{where}: unknown loss {choice!r}; {expected}")
     # Unused losses are built too, so that errors in their settings are reported.
-    built = build_losses(losses, where)
+    built = build_losses(losses, where, known)
     stage = build(StageConfig, tree, where)
     # Shared settings may have sections for the representations of other stages. Reset them, so
     # that they do not distinguish configs.

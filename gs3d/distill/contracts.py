@@ -6,18 +6,23 @@ Without them, a wrong result would fail later, inside gs3d, or be broadcast to a
 import inspect
 import numbers
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs3d.core.cameras import ring
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, did_you_mean
 from gs3d.guidance import GUIDANCE, GuidanceOut, is_guidance
+from gs3d.guidance.base import learns
+from gs3d.guidance.loss_file import CALL, names_in
 from gs3d.priors.base import Prior
 
-CALL = ("prior", "condition", "z0", "progress", "seed", "step")
-"""Arguments of a guidance, which a run gives by position."""
+LEARNED = ("model", "cameras")
+"""What a guidance with `new_model` gets by name too (`guidance.base.LearningGuidance`)."""
+MODEL_MEMBERS = ("denoise", "train", "state_tensors", "load")
+"""What a run needs of a model that learns, see `guidance.base.LearnedModel`."""
 PRIOR_MEMBERS = (
     "name",
     "image_size",
@@ -37,7 +42,7 @@ def check_guidance(guidance: Any) -> None:
     names = ", ".join(GUIDANCE)
     if isinstance(guidance, str):
         if guidance not in GUIDANCE:
-            raise UserError(f"--guidance {guidance}: expected one of {names}")
+            raise UserError(f"--guidance {guidance}: expected {_names_like(guidance)}")
         return
     if not is_guidance(guidance):
         got = type(guidance).__name__
@@ -57,6 +62,35 @@ def check_guidance(guidance: Any) -> None:
     except ValueError:
         # Callables of extension modules may have no signature: the first iteration will show.
         return
+    if learns(guidance):
+        try:
+            inspect.signature(guidance).bind(*CALL, **dict.fromkeys(LEARNED))
+            inspect.signature(guidance.new_model).bind("prior", "seed")
+        except TypeError as error:
+            raise UserError(
+                f"--guidance: {_name_of(guidance)} has new_model, so expected it to take (prior, "
+                f"seed), and the guidance to take {' and '.join(LEARNED)} by name: {error}"
+            ) from None
+
+
+def check_model(guidance: Any, model: Any) -> None:
+    """`UserError` unless `model` is what the `new_model` of a guidance must return."""
+    lacks = [name for name in MODEL_MEMBERS if not callable(getattr(model, name, None))]
+    if lacks:
+        raise UserError(
+            f"--guidance: {_name_of(guidance)}.new_model returned {_what(model)} without "
+            f"{', '.join(lacks)}; expected a gs3d.guidance.base.LearnedModel"
+        )
+
+
+def _names_like(text: str) -> str:
+    """What could be meant by a text that names no loss, for a message."""
+    names = f"one of {', '.join(GUIDANCE)}"
+    if ".py" not in text:
+        return f"{names}{did_you_mean(text, GUIDANCE) or ', or FILE.py:CLASS'}"
+    file = text.rpartition(".py")[0] + ".py"
+    found = [f"{file}:{name}" for name in names_in(Path(file).expanduser())]
+    return f"FILE.py:CLASS, such as {' or '.join(found)}" if found else f"FILE.py:CLASS, or {names}"
 
 
 def check_result(guidance: Any, result: Any, z0: Tensor) -> None:

@@ -12,6 +12,12 @@ def preset_names() -> list[str]:
     return sorted(_files())
 
 
+def paper_presets(small: bool) -> list[str]:
+    """Names of the presets of papers for large priors or, if `small`, for the built-in prior."""
+    papers = {file.name[:-5] for file in files("gs3d.configs").joinpath("papers").iterdir()}
+    return sorted(name for name in papers if name.startswith("builtin-") == small)
+
+
 def preset_text(name: str) -> str:
     """The YAML of the preset with this name."""
     return _files()[name].read_text("utf-8")

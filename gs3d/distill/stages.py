@@ -6,6 +6,7 @@ from typing import Literal
 from gs3d.core.cameras import CameraConfig
 from gs3d.core.checks import require, within
 from gs3d.guidance import Cds, Guidance
+from gs3d.guidance.distillation import Distillation
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import DensifyConfig
@@ -95,6 +96,10 @@ class RunConfig:
     vae: str | None = None
     """Another autoencoder with the same latent space: taesd, a folder, or a hub id (owner/name).
     None uses that of the prior."""
+    vae_backward: str | None = None
+    """Another autoencoder that only gives the gradient of encoding, named as for `vae`; the latents
+    are still those of the prior's own. A small one, such as taesd, is faster and keeps far less for
+    the backward pass. None uses the exact gradient."""
     compile: bool = False
     """Compile the prior's networks with torch.compile before the first iteration. The time counts
     towards the minutes of the run."""
@@ -103,6 +108,8 @@ class RunConfig:
         for name in ("checkpoint_every_s", "progress_every_s"):
             within(name, getattr(self, name), "[0, inf)")
         within("perp_neg", self.perp_neg, "[0, 100]")
+        both = self.vae is not None and self.vae_backward is not None
+        require("vae_backward", self.vae_backward, not both, "null, because `vae` is set")
         if self.micro_batch is not None:
             within("micro_batch", self.micro_batch, "[1, inf)")
         require("stages", len(self.stages), bool(self.stages), "1 or more")
@@ -131,6 +138,15 @@ def with_renders_up_to(largest_px: int, stage: StageConfig) -> StageConfig:
     steps = stage.cameras.resolution_px
     smaller = replace(steps, values=tuple(min(value, largest_px) for value in steps.values))
     return replace(stage, cameras=replace(stage.cameras, resolution_px=smaller))
+
+
+def with_guidance_times(factor: float, stage: StageConfig) -> StageConfig:
+    """The stage with another guidance scale, if its loss has one."""
+    loss = stage.guidance
+    if not isinstance(loss, Distillation):
+        return stage
+    cfg = replace(loss.cfg, start=factor * loss.cfg.start, end=factor * loss.cfg.end)
+    return replace(stage, guidance=replace(loss, cfg=cfg))
 
 
 def _check_order(before: StageConfig, after: StageConfig) -> None:

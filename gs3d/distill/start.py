@@ -1,9 +1,14 @@
-"""Creates the representation of a stage: new, from the stage before, or from a checkpoint."""
+"""Creates what a stage optimizes: new, from the stage before, or from a checkpoint."""
+
+from typing import Any
 
 from torch import Tensor
 
 from gs3d.core.types import Splats
+from gs3d.distill.contracts import check_model
 from gs3d.distill.stages import StageConfig
+from gs3d.guidance.base import LearnedModel
+from gs3d.priors.base import Prior
 from gs3d.representations.base import Representation
 from gs3d.representations.dmtet.convert import surface_of_field, surface_of_splats
 from gs3d.representations.dmtet.dmtet import Dmtet
@@ -60,3 +65,15 @@ def from_state(tensors: dict[str, Tensor], stage: StageConfig, device: str) -> R
     return Gaussians.from_state(
         tensors, stage.gaussians, device, stage.densify, stage.cameras.pixel_size
     )
+
+
+def begin_model(guidance: Any, prior: Prior, seed: int, tensors: dict[str, Tensor]) -> LearnedModel:
+    """Return what a loss trains (`guidance.base.LearningGuidance`), new or restored from `tensors`.
+
+    Raises `UserError` if `prior` is not fit for it.
+    """
+    model = guidance.new_model(prior, seed)
+    check_model(guidance, model)
+    if tensors:
+        model.load(tensors)
+    return model

@@ -3,25 +3,28 @@
 This is the only module that combines guidance with representations.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs3d.core import rng
-from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.cameras import Cameras, sample_cameras, unprojected
-from gs3d.core.normals import facing
+from gs3d.core.backgrounds import background_colors
+from gs3d.core.cameras import Cameras, sample_cameras
+from gs3d.core.normals import normal_map
+from gs3d.core.runtime.transfer import moved
 from gs3d.core.types import Render
 from gs3d.distill.contracts import check_result
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
-from gs3d.distill.memory.shortage import is_memory, release
-from gs3d.distill.stages import Background, RunConfig, StageConfig
-from gs3d.guidance.base import GuidanceOut
+from gs3d.distill.memory.shortage import retried
+from gs3d.distill.stages import RunConfig, StageConfig
+from gs3d.distill.start import begin_model
+from gs3d.guidance.base import GuidanceOut, LearnedModel, learns
 from gs3d.guidance.distillation import Distillation
-from gs3d.guidance.noise import SurfacePoints
-from gs3d.priors.base import Prior
+from gs3d.guidance.noise import surface_points
+from gs3d.priors.base import Condition, Prior
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations.base import Representation
 
@@ -50,16 +53,8 @@ class StepLog:
     skipped: bool
     """True if the update was not applied because of a NaN or Inf."""
     values: dict[str, float]
-    """Values that the guidance loss logs, such as t, t1 and cfg."""
-
-
-def background_colors(kind: Background, batch: int, seed: int, step: int) -> Tensor:
-    """Solid background colors of a batch, [B, 3] in [0, 1]."""
-    if kind != "random":
-        return torch.full((batch, 3), {"white": 1.0, "gray": 0.5, "black": 0.0}[kind])
-    return random_backgrounds(
-        torch.rand(batch, RANDOM_NUMBERS, generator=rng.generator(seed, "background", step))
-    )
+    """Values that the guidance loss logs, such as t, t1 and cfg, and its model, such as
+    lora_loss."""
 
 
 def surrogate_loss(z0: Tensor, grad: Tensor) -> Tensor:
@@ -101,6 +96,11 @@ class TrainState:
     """
     micro_batch: int | None = None
     """Most views that the prior computes at once since memory ran out; None before that."""
+    model: LearnedModel | None = None
+    """What the loss of this stage trains; None before its first iteration, and for a loss that
+    trains nothing."""
+    model_tensors: dict[str, Tensor] = field(default_factory=dict)
+    """State for `model` in a run that was restored, until it is there."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,6 @@ def _uses_normals(stage: StageConfig, seed: int, step: int) -> bool:
     )
 
 
-def normal_map(out: Render, cameras: Cameras, background: Tensor) -> Tensor:
-    """Normal maps over `background` [B, 3], as colors: [B, H, W, 3] in [0, 1]."""
-    assert out.normal is not None
-    return facing(out.normal, out.alpha, cameras) + (1 - out.alpha) * background[:, None, None]
-
-
 def cameras_at(
     stage: StageConfig, number: int, seed: int, step: int, progress: float, together: int
 ) -> Cameras:
@@ -148,12 +142,6 @@ def cameras_at(
     return sample_cameras(stage.cameras, stage.batch, progress, gen, together)
 
 
-def surface_points(out: Render, cameras: Cameras) -> SurfacePoints:
-    """Where the pixels of a render see the surface: at its depth, where alpha is above 0.5."""
-    points = unprojected(out.depth.detach()[..., 0], cameras)
-    return SurfacePoints(points, out.alpha.detach()[..., 0] > 0.5)
-
-
 @dataclass(frozen=True)
 class _Gradients:
     """What an iteration knows after its backward pass. All tensors are detached scalars."""
@@ -165,6 +153,8 @@ class _Gradients:
     """Root mean square of the guidance gradient."""
     running_size: Tensor
     """`TrainState.gradient_size` after this iteration."""
+    learned_from: tuple[Condition, Tensor, Cameras]
+    """What a model learns from: texts, latents of the renders, detached, and cameras."""
 
 
 def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
@@ -177,7 +167,8 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     prompts = task.normal_prompts if normals else task.prompts
     assert prompts is not None
     condition = prompts.at(cameras)
-    background = background_colors(stage.background, stage.batch, task.seed, state.step).to(device)
+    background = background_colors(stage.background, stage.batch, task.seed, state.step)
+    background = moved(background, device)
     cameras = cameras.to(device)
     out = representation.render(
         cameras, background, progress, rng.generator(task.seed, "render", state.step), normals
@@ -185,10 +176,12 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     images = normal_map(out, cameras, background) if normals else out.rgb
     prior = in_micro_batches(task.prior, stage.batch, micro_batch_of(state, task))
     z0 = prior.encode(images.to(prior.device))
-    surface: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if isinstance(stage.guidance, Distillation) and stage.guidance.noise == "surface":
-        surface["surface"] = surface_points(out, cameras).to(z0.device)
-    guidance = stage.guidance(prior, condition, z0, progress, task.seed, state.step, **surface)
+        more["surface"] = surface_points(out, cameras).to(z0.device)
+    if (model := _current_model(state, task)) is not None:
+        more |= {"model": model, "cameras": cameras}
+    guidance = stage.guidance(prior, condition, z0, progress, task.seed, state.step, **more)
     check_result(stage.guidance, guidance, z0)
     size = guidance.grad.square().mean().sqrt().to(device)
     running = size if state.gradient_size is None else state.gradient_size.lerp(size, NEW_SHARE)
@@ -196,7 +189,20 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     if stage.regularizer_weights == "relative":
         regularizer = running * regularizer
     (surrogate_loss(z0, guidance.grad).to(device) + regularizer).backward()
-    return _Gradients(out, guidance, 0.5 * size.square() + regularizer.detach(), size, running)
+    loss = 0.5 * size.square() + regularizer.detach()
+    return _Gradients(out, guidance, loss, size, running, (condition, z0.detach(), cameras))
+
+
+def _current_model(state: TrainState, task: Task) -> LearnedModel | None:
+    """What the loss of the stage trains, which computes as many views at once as the prior."""
+    guidance = task.config.stages[state.stage].guidance
+    if state.model is None and learns(guidance):
+        seed = rng.derive_seed(task.seed, "model", state.stage)
+        state.model = begin_model(guidance, task.prior, seed, state.model_tensors)
+        state.model_tensors = {}
+    if state.model is not None:
+        state.model.rows = micro_batch_of(state, task)
+    return state.model
 
 
 def micro_batch_of(state: TrainState, task: Task) -> int:
@@ -206,23 +212,36 @@ def micro_batch_of(state: TrainState, task: Task) -> int:
     return rows_of(batch, most, task.prior.views)
 
 
+def _halved(state: TrainState, task: Task) -> bool:
+    """Halve the micro-batch, once a run only: what is too large then has other causes. Returns
+    whether it could be."""
+    rows, views = micro_batch_of(state, task), task.prior.views
+    half = rows_of(task.config.stages[state.stage].batch, rows // 2, views)
+    if state.micro_batch is not None or half >= rows:
+        return False
+    state.micro_batch = half
+    return True
+
+
 def _in_memory(state: TrainState, task: Task, progress: float) -> _Gradients:
-    """`_backward`. If memory runs out, once more with half the micro-batch, and once a run only:
-    what is too large then has other causes."""
-    try:
-        return _backward(state, task, progress)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        rows = micro_batch_of(state, task)
-        batch, views = task.config.stages[state.stage].batch, task.prior.views
-        half = rows_of(batch, rows // 2, views)
-        if not is_memory(error) or state.micro_batch is not None or half >= rows:
-            raise
-        state.micro_batch = half
-    # Not in the handler: the error refers to all that the failed attempt holds. That attempt
-    # changed nothing but gradients.
-    state.representation.discard_gradients()
-    release()
-    return _backward(state, task, progress)
+    """`_backward`. If memory runs out, once more with half the micro-batch."""
+
+    def make_room() -> bool:
+        # The failed attempt changed nothing but gradients.
+        state.representation.discard_gradients()
+        return _halved(state, task)
+
+    return retried(lambda: _backward(state, task, progress), make_room)
+
+
+def _train(state: TrainState, task: Task, found: _Gradients) -> dict[str, float]:
+    """Train the model of the loss on the renders of this iteration; returns what to log."""
+
+    def train() -> dict[str, float]:
+        model = _current_model(state, task)
+        return {} if model is None else model.train(*found.learned_from, task.seed, state.step)
+
+    return retried(train, lambda: _halved(state, task))
 
 
 def warm_up(state: TrainState, task: Task) -> None:
@@ -230,7 +249,11 @@ def warm_up(state: TrainState, task: Task) -> None:
 
     It triggers compilation and first-use setup, which must not count as the time of an iteration.
     """
-    _in_memory(state, task, stage_progress(state, task, state.progress))
+    found = _in_memory(state, task, stage_progress(state, task, state.progress))
+    if state.model is not None:
+        before = {name: value.clone() for name, value in state.model.state_tensors().items()}
+        _train(state, task, found)
+        state.model.load(before)
     state.representation.discard_gradients()
 
 
@@ -258,6 +281,8 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     gradients = torch.stack([g.abs().sum() for g in representation.gradients()])
     # This waits for the device in every iteration, but it keeps NaN out of the parameters.
     finite = bool(torch.isfinite(torch.cat([gradients, found.size[None], found.loss[None]])).all())
+    learned = _train(state, task, found) if finite else {}
+    finite = finite and all(map(math.isfinite, learned.values()))
     if finite:
         representation.optimize(now, share / max(end - state.since, 1e-9))
         representation.after_step(found.render, state.accepted_progress, now, task.seed, step)
@@ -265,13 +290,6 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     else:
         representation.discard_gradients()
     state.step, state.progress = step + 1, progress
-    return StepLog(
-        step,
-        progress,
-        found.loss,
-        found.size,
-        len(representation),
-        representation.counts,
-        not finite,
-        found.guidance.log,
-    )
+    size = (len(representation), representation.counts)
+    values = found.guidance.log | learned
+    return StepLog(step, progress, found.loss, found.size, *size, not finite, values)

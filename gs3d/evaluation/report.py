@@ -38,6 +38,8 @@ class Result:
     pieces: int
     """Number of splats, or of triangles of a mesh."""
     grade: Grade
+    evaluations_per_s: float | None = None
+    """Evaluations of the prior in a second; None if it is not known."""
 
     @staticmethod
     def of(tree: dict) -> "Result":
@@ -131,6 +133,8 @@ def summary(results: Sequence[Result]) -> dict:
     out: dict = {"n": len(results), "ended_early": sum(r.outcome != "finished" for r in results)}
     out |= {name: interval((r.prompt, getattr(r.grade, name)) for r in results) for name in COLUMNS}
     memory = [r.memory_mb for r in results if r.memory_mb is not None]
+    rates = [r.evaluations_per_s for r in results if r.evaluations_per_s is not None]
+    out["evaluations_per_s"] = round(statistics.median(rates), 1) if rates else None
     out["seconds"] = round(statistics.median(r.seconds for r in results), 1)
     out["memory_mb"] = round(statistics.median(memory)) if memory else None
     out["pieces"] = round(statistics.median(r.pieces for r in results))
@@ -186,6 +190,7 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     head = [
         *(COLUMNS[name].title for name in names),
         "median s",
+        "evaluations/s",
         "median MB",
         "median splats or triangles",
         "n",
@@ -194,7 +199,8 @@ def tables(results: Sequence[Result]) -> dict[str, list[list[str]]]:
     def cells(rows: list[Result]) -> list[str]:
         s = summary(rows)
         early = f" ({s['ended_early']} ended early)" if s["ended_early"] else ""
-        costs = (str(s[k] if s[k] is not None else "–") for k in ("seconds", "memory_mb", "pieces"))
+        costs_of = ("seconds", "evaluations_per_s", "memory_mb", "pieces")
+        costs = (str(s[k] if s[k] is not None else "–") for k in costs_of)
         return [*(shown(name, s[name]) for name in names), *costs, f"{s['n']}{early}"]
 
     def grouped(key: Callable[[Result], str], title: str) -> list[list[str]]:

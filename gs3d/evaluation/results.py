@@ -57,9 +57,10 @@ class Run:
     method: str
     seed: int
     outcome: str
-    """As in `Result`, like the next two."""
+    """As in `Result`, like the rest."""
     seconds: float
     memory_mb: float | None
+    evaluations_per_s: float | None = None
 
 
 @dataclass(frozen=True)

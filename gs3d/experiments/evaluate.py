@@ -4,11 +4,8 @@ An evaluation can be stopped at any time. Repeating it continues with the runs t
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from gs3d.core.errors import UserError
 from gs3d.evaluation.clip import knows_the_world_alone
@@ -26,58 +23,24 @@ from gs3d.evaluation.results import (
     write_pictures,
     write_results,
 )
-from gs3d.experiments.methods import Method
 from gs3d.experiments.names import method_names
-from gs3d.experiments.sweep import FinishedRun, Job, Setup, finished_before, shares, sweep
-from gs3d.priors.loading.components import backbone_part
-from gs3d.priors.loading.factories import FACTORIES, code, create
-from gs3d.priors.loading.resolve import default_prior, resolve
-from gs3d.priors.loading.weights import facts_of, weight_files
+from gs3d.experiments.request import (
+    Evaluation,
+    Say,
+    check_evaluations,
+    check_method,
+    methods_of,
+    setup_of,
+)
+from gs3d.experiments.sweep import FinishedRun, Job, finished_before, sweep
 from gs3d.runs.folders import make_writable
 from gs3d.runs.history import read_record
 from gs3d.runs.lock import locked
-from gs3d.runs.prepare import preset_for
 from gs3d.runs.request import DEFAULT_MINUTES, check_budget
 from gs3d.world.prompt_parser import parse_prompt
 
-Say = Callable[[str], None]
 SHOWN = ("kind_right", "color_right", "r_precision", "residue", "chamfer")
 """Metrics in the line about each run."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Generate objects from a list of prompts with each method, grade them against reference
-    objects, and write evaluation.json, report.html and sheet.png."""
-
-    prompts: str | None = None
-    """A file with one prompt per line, or a list shipped with gs3d: tuning, reporting, ablation or
-    plain."""
-    runs: tuple[Path, ...] = ()
-    """Folders of existing runs to grade, instead of new runs."""
-    methods: tuple[str, ...] = ("cds", "sds")
-    """Methods to compare. A method is a guidance loss, with changed settings after commas: cds, or
-    cds,noise=fixed,cfg.start=12."""
-    seeds: tuple[int, ...] = (0,)
-    """Random seeds. Each prompt is run with each of them."""
-    minutes: float | None = None
-    """Wall-clock minutes of each run. Default 3, unless steps are given."""
-    steps: int | None = None
-    """Number of iterations of each run, instead of minutes."""
-    scorer: str | None = None
-    """CLIP model for R-precision over 120 views: builtin, which knows the procedural world only; a
-    hub id (openai/clip-vit-large-patch14) or a folder, for any prompts."""
-    prior: str = "builtin"
-    """Diffusion model, as for gs3d generate."""
-    config: str | None = None
-    """Preset or YAML file for all methods. By default a preset for the prior and minutes."""
-    out: Path | None = None
-    """Output directory. Default outputs/evaluation-PROMPTS; with --from, outputs/evaluation."""
-    at_once: int = 1
-    """Number of parallel runs. Each gets an equal share of the cores, so in the same minutes it
-    does fewer iterations than alone."""
-    limit: int | None = None
-    """Maximum number of runs. All methods and seeds of a prompt come before the next prompt."""
 
 
 def generate_and_grade(request: Evaluation, say: Say) -> int:
@@ -87,17 +50,17 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
     left a result.
     """
     check_budget(request.minutes, request.steps)
+    check_evaluations(request)
     if request.limit is not None and request.limit < 1:
         raise UserError(f"--limit: expected 1 or more, got {request.limit}")
     any_prompt = not knows_the_world_alone(request.scorer)
     prompts = read_prompts(str(request.prompts), open_prompts=any_prompt)
-    methods = list(dict.fromkeys(Method.parse(text) for text in request.methods))
-    seeds = dict.fromkeys(request.seeds)
+    setup, settings = setup_of(request, prompts.meanings, say)
+    methods, seeds = methods_of(request, setup), dict.fromkeys(request.seeds)
     every = [Job(p, m, s) for p in prompts.meanings for m in methods for s in seeds]
     jobs = every[: request.limit]
-    setup, settings = _setup(request, prompts.meanings, say)
     for method in methods:
-        setup.fingerprint(method)  # a misspelt setting should not wait for the runs before it
+        check_method(method, setup, request, tuple(prompts.meanings), say)
     graders = Graders.of(tuple(prompts.meanings), request.scorer)
     for meaning in filter(None, prompts.meanings.values()):
         check_words(meaning, graders.classifier)
@@ -164,40 +127,6 @@ def grade_existing(request: Evaluation, say: Say) -> None:
         _write_report(out, settings, graders, results, 0, say)
 
 
-def _setup(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Setup, dict]:
-    """What the runs of an evaluation share, and the settings that its results are valid for."""
-    by_steps = request.steps is not None
-    minutes = request.minutes or DEFAULT_MINUTES
-    budget = ("--steps", str(request.steps)) if by_steps else ("--minutes", f"{minutes:g}")
-    prior, is_like_builtin, weights = _prior(request.prior, prompts, say)
-    base = request.config or preset_for(is_like_builtin, None if by_steps else minutes)
-    out = request.out or Path("outputs") / f"evaluation-{Path(str(request.prompts)).stem}"
-    settings = {
-        "budget": " ".join(budget),
-        "prior": prior,
-        "config": base,
-        "cores": len(shares(request.at_once)[0]),
-        "scorer": request.scorer,
-    }
-    return Setup(out, budget, base, prior, weights, request.at_once), settings
-
-
-def _prior(name: str, prompts: Iterable[str], say: Say) -> tuple[str, bool, str]:
-    """(name, whether the presets of the built-in prior fit it, and a text that changes with its
-    weights or code)."""
-    if name == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        name, why = default_prior(device, " ".join(prompts))
-        say(why)
-    if name in FACTORIES:
-        return name, create(name, "cpu").latent_shape[0] == 3, code(name)
-    source = resolve(name)
-    part = backbone_part(source.index)
-    assert part is not None  # `index` refuses a model without one
-    files = weight_files(source.folder / part, half=True)
-    return name, source.is_like_builtin, repr(facts_of(files))
-
-
 def _gradable(request: Evaluation, say: Say) -> list[tuple[Path, dict]]:
     """The folders that hold a finished run with a prompt that can be graded, with its record."""
     runs = []
@@ -222,9 +151,8 @@ def _gradable(request: Evaluation, say: Say) -> list[tuple[Path, dict]]:
 
 
 def _run_of(job: Job, run: FinishedRun) -> Run:
-    return Run(
-        job.folder, run.prompt, run.method, run.seed, run.outcome, run.seconds, run.memory_mb
-    )
+    result = (run.outcome, run.seconds, run.memory_mb, run.evaluations_per_s)
+    return Run(job.folder, run.prompt, run.method, run.seed, *result)
 
 
 def _recorded_run(folder: str, record: dict, method: str) -> Run:
@@ -251,7 +179,7 @@ def _last_line(log: Path) -> str:
 
 
 def _estimate(request: Evaluation, runs: int) -> str:
-    if request.steps is not None or not runs:
+    if request.steps is not None or request.evaluations is not None or not runs:
         return ""
     minutes = (request.minutes or DEFAULT_MINUTES) * runs / request.at_once
     if minutes >= 90:

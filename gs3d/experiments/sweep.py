@@ -23,7 +23,9 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
+from gs3d.experiments.cost import evaluations
 from gs3d.experiments.methods import Method
+from gs3d.experiments.options import Options
 from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, slug
 
@@ -63,7 +65,8 @@ class Setup:
     out: Path
     """Output directory of the sweep."""
     budget: tuple[str, str]
-    """("--minutes", "3") or ("--steps", "500")."""
+    """("--minutes", "3"), ("--steps", "500") or ("--evaluations", "4000"). The last becomes a
+    number of steps for each method."""
     base: str
     """Preset or YAML file with the settings."""
     prior: str
@@ -73,12 +76,33 @@ class Setup:
     at_once: int = 1
     """Number of parallel runs. Each gets an equal share of the cores, so its results are those of a
     smaller machine."""
+    options: Options = Options()
+    """Options of the runs that no config holds. A method may have some for itself."""
+    has_negative: bool = False
+    """Whether the prior has a negative prompt by default."""
+
+    def cost_of(self, method: Method) -> float:
+        """Evaluations of the prior in a mean iteration (`cost.evaluations`)."""
+        config = method.config(self.base)
+        negative = self.has_negative if config.negative is None else bool(config.negative)
+        return evaluations(config, negative)
+
+    def budget_of(self, method: Method) -> tuple[str, str]:
+        """The budget as `gs3d generate` takes it."""
+        kind, amount = self.budget
+        if kind != "--evaluations":
+            return self.budget
+        return "--steps", str(max(round(int(amount) / self.cost_of(method)), 1))
+
+    def options_of(self, method: Method) -> Options:
+        return self.options.with_those(method.options)
 
     def fingerprint(self, method: Method) -> str:
         """Return a hash of everything that determines a run except its prompt and seed."""
-        return method.fingerprint(
-            self.base, *self.budget, self.prior_hash, str(len(shares(self.at_once)[0]))
-        )
+        count = str(len(shares(self.at_once)[0]))
+        more = self.options_of(method).identity
+        budget = self.budget_of(method)
+        return method.fingerprint(self.base, *budget, self.prior_hash, count, *more)
 
 
 @dataclass(frozen=True)
@@ -95,6 +119,8 @@ class FinishedRun:
     """Wall-clock time of the command."""
     memory_mb: float | None
     """Peak memory of the process; None if the system does not report it."""
+    evaluations_per_s: float | None = None
+    """Evaluations of the prior in a second of optimization; None in runs of before 2026-11-29."""
 
 
 def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
@@ -154,7 +180,7 @@ def sweep(
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for share in shares(setup.at_once):
         free.put(share)
-    configs = _write_settings({job.method for job in jobs}, setup)
+    settings = {method: _settings_of(method, setup) for method in {job.method for job in jobs}}
     running, stopping = set(), threading.Event()
 
     def execute(job: Job) -> T | None:
@@ -162,7 +188,7 @@ def sweep(
         try:
             if stopping.is_set():
                 return None
-            run = _run(job, setup, configs[job.method], share, running, stopping)
+            run = _run(job, setup, settings[job.method], share, running, stopping)
             return then(job, run) if run and not stopping.is_set() else None
         finally:
             free.put(share)
@@ -180,20 +206,25 @@ def sweep(
                 process.terminate()
 
 
-def _write_settings(methods: set[Method], setup: Setup) -> dict[Method, Path]:
-    """Write a YAML file with the complete settings of each method, and return the paths."""
+def _settings_of(method: Method, setup: Setup) -> list[str]:
+    """Options of `gs3d generate` for a method. Its complete settings are written to a YAML file,
+    and the file of its loss is copied, so that all runs use the code that the sweep began with."""
     folder = setup.out / "methods"
     folder.mkdir(exist_ok=True)
-    paths = {method: folder / f"{_folder_name(method.name)}.yaml" for method in methods}
-    for method, path in paths.items():
-        path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
-    return paths
+    path = folder / f"{_folder_name(method.name)}.yaml"
+    path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
+    options = ["--config", str(path), *setup.options_of(method).flags]
+    if (loss := method.file) is not None:
+        copy = folder / f"{loss.path.stem}-{loss.sha256[:8]}.py"
+        copy.write_bytes(loss.data)
+        options += ["--guidance", f"{copy}:{loss.name}"]
+    return options
 
 
 def _run(
     job: Job,
     setup: Setup,
-    config: Path,
+    settings: Sequence[str],
     share: set[int],
     running: set[subprocess.Popen],
     stopping: threading.Event,
@@ -203,9 +234,11 @@ def _run(
     # It may hold files of an interrupted run, which has no finished.json.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [*GS3D, "generate", job.prompt, *setup.budget]
+    command = [*GS3D, "generate", job.prompt, *setup.budget_of(job.method)]
     command += ["--prior", setup.prior]
-    command += ["--seed", str(job.seed), "--config", str(config), "--out", str(folder)]
+    command += ["--seed", str(job.seed), *settings, "--out", str(folder)]
+    # Before the run: if a file changes meanwhile, the run does not count as one with the new file.
+    fingerprint = setup.fingerprint(job.method)
     began = time.monotonic()
     with open(folder / "run.log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -220,26 +253,30 @@ def _run(
         process.wait()
         running.discard(process)
     seconds = time.monotonic() - began
-    result = _result(folder)
+    record = _record(folder)
+    result = record.get("result")
     if stopping.is_set() or result is None or not result_file(folder):
         return None
+    optimizing_s = record.get("timings_s", {}).get("optimize") or 0.0
+    done = result.get("steps", 0) * setup.cost_of(job.method)
     run = FinishedRun(
         job.prompt,
         job.method.name,
         job.seed,
-        setup.fingerprint(job.method),
+        fingerprint,
         result["outcome"],
         round(seconds, 2),
         result.get("peak_memory_mb"),
+        round(done / optimizing_s, 1) if optimizing_s else None,
     )
     (folder / FINISHED).write_text(json.dumps(asdict(run)) + "\n", "utf-8")
     return run
 
 
-def _result(folder: Path) -> dict | None:
-    """Return the `result` in the run.yaml of a run; None if there is none."""
+def _record(folder: Path) -> dict:
+    """The run.yaml of a run; empty if there is none."""
     try:
         tree = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return tree.get("result") if isinstance(tree, dict) else None
+        return {}
+    return tree if isinstance(tree, dict) else {}

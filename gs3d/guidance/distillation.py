@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gs3d.core import rng
+from gs3d.core.cameras import Cameras
 from gs3d.core.checks import require, within
 from gs3d.core.schedules import Ramp
-from gs3d.guidance.base import GuidanceOut
+from gs3d.guidance.base import GuidanceOut, LearnedModel
 from gs3d.guidance.noise import NoiseKind, SurfacePoints, noise_for
 from gs3d.priors.base import Condition, Prior, guided
 
@@ -49,6 +50,10 @@ class Inputs:
     """Progress of the stage in [0, 1]."""
     seed: int
     step: int
+    model: LearnedModel | None = None
+    """What the loss trains; None for most losses."""
+    cameras: Cameras | None = None
+    """Those of the renders, given with `model`."""
 
     def denoised(
         self, z: Float[Tensor, "B C h w"], sigma: float | Float[Tensor, " B"], cfg: float
@@ -119,14 +124,17 @@ class Distillation(ABC):
         seed: int,
         step: int,
         surface: SurfacePoints | None = None,
+        model: LearnedModel | None = None,
+        cameras: Cameras | None = None,
     ) -> GuidanceOut:
         """Compute the gradient on the latents `z0`.
 
-        `surface` has what the pixels of the renders show, which only surface noise needs.
+        `surface` has what the pixels of the renders show, which only surface noise needs. For
+        `model` and `cameras` see `base.LearningGuidance`.
         """
         z0 = z0.detach()
         noise = noise_for(self.noise, z0, prior.views, seed, step, surface)
-        inputs = Inputs(prior, condition, z0, noise, progress, seed, step)
+        inputs = Inputs(prior, condition, z0, noise, progress, seed, step, model, cameras)
         out = self.gradient(inputs)
         grad, target = out.grad, out.target
         if self.pairs:

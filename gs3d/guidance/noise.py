@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from gs3d.core import rng
+from gs3d.core.cameras import Cameras, unprojected
+from gs3d.core.runtime.transfer import moved
+from gs3d.core.types import Render
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -44,6 +47,12 @@ class SurfacePoints:
         return SurfacePoints(self.points.to(device), self.solid.to(device))
 
 
+def surface_points(out: Render, cameras: Cameras) -> SurfacePoints:
+    """Where the pixels of a render see the surface: at its depth, where alpha is above 0.5."""
+    points = unprojected(out.depth.detach()[..., 0], cameras)
+    return SurfacePoints(points, out.alpha.detach()[..., 0] > 0.5)
+
+
 def noise_for(
     kind: NoiseKind,
     z0: Float[Tensor, "B C h w"],
@@ -65,9 +74,9 @@ def noise_for(
             f"z0: expected whole groups of {views} images for this prior, got {len(z0)}"
         )
     if kind == "fixed":
-        noise = rng.normal((views, *z0.shape[1:]), seed, "fixed noise").to(z0.device)
+        noise = moved(rng.normal((views, *z0.shape[1:]), seed, "fixed noise"), z0.device)
         return noise.repeat(len(z0) // views, 1, 1, 1)
-    noise = rng.normal(tuple(z0.shape), seed, "noise", step).to(z0.device)
+    noise = moved(rng.normal(tuple(z0.shape), seed, "noise", step), z0.device)
     if kind == "fresh":
         return noise
     if surface is None:
@@ -96,7 +105,7 @@ def _on_surface(noise: Tensor, surface: SurfacePoints, seed: int, step: int) -> 
     # A quarter of a circle from one noise to the next keeps the variance at 1.
     period, angle = divmod(step, LIFETIME)
     angle *= 0.5 * math.pi / LIFETIME
-    first, second = (_table(seed, period + i).to(noise.device) for i in (0, 1))
+    first, second = (_table(seed, period + i, noise.device) for i in (0, 1))
     values = math.cos(angle) * first + math.sin(angle) * second
     sums = [
         values[(keys + 40503 * c) & (TABLE - 1)].sum(-1) / variance.sqrt() for c in range(channels)
@@ -105,6 +114,6 @@ def _on_surface(noise: Tensor, surface: SurfacePoints, seed: int, step: int) -> 
 
 
 @lru_cache(maxsize=4)
-def _table(seed: int, period: int) -> Tensor:
+def _table(seed: int, period: int, device: torch.device) -> Tensor:
     """Normal numbers, of which each cell and channel picks one by its hash."""
-    return rng.normal((TABLE,), seed, "surface noise", period)
+    return rng.normal((TABLE,), seed, "surface noise", period).to(device)

@@ -179,7 +179,10 @@ def _perpendicular(
 
 def _levels(sigma: float | Tensor, z: Tensor) -> Tensor:
     """`sigma` for each of the B images of `z`."""
-    return torch.as_tensor(sigma, dtype=torch.float32, device=z.device).expand(z.shape[0])
+    if isinstance(sigma, Tensor):
+        return sigma.to(z.device, torch.float32).expand(z.shape[0])
+    # A number that is copied to a GPU would wait for it.
+    return torch.full((z.shape[0],), sigma, dtype=torch.float32, device=z.device)
 
 
 def epsilon(

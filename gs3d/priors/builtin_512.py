@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
@@ -138,8 +139,14 @@ def encode(rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 64 64"]:
 
 
 def _from_colors(x: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 4 h w"]:
-    return LATENT_SCALE * torch.einsum("lc,bchw->blhw", torch.tensor(MIX).to(x.device), x)
+    return LATENT_SCALE * torch.einsum("lc,bchw->blhw", _mix(x.device), x)
 
 
 def _to_colors(z: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 h w"]:
-    return torch.einsum("lc,blhw->bchw", torch.tensor(MIX).to(z.device), z) / LATENT_SCALE
+    return torch.einsum("lc,blhw->bchw", _mix(z.device), z) / LATENT_SCALE
+
+
+@cache
+def _mix(device: torch.device) -> Tensor:
+    """`MIX` on a device, copied there once."""
+    return torch.tensor(MIX).to(device)

@@ -37,6 +37,23 @@ def vae_dtype(device: torch.device) -> torch.dtype:
 
 
 @dataclass(frozen=True)
+class BackwardEncoder:
+    """Another autoencoder, whose encoder gives the gradient of `LatentPrior.encode`."""
+
+    vae: Autoencoder
+    scale: float
+    """Factor from what `vae` encodes to the latents of the prior."""
+    source: Source | None = None
+    """Where it was loaded from."""
+
+    @staticmethod
+    def of(vae: Autoencoder, source: Source) -> BackwardEncoder:
+        """From a loaded autoencoder. Raises `UserError` if its configuration has no scale."""
+        what = f"vae_backward {source.name}: its scaling_factor"
+        return BackwardEncoder(vae, _number(vae, "scaling_factor", what), source)
+
+
+@dataclass(frozen=True)
 class LatentPrior:
     """A network on the latents of an autoencoder. Implements `base.Prior`."""
 
@@ -50,6 +67,8 @@ class LatentPrior:
     latent_shift: float
     autoencoder: Source | None = None
     """Where `vae` was loaded from; None for the model's own."""
+    backward: BackwardEncoder | None = None
+    """What gives the gradient of `encode`; None for `vae` itself, the exact gradient."""
 
     @staticmethod
     def of(
@@ -62,6 +81,7 @@ class LatentPrior:
         model's own. Raises `UserError` if the parts do not fit together.
         """
         assert parts.vae is not None  # `load` makes a `PixelPrior` of a model without one.
+        own = f"prior {parts.source.name}: the"
         # diffusers gives the entries of a config as attributes too.
         vae = cast(Any, parts.vae.config)
         channels, out, side = parts.family.shape(parts.backbone.config)
@@ -98,10 +118,12 @@ class LatentPrior:
             vae=parts.vae,
             image_size=side * downsampling(vae),
             latent_shape=(vae.latent_channels, side, side),
-            latent_scale=_number(parts, "scaling_factor"),
+            latent_scale=_number(parts.vae, "scaling_factor", f"{own} scaling_factor of its vae"),
             # Stable Diffusion's config has no shift, or null. The latents of later autoencoders
             # are not centered on zero.
-            latent_shift=0.0 if vae.get("shift_factor") is None else _number(parts, "shift_factor"),
+            latent_shift=0.0
+            if vae.get("shift_factor") is None
+            else _number(parts.vae, "shift_factor", f"{own} shift_factor of its vae"),
             autoencoder=autoencoder,
         )
 
@@ -132,15 +154,24 @@ class LatentPrior:
         z0 is the mean of the encoder's Gaussian, not a sample. The standard deviation is tiny, and
         a sample would add new noise to z0 in every iteration, which CDS's fixed noise is there to
         avoid.
+
+        With `backward`, z0 is the same, and its gradient is that of the other encoder's latents.
         """
         x = to_network(rgb, self.image_size)
         # One memory layout for resized and other inputs: a compiled encoder would be compiled again
         # for another layout.
         x = x.to(self.vae.dtype, memory_format=torch.contiguous_format)
-        encoded = cast(Any, self.vae.encode(x))
-        # AutoencoderTiny has no distribution.
-        z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        return (z.float() - self.latent_shift) * self.latent_scale
+        if self.backward is None or not (x.requires_grad and torch.is_grad_enabled()):
+            return self._latents(x)
+        # This encoder first: where a micro-batch is computed again for the backward pass, torch
+        # stops after the last tensor that was kept, and so before the large encoder.
+        other = self.backward.scale * _mean(self.backward.vae, x)
+        with torch.no_grad():
+            z = self._latents(x)
+        return z + (other - other.detach())
+
+    def _latents(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C h w"]:
+        return (_mean(self.vae, x) - self.latent_shift) * self.latent_scale
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S S 3"]:
@@ -156,12 +187,21 @@ class LatentPrior:
         return self.network.denoise(z, sigma, text)
 
 
-def _number(parts: Components, key: str) -> float:
-    """A number of the autoencoder's configuration. `UserError` for anything else."""
-    value, (low, high) = cast(Any, parts.vae).config.get(key), NUMBERS[key]
+def _mean(vae: Autoencoder, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C h w"]:
+    """What an autoencoder encodes, float32 and not scaled."""
+    encoded = cast(Any, vae.encode(x))
+    # AutoencoderTiny has no distribution.
+    z = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    return z.float()
+
+
+def _number(vae: Autoencoder, key: str, what: str) -> float:
+    """A number of an autoencoder's configuration. `UserError`, which begins with `what`, for
+    anything else."""
+    value, (low, high) = cast(Any, vae).config.get(key), NUMBERS[key]
     if type(value) not in (int, float) or not low <= value <= high:
         raise UserError(
-            f"prior {parts.source.name}: the {key} of its vae is {shown(value)}; expected a number "
-            f"of {low:g} to {high:g}; download the model again"
+            f"{what} is {shown(value)}; expected a number of {low:g} to {high:g}; "
+            "download the model again"
         )
     return float(value)

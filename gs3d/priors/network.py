@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -91,7 +91,16 @@ class Network:
         sigma: Float[Tensor, " B"],
         text: Float[Tensor, "B L E"],
     ) -> Float32[Tensor, "B C h w"]:
-        """D(z, σ, y), without gradient.
+        """D(z, σ, y), without gradient."""
+        return self.differentiable(z, sigma, text)
+
+    def differentiable(
+        self,
+        z: Float[Tensor, "B C h w"],
+        sigma: Float[Tensor, " B"],
+        text: Float[Tensor, "B L E"],
+    ) -> Float32[Tensor, "B C h w"]:
+        """D(z, σ, y), with gradient where torch's mode and the weights have it.
 
         The network runs in the precision of its weights. The sum with z, which is large at high σ,
         is float32. The time stays float32 too, because half precision is too coarse for a table
@@ -168,16 +177,23 @@ def use_attention(backbone: Backbone, attention: Attention) -> None:
         ) from error
 
 
-def compile_networks(backbone: Backbone, vae: Autoencoder | None) -> None:
-    """Mark the network and the VAE encoder for compilation by torch at their first call.
+def compile_networks(backbone: Backbone, *autoencoders: Autoencoder | None) -> None:
+    """Mark the network and the encoders for compilation by torch at their first call.
 
-    They are compiled for the input sizes of that call. Raises `UserError` if torch.compile does not
+    They are compiled for the input sizes of that call. Weights of convolutions are laid out with
+    channels last. torch's compiler gives most convolutions that layout, and would convert other
+    weights in every call.
+    Raises `UserError` if torch.compile does not
     support this Python; all other compiler errors are raised by the first call.
     """
     try:
+        # torch's types have no `memory_format` here.
+        cast(Any, backbone).to(memory_format=torch.channels_last)
         backbone.compile(dynamic=False)
-        if vae is not None:
-            vae.encoder.compile(dynamic=False)
+        for vae in autoencoders:
+            if vae is not None:
+                cast(Any, vae).to(memory_format=torch.channels_last)
+                vae.encoder.compile(dynamic=False)
     except RuntimeError as error:
         raise UserError(
             f"compile: {' '.join(str(error).split())[:200]}; remove `compile` from the config"

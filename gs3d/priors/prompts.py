@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.transfer import moved
 from gs3d.core.views import (
     EXACT_VIEWS,
     VIEW_WORDS,
@@ -175,12 +176,12 @@ class ViewPrompts:
         """Embeddings for each of B cameras, by its view direction."""
         count, device = len(cameras), self.directions.device
         if self.blend:
-            weights = view_weights(cameras).to(device)
+            weights = moved(view_weights(cameras), device)
             text = torch.einsum("bv,vle->ble", weights, self.directions)
         else:
             words = exact_views if self.views == EXACT_VIEWS else view_words
-            index = [self.views.index(view) for view in words(cameras)]
-            text = self.directions[torch.tensor(index, device=device)]
+            # Rows by number: an index that is copied to a GPU would wait for it.
+            text = torch.stack([self.directions[self.views.index(v)] for v in words(cameras)])
         negative = self.negative.expand(count, -1, -1)
         empty = None if self.empty is None else self.empty.expand(count, -1, -1)
         if self.with_cameras is not None:
@@ -188,7 +189,7 @@ class ViewPrompts:
             empty = None if empty is None else self.with_cameras(empty, cameras)
         if self.wrong is None:
             return Condition(text, negative, empty)
-        turned = self.perp_neg * wrong_view_weights(cameras).T.to(device)
+        turned = moved(self.perp_neg * wrong_view_weights(cameras).T, device)
         return Condition(
             text, negative, empty, self.wrong[:, None].expand(-1, count, -1, -1), turned
         )

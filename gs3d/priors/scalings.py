@@ -8,7 +8,7 @@ each sample gives a tensor of the same shape.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +27,10 @@ class VpTable:
 
     sigmas: Float64[Tensor, " T"]
     """Increasing."""
+    _logs: dict[torch.device, Tensor] = field(
+        default_factory=dict[torch.device, Tensor], init=False, repr=False, compare=False
+    )
+    """Logarithms of `sigmas`, by device."""
 
     @staticmethod
     def scaled_linear(
@@ -54,7 +58,9 @@ class VpTable:
         """Fractional table index of each σ, clamped to the ends of the table."""
         # Apple's GPUs have no double precision.
         place = torch.device("cpu") if sigma.device.type == "mps" else sigma.device
-        logs, target = self.sigmas.log().to(place), sigma.to(place).double().log()
+        if place not in self._logs:
+            self._logs[place] = self.sigmas.log().to(place)
+        logs, target = self._logs[place], sigma.to(place).double().log()
         high = torch.searchsorted(logs, target).clamp(1, len(logs) - 1)
         low = high - 1
         fraction = ((target - logs[low]) / (logs[high] - logs[low])).clamp(0, 1)

@@ -31,7 +31,8 @@ def _sanitized(splats: Splats) -> Splats:
     The CPU rasterizer does the same; gsplat would return NaN for both.
     """
     n2 = (splats.quats * splats.quats).sum(dim=1, keepdim=True)
-    identity = splats.quats.new_tensor([1.0, 0, 0, 0])
+    # Made on the device: numbers that are copied to it would wait for it.
+    identity = torch.eye(1, 4, dtype=splats.quats.dtype, device=splats.quats.device)
     finite = (
         torch.isfinite(splats.means).all(dim=1)
         & torch.isfinite(splats.scales).all(dim=1)

@@ -55,6 +55,7 @@ def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainStat
         checkpoint.accepted_progress,
         checkpoint.stage,
         None if size is None else torch.tensor(size, device=representation.device),
+        model_tensors=checkpoint.model,
     )
 
 
@@ -63,7 +64,9 @@ def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     tensors = state.representation.state_tensors()
     size = None if state.gradient_size is None else float(state.gradient_size)
     progress = (state.progress, state.accepted_progress)
-    return Checkpoint(state.step, elapsed_s, *progress, tensors, state.stage, size)
+    # A model that is not there yet has what the last checkpoint had.
+    model = state.model_tensors if state.model is None else state.model.state_tensors()
+    return Checkpoint(state.step, elapsed_s, *progress, tensors, state.stage, size, model)
 
 
 def enter_stage(
@@ -80,6 +83,8 @@ def enter_stage(
             state.representation = follow(state.representation, config.stages[state.stage + 1])
         state.stage, state.accepted_progress = state.stage + 1, 0.0
         state.gradient_size = None
+        # Renders of the next stage look different, and its loss may be another.
+        state.model, state.model_tensors = None, {}
         state.since = config.ends(state.stage)[0]
 
 

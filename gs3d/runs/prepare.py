@@ -9,10 +9,13 @@ from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.distill.build import own_loss
 from gs3d.distill.changes import check_path
-from gs3d.distill.config import load_config, prior_object_in
+from gs3d.distill.config import load_config, record_in
 from gs3d.distill.contracts import check_members
-from gs3d.distill.stages import RunConfig, with_renders_up_to
+from gs3d.distill.stages import RunConfig, with_guidance_times, with_renders_up_to
+from gs3d.guidance import losses_with
+from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.priors.base import Prior
 from gs3d.priors.files.lora import refuse_loras, resolve_loras, with_loras
 from gs3d.priors.loading.autoencoder import autoencoder_place
@@ -21,8 +24,9 @@ from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
-from gs3d.runs.history import loras_of, prior_of, read_record
+from gs3d.runs.history import read_record
 from gs3d.runs.planning.devices import raster_device_of
+from gs3d.runs.planning.recorded import as_recorded, differences_from, loss_to_name
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
 from gs3d.runs.request import Mode, Request, checked, device_of
@@ -79,13 +83,15 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     folder = pick_folder(request.prompt, request.seed, request.out, request.resume)
     device = device_of(request)
     messages: list[Message] = []
-    request = _as_recorded(request, folder)
+    loss = own_loss(str(request.guidance)) if is_loss_file(request.guidance) else None
+    request = as_recorded(request, folder, loss, messages)
     # Reading a given config before the prior: a misspelt key should not wait for a download.
-    given = None if request.config is None else _given(request, request.config, messages)
+    given = None if request.config is None else _given(request, request.config, loss)
     for change in request.set:
-        check_path(change)
-    if given is not None and given.vae is not None:
-        autoencoder_place(given.vae)
+        check_path(change, losses=losses_with(loss))
+    for setting in ("vae", "vae_backward"):
+        if given is not None and (vae := getattr(given, setting)) is not None:
+            autoencoder_place(vae, setting)
     splats = start_splats(request, folder, messages)
     first_prompt = start_prompt(request, folder)
     prior = _prior(request, device, messages)
@@ -95,9 +101,11 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     messages += other_prompt(request)
     if given is not None:
         messages += _other_mode(request, given)
+        if (record := record_in(str(request.config))) is not None and not request.resume:
+            messages += differences_from(request.config, record, request, prior)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
     preset = preset_for(_is_like_builtin(prior), request.minutes, request.mode)
-    config = _fitted(given or _load_preset(request, preset, prior), request, prior)
+    config = _fitted(given or _load_preset(request, preset, prior, loss), request, prior)
     recorded = read_record(folder) if request.resume else None
     config, request = fitted_to_card(config, request, prior, device, recorded, messages)
     raster_device = raster_device_of(request, device, config, messages)
@@ -128,21 +136,6 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     )
 
 
-def _as_recorded(request: Request, folder: Path) -> Request:
-    """The request with what a run that is resumed has in its record and the request leaves out: the
-    prior by default, its LoRAs, and what it started from."""
-    record = read_record(folder) if request.resume else None
-    if record is None:
-        return request
-    if request.prior == "auto" and "prior" not in record.get("python_objects", ()):
-        request = dataclasses.replace(request, prior=prior_of(record))
-    if not request.lora:
-        request = dataclasses.replace(request, lora=loras_of(record))
-    if request.start is None and record.get("start") is not None:
-        request = dataclasses.replace(request, start=Path(record["start"]))
-    return request
-
-
 def preset_for(is_like_builtin: bool, minutes: float | None, mode: Mode = "splats") -> str:
     """The preset for a small prior on pixels or a large one, and a time; None is a run by steps."""
     if mode != "splats":
@@ -152,34 +145,35 @@ def preset_for(is_like_builtin: bool, minutes: float | None, mode: Mode = "splat
     return "splats-15min" if minutes is None or minutes >= 5 else "preview"
 
 
-def _load(request: Request, source: str | Path) -> RunConfig:
-    return load_config(source, request.guidance, request.set)
+def _load(request: Request, source: str | Path, loss: LossFile | None) -> RunConfig:
+    return load_config(source, loss or request.guidance, request.set)
 
 
-def _given(request: Request, source: str | Path, messages: list[Message]) -> RunConfig:
+def _given(request: Request, source: str | Path, loss: LossFile | None) -> RunConfig:
     """The settings of a given config."""
-    config = _load(request, source)
-    if request.prior == "auto" and (name := prior_object_in(source)):
-        text = f"--config {source}: that run used the object {name!r} of a Python program as its"
-        text += " prior, which this run does not"
-        messages.append(Message(text, is_warning=True))
-    return config
+    if request.guidance is None and (record := record_in(source)) is not None:
+        loss_to_name(source, record)
+    return _load(request, source, loss)
 
 
-def _load_preset(request: Request, preset: str, prior: Source | Prior) -> RunConfig:
-    """The settings of a request without a config. Renders of a preset are at most twice as wide as
-    the images of the prior, which would not see more."""
+def _load_preset(
+    request: Request, preset: str, prior: Source | Prior, loss: LossFile | None
+) -> RunConfig:
+    """The settings of a request without a config, fitted to the prior: its guidance scale, and
+    renders at most twice as wide as its images, because it would not see more."""
     try:
-        config = _load(request, preset)
+        config = _load(request, preset, loss)
     except UserError as error:
         # A change that does not fit: the user did not choose the preset, maybe not the prior.
         why = f"preset {preset}, for the prior {prior.name}"
         raise UserError(f"{error.for_command_line} ({why})") from None
-    size = prior.image_size
-    if size is None or any("resolution_px" in change for change in request.set):
-        return config
-    stages = [with_renders_up_to(LARGEST_RENDER * size, stage) for stage in config.stages]
-    return dataclasses.replace(config, stages=tuple(stages))
+    stages = config.stages
+    if prior.image_size is not None and not any("resolution_px" in c for c in request.set):
+        largest_px = LARGEST_RENDER * prior.image_size
+        stages = tuple(with_renders_up_to(largest_px, stage) for stage in stages)
+    if isinstance(prior, Source) and not any(".cfg" in c for c in request.set):
+        stages = tuple(with_guidance_times(prior.family.guidance, stage) for stage in stages)
+    return dataclasses.replace(config, stages=stages)
 
 
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:
@@ -217,8 +211,11 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
             )
         if len(config.stages) > 1:
             config = dataclasses.replace(config, stages=config.stages[1:])
-    if config.vae is not None and not isinstance(prior, Source):
-        raise UserError("config: vae: only for a prior with a model folder; leave it out")
+    for setting in ("vae", "vae_backward"):
+        if getattr(config, setting) is not None and not isinstance(prior, Source):
+            raise UserError(
+                f"config: {setting}: only for a prior with a model folder; leave it out"
+            )
     views = prior.views
     for stage in config.stages:
         if stage.batch % views:

@@ -11,6 +11,8 @@ from gs3d.core.errors import UserError
 from gs3d.distill.changes import complete_record, differences
 from gs3d.distill.config import config_tree, parse_config
 from gs3d.distill.stages import HOW, RunConfig
+from gs3d.guidance.loss_file import LossFile, file_of
+from gs3d.runs.planning.recorded import LOSS, other_loss
 from gs3d.runs.request import Request
 
 PACKAGES = ("gs3d", "torch", "numpy", "numba", "gsplat", "diffusers", "transformers")
@@ -36,6 +38,11 @@ class RunRecord:
             name for name, value in given.items() if not isinstance(value, (str, Path, type(None)))
         ]
 
+    @property
+    def loss(self) -> LossFile | None:
+        """The file that the loss is from, if it is one."""
+        return file_of(self.config.stages[0].guidance)
+
     def tree(self, timings: dict[str, float], result: dict | None) -> dict:
         objects = self.python_objects
         return {
@@ -46,6 +53,7 @@ class RunRecord:
             **({"start": str(self.request.start)} if self.request.start else {}),
             **({} if self.request.vram == "auto" else {"vram": self.request.vram}),
             **({"python_objects": objects, "resumable": RESUMABLE} if objects else {}),
+            **({LOSS: self.loss.facts} if self.loss else {}),
             "prior": self.prior,
             "config": config_tree(self.config),
             "versions": {"python": platform.python_version(), **_versions()},
@@ -99,6 +107,8 @@ class RunRecord:
         start = None if self.request.start is None else str(self.request.start)
         if old.get("start") != start:
             return f"that run has start {old.get('start')}, not {start}; repeat its command"
+        if what := other_loss(old, self.loss):
+            return what
         if what := self._other_settings(old.get("config")):
             return f"that run has other settings ({what}); repeat its command, or {other}"
         used = old.get("prior") or {}
@@ -110,6 +120,8 @@ class RunRecord:
             return f"that run used {_loras(used) or 'no LoRA'}; repeat its command, or {other}"
         if used.get("vae_sha256") != self.prior.get("vae_sha256"):
             return f"that run used other weights of its autoencoder; {other}"
+        if used.get("vae_backward_sha256") != self.prior.get("vae_backward_sha256"):
+            return f"that run used other weights of its vae_backward; {other}"
         return None
 
     def _other_settings(self, tree: object) -> str:
@@ -123,7 +135,7 @@ class RunRecord:
             how = {key: mine[key] for key in HOW}
             return differences({**tree, **how}, mine)
         try:
-            old = parse_config(tree, "run.yaml")
+            old = parse_config(tree, "run.yaml", self.loss)
         except UserError as error:
             return error.for_command_line
         how = {name: getattr(self.config, name) for name in HOW}

@@ -16,6 +16,7 @@ import torch
 from gs3d.core.errors import UserError, take_smaller
 from gs3d.distill.contracts import check_guidance, check_members
 from gs3d.guidance import Guidance
+from gs3d.guidance.loss_file import is_loss_file
 from gs3d.priors.base import Prior
 from gs3d.priors.prompts import check_prompt
 
@@ -47,8 +48,9 @@ class Request:
     tuple."""
     guidance: str | Guidance | None = None
     """Guidance loss: cds (consistency distillation sampling), sds (score distillation sampling), or
-    sdi, ism or anchored (docs/losses.md). The config decides by default: sds in presets for the
-    built-in prior, sdi in builtin-mesh, cds in the others."""
+    another of docs/losses.md, as sdi or ism, or FILE.py:CLASS, a loss of your own, which is run
+    (docs/evaluate.md). The config decides by default: sds in presets for the built-in prior, sdi in
+    builtin-mesh, cds in the others."""
     seed: int = 0
     """Random seed."""
     out: Path | None = None
@@ -112,7 +114,7 @@ def checked(request: Request) -> Request:
         raise UserError(
             f"--vram {request.vram!r}: expected {sizes}, the gigabytes of the GPU{smaller}"
         )
-    if request.guidance is not None:
+    if request.guidance is not None and not is_loss_file(request.guidance):
         check_guidance(request.guidance)
     if not isinstance(request.prior, (str, Path)):
         check_members(request.prior)

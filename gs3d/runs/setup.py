@@ -188,6 +188,7 @@ def _load_prior(plan: Plan) -> Prior:
             attention=config.attention,
             checkpoint_encoder=config.checkpoint_encoder,
             vae=config.vae,
+            vae_backward=config.vae_backward,
             compiled=config.compile,
             text_on_cpu=config.text_on_cpu,
         )

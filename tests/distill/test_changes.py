@@ -91,10 +91,10 @@ def test_differences_of_stages_name_the_stage():
         ("guidance.scale", "settings of a loss are under losses, such as losses.cds.cfg"),
         ("stages.1.guidance.scale", "settings of a loss are under losses, such as losses.cds.cfg"),
         ("sds.weight", "settings of a loss are under losses, such as losses.sds.weight"),
-        ("losses.sds.scale", "the settings of losses.sds are t, random_t, cfg, weight, clamp, "),
-        ("losses.sds.delta", "the settings of losses.sds are t, random_t, cfg, weight, clamp, "),
+        ("losses.sds.scale", "the settings of losses.sds are t, random_t, narrow_t, cfg, "),
+        ("losses.sds.delta", "the settings of losses.sds are t, random_t, narrow_t, cfg, "),
         ("losses.sds.cfgg", "did you mean 'losses.sds.cfg'?"),
-        ("losses.cdz.cfg", "did you mean 'losses.cds.cfg'?"),
+        ("losses.cdss.cfg", "did you mean 'losses.cds.cfg'?"),
     ],
 )
 def test_unknown_setting_of_a_loss_is_explained_within_losses(path, advice):

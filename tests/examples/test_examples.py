@@ -10,6 +10,7 @@ import yaml
 import gs3d
 from gs3d import io
 from gs3d.distill.config import parse_config
+from gs3d.guidance import GUIDANCE
 from tests.io.splats.test_ply import random_splats
 from tests.programs import ROOT, run_program
 
@@ -112,7 +113,7 @@ def test_guidance_may_be_a_function(tmp_path):
     "wrong,expected",
     [
         ({"prior": object()}, "prior: expected a name or an object like gs3d.Prior"),
-        ({"guidance": 3}, "guidance: expected one of cds, sds, sdi, ism, anchored, or an object"),
+        ({"guidance": 3}, f"guidance: expected one of {', '.join(GUIDANCE)}, or an object"),
         ({"seed": 1.5}, "seed: expected a whole number, got 1.5"),
         ({"minutes": -1}, "^minutes: expected a number above 0, got -1"),
         ({"device": "cuda:x"}, "device cuda:x: expected auto, cpu, cuda, cuda:N, mps or xpu"),

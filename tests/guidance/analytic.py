@@ -37,6 +37,15 @@ class Mixture:
         return (weight * (self.means[None] + shrink * (z[:, None] - self.means[None]))).sum(1)
 
 
+@dataclass(frozen=True)
+class Prompted(Mixture):
+    """Mixture that the prompt moves, by the mean of its embedding."""
+
+    def denoise(self, z: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        shift = text.mean((1, 2))[:, None, None, None]
+        return shift + super().denoise(z - shift, sigma, text)
+
+
 MAX_SIGMA = 4.0
 
 
@@ -51,8 +60,20 @@ def condition(batch: int) -> Condition:
     return Condition(CONDITION.text.expand(batch, -1, -1), CONDITION.negative.expand(batch, -1, -1))
 
 
-def descend(prior, guidance, z0: Tensor, steps: int, rate: float, seed: int = 0) -> Tensor:
-    """Run gradient descent on z0 with the guidance's gradient, for progress from 0 to 1."""
+def prompts(batch: int, text: float, empty: float, negative: float | None = None) -> Condition:
+    """Embeddings of one number each. Without `negative`, the negative prompt is the empty one."""
+    text_, empty_ = (torch.full((batch, 1, 1), value) for value in (text, empty))
+    if negative is None:
+        return Condition(text_, empty_)
+    return Condition(text_, torch.full((batch, 1, 1), negative), empty_)
+
+
+def descend(
+    prior, guidance, z0: Tensor, steps: int, rate: float, seed: int = 0, condition=condition
+) -> Tensor:
+    """Run gradient descent on z0 with the guidance's gradient, for progress from 0 to 1.
+
+    `condition` makes that of a batch of a given size."""
     for step in range(steps):
         z0 = z0 - rate * guidance(prior, condition(len(z0)), z0, step / steps, seed, step).grad
     return z0

@@ -10,9 +10,14 @@ from gs3d.core.schedules import Ramp
 from gs3d.guidance import GUIDANCE, Cds
 from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.noise import noise_for
-from tests.guidance.analytic import Mixture, condition
+from tests.guidance.analytic import Prompted, prompts
 
-PRIOR = Mixture(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 1.0)]), 0.2)
+PRIOR = Prompted(torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 1.0)]), 0.2)
+
+
+def condition(batch):
+    """The prompt moves the modes, and so does the negative prompt, the other way."""
+    return prompts(batch, text=0.3, empty=0.0, negative=-0.2)
 
 
 @pytest.fixture(params=GUIDANCE)
@@ -49,9 +54,9 @@ def test_ends_of_the_schedule(guidance, t):
         pytest.skip("has no t setting")
     if isinstance(guidance, Cds):
         t = min(t, 0.9989)  # t1 must stay above t2
-    guidance = dataclasses.replace(guidance, t=Ramp(t, t), random_t=False)
+    guidance = dataclasses.replace(guidance, t=Ramp(t, t), random_t=False, narrow_t=None)
 
-    class Flow(Mixture):
+    class Flow(Prompted):
         """A noise level that is unbounded at t = 1."""
 
         def sigma(self, t):
@@ -93,7 +98,7 @@ def test_fixed_noise_matches_the_views_of_the_prior(guidance):
         pytest.skip("has no noise setting")
     inputs = []
 
-    class FourViewMixture(Mixture):
+    class FourViewMixture(Prompted):
         def denoise(self, z, sigma, text):
             inputs.append(z.clone())
             return super().denoise(z, sigma, text)

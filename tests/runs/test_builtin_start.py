@@ -80,6 +80,21 @@ def test_ctrl_c_during_the_short_run_ends_the_whole(request_from_builtin, monkey
         generate(request_from_builtin)
     assert not (request_from_builtin.out / "splats.ply").exists()
 
+    # Resumed without --start, it goes on with the start that is there, and says so.
+    monkeypatch.undo()
+    lines, again = [], dataclasses.replace(request_from_builtin, resume=True, start=None)
+    monkeypatch.setattr(builtin, "STEPS", 2)
+    result = generate(again, say=lines.append)
+    there = result.folder / "start"
+    assert (
+        f"{there} has the start of a run that was stopped: it goes on as with --start b" in lines[0]
+    )
+    assert read_record(result.folder)["start"] == "builtin"
+    assert len(result.splats) == len(gs3d.load(there).splats)
+    assert not prepare(
+        dataclasses.replace(again, resume=False, out=there.parent / "x")
+    ).start_prompt
+
 
 def test_minutes_are_a_quarter_of_the_run_and_at_most_twenty_seconds(request_from_builtin):
     def minutes(given):

@@ -71,13 +71,10 @@ def test_recorded_prior_object_that_is_not_used_is_a_warning(splats_request, no_
     assert text.startswith(
         f"--config {record}: that run used the object 'gray' of a Python program"
     )
-    assert text.endswith("its prior, which this run does not")
-    # A prior that the user names is no surprise, and neither is the record of a named prior.
+    assert text.endswith("as its prior; this one uses the prior builtin")
+    # A prior that the user names is no surprise.
     assert not warnings_of(request, **again)
     assert not warnings_of(request, **again, prior="builtin")
-    tree = yaml.safe_load(record.read_text())
-    record.write_text(yaml.safe_dump({**tree, "python_objects": []}))
-    assert not warnings_of(request, **again, prior="auto")
 
 
 def test_wrong_prior_object_is_refused_when_its_run_starts(splats_request):
@@ -131,3 +128,24 @@ def test_a_resumed_run_keeps_its_prior(finished_splats, tmp_path, splats_request
         splats_request, prior="auto", resume=True, prompt="a red mushroom"
     )
     assert str(prepare(request).prior.folder) == splats_request.prior
+
+
+def test_prior_lora_and_start_of_the_run_of_a_config_are_named(splats_request, tmp_path):
+    result = generate(dataclasses.replace(splats_request, steps=1))
+    record = result.folder / "run.yaml"
+    again = {"config": record, "out": tmp_path / "again"}
+    assert not prepare(dataclasses.replace(splats_request, **again)).messages  # the same prior
+    used = f"--config {record}: that run used the prior {splats_request.prior}"
+    end = "; this one uses the prior builtin"
+    assert warnings_of(splats_request, **again, prior="auto") == [used + end]
+    # A prior that the user names is no surprise, so this is no warning.
+    named = prepare(dataclasses.replace(splats_request, **again, prior="builtin"))
+    assert [m.text for m in named.messages] == [used + end] and not named.messages[0].is_warning
+
+    tree = yaml.safe_load(record.read_text())
+    lora = {"name": "one.safetensors", "weight": 0.5, "source": "x", "sha256": "0123"}
+    tree["prior"]["lora"], tree["start"] = [lora], "there.ply"
+    record.write_text(yaml.safe_dump(tree))
+    used = f"--config {record}: that run used the LoRA one.safetensors:0.5, --start there.ply"
+    end = "; this one uses no LoRA, no --start"
+    assert warnings_of(splats_request, **again) == [used + end]

@@ -283,3 +283,18 @@ def test_on_a_card_it_is_about_the_same_mesh(card, tiny_shap_e_folder):
     assert abs(len(there.vertices) - len(here.vertices)) < 0.1 * len(here.vertices)
     middles = [(m.vertices.min(axis=0) + m.vertices.max(axis=0)) / 2 for m in (there, here)]
     assert np.allclose(*middles, atol=0.05)
+
+
+def test_resume_without_the_option_takes_the_start_that_is_there(request_from_shap_e, cached):
+    made = shap_e.shap_e_splats(
+        Source("shap-e", cached, shap_e_weights.REPO),
+        request_from_shap_e,
+        request_from_shap_e.out,
+        "cpu",
+        gs3d.Callbacks(),
+    )
+    # The run was stopped while its prior was loaded.
+    again = dataclasses.replace(request_from_shap_e, resume=True, start=None)
+    plan = prepare(again)
+    assert equal(plan.splats, made) and plan.request.start == Path("shap-e")
+    assert "it goes on as with --start shap-e; leave --resume out" in plan.messages[0].text

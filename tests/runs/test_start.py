@@ -155,3 +155,18 @@ def test_wrong_starts(splats_request, tmp_path):
     save_splats(tmp_path / "d.ply", random_splats(20, 0))
     text = message(tmp_path / "d.ply", config="builtin-two-stage")
     assert "a nerf cannot start from what is there; expected mode splats or mode mesh" in text
+
+
+@pytest.mark.parametrize(
+    "given, end",
+    [
+        ("BUILTIN", "; did you mean 'builtin'?"),
+        ("bultin", "; did you mean 'builtin'?"),
+        ("shape", "; did you mean 'shap-e'?"),
+        ("outputs/x", "; expected a run's folder, a splat file, a mesh, builtin, or shap-e"),
+    ],
+)
+def test_misspelt_start(splats_request, given, end):
+    with pytest.raises(UserError) as caught:
+        prepare(dataclasses.replace(splats_request, start=given))
+    assert str(caught.value) == f"start {given}: there is no such file or folder{end}"

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from gs3d.cli.output import say
-from gs3d.cli.parse import parse
+from gs3d.cli.parse import collect, parse
 from gs3d.core.errors import UserError
 from gs3d.experiments.evaluate import Evaluation, generate_and_grade, grade_existing
 
@@ -23,15 +23,33 @@ class Args(Evaluation):
 
     prompts: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPTS")] = None
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
+    lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:WEIGHT]")] = ()
+    start: Annotated[Path | None, tyro.conf.arg(metavar="RUN_OR_FILE")] = None
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
 
 
-NEW_RUNS_ONLY = ("methods", "seeds", "minutes", "steps", "prior", "config", "at_once", "limit")
+NEW_RUNS_ONLY = (
+    "methods",
+    "seeds",
+    "minutes",
+    "steps",
+    "evaluations",
+    "league",
+    "prior",
+    "config",
+    "at_once",
+    "limit",
+    "lora",
+    "start",
+    "vram",
+    "raster",
+    "device",
+)
 """Options that apply to new runs only."""
 
 
 def run(argv: list[str]) -> int:
-    args = parse(Args, "gs3d evaluate", argv)
+    args = parse(Args, "gs3d evaluate", collect(argv, "--lora", "FILE, FOLDER or owner/name"))
     for flag, values in (("--methods", args.methods), ("--seeds", args.seeds)):
         if not values:
             raise UserError(f"{flag}: expected one or more, got nothing")

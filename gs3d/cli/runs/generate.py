@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from gs3d.cli.parse import parse
+from gs3d.cli.parse import collect, parse
 from gs3d.cli.progress import Progress
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import process_age_s
-from gs3d.guidance import GuidanceName
+from gs3d.guidance import GUIDANCE
+from gs3d.guidance.loss_file import fault_in, is_loss_file
 from gs3d.runs.execute import Result, execute, size_of
+from gs3d.runs.loop import MAX_SKIPPED
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gs3d.cli.runs.live import Say, Watch
+
+
+GUIDANCE_METAVAR = f"{{{','.join((*GUIDANCE, 'FILE.py:CLASS'))}}}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Args(Request):
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     prior: str = "auto"
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:WEIGHT]")] = ()
-    guidance: GuidanceName | None = None
+    guidance: Annotated[str | None, tyro.conf.arg(metavar=GUIDANCE_METAVAR)] = None
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     config: str | None = None
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY.PATH=VALUE")] = ()
@@ -71,23 +76,6 @@ def _collected(argv: list[str]) -> list[str]:
     return collect(collect(argv, "--set"), "--lora", "FILE, FOLDER or owner/name")
 
 
-def collect(argv: list[str], flag: str, expected: str = "KEY.PATH=VALUE") -> list[str]:
-    """`argv` with all values of a repeated flag behind one flag: argparse keeps only the last."""
-    kept, values = [], []
-    rest = list(argv)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if name != flag:
-            kept.append(name + equals + value)
-        elif equals:
-            values.append(value)
-        elif rest and not rest[0].startswith("--"):
-            values.append(rest.pop(0))
-        else:
-            raise UserError(f"{flag}: expected {expected}, got nothing")
-    return kept + [flag, *values] if values else kept
-
-
 def make(
     request: Request, watch_by: "Callable[[Say], Watch] | None" = None, first: bool = True
 ) -> Result:
@@ -102,18 +90,31 @@ def make(
 def show(
     request: Request, progress: Progress, control: "Watch | None" = None, first: bool = True
 ) -> Result:
-    """Run a request with its messages and iterations shown by `progress`."""
+    """Run a request with its messages and iterations shown by `progress`.
+
+    An exception in a loss of a file becomes a `UserError` that names the line.
+    """
     started = time.monotonic() - (process_age_s() if first else 0.0)
-    return execute(prepare(request, started), progress.callbacks(control))
+    try:
+        return execute(prepare(request, started), progress.callbacks(control))
+    except UserError:
+        raise
+    except Exception as error:
+        if (line := fault_in(error)) is None:
+            raise
+        raise UserError(f"--guidance {request.guidance}: {line}") from error
 
 
 def report(result: Result, request: Request, progress: Progress, first: bool) -> None:
     """Print how a run ended, and its files."""
     if result.outcome == "diverged":
-        progress.say(
-            "stopped: 20 iterations in a row gave NaN or Inf; the last good state was exported. "
-            "Try a lower guidance scale."
-        )
+        many, advice = f"{MAX_SKIPPED} iterations in a row", "Try a lower guidance scale."
+        if result.steps == MAX_SKIPPED:
+            many = f"all {MAX_SKIPPED} iterations"
+        if is_loss_file(request.guidance):
+            advice = f"Look at the grad that {request.guidance} returns."
+        state = "what the run began with" if result.steps == MAX_SKIPPED else "the last good state"
+        progress.say(f"stopped: {many} gave NaN or Inf; {state} was exported. {advice}")
     if result.outcome == "out of memory":
         progress.say(
             "stopped: the GPU's memory is full; what there was is exported. "

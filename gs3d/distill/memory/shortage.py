@@ -1,6 +1,11 @@
 """When memory runs out: how it shows, and how to give back what torch keeps."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+
+Result = TypeVar("Result")
 
 
 def is_memory(error: Exception) -> bool:
@@ -27,3 +32,15 @@ def release() -> None:
         available = torch.backends.mps.is_available if device is torch.mps else device.is_available
         if available():
             device.empty_cache()
+
+
+def retried(attempt: Callable[[], Result], make_room: Callable[[], bool]) -> Result:
+    """`attempt`. If memory runs out, once more, unless `make_room` finds nothing to give up."""
+    try:
+        return attempt()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_memory(error) or not make_room():
+            raise
+    # Not in the handler: the error refers to all that the failed attempt holds.
+    release()
+    return attempt()

@@ -9,6 +9,7 @@ import torch
 
 from gs3d.core import rng
 from gs3d.core.checks import ordered, require, within
+from gs3d.core.runtime.transfer import moved
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.distillation import T_MAX, Distillation, Inputs, Weight, weight_of
@@ -66,7 +67,7 @@ class Cds(Distillation):
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         (t2, t1), scale = self.times(inputs), self.cfg(inputs.progress)
         sigma2 = inputs.prior.sigma(t2)
-        sigma1 = torch.tensor([inputs.prior.sigma(t) for t in t1], device=inputs.z0.device)
+        sigma1 = moved(torch.tensor([inputs.prior.sigma(t) for t in t1]), inputs.z0.device)
         s1 = sigma1[:, None, None, None]
         x1 = inputs.z0 + s1 * inputs.noise  # Eq. 16
         d1 = inputs.denoised(x1, sigma1, scale)

@@ -127,6 +127,8 @@ class Family:
     class that fits its parts: `LatentPrior`, `PixelPrior` or `MultiViewPrior`."""
     views: int = 1
     """Number of views that it denoises together, the smallest batch of the network."""
+    guidance: float = 1.0
+    """What the guidance scales of the presets, meant for Stable Diffusion, are multiplied by."""
 
 
 def class_of(index: Config, part: str) -> str:

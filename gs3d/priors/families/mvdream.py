@@ -81,4 +81,6 @@ MVDREAM = Family(
     network_class=_network_class,
     prior=_prior,
     views=GROUP,
+    # Its authors' runs have 50, with SDS, for which 100 is usual with Stable Diffusion.
+    guidance=0.5,
 )

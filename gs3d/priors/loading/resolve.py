@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +17,9 @@ from gs3d.priors.files.contents import sha256_of
 from gs3d.priors.files.fuse import fuse_loras
 from gs3d.priors.files.lora import refuse_loras, resolve_loras, with_loras
 from gs3d.priors.files.single_file import resolve_file, sha256_in
-from gs3d.priors.latent import LatentPrior, vae_dtype
+from gs3d.priors.latent import BackwardEncoder, LatentPrior, vae_dtype
 from gs3d.priors.loading import cache, components, hub
-from gs3d.priors.loading.autoencoder import read_autoencoder, resolve_autoencoder
+from gs3d.priors.loading.autoencoder import check_named, read_autoencoder, resolve_autoencoder
 from gs3d.priors.loading.components import Components, Source
 from gs3d.priors.loading.factories import FACTORIES, create
 from gs3d.priors.loading.together import check_together
@@ -107,6 +108,7 @@ def load(
     checkpoint_encoder: bool = False,
     offline: bool = False,
     vae: str | None = None,
+    vae_backward: str | None = None,
     compiled: bool = False,
     text_on_cpu: bool = False,
     lora: tuple[str, ...] = (),
@@ -116,8 +118,9 @@ def load(
     `prior` is a name, hub id or folder (see `resolve`), a name in `FACTORIES`, or the `Source` that
     `resolve` returned.
     It computes in float16 on a GPU and in float32 on a CPU, with float32 arguments and results.
-    `vae` names a replacement autoencoder (see `resolve_autoencoder`). With `compiled`, torch
-    compiles the networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`. With
+    `vae` names a replacement autoencoder (see `resolve_autoencoder`), and `vae_backward` one that
+    only gives the gradient (see `latent.BackwardEncoder`). With `compiled`, torch compiles the
+    networks at their first calls. For `checkpoint_encoder` see `LatentPrior.of`. With
     `text_on_cpu`, text is embedded on the CPU. `lora` names changes to the model, such as
     "style.safetensors:0.7" (see `files.lora.resolve_loras`).
     Raises `UserError` if something is not found, is unreadable, or does not fit together.
@@ -125,27 +128,33 @@ def load(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     loras = resolve_loras(lora, offline, prior)
+    settings = {"vae": vae, "vae_backward": vae_backward}
+    named = {key: name for key, name in settings.items() if name is not None}
     if isinstance(prior, str) and prior in FACTORIES:
         refuse_loras(loras, prior)
-        if vae is not None:
-            raise UserError(f"vae {vae}: the prior {prior} has no model folder; leave `vae` out")
+        if named:
+            key, name = next(iter(named.items()))
+            raise UserError(
+                f"{key} {name}: the prior {prior} has no model folder; leave `{key}` out"
+            )
         return create(prior, device)
     source = prior if isinstance(prior, Source) else resolve(prior, offline)
     source = with_loras(source, loras)
-    if vae is not None and source.in_pixels:
-        raise UserError(
-            f"vae {vae}: the prior {source.name} works on pixels and has no autoencoder; "
-            "remove `vae` from the config"
-        )
-    vae_source = None if vae is None else resolve_autoencoder(vae, offline)
+    check_named(source, named, checkpoint_encoder)
+    found = {key: resolve_autoencoder(name, offline, key) for key, name in named.items()}
+    vae_source, backward_source = found.get("vae"), found.get("vae_backward")
     autoencoder = vae_source and read_autoencoder(vae_source, device, vae_dtype(device))
     parts = components.read(source, device, dtype, vae_dtype(device), autoencoder, text_on_cpu)
     fuse_loras(parts)
-    loaded = _built(parts, checkpoint_encoder, vae_source)
-    check_together(parts, vae_source)
+    loaded, backward = _built(parts, checkpoint_encoder, vae_source), None
+    if backward_source and isinstance(loaded, LatentPrior):
+        other = read_autoencoder(backward_source, device, vae_dtype(device), "vae_backward")
+        backward = BackwardEncoder.of(other, backward_source)
+        loaded = replace(loaded, backward=backward)
+    check_together(parts, vae_source, backward)
     use_attention(parts.backbone, attention)
     if compiled:
-        compile_networks(parts.backbone, parts.vae)
+        compile_networks(parts.backbone, parts.vae, backward and backward.vae)
     return loaded
 
 
@@ -216,7 +225,7 @@ def describe(prior: Prior) -> dict[str, Any]:
     """Facts about `prior` for run.yaml.
 
     For a prior of `load`: name, source, hash of the network's weights, license (None if the folder
-    names none), the LoRAs, and the replacement autoencoder if it has one. For any other object (see
+    names none), the LoRAs, and the other autoencoders if it has any. For any other object (see
     `base.Prior`): its name and the source "object", with no hash and no license. For both: the
     number of views if more than one.
     """
@@ -253,8 +262,11 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
     facts["license"] = "Apache-2.0" if shipped else license and license.name
     if source.loras:
         facts["lora"] = [lora.facts for lora in source.loras]
-    vae: Source | None = getattr(prior, "autoencoder", None)
-    if vae:
-        facts["vae"] = f"{vae.repo}, {vae.folder.name}" if vae.repo else str(vae.folder.resolve())
-        facts["vae_sha256"] = ", ".join(sha256_of(f) for f in weight_files(vae.folder, half=False))
+    backward: BackwardEncoder | None = getattr(prior, "backward", None)
+    own: Source | None = getattr(prior, "autoencoder", None)
+    for key, vae in (("vae", own), ("vae_backward", backward and backward.source)):
+        if vae is not None:
+            files, place = weight_files(vae.folder, half=False), str(vae.folder.resolve())
+            facts[key] = f"{vae.repo}, {vae.folder.name}" if vae.repo else place
+            facts[f"{key}_sha256"] = ", ".join(sha256_of(f) for f in files)
     return facts

@@ -12,6 +12,7 @@ from gs3d.core import rng
 from gs3d.core.errors import UserError, shown
 from gs3d.priors.families.base import Family
 from gs3d.priors.images import downsampling
+from gs3d.priors.latent import BackwardEncoder
 from gs3d.priors.loading.components import Components, Source, backbone_part
 from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import usable
@@ -39,12 +40,17 @@ CONDITIONS = {
 """Setting of a network → what else than time and text it then wants to be given."""
 
 
-def check_together(parts: Components, replacement: Source | None = None) -> None:
+def check_together(
+    parts: Components,
+    replacement: Source | None = None,
+    backward: BackwardEncoder | None = None,
+) -> None:
     """Raise `UserError` if the parts cannot work together, or ignore the prompt.
 
-    `replacement` is where the autoencoder was loaded from, if it is not the model's own. The
-    settings are compared first, so that the message can name the parts at fault. Then each
-    part is tried once, on a small input.
+    `replacement` is where the autoencoder was loaded from, if it is not the model's own, and
+    `backward` the encoder that gives the gradient, if it is another one. The settings are compared
+    first, so that the message can name the parts at fault. Then each part is tried once, on a small
+    input.
     """
     name = f"prior {parts.source.name}"
     network = f"its {backbone_part(parts.source.index)}"
@@ -55,7 +61,26 @@ def check_together(parts: Components, replacement: Source | None = None) -> None
     if parts.vae is not None:
         _check_factor(name, parts.vae, parts.source, replacement)
         _try_autoencoder(name if replacement is None else f"vae {replacement.name}", parts.vae)
+    if backward is not None:
+        _check_backward(name, parts, backward)
     _try_network(name, network, parts, try_text(name, parts.text))
+
+
+def _check_backward(name: str, parts: Components, backward: BackwardEncoder) -> None:
+    """Check that the encoder that gives the gradient has latents of the same shape."""
+    assert backward.source is not None and parts.vae is not None
+    what, own = f"vae_backward {backward.source.name}", cast(Any, parts.vae.config)
+    config = cast(Any, backward.vae.config)
+    shapes = [(c.latent_channels, downsampling(c)) for c in (config, own)]
+    if shapes[0] != shapes[1]:
+        (channels, factor), (own_channels, own_factor) = shapes
+        raise UserError(
+            f"{what}: its latents have {channels} channels and are {factor} times smaller than "
+            f"images, those of the {name} have {own_channels} and are {own_factor} times smaller; "
+            "remove `vae_backward` from the config, or use an autoencoder trained for the latents "
+            "of this prior"
+        )
+    _try_autoencoder(what, backward.vae)
 
 
 def _check_schedule(name: str, scaling: Scaling) -> None:

@@ -110,7 +110,9 @@ def encode_torch(
     The outputs have 2·`levels` features.
     """
     features, derivatives = [], []
-    corner = torch.tensor([[c & 1, c >> 1 & 1, c >> 2] for c in range(8)], device=points.device)
+    # Made on the device: numbers that are copied to a GPU would wait for it.
+    number = torch.arange(8, device=points.device)
+    corner = torch.stack([number & 1, number >> 1 & 1, number >> 2], 1)
     for level in range(levels):
         n, first = int(config.resolution[level]), int(config.firsts[level])
         size = int(config.firsts[level + 1]) - first

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gs3d.core import rng
 from gs3d.core.cameras import Cameras, rays
+from gs3d.core.runtime.transfer import moved
 from gs3d.core.types import Render
 from gs3d.representations.adam_state import Named, moments_of, put_moments
 from gs3d.representations.nerf.background import BackgroundNetwork
@@ -67,7 +68,8 @@ class Nerf:
         u = float(torch.rand((), generator=gen))
         if u >= light.lambert + light.textureless:
             return None, False
-        near_camera = cameras.centers + torch.randn(len(cameras), 3, generator=gen).to(self.device)
+        offsets = torch.randn(len(cameras), 3, generator=gen)
+        near_camera = cameras.centers + moved(offsets, self.device)
         return functional.normalize(near_camera, dim=1), u < light.textureless
 
     def render(
@@ -95,7 +97,8 @@ class Nerf:
             0, samples.index, sample.density
         )
         weights = compositing_weights(density.view_as(samples.distances), samples.step)
-        weight, ray = weights.flatten()[samples.index], samples.ray
+        # The backward pass of weights[...] sorts all indices; that of index_select adds them up.
+        weight, ray = weights.flatten().index_select(0, samples.index), samples.ray
 
         def composited(values: Tensor) -> Tensor:
             total = torch.zeros(views * height * width, values.shape[1], device=self.device)
@@ -158,7 +161,7 @@ class Nerf:
 
     def __len__(self) -> int:
         """Return the number of occupied voxels."""
-        return int(self.occupancy.occupied.sum())
+        return self.occupancy.count()
 
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self._parameters().values() if p.grad is not None]

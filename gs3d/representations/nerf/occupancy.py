@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gs3d.core.runtime.transfer import moved
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
@@ -24,15 +26,22 @@ class Occupancy:
         self.resolution = resolution
         self.density = torch.zeros(resolution**3, device=device)
         self.occupied = torch.ones(resolution**3, dtype=torch.bool, device=device)
-        """[G³] bool. All voxels are occupied until the first update."""
+        """[G³] bool. All voxels are occupied until the first update. Assign it, do not change it in
+        place."""
+        self._counted: tuple[Tensor, int] | None = None
+
+    def count(self) -> int:
+        """Return the number of occupied voxels. A GPU is asked once after each update."""
+        if self._counted is None or self._counted[0] is not self.occupied:
+            self._counted = self.occupied, int(self.occupied.sum())
+        return self._counted[1]
 
     def points(self, gen: torch.Generator) -> Float[Tensor, "voxels 3"]:
         """Return one random point in each voxel."""
         axis = torch.arange(self.resolution)
         corners = torch.cartesian_prod(axis, axis, axis)
-        return (2 * (corners + torch.rand(corners.shape, generator=gen)) / self.resolution - 1).to(
-            self.density.device
-        )
+        points = 2 * (corners + torch.rand(corners.shape, generator=gen)) / self.resolution - 1
+        return moved(points, self.density.device)
 
     def update(self, density: Float[Tensor, " voxels"], threshold: float) -> None:
         """Update the grid with the densities at `points`.
@@ -43,7 +52,8 @@ class Occupancy:
         self.density = torch.maximum(
             DECAY * self.density, density.clamp_max(MAX_STORED * threshold)
         )
-        self.occupied = self.density >= min(threshold, float(self.density.mean()))
+        mean = self.density.mean()
+        self.occupied = self.density >= torch.fmin(mean, torch.full_like(mean, threshold))
 
     def at(self, points: Float[Tensor, "... 3"]) -> Bool[Tensor, " ..."]:
         """Return which points lie in occupied voxels. Points outside the cube do not."""

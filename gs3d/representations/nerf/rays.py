@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gs3d.core.cameras import Cameras
+from gs3d.core.runtime.transfer import moved
 from gs3d.representations.nerf.occupancy import Occupancy
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def sample_rays(
         torch.full((1, count), 0.5) if gen is None else torch.rand(len(near), count, generator=gen)
     )
     distances = near[:, None] + step * (
-        torch.arange(count, device=near.device) + position.to(near.device)
+        torch.arange(count, device=near.device) + moved(position, near.device)
     )
     points = origins[:, None] + distances[..., None] * directions[:, None]
     occupied = (occupancy.at(points) & (step > 0)).flatten()

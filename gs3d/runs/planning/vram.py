@@ -62,6 +62,9 @@ CHECKPOINTED_GB = 0.98
 """The same with `checkpoint_encoder`: the largest block's, 0.87, and what enters each block."""
 TINY_GB = 0.25
 """The same of an AutoencoderTiny."""
+BACKWARD_GB = 0.6
+"""With `vae_backward`: what an AutoencoderTiny keeps, and beside it the most that the prior's own
+encoder has at once on the way forward. The sum of all tensors is 0.59."""
 REST_GB = 1.0
 """What CUDA, splats and the network's own activations need at least."""
 SCREEN_GB, GAPS = 0.8, 0.1
@@ -86,7 +89,7 @@ def fitted_to_card(
     """
     asked, before = request.vram, (recorded or {}).get("vram")
     if before in SIZES:
-        if config.vae is None:
+        if config.vae is None and config.vae_backward is None:
             config = replace(config, vae=((recorded or {}).get("config") or {}).get("vae"))
         request = replace(request, vram=before if asked == "auto" else asked)
     if torch.device(device).type == "cpu":
@@ -243,6 +246,8 @@ def _cost(config: RunConfig) -> float:
     """Activations in GB for one view of 512², with the encoder that the config names."""
     if config.vae in SHORT_NAMES or config.vae in TINY.values():
         return TINY_GB
+    if config.vae_backward is not None:
+        return BACKWARD_GB
     return CHECKPOINTED_GB if config.checkpoint_encoder else ENCODER_GB
 
 

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import cast
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, did_you_mean
 from gs3d.core.types import Splats
 from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.stages import RunConfig
@@ -14,7 +14,8 @@ from gs3d.representations.gaussians.existing import splats_of_mesh
 from gs3d.runs.callbacks import Message
 from gs3d.runs.history import read_record
 from gs3d.runs.request import Request
-from gs3d.runs.starts.builtin import is_builtin
+from gs3d.runs.starts import shap_e
+from gs3d.runs.starts.builtin import NAME, is_builtin
 from gs3d.runs.starts.shap_e import is_shap_e, saved_splats
 
 REFINE_FROM = 0.5
@@ -30,10 +31,9 @@ def start_splats(request: Request, folder: Path, messages: list[Message]) -> Spl
     if is_shap_e(request.start):
         return saved_splats(request, folder)
     if not request.start.exists():
-        raise UserError(
-            f"--start {request.start}: there is no such file or folder; "
-            "expected a run's folder, a splat file, a mesh, builtin, or shap-e"
-        )
+        near = did_you_mean(str(request.start), (NAME, shap_e.NAME))
+        near = near or "; expected a run's folder, a splat file, a mesh, builtin, or shap-e"
+        raise UserError(f"--start {request.start}: there is no such file or folder{near}")
     from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
 
     kinds = (*readable(), ".obj")

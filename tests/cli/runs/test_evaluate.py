@@ -122,6 +122,45 @@ def test_existing_runs_are_named_by_their_different_settings():
     assert method_names(records, of_all=True) == [*complete[:3], "sds", complete[3]]
 
 
+def test_existing_runs_are_named_by_their_loras_and_starts():
+    def lora(digits, weight):
+        return {"name": "some/style.safetensors", "weight": weight, "sha256": digits * 64}
+
+    def with_loras(*loras):
+        return record() | {"prior": {"name": "sd15", "lora": list(loras)}}
+
+    sds = record(guidance="sds", losses={"sds": {}})
+    records = [record(), record() | {"start": "builtin"}, sds | {"start": "a.ply"}]
+    assert method_names(records) == ["cds", "cds,start=builtin", "sds,start=a.ply"]
+    names = ["cds,start=None", "cds,start=builtin", "sds,start=a.ply"]
+    assert method_names(records, of_all=True) == names
+
+    plain = record() | {"prior": {"name": "sd15"}}
+    first, second = with_loras(lora("a", 0.5)), with_loras(lora("a", 0.5), lora("b", 1.0))
+    names = ["style.safetensors:0.5", "style.safetensors:0.5+style.safetensors:1.0"]
+    expected = ["cds", *(f"cds,lora={name}" for name in names)]
+    assert method_names([plain, first, second]) == expected
+    # Files of one name with other content.
+    expected = [f"cds,lora={names[0]}@{digits}" for digits in ("aaaaaa", "bbbbbb")]
+    found = method_names([plain, first, with_loras(lora("b", 0.5))])
+    assert found == ["cds", *expected]
+
+
+def test_damaged_records_have_names_too():
+    wrong = {"prior": "x", "guidance_file": [1], "start": {"a": 1}}
+    assert method_names([record() | wrong, record() | {"prior": {"lora": 3}}])[0] == "cds"
+
+
+def test_existing_runs_with_losses_of_files_are_named_by_settings_and_code():
+    def own(scale, digits):
+        tree = record(guidance="Mine", losses={"Mine": {"scale": scale}})
+        return tree | {"guidance_file": {"file": "/a/mine.py", "code_sha256": digits * 64}}
+
+    assert method_names([own(2.0, "a"), own(3.0, "a")]) == ["Mine", "Mine,losses.Mine.scale=3.0"]
+    other = "Mine,guidance_file=/a/mine.py@bbbbbb"
+    assert method_names([own(2.0, "a"), own(2.0, "b")]) == ["Mine", other]
+
+
 def test_existing_runs_with_stages_are_named_by_stage():
     one, other = ({"guidance": "cds", "batch": batch} for batch in (4, 8))
     sds = {"guidance": "sds", "batch": 4}

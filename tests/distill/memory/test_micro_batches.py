@@ -24,6 +24,11 @@ LOSSES = {
     "sdi": ["losses.sdi.inversion_steps=2"],
     "ism": [],
     "anchored": ["losses.anchored.noise=surface"],
+    "csd": [],
+    "nfsd": [],
+    "asd": [],
+    "gcs": [],
+    "sctd": [],
 }
 
 

@@ -1,5 +1,7 @@
 """Whole runs with tiny models of each family, as a user starts them."""
 
+import dataclasses
+
 import pytest
 import torch
 import yaml
@@ -77,3 +79,18 @@ def test_presets_are_those_of_large_models_with_renders_that_the_prior_sees(
     assert max(sizes) == 2 * size
     asked = config_with("cameras.resolution_px={at: [0.0], values: [200]}")
     assert {stage.cameras.resolution_px.values for stage in asked.stages} == {(200,)}
+
+
+def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
+    def cfg(name, *changes, **options):
+        prior, out = str(folders[name]), tmp_path / "run"
+        request = Request("a corgi", steps=2, prior=prior, out=out, device="cpu", **options)
+        (stage,) = prepare(dataclasses.replace(request, set=changes)).config.stages
+        return stage.guidance.cfg.ends
+
+    assert cfg("sigma") == (50.0, 20.0)
+    assert cfg("if") == (10.0, 4.0)
+    assert cfg("if", guidance="sds") == (20.0, 20.0)
+    # What the user chooses stays.
+    assert cfg("if", "losses.cds.cfg.start=30") == (30.0, 20.0)
+    assert cfg("if", config="splats-15min") == (50.0, 20.0)

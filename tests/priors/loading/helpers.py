@@ -56,18 +56,18 @@ def not_found(repo: str) -> RepositoryNotFoundError:
     return RepositoryNotFoundError(repo, response=response)
 
 
-def write_tiny_autoencoder(folder: Path, channels: int = 4) -> Path:
-    """Write an untrained AutoencoderTiny with two levels."""
+def write_tiny_autoencoder(folder: Path, channels: int = 4, levels: int = 2) -> Path:
+    """Write an untrained AutoencoderTiny."""
     from diffusers import AutoencoderTiny
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
         AutoencoderTiny(
             latent_channels=channels,
-            encoder_block_out_channels=(8, 8),
-            decoder_block_out_channels=(8, 8),
-            num_encoder_blocks=(1, 1),
-            num_decoder_blocks=(1, 1),
+            encoder_block_out_channels=(8,) * levels,
+            decoder_block_out_channels=(8,) * levels,
+            num_encoder_blocks=(1,) * levels,
+            num_decoder_blocks=(1,) * levels,
         ).save_pretrained(folder)
     return folder
 

@@ -65,3 +65,21 @@ def test_occupancy_follows_the_densities_of_updates():
         grid.update(torch.zeros(512), threshold=1.0)
     grid.update((points[:, 1] > 0.25).float() * 9, threshold=1.0)
     assert grid.at(torch.tensor([[0.9, -0.9, 0], [-0.9, 0.9, 0]])).tolist() == [False, True]
+
+
+def test_number_of_occupied_voxels_follows_the_grid():
+    grid = Occupancy(4)
+    assert grid.count() == 64
+    density = torch.zeros(64)
+    density[:5] = 1.0
+    grid.update(density, 0.5)
+    assert grid.count() == int(grid.occupied.sum()) == 5
+    grid.occupied = torch.zeros(64, dtype=torch.bool)
+    assert grid.count() == 0
+
+
+def test_a_voxel_without_a_density_does_not_empty_the_grid():
+    grid, density = Occupancy(4), torch.ones(64)
+    density[0] = math.nan
+    grid.update(density, 0.5)
+    assert grid.count() == 63

@@ -115,6 +115,8 @@ def test_settings_of_the_user_stay(chosen):
     assert chosen(8, SDXL, config)[0] == {"micro_batch": 1, "text_on_cpu": True}
     config = load_config("splats-15min", changes=["vae=taesd"])
     assert chosen(8, SD21, config)[0] == {"text_on_cpu": True}
+    config = load_config("splats-15min", changes=["vae_backward=taesd"])
+    assert chosen(12, SDXL, config)[0] == {"micro_batch": 1}
 
 
 def test_without_the_tiny_autoencoder_the_priors_own_is_used(chosen):
