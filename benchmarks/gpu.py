@@ -35,8 +35,8 @@ from record import append, machine
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
-from gs3d.distill.config import load_config
 from gs3d.distill.memory.shortage import is_memory, release
+from gs3d.distill.settings.config import load_config
 from gs3d.priors.base import Condition, guided
 from gs3d.priors.latent import BackwardEncoder, LatentPrior
 from gs3d.priors.network import compile_networks

@@ -18,8 +18,8 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras, ring
 from gs3d.core.runtime.memory import keep_freed_blocks
 from gs3d.distill.budget import Budget
-from gs3d.distill.config import load_config
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.distill.step import Task, TrainState, background_colors, iterate
 from gs3d.priors.base import Condition
 from gs3d.priors.builtin_512 import TABLE, encode

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gs3d.core.cameras import ring
 from gs3d.core.runtime.memory import keep_freed_blocks
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.config import load_config
 from gs3d.guidance import GUIDANCE
 from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.noise import SurfacePoints

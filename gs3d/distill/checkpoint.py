@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.distill.old_names import rename_checkpoint
+from gs3d.distill.settings.old_names import rename_checkpoint
 
 KEEP = 2
 """Number of checkpoints to keep."""

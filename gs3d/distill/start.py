@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gs3d.core.types import Splats
 from gs3d.distill.contracts import check_model
-from gs3d.distill.stages import StageConfig
+from gs3d.distill.settings.stages import StageConfig
 from gs3d.guidance.base import LearnedModel
 from gs3d.priors.base import Prior
 from gs3d.representations.base import Representation

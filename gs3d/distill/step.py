@@ -19,7 +19,7 @@ from gs3d.core.types import Render
 from gs3d.distill.contracts import check_result
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.memory.shortage import retried
-from gs3d.distill.stages import RunConfig, StageConfig
+from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.distill.start import begin_model
 from gs3d.guidance.base import GuidanceOut, LearnedModel, learns
 from gs3d.guidance.distillation import Distillation

@@ -10,12 +10,12 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.core.source import code_of
-from gs3d.distill.build import own_loss
-from gs3d.distill.changes import set_value, setting_types
-from gs3d.distill.config import editable_tree, load_config, parse_config
-from gs3d.distill.old_names import rename_path
-from gs3d.distill.presets import preset_names
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.build import own_loss
+from gs3d.distill.settings.changes import set_value, setting_types
+from gs3d.distill.settings.config import editable_tree, load_config, parse_config
+from gs3d.distill.settings.old_names import rename_path
+from gs3d.distill.settings.presets import preset_names
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.experiments.options import OF_METHODS
 from gs3d.guidance import GUIDANCE, inversion, losses_with, name_of, noise
 from gs3d.guidance.loss_file import LossFile, is_loss_file

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import RUN_KEYS, config_tree, stages_of
+from gs3d.distill.settings.changes import stages_of
+from gs3d.distill.settings.config import RUN_KEYS, config_tree
 from gs3d.guidance import GUIDANCE
 from gs3d.runs.history import config_of
 from gs3d.runs.planning.recorded import LOSS

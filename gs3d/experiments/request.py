@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import load_config
-from gs3d.distill.presets import paper_presets
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.presets import paper_presets
 from gs3d.experiments.methods import Method
 from gs3d.experiments.options import Options
 from gs3d.experiments.sweep import Setup, shares
@@ -15,6 +15,7 @@ from gs3d.priors.loading.components import backbone_part
 from gs3d.priors.loading.factories import FACTORIES, code, create
 from gs3d.priors.loading.resolve import default_prior, resolve
 from gs3d.priors.loading.weights import facts_of, weight_files
+from gs3d.priors.prompts import default_negative
 from gs3d.runs.prepare import prepare, preset_for
 from gs3d.runs.request import DEFAULT_MINUTES, Raster, Request, Vram, pick_device
 from gs3d.runs.starts.builtin import start_prompt
@@ -95,7 +96,7 @@ def setup_of(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Set
         if (amount := getattr(request, name)) is not None:
             budget = (f"--{name}", str(amount))
     options = Options(request.start, request.lora, request.vram, request.raster, request.device)
-    prior, is_like_builtin, weights = _prior(request, prompts, say)
+    prior, is_like_builtin, has_negative, weights = _prior(request, prompts, say)
     base = request.config or preset_for(
         is_like_builtin, minutes if budget[0] == "--minutes" else None
     )
@@ -108,10 +109,8 @@ def setup_of(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Set
         "scorer": request.scorer,
         **options.given,
     }
-    has_negative = not is_like_builtin
-    return Setup(
-        out, budget, base, prior, weights, request.at_once, options, has_negative
-    ), settings
+    shared = (out, budget, base, prior, weights, request.at_once, options)
+    return Setup(*shared, has_negative, is_like_builtin), settings
 
 
 def methods_of(request: Evaluation, setup: Setup) -> list[Method]:
@@ -121,7 +120,7 @@ def methods_of(request: Evaluation, setup: Setup) -> list[Method]:
         given = [] if request.methods == Evaluation.methods else texts
         default = name_of(load_config(setup.base).stages[0].guidance)
         losses = [default, *(name for name in GUIDANCE if name != default)]
-        texts = [*losses, *paper_presets(small=not setup.has_negative), *given]
+        texts = [*losses, *paper_presets(small=setup.is_like_builtin), *given]
     return list(dict.fromkeys(map(Method.parse, texts)))
 
 
@@ -156,17 +155,20 @@ def check_method(
     setup.fingerprint(method)
 
 
-def _prior(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[str, bool, str]:
-    """(name, whether the presets of the built-in prior fit it, and a text that changes with its
-    weights or code)."""
+def _prior(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[str, bool, bool, str]:
+    """(name, whether the presets of the built-in prior fit it, whether it has a negative prompt by
+    default, and a text that changes with its weights or code)."""
     name = request.prior
     if name == "auto":
         name, why = default_prior(pick_device(request.device), " ".join(prompts))
         say(why)
     if name in FACTORIES:
-        return name, create(name, "cpu").latent_shape[0] == 3, code(name)
+        made = create(name, "cpu")
+        return name, made.latent_shape[0] == 3, bool(default_negative(made)), code(name)
     source = resolve(name)
     part = backbone_part(source.index)
     assert part is not None  # `index` refuses a model without one
     files = weight_files(source.folder / part, half=True)
-    return name, source.is_like_builtin, repr(facts_of(files))
+    # A vocabulary is not read here: it is open in all models but those like the built-in one.
+    open_words = not source.is_like_builtin
+    return name, source.is_like_builtin, open_words, repr(facts_of(files))

@@ -80,6 +80,8 @@ class Setup:
     """Options of the runs that no config holds. A method may have some for itself."""
     has_negative: bool = False
     """Whether the prior has a negative prompt by default."""
+    is_like_builtin: bool = True
+    """Whether the presets of the built-in prior fit the prior."""
 
     def cost_of(self, method: Method) -> float:
         """Evaluations of the prior in a mean iteration (`cost.evaluations`)."""
@@ -257,8 +259,12 @@ def _run(
     result = record.get("result")
     if stopping.is_set() or result is None or not result_file(folder):
         return None
-    optimizing_s = record.get("timings_s", {}).get("optimize") or 0.0
-    done = result.get("steps", 0) * setup.cost_of(job.method)
+    rate = None
+    if optimizing_s := record.get("timings_s", {}).get("optimize"):
+        # Those of a loss of the user's own may be unknown.
+        with contextlib.suppress(UserError):
+            done = result.get("steps", 0) * setup.cost_of(job.method)
+            rate = round(done / optimizing_s, 1)
     run = FinishedRun(
         job.prompt,
         job.method.name,
@@ -267,7 +273,7 @@ def _run(
         result["outcome"],
         round(seconds, 2),
         result.get("peak_memory_mb"),
-        round(done / optimizing_s, 1) if optimizing_s else None,
+        rate,
     )
     (folder / FINISHED).write_text(json.dumps(asdict(run)) + "\n", "utf-8")
     return run

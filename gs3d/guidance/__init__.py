@@ -11,7 +11,7 @@ The fields of the dataclass are the settings of the loss. Config files and --set
 tuple of these, another dataclass of such fields (as `core.schedules.Ramp`), or `X | None`.
 
 The tests that pick the loss up are tests/guidance/test_contract.py and
-tests/distill/test_config.py.
+tests/distill/settings/test_config.py.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

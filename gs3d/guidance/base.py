@@ -92,6 +92,10 @@ class LearningGuidance(Protocol):
     A run calls `new_model` at the first iteration of each stage, gives the loss the model and the
     cameras as keyword arguments beside the six of `Guidance`, trains it after each gradient, and
     keeps it in its checkpoints.
+
+    An optional member, `model_evaluations`, is the number of evaluations of the prior, with and
+    without the prompt, that the model takes for one view of an iteration. `gs3d evaluate` counts
+    it; without it the model counts as nothing.
     """
 
     def new_model(self, prior: Prior, seed: int) -> LearnedModel:

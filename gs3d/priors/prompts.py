@@ -135,7 +135,7 @@ class ViewPrompts:
         encoder: TextEncoder | TextEncoders | None = getattr(prior, "text", None)
         chosen = bool(negative)
         if negative is None:
-            negative = NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
+            negative = default_negative(prior)
         elif negative:
             negative = check_prompt(negative, "negative prompt")
         warnings: list[str] = []
@@ -193,6 +193,12 @@ class ViewPrompts:
         return Condition(
             text, negative, empty, self.wrong[:, None].expand(-1, count, -1, -1), turned
         )
+
+
+def default_negative(prior: Prior) -> str:
+    """The negative prompt of a run that names none."""
+    encoder: TextEncoder | TextEncoders | None = getattr(prior, "text", None)
+    return NEGATIVE if encoder and not is_closed(encoder.tokenizer) else ""
 
 
 def folder_name(prior: Prior) -> str:

@@ -7,10 +7,10 @@ import yaml
 
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
-from gs3d.distill.changes import complete_record
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.config import parse_config, without_objects
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.changes import complete_record
+from gs3d.distill.settings.config import parse_config, without_objects
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.distill.step import cameras_at
 from gs3d.io import result_file
 from gs3d.priors.loading.factories import FACTORIES

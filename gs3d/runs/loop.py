@@ -13,7 +13,7 @@ from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from gs3d.distill.memory.shortage import is_memory, release
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.distill.start import begin, follow, from_state
 from gs3d.distill.step import Task, TrainState, iterate
 from gs3d.representations.base import Representation

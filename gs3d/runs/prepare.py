@@ -9,11 +9,12 @@ from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.distill.build import own_loss
-from gs3d.distill.changes import check_path
-from gs3d.distill.config import load_config, record_in
 from gs3d.distill.contracts import check_members
-from gs3d.distill.stages import RunConfig, with_guidance_times, with_renders_up_to
+from gs3d.distill.settings.build import own_loss
+from gs3d.distill.settings.changes import check_path
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.files import record_in
+from gs3d.distill.settings.stages import RunConfig, with_guidance_times, with_renders_up_to
 from gs3d.guidance import losses_with
 from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.priors.base import Prior
@@ -160,7 +161,8 @@ def _load_preset(
     request: Request, preset: str, prior: Source | Prior, loss: LossFile | None
 ) -> RunConfig:
     """The settings of a request without a config, fitted to the prior: its guidance scale, and
-    renders at most twice as wide as its images, because it would not see more."""
+    renders at most twice as wide as its images, because it would not see more. The guidance scale
+    of a loss of the user's own stays."""
     try:
         config = _load(request, preset, loss)
     except UserError as error:
@@ -171,7 +173,8 @@ def _load_preset(
     if prior.image_size is not None and not any("resolution_px" in c for c in request.set):
         largest_px = LARGEST_RENDER * prior.image_size
         stages = tuple(with_renders_up_to(largest_px, stage) for stage in stages)
-    if isinstance(prior, Source) and not any(".cfg" in c for c in request.set):
+    of_preset = request.guidance is None or (loss is None and isinstance(request.guidance, str))
+    if isinstance(prior, Source) and of_preset and not any(".cfg" in c for c in request.set):
         stages = tuple(with_guidance_times(prior.family.guidance, stage) for stage in stages)
     return dataclasses.replace(config, stages=stages)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.changes import complete_record, differences
-from gs3d.distill.config import config_tree, parse_config
-from gs3d.distill.stages import HOW, RunConfig
+from gs3d.distill.settings.changes import complete_record, differences
+from gs3d.distill.settings.config import config_tree, parse_config
+from gs3d.distill.settings.stages import HOW, RunConfig
 from gs3d.guidance.loss_file import LossFile, file_of
 from gs3d.runs.planning.recorded import LOSS, other_loss
 from gs3d.runs.request import Request

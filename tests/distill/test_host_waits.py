@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_iter
 import gs3d
 from gs3d.core.runtime.transfer import moved
 from gs3d.core.schedules import Steps
-from gs3d.distill.config import load_config
-from gs3d.distill.stages import RunConfig, StageConfig
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, iterate
 from gs3d.priors import builtin_512, load

@@ -9,8 +9,8 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.distill import step as step_module
-from gs3d.distill.config import load_config
 from gs3d.distill.contracts import check_guidance
+from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, iterate, warm_up
 from gs3d.guidance import GuidanceOut, Sds

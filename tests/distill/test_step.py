@@ -5,7 +5,7 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, iterate, surface_points
 from gs3d.priors import load

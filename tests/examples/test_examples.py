@@ -9,7 +9,7 @@ import yaml
 
 import gs3d
 from gs3d import io
-from gs3d.distill.config import parse_config
+from gs3d.distill.settings.config import parse_config
 from gs3d.guidance import GUIDANCE
 from tests.io.splats.test_ply import random_splats
 from tests.programs import ROOT, run_program

@@ -11,7 +11,7 @@ from PIL import Image
 import gs3d
 from gs3d.cli.main import main
 from gs3d.core.errors import UserError
-from gs3d.distill.config import config_tree, load_config
+from gs3d.distill.settings.config import config_tree, load_config
 from gs3d.evaluation.reference import reference_splats
 from gs3d.experiments import compare
 from gs3d.experiments.compare import HEAD_PX, WORDS_PX, sides_of

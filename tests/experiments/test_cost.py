@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gs3d.distill.config import load_config
-from gs3d.distill.presets import paper_presets
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.presets import paper_presets
 from gs3d.experiments.cost import evaluations
 from gs3d.experiments.methods import Method
 from gs3d.experiments.request import Evaluation, methods_of

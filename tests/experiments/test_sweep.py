@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import load_config, parse_config
+from gs3d.distill.settings.config import load_config, parse_config
 from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
 from gs3d.experiments.sweep import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.build import own_loss
+from gs3d.distill.settings.build import own_loss
 from gs3d.guidance import GUIDANCE, losses_with, name_of
 from gs3d.guidance.loss_file import fault_in, file_of, is_loss_file, load_loss_file
 from tests.guidance.analytic import Mixture, condition

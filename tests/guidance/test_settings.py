@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
-from gs3d.distill.changes import check_path
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.changes import check_path
+from gs3d.distill.settings.config import load_config
 from gs3d.guidance import GUIDANCE, Sds
 from gs3d.guidance.distillation import Inputs
 from tests.guidance.analytic import CONDITION, Mixture

@@ -10,7 +10,7 @@ import yaml
 import gs3d
 from gs3d.core.errors import UserError
 from gs3d.distill import step
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.config import load_config
 from gs3d.runs.outputs import export_time
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request

@@ -13,7 +13,7 @@ import gs3d.cli.runs.generate  # noqa: F401 - imports names that tests below rep
 from gs3d.cli.main import main
 from gs3d.core.errors import UserError
 from gs3d.distill import step
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.config import load_config
 from gs3d.runs import prepare
 from gs3d.runs.folders import next_folder
 from gs3d.runs.history import prior_of, representation_of, training_cameras

@@ -14,8 +14,8 @@ from gs3d.cli.main import main
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Render
 from gs3d.distill import start, step
-from gs3d.distill.config import config_tree, load_config
-from gs3d.distill.stages import StageConfig
+from gs3d.distill.settings.config import config_tree, load_config
+from gs3d.distill.settings.stages import StageConfig
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.representations import extract_mesh
 from gs3d.representations.meshing.texture import PaintedMesh

@@ -88,8 +88,9 @@ class Vsd(Distillation):
     @property
     def model_evaluations(self) -> float:
         """What the LoRA takes of each view, in evaluations of the prior with and without the
-        prompt: one forward pass, and one of training, forward and backward, for each step."""
-        return 0.5 + 1.5 * self.lora_steps
+        prompt: one forward pass, or two for `pairs`, and one of training, forward and backward, for
+        each step."""
+        return (1.0 if self.pairs else 0.5) + 1.5 * self.lora_steps
 
     def new_model(self, prior: Prior, seed: int) -> LoraModel:
         """The LoRA at the start of a stage. `UserError` if `prior` cannot have one."""

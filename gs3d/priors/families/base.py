@@ -128,7 +128,8 @@ class Family:
     views: int = 1
     """Number of views that it denoises together, the smallest batch of the network."""
     guidance: float = 1.0
-    """What the guidance scales of the presets, meant for Stable Diffusion, are multiplied by."""
+    """What the high guidance scales of the presets, chosen for Stable Diffusion, are multiplied by
+    (`distill.settings.stages.with_guidance_times`)."""
 
 
 def class_of(index: Config, part: str) -> str:

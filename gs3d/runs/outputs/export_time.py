@@ -6,7 +6,7 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.raster import rasterize
 from gs3d.representations.base import Representation
 from gs3d.representations.gaussians.gaussians import Gaussians

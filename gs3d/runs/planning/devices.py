@@ -3,7 +3,7 @@
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.raster.cuda import build_state
 from gs3d.runs.callbacks import Message
 from gs3d.runs.request import Request

@@ -1,6 +1,6 @@
 """A warning for a prior that is a few-step student."""
 
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.guidance import GUIDANCE, name_of
 from gs3d.priors.about.students import STEPS, why_student
 from gs3d.priors.base import Prior

@@ -12,7 +12,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.distill.memory.micro_batches import rows_of
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.autoencoder import SHORT_NAMES, resolve_autoencoder
 from gs3d.priors.loading.components import Source

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.runs.callbacks import Message
 from gs3d.runs.request import Request
 from gs3d.world.captions import vocabulary_texts, words

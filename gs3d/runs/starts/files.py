@@ -7,7 +7,7 @@ from typing import cast
 from gs3d.core.errors import UserError, did_you_mean
 from gs3d.core.types import Splats
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.io import load_asset, readable, suffix_of
 from gs3d.ops.place import framed
 from gs3d.representations.gaussians.existing import splats_of_mesh

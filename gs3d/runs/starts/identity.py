@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from gs3d.distill.presets import preset_text
+from gs3d.distill.settings.presets import preset_text
 from gs3d.io import result_file
 from gs3d.priors.files.contents import sha256_of
 from gs3d.priors.loading.components import backbone_part

@@ -7,8 +7,8 @@ import weakref
 import pytest
 import torch
 
-from gs3d.distill.config import load_config
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
+from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
 from gs3d.distill.step import Task, TrainState, iterate
 from gs3d.priors import load

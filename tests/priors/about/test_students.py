@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import load_config
+from gs3d.distill.settings.config import load_config
 from gs3d.priors import load
 from gs3d.priors.about.students import why_student
 from gs3d.priors.loading.components import Source

@@ -6,6 +6,8 @@ import pytest
 import torch
 import yaml
 
+from gs3d.core.schedules import Ramp
+from gs3d.guidance import Sds
 from gs3d.priors import load
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
@@ -91,6 +93,10 @@ def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
     assert cfg("sigma") == (50.0, 20.0)
     assert cfg("if") == (10.0, 4.0)
     assert cfg("if", guidance="sds") == (20.0, 20.0)
+    # The usual scales of sampling, and csd's weight, were not chosen for Stable Diffusion.
+    assert cfg("if", guidance="ism") == (7.5, 7.5)
+    assert cfg("if", guidance="csd") == (1.0, 1.0)
     # What the user chooses stays.
     assert cfg("if", "losses.cds.cfg.start=30") == (30.0, 20.0)
+    assert cfg("if", guidance=Sds(cfg=Ramp(30.0, 30.0))) == (30.0, 30.0)
     assert cfg("if", config="splats-15min") == (50.0, 20.0)

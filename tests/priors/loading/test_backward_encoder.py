@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from gs3d.distill.config import load_config
 from gs3d.distill.memory.micro_batches import in_micro_batches
+from gs3d.distill.settings.config import load_config
 from gs3d.experiments.methods import Method
 from gs3d.priors import describe, load
 from gs3d.priors.files.contents import sha256_of

@@ -10,8 +10,8 @@ import yaml
 from safetensors import safe_open
 
 from gs3d.core.errors import UserError
-from gs3d.distill.config import load_config
-from gs3d.distill.stages import RunConfig
+from gs3d.distill.settings.config import load_config
+from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import load
 from gs3d.runs.planning import vram

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gs3d.distill.config import config_tree, load_config, parse_config
-from gs3d.distill.presets import preset_names
+from gs3d.distill.settings.config import config_tree, load_config, parse_config
+from gs3d.distill.settings.presets import preset_names
 from gs3d.guidance import GUIDANCE
 
 

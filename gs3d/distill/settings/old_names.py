@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from gs3d.core.schedules import Ramp
-from gs3d.distill.stages import StageConfig
+from gs3d.distill.settings.stages import StageConfig
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.nerf.config import NerfConfig

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.contracts import check_guidance
-from gs3d.distill.old_names import rename_settings
+from gs3d.distill.settings.old_names import rename_settings
 from gs3d.guidance import GUIDANCE
 from gs3d.guidance.loss_file import LossFile, load_loss_file
 

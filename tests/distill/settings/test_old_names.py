@@ -4,9 +4,9 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from gs3d.distill.changes import set_value
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.config import config_tree, load_config, parse_config
+from gs3d.distill.settings.changes import set_value
+from gs3d.distill.settings.config import config_tree, load_config, parse_config
 from gs3d.experiments.methods import Method
 
 OLD = {

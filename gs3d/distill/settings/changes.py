@@ -6,9 +6,9 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.build import build, check_loss, optional_of, paths_of
-from gs3d.distill.old_names import rename_path, rename_settings, rename_value
-from gs3d.distill.stages import RunConfig, StageConfig
+from gs3d.distill.settings.build import build, check_loss, optional_of, paths_of
+from gs3d.distill.settings.old_names import rename_path, rename_settings, rename_value
+from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
 
 NOT_SETTINGS = ("stages", "guidance")

@@ -3,8 +3,8 @@
 import pytest
 
 from gs3d.core.errors import UserError
-from gs3d.distill.changes import check_path, differences
-from gs3d.distill.config import config_tree, load_config
+from gs3d.distill.settings.changes import check_path, differences
+from gs3d.distill.settings.config import config_tree, load_config
 
 
 def change(setting: str, preset: str = "builtin"):

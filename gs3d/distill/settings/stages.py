@@ -20,6 +20,8 @@ SECTIONS: dict[RepresentationName, tuple[str, ...]] = {
     "dmtet": ("dmtet",),
 }
 """Sections of settings that belong to one representation only."""
+SAMPLING_SCALE = 7.5
+"""The guidance scale with which images are usually sampled, and the default of most losses."""
 FOLLOWS: dict[RepresentationName, tuple[RepresentationName, ...]] = {
     "splats": (),
     "nerf": (),
@@ -141,9 +143,13 @@ def with_renders_up_to(largest_px: int, stage: StageConfig) -> StageConfig:
 
 
 def with_guidance_times(factor: float, stage: StageConfig) -> StageConfig:
-    """The stage with another guidance scale, if its loss has one."""
+    """The stage with another guidance scale, if its loss has one above `SAMPLING_SCALE`.
+
+    Smaller ones are those with which images are sampled, about the same for all families, or no
+    guidance scale at all, as the weight 1 of csd.
+    """
     loss = stage.guidance
-    if not isinstance(loss, Distillation):
+    if not isinstance(loss, Distillation) or max(loss.cfg.ends) <= SAMPLING_SCALE:
         return stage
     cfg = replace(loss.cfg, start=factor * loss.cfg.start, end=factor * loss.cfg.end)
     return replace(stage, guidance=replace(loss, cfg=cfg))

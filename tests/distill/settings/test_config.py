@@ -7,9 +7,9 @@ import pytest
 
 from gs3d.core.errors import UserError
 from gs3d.core.schedules import Ramp
-from gs3d.distill.config import load_config, parse_config
-from gs3d.distill.presets import preset_names
-from gs3d.distill.stages import RunConfig, StageConfig
+from gs3d.distill.settings.config import load_config, parse_config
+from gs3d.distill.settings.presets import preset_names
+from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.guidance import Cds, Sds
 from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request
