@@ -83,6 +83,16 @@ def check_model(guidance: Any, model: Any) -> None:
         )
 
 
+def check_learned(guidance: Any, learned: Any) -> None:
+    """`UserError` unless `learned` is what the model of a guidance must return from `train`."""
+    start = f"--guidance: train of the model of {_name_of(guidance)} returned"
+    if not isinstance(learned, dict):
+        raise UserError(f"{start} {_what(learned)}; expected a dict of numbers for the log")
+    for name, value in learned.items():
+        if not isinstance(value, (int, float)):
+            raise UserError(f"{start} {name!r}: {_what(value)}; expected a number")
+
+
 def _names_like(text: str) -> str:
     """What could be meant by a text that names no loss, for a message."""
     names = f"one of {', '.join(GUIDANCE)}"
@@ -105,10 +115,10 @@ def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
         or not grad.is_floating_point()
         or grad.device != z0.device
     ):
-        raise UserError(f"{start} the grad {_what(grad)}; expected {_what(z0)}")
+        raise UserError(f"{start} as grad {_what(grad)}; expected {_what(z0)}")
     log: Any = result.log
     if not isinstance(log, dict):
-        raise UserError(f"{start} the log {_what(log)}; expected a dict of numbers")
+        raise UserError(f"{start} as log {_what(log)}; expected a dict of numbers")
     for name, value in log.items():
         if not isinstance(value, (int, float)):
             raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")

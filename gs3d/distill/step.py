@@ -16,7 +16,7 @@ from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.normals import normal_map
 from gs3d.core.runtime.transfer import moved
 from gs3d.core.types import Render
-from gs3d.distill.contracts import check_result
+from gs3d.distill.contracts import check_learned, check_result
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.memory.shortage import retried
 from gs3d.distill.settings.stages import RunConfig, StageConfig
@@ -238,8 +238,11 @@ def _train(state: TrainState, task: Task, found: _Gradients) -> dict[str, float]
     """Train the model of the loss on the renders of this iteration; returns what to log."""
 
     def train() -> dict[str, float]:
-        model = _current_model(state, task)
-        return {} if model is None else model.train(*found.learned_from, task.seed, state.step)
+        if (model := _current_model(state, task)) is None:
+            return {}
+        learned = model.train(*found.learned_from, task.seed, state.step)
+        check_learned(task.config.stages[state.stage].guidance, learned)
+        return learned
 
     return retried(train, lambda: _halved(state, task))
 

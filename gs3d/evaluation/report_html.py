@@ -22,6 +22,8 @@ STRIP_VIEWS, VIEW_PX = 24, 96
 """Views of the strip of a run, and their side."""
 WEBP_QUALITY = 80
 SLIDER_VIEWS = 8
+MISSING = "–"
+"""A cell without a value, as in `report`."""
 PLOT_WIDTHS, PLOT_BYTES, PLOT_COLORS = (640, 480, 320), 18_000, 24
 """Limits of the plot of a run: widths to try in pixels, bytes, and colors. In base64 a plot takes a
 third more space than its bytes."""
@@ -126,7 +128,7 @@ def _runs(
     for i, r in enumerate(results):
         values = [(getattr(r.grade, name), COLUMNS[name]) for name in names]
         cells = [
-            ("–" if v is None else f"{c.scale * v:.{c.digits}f}", None if v is None else v)
+            (MISSING if v is None else f"{c.scale * v:.{c.digits}f}", None if v is None else v)
             for v, c in values
         ]
         view = (
@@ -192,8 +194,11 @@ def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _sort_key(cell: str) -> float | str:
-    """Return the leading number of a cell such as "93 (88–97)", or the text if there is none."""
+def _sort_key(cell: str) -> float | str | None:
+    """Return the leading number of a cell such as "93 (88–97)", or the text if there is none. None
+    for a missing value, which is sorted last."""
+    if cell == MISSING:
+        return None
     try:
         return float(cell.split(" ")[0])
     except ValueError:
@@ -205,13 +210,22 @@ def _cell(shown: str, key: float | str | None) -> str:
     return f'<td{words} data-by="{_text("" if key is None else key)}">{shown}</td>'
 
 
+def _better(title: str) -> str:
+    """The attribute of a header that says which values of a metric are better; "" for no metric."""
+    words = {1: "higher is better", -1: "lower is better", 0: "near zero is better"}
+    found = [words[column.better] for column in COLUMNS.values() if column.title == title]
+    return f' title="{found[0]}"' if found else ""
+
+
 def _table(
     head: Sequence[str],
     rows: Sequence[Sequence[tuple[str, float | str | None]]],
     escape: bool = True,
 ) -> str:
     """Return an HTML table; each cell is a pair of its content and its sort key."""
-    titles = "".join(f'<th scope="col"><button>{_text(title)}</button></th>' for title in head)
+    titles = "".join(
+        f'<th scope="col"{_better(title)}><button>{_text(title)}</button></th>' for title in head
+    )
     lines = []
     for row in rows:
         cells = "".join(_cell(_text(shown) if escape else shown, key) for shown, key in row)

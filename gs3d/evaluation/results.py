@@ -148,13 +148,23 @@ def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Resul
         return {}  # damaged, or from another version: the runs are graded again
     if known != settings:
         raise UserError(
-            f"{path}: contains results with settings {known}, not {settings}; choose another --out"
+            f"{path}: contains results with {_differing(known, settings)}, not "
+            f"{_differing(settings, known)}; choose another --out"
         )
     return (
         {row["folder"]: Result.of(row) for row in tree["results"]}
         if digest == graders.digest
         else {}
     )
+
+
+def _differing(settings: object, other: dict) -> str:
+    """The settings that differ from those of another evaluation: "budget --steps 3, no start"."""
+    if not isinstance(settings, dict):
+        return "other settings"
+    names = dict.fromkeys((*settings, *other))
+    changed = [name for name in names if settings.get(name) != other.get(name)]
+    return ", ".join(f"{n} {settings[n]}" if n in settings else f"no {n}" for n in changed)
 
 
 def graded_already(known: dict[str, Result], run: Run) -> Result | None:

@@ -20,8 +20,9 @@ from gs3d.priors.scalings import VpTable
 
 SIDE = 4
 """Side of the latents of the prior that counts."""
-PROGRESS = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Where evaluations are counted: a loss may need more of them at some times than at others."""
+PROGRESS = tuple((i + 0.5) / 100 for i in range(100))
+"""Where evaluations are counted: a loss may need more of them at some times than at others, and
+draw its times at random."""
 WRONG = 2
 """Wrong views that Perp-Neg evaluates beside the right one (`priors.prompts.ViewPrompts`)."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, did_you_mean
 from gs3d.core.source import code_of
 from gs3d.distill.settings.build import own_loss
 from gs3d.distill.settings.changes import set_value, setting_types
@@ -17,7 +17,7 @@ from gs3d.distill.settings.old_names import rename_path
 from gs3d.distill.settings.presets import preset_names
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.experiments.options import OF_METHODS
-from gs3d.guidance import GUIDANCE, inversion, losses_with, name_of, noise
+from gs3d.guidance import GUIDANCE, Guidance, inversion, losses_with, name_of, noise
 from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
 from gs3d.priors.loading.weights import facts_of, weight_files
@@ -26,7 +26,7 @@ LATER = ("vae", "vae_backward", "compile")
 """Settings that were added after the first evaluations. Their defaults are no part of a
 fingerprint, so that those evaluations stay valid."""
 
-HELPERS = ("gs3d.guidance.", "gs3d.priors.adapter.")
+HELPERS = ("gs3d.guidance.", "gs3d.priors.adapter.", "gs3d.priors.base", "gs3d.core.schedules")
 NO_HELPERS = ("gs3d.guidance.base", "gs3d.guidance.loss_file")
 """Modules that compute gradients for losses, and those among them that do not."""
 
@@ -56,9 +56,15 @@ class Method:
         if is_loss_file(loss):
             return Method(loss, tuple(changes), own_loss(loss, "--methods"))
         if loss not in GUIDANCE and loss not in preset_names():
+            if "=" in loss:
+                raise UserError(
+                    f"--methods {text}: expected a loss or preset before {loss!r}, with a comma "
+                    f"and no space between them, such as sds,{loss}"
+                )
+            near = did_you_mean(loss, (*GUIDANCE, *preset_names()))
             raise UserError(
                 f"--methods {text}: unknown loss {loss!r}; expected one of {', '.join(GUIDANCE)}, "
-                "a preset or FILE.py:CLASS, then PATH=VALUE with commas"
+                f"a preset or FILE.py:CLASS, then PATH=VALUE with commas{near}"
             )
         return Method(loss, tuple(changes))
 
@@ -84,6 +90,10 @@ class Method:
             set_value(tree, change, f"{where}:", losses)
         parse_config(tree, where, self.file)
         return tree
+
+    def guidances(self, base: str) -> list[Guidance]:
+        """The loss of each stage."""
+        return [stage.guidance for stage in self.config(base).stages]
 
     def config(self, base: str) -> RunConfig:
         """`settings` as a config."""
@@ -135,7 +145,7 @@ class Method:
             for name, value in settings.items()
             if name not in LATER or value != getattr(RunConfig, name)
         }
-        losses = {type(stage.guidance) for stage in self.config(base).stages}
+        losses = {type(guidance) for guidance in self.guidances(base)}
         files = {path for loss in losses for path in _code_files(loss)}
         if self.file is not None:
             # As it was read: the file may have been edited since.

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gs3d.core.errors import UserError
 from gs3d.distill.settings.config import load_config
-from gs3d.distill.settings.presets import paper_presets
+from gs3d.distill.settings.presets import misfit, paper_presets
 from gs3d.experiments.methods import Method
 from gs3d.experiments.options import Options
-from gs3d.experiments.sweep import Setup, shares
+from gs3d.experiments.setup import Setup, shares
 from gs3d.guidance import GUIDANCE, name_of
+from gs3d.guidance.base import learns
 from gs3d.priors.loading.components import backbone_part
 from gs3d.priors.loading.factories import FACTORIES, code, create
 from gs3d.priors.loading.resolve import default_prior, resolve
@@ -36,8 +38,8 @@ class Evaluation:
     methods: tuple[str, ...] = ("cds", "sds")
     """Methods to compare, the first with each other. A method is a guidance loss, FILE.py:CLASS
     with one of your own, or a preset with its own loss (builtin-dreamfusion), and changed settings
-    after commas: cds, or cds,noise=fixed,cfg.start=12. start=... and lora=... take the place of
-    --start and --lora, such as cds,start=builtin, or cds,start=null for none."""
+    after commas, without spaces: cds, or cds,noise=fixed,cfg.start=12. start=... and lora=... take
+    the place of --start and --lora, such as cds,start=RUN_OR_FILE; start=null is for none."""
     league: bool = False
     """Compare all losses of gs3d, and all presets of papers that fit the prior, with the default
     first. Methods that are given come after them."""
@@ -96,21 +98,32 @@ def setup_of(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Set
         if (amount := getattr(request, name)) is not None:
             budget = (f"--{name}", str(amount))
     options = Options(request.start, request.lora, request.vram, request.raster, request.device)
-    prior, is_like_builtin, has_negative, weights = _prior(request, prompts, say)
-    base = request.config or preset_for(
-        is_like_builtin, minutes if budget[0] == "--minutes" else None
-    )
+    prior = _facts(request, prompts, say)
+    limit = minutes if budget[0] == "--minutes" else None
+    base = request.config or preset_for(prior.is_like_builtin, limit)
     out = request.out or Path("outputs") / f"evaluation-{Path(str(request.prompts)).stem}"
     settings = {
         "budget": " ".join(budget),
-        "prior": prior,
+        "prior": prior.name,
         "config": base,
         "cores": len(shares(request.at_once)[0]),
         "scorer": request.scorer,
         **options.given,
     }
-    shared = (out, budget, base, prior, weights, request.at_once, options)
-    return Setup(*shared, has_negative, is_like_builtin), settings
+    made = Setup(
+        out,
+        budget,
+        base,
+        prior.name,
+        prior.identity,
+        request.at_once,
+        options,
+        prior.has_negative,
+        prior.is_like_builtin,
+        prior.views,
+        is_chosen=request.config is not None,
+    )
+    return made, settings
 
 
 def methods_of(request: Evaluation, setup: Setup) -> list[Method]:
@@ -120,7 +133,10 @@ def methods_of(request: Evaluation, setup: Setup) -> list[Method]:
         given = [] if request.methods == Evaluation.methods else texts
         default = name_of(load_config(setup.base).stages[0].guidance)
         losses = [default, *(name for name in GUIDANCE if name != default)]
-        texts = [*losses, *paper_presets(small=setup.is_like_builtin), *given]
+        found = map(Method.parse, (*losses, *paper_presets(small=setup.is_like_builtin)))
+        if setup.views > 1:  # what a loss learns, it learns of single views
+            found = (m for m in found if not any(map(learns, m.guidances(setup.base))))
+        return list(dict.fromkeys((*found, *map(Method.parse, given))))
     return list(dict.fromkeys(map(Method.parse, texts)))
 
 
@@ -131,14 +147,18 @@ def check_method(
     before them. Warnings about all of them are printed once."""
     method.settings(setup.base)
     options = setup.options_of(method)
-    if setup.prior not in FACTORIES or options != Options():
+    if setup.prior in FACTORIES and options == Options():
+        # Else `prepare` warns of it.
+        if text := misfit(method.preset or request.config, setup.is_like_builtin):
+            say(f"warning: {method.name}: the preset {method.preset or request.config} {text}")
+    else:
         like_a_run = Request(
             prompts[0],
             request.minutes,
             steps=request.steps or request.evaluations,
             prior=setup.prior,
             guidance=method.guidance,
-            config=method.preset or setup.base,
+            config=method.preset or request.config,
             set=method.paths,
             out=setup.out / "runs" / "none",
             start=options.start,
@@ -155,20 +175,33 @@ def check_method(
     setup.fingerprint(method)
 
 
-def _prior(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[str, bool, bool, str]:
-    """(name, whether the presets of the built-in prior fit it, whether it has a negative prompt by
-    default, and a text that changes with its weights or code)."""
+class _Facts(NamedTuple):
+    """What an evaluation must know of its prior."""
+
+    name: str
+    is_like_builtin: bool
+    """Whether the presets of the built-in prior fit it."""
+    has_negative: bool
+    """Whether it has a negative prompt by default."""
+    views: int
+    """Views that it denoises together."""
+    identity: str
+    """A text that changes with its weights or code."""
+
+
+def _facts(request: Evaluation, prompts: Iterable[str], say: Say) -> _Facts:
     name = request.prior
     if name == "auto":
         name, why = default_prior(pick_device(request.device), " ".join(prompts))
         say(why)
     if name in FACTORIES:
         made = create(name, "cpu")
-        return name, made.latent_shape[0] == 3, bool(default_negative(made)), code(name)
+        negative = bool(default_negative(made))
+        return _Facts(name, made.latent_shape[0] == 3, negative, made.views, code(name))
     source = resolve(name)
     part = backbone_part(source.index)
     assert part is not None  # `index` refuses a model without one
     files = weight_files(source.folder / part, half=True)
     # A vocabulary is not read here: it is open in all models but those like the built-in one.
-    open_words = not source.is_like_builtin
-    return name, source.is_like_builtin, open_words, repr(facts_of(files))
+    small = source.is_like_builtin
+    return _Facts(name, small, not small, source.views, repr(facts_of(files)))

@@ -22,10 +22,8 @@ from typing import TypeVar
 import yaml
 
 from gs3d.core.errors import UserError
-from gs3d.core.runtime.threads import cores
-from gs3d.experiments.cost import evaluations
 from gs3d.experiments.methods import Method
-from gs3d.experiments.options import Options
+from gs3d.experiments.setup import Setup, shares
 from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, slug
 
@@ -59,55 +57,6 @@ def _folder_name(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Settings that all runs of a sweep share."""
-
-    out: Path
-    """Output directory of the sweep."""
-    budget: tuple[str, str]
-    """("--minutes", "3"), ("--steps", "500") or ("--evaluations", "4000"). The last becomes a
-    number of steps for each method."""
-    base: str
-    """Preset or YAML file with the settings."""
-    prior: str
-    """Diffusion model, as for `gs3d generate --prior`."""
-    prior_hash: str
-    """Identifies the weights of the prior."""
-    at_once: int = 1
-    """Number of parallel runs. Each gets an equal share of the cores, so its results are those of a
-    smaller machine."""
-    options: Options = Options()
-    """Options of the runs that no config holds. A method may have some for itself."""
-    has_negative: bool = False
-    """Whether the prior has a negative prompt by default."""
-    is_like_builtin: bool = True
-    """Whether the presets of the built-in prior fit the prior."""
-
-    def cost_of(self, method: Method) -> float:
-        """Evaluations of the prior in a mean iteration (`cost.evaluations`)."""
-        config = method.config(self.base)
-        negative = self.has_negative if config.negative is None else bool(config.negative)
-        return evaluations(config, negative)
-
-    def budget_of(self, method: Method) -> tuple[str, str]:
-        """The budget as `gs3d generate` takes it."""
-        kind, amount = self.budget
-        if kind != "--evaluations":
-            return self.budget
-        return "--steps", str(max(round(int(amount) / self.cost_of(method)), 1))
-
-    def options_of(self, method: Method) -> Options:
-        return self.options.with_those(method.options)
-
-    def fingerprint(self, method: Method) -> str:
-        """Return a hash of everything that determines a run except its prompt and seed."""
-        count = str(len(shares(self.at_once)[0]))
-        more = self.options_of(method).identity
-        budget = self.budget_of(method)
-        return method.fingerprint(self.base, *budget, self.prior_hash, count, *more)
-
-
-@dataclass(frozen=True)
 class FinishedRun:
     """A run that wrote a result file."""
 
@@ -135,25 +84,6 @@ def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
     expected = (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
     same = (run.prompt, run.method, run.seed, run.fingerprint) == expected
     return run if same and result_file(folder) else None
-
-
-def shares(count: int) -> list[set[int]]:
-    """Divide the cores into `count` equal sets. A remainder stays idle.
-
-    Raises:
-        UserError: `count` is out of range, or this system cannot bind processes to cores.
-    """
-    if not 1 <= count <= len(cores()):
-        raise UserError(
-            f"--at-once: expected 1 to {len(cores())}, at least one core per run, got {count}"
-        )
-    if count > 1 and not hasattr(os, "sched_setaffinity"):
-        raise UserError(
-            f"--at-once: expected 1, because this system cannot bind a run to some of its cores, "
-            f"got {count}; leave it out"
-        )
-    size = len(cores()) // count
-    return [set(cores()[i * size : (i + 1) * size]) for i in range(count)]
 
 
 def _refuse_older_runs(jobs: Sequence[Job], setup: Setup) -> None:
@@ -209,13 +139,19 @@ def sweep(
 
 
 def _settings_of(method: Method, setup: Setup) -> list[str]:
-    """Options of `gs3d generate` for a method. Its complete settings are written to a YAML file,
-    and the file of its loss is copied, so that all runs use the code that the sweep began with."""
+    """Options of `gs3d generate` for a method. Settings of a config that the user chose are written
+    to a YAML file, and the file of a loss is copied, so that all runs use those that the sweep
+    began with."""
     folder = setup.out / "methods"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{_folder_name(method.name)}.yaml"
-    path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
-    options = ["--config", str(path), *setup.options_of(method).flags]
+    options = setup.options_of(method).flags
+    if setup.is_chosen or method.preset is not None:
+        path = folder / f"{_folder_name(method.name)}.yaml"
+        path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
+        options += ["--config", str(path)]
+    else:
+        options += [part for change in method.paths for part in ("--set", change)]
+        options += [] if method.file else ["--guidance", method.loss]
     if (loss := method.file) is not None:
         copy = folder / f"{loss.path.stem}-{loss.sha256[:8]}.py"
         copy.write_bytes(loss.data)

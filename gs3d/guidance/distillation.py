@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 T_MAX = 0.999
 """Upper bound of all times, because the noise level of a flow model is unbounded at t = 1."""
-Weight = Literal["one", "sigma2", "inverse_sigma"]
+Weight = Literal["one", "sigma", "sigma2", "inverse_sigma"]
 
 
 def weight_of(kind: Weight, sigma: Tensor | float) -> Tensor | float:
     """Weight λ(t) of an ε-difference at noise level `sigma`.
 
-    "one": 1. "sigma2": 1 − ᾱ = σ²/(1 + σ²), as in DreamFusion. "inverse_sigma": 1/σ, which gives
-    small noise levels more weight.
+    "one": 1. "sigma": σ = √((1 − ᾱ)/ᾱ), as in the released code of LucidDreamer. "sigma2":
+    1 − ᾱ = σ²/(1 + σ²), as in DreamFusion. "inverse_sigma": 1/σ, which gives small noise levels
+    more weight.
     """
+    if kind == "sigma":
+        return sigma
     if kind == "sigma2":
         return sigma**2 / (1 + sigma**2)
     return 1 / sigma if kind == "inverse_sigma" else 1.0

@@ -1,4 +1,4 @@
-"""Random times from a window that slides down, as LucidDreamer and later losses draw them."""
+"""Random times from a window that slides down, as GCS, SCTD and ScaleDreamer draw them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ T_MIN = 0.02
 class Windowed(Distillation):
     """A loss whose random times lie in a window below `t`. A subclass defines `gradient`.
 
-    The defaults are those that the released codes of LucidDreamer, GCS and SCTD share: 0.5 to 0.98
-    at first, 0.02 to 0.5 from 1500 of 5000 iterations on.
+    The defaults are those that the released codes of GCS and SCTD share: 0.5 to 0.98 at first, 0.02
+    to 0.5 from 1500 of 5000 iterations on. In LucidDreamer's, from which theirs are made, the upper
+    end slides in the same way and the lower one stays at 0.02, as with `window` 0.96.
     """
 
     t: Ramp = Ramp(0.98, 0.5)

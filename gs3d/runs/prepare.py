@@ -14,6 +14,7 @@ from gs3d.distill.settings.build import own_loss
 from gs3d.distill.settings.changes import check_path
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.settings.files import record_in
+from gs3d.distill.settings.presets import misfit
 from gs3d.distill.settings.stages import RunConfig, with_guidance_times, with_renders_up_to
 from gs3d.guidance import losses_with
 from gs3d.guidance.loss_file import LossFile, is_loss_file
@@ -102,6 +103,8 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     messages += other_prompt(request)
     if given is not None:
         messages += _other_mode(request, given)
+        if text := misfit(str(request.config), _is_like_builtin(prior)):
+            messages.append(Message(f"--config {request.config}: {text}", is_warning=True))
         if (record := record_in(str(request.config))) is not None and not request.resume:
             messages += differences_from(request.config, record, request, prior)
     # Also if a config is given: this finds a model that gs3d cannot use before anything starts.
@@ -217,7 +220,8 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
     for setting in ("vae", "vae_backward"):
         if getattr(config, setting) is not None and not isinstance(prior, Source):
             raise UserError(
-                f"config: {setting}: only for a prior with a model folder; leave it out"
+                f"config: {setting}: only for a prior with a model folder, not for {prior.name}; "
+                "leave it out"
             )
     views = prior.views
     for stage in config.stages:

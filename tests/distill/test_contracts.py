@@ -164,14 +164,14 @@ def test_guidance_that_cannot_be_called_is_refused(guidance, message):
         ),
         (
             GuidanceOut(Z0[:1]),
-            "returned the grad a tensor [1, 3, 8, 8] of float32 on cpu; expected a tensor [4",
+            "returned as grad a tensor [1, 3, 8, 8] of float32 on cpu; expected a tensor [4",
         ),
         (
             GuidanceOut(Z0.long()),
-            "returned the grad a tensor [4, 3, 8, 8] of int64 on cpu; expected",
+            "returned as grad a tensor [4, 3, 8, 8] of int64 on cpu; expected",
         ),
-        (GuidanceOut(None), "returned the grad None; expected a tensor [4, 3, 8, 8] of float32"),
-        (GuidanceOut(Z0, log=None), "returned the log None; expected a dict of numbers"),
+        (GuidanceOut(None), "returned as grad None; expected a tensor [4, 3, 8, 8] of float32"),
+        (GuidanceOut(Z0, log=None), "returned as log None; expected a dict of numbers"),
         (
             GuidanceOut(Z0, log={"t": Z0}),
             "returned 't': a tensor [4, 3, 8, 8] of float32 on cpu in its log",

@@ -201,6 +201,18 @@ def test_wrong_own_loss_with_a_model_gets_one_line(tiny_sd):
     with pytest.raises(UserError, match=r"NoModel.new_model returned .* without denoise, state_t"):
         run_steps(state, task, 1)
 
+    class Silent(Mean):
+        def train(self, *arguments):
+            return None
+
+    class LogsNothing(Own):
+        def new_model(self, prior, seed):
+            return Silent(self.share)
+
+    state, task = started(tiny_sd, guidance=LogsNothing())
+    with pytest.raises(UserError, match="the model of LogsNothing returned None; expected a dict"):
+        run_steps(state, task, 1)
+
 
 def test_other_losses_get_no_model(tiny_sd):
     state, task = started(tiny_sd, guidance="sds")

@@ -8,7 +8,8 @@ import pytest
 from gs3d.core.errors import UserError
 from gs3d.experiments.methods import Method
 from gs3d.experiments.options import Options
-from gs3d.experiments.sweep import Job, Setup, _settings_of, sweep
+from gs3d.experiments.setup import Setup
+from gs3d.experiments.sweep import Job, _settings_of, sweep
 from gs3d.runs.starts import builtin
 from tests.guidance.test_loss_file import MINE
 
@@ -97,3 +98,20 @@ def test_all_runs_get_the_code_that_the_sweep_began_with(setup, mine, tmp_path, 
     file, name = flags["--guidance"].split(":")
     assert (Path(file).read_text(), name, flags["--raster"]) == (MINE, "Mine", "cpu")
     assert "guidance: Mine" in Path(flags["--config"]).read_text()
+
+
+@pytest.mark.parametrize(
+    "text, chosen, expected",
+    [
+        ("cds,batch=8,start=null", False, ["--set", "batch=8", "--guidance", "cds"]),
+        ("cds,batch=8,start=null", True, ["--config", "cds-batch-8-start-null"]),
+        ("builtin-magic3d", False, ["--config", "builtin-magic3d"]),
+    ],
+)
+def test_a_preset_that_nobody_chose_is_left_to_the_runs(setup, text, chosen, expected):
+    """`gs3d generate` fits it to the prior."""
+    setup = dataclasses.replace(setup, is_chosen=chosen)
+    setup.out.mkdir(exist_ok=True)
+    found = _settings_of(Method.parse(text), setup)
+    assert found[: len(expected) - 1] == expected[:-1]
+    assert Path(found[-1]).name.startswith(expected[-1])

@@ -9,19 +9,13 @@ from pathlib import Path
 import pytest
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.threads import cores
 from gs3d.distill.settings.config import load_config, parse_config
 from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
-from gs3d.experiments.sweep import (
-    FINISHED,
-    FinishedRun,
-    Job,
-    Setup,
-    cores,
-    finished_before,
-    shares,
-    sweep,
-)
+from gs3d.experiments.setup import Setup, shares
+from gs3d.experiments.sweep import FINISHED, FinishedRun, Job, finished_before, sweep
+from tests.experiments.test_cost import DECODING
 
 
 def test_path_refers_to_the_loss_or_else_to_the_run():
@@ -107,13 +101,16 @@ def test_fingerprint_depends_on_everything_that_determines_a_run(tmp_path):
     assert len({s.fingerprint(m) for s, m in others} | {setup.fingerprint(method)}) == 6
 
 
-@pytest.mark.parametrize("file", ["cds.py", "distillation.py", "noise.py", "inversion.py"])
+CODE = ("cds.py", "distillation.py", "noise.py", "inversion.py", "priors/base.py", "schedules.py")
+
+
+@pytest.mark.parametrize("file", CODE)
 def test_fingerprint_depends_on_the_code_of_the_loss(file, monkeypatch):
     method, read = Method.parse("cds"), Path.read_text
     before = method.fingerprint("builtin")
 
     def edited(path, *args):
-        return read(path, *args) + "\nedited = 1" * (path.name == file)
+        return read(path, *args) + "\nedited = 1" * path.as_posix().endswith(f"/{file}")
 
     monkeypatch.setattr(Path, "read_text", edited)
     assert method.fingerprint("builtin") != before
@@ -159,7 +156,8 @@ def fake_runs(tmp_path, monkeypatch):
         "known = hasattr(os, 'sched_getaffinity')\n"
         "count = len(os.sched_getaffinity(0)) if known else 0\n"
         "(out / 'splats.ply').write_text(str(count))\n"
-        "(out / 'run.yaml').write_text('result: {outcome: %s, peak_memory_mb: 12.5}' % outcome)\n"
+        "result = '{outcome: %s, peak_memory_mb: 12.5, steps: 4}' % outcome\n"
+        "(out / 'run.yaml').write_text('timings_s: {optimize: 2.0}\\nresult: ' + result)\n"
         "sys.exit(outcome == 'diverged')\n"
     )
     launcher = tmp_path / "python"
@@ -195,6 +193,17 @@ def test_parallel_runs_stay_on_their_cores_and_are_graded_before_the_next(fake_r
 
     cores_used = {result for _, result in sweep(jobs_of(*"abcdef"), setup, grade)}
     assert cores_used == {str(len(cores()) // 2)} and max(counts) <= 2
+
+
+def test_evaluations_a_second_are_those_of_the_loss_if_they_can_be_counted(fake_runs, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(DECODING)
+    jobs = [Job("a mug", Method.parse(m), 0) for m in ("sds,pairs=false", f"{file}:Decoding")]
+    made = {job.method.loss[:3]: run for job, run in sweep(jobs, fake_runs, lambda _, run: run)}
+    # 4 steps of 4 views in 2 seconds.
+    assert made.pop("sds").evaluations_per_s == 8.0
+    (own,) = made.values()
+    assert own.evaluations_per_s is None
 
 
 def test_closing_a_sweep_terminates_its_runs(fake_runs):

@@ -254,7 +254,8 @@ def test_theorem_1_error_of_cds_descent_is_linear_in_the_step(means):
 
 
 @pytest.mark.parametrize(
-    "kind,sigma,expected", [("one", 3.0, 1.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)]
+    "kind,sigma,expected",
+    [("one", 3.0, 1.0), ("sigma", 3.0, 3.0), ("sigma2", 2.0, 0.8), ("inverse_sigma", 4.0, 0.25)],
 )
 def test_weight_of(kind, sigma, expected):
     assert weight_of(kind, sigma) == pytest.approx(expected)

@@ -43,7 +43,7 @@ def test_run_by_name_is_recorded_and_resumed(capsys, tmp_path):
 def test_load_makes_it_and_other_uses_are_refused(capsys):
     assert load("disk", "cpu").name == "disk"
     assert "it has no model folder" in one_line_fault(capsys, "vocab", "--prior", "disk")
-    with pytest.raises(UserError, match="vae: only for a prior with a model folder"):
+    with pytest.raises(UserError, match="vae: only for a prior with a model folder, not for "):
         gs3d.generate("a red ball", steps=1, prior="disk", set=("vae=taesd",), device="cpu")
     assert "did you mean disk" in one_line_fault(
         capsys, "generate", "a red ball", "--steps", "1", "--prior", "disc"

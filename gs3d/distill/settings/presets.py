@@ -18,6 +18,18 @@ def paper_presets(small: bool) -> list[str]:
     return sorted(name for name in papers if name.startswith("builtin-") == small)
 
 
+def misfit(name: str | None, small: bool) -> str | None:
+    """Why a preset is for other priors than a large one or, if `small`, the built-in one, and which
+    one to take, for a warning. None for a preset that fits, and for anything but a preset."""
+    known = _files()
+    if name not in known or (name.partition("-")[0] == "builtin") == small:
+        return None
+    own = "builtin" if small else "splats-15min"
+    other = f"builtin-{name}" if small else name.partition("-")[2]
+    kind = "large priors, such as Stable Diffusion" if small else "the built-in prior"
+    return f"is for {kind}; for this one there is {other if other in known else own}"
+
+
 def preset_text(name: str) -> str:
     """The YAML of the preset with this name."""
     return _files()[name].read_text("utf-8")

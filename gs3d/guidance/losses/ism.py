@@ -17,7 +17,8 @@ class Ism(Distillation):
     """Compares two estimates one interval apart on the trajectory of the render.
 
     DDIM inversion without the prompt leads from the render to z_s and one interval further to z_t.
-    The gradient is λ(t)·(ε̂(z_t) − ε̂_∅(z_s)), where only the first estimate knows the prompt.
+    The gradient is λ(t)·(ε̂(z_t) − ε̂_∅(z_s)), where only the first estimate knows the prompt. The
+    released code has λ = σ_t (`weight: sigma`, as in the preset luciddreamer).
     """
 
     t: Ramp = Ramp(0.98, 0.02)

@@ -64,8 +64,9 @@ def test_evaluation_continues_and_is_graded_again(
     status, text, _ = run(capsys, *tiny_evaluation)
     assert status == 0 and "runs to make: 0 of 2, 2 are there" in text
     assert read(out) == tree
-    message = one_line_fault(capsys, *tiny_evaluation, "--config", "preview")
-    assert "choose another --out" in message
+    message = one_line_fault(capsys, *tiny_evaluation, "--config", "builtin-dreamgaussian")
+    expected = "contains results with config builtin, not config builtin-dreamgaussian; choose"
+    assert expected in message
 
     # The same runs with --from.
     runs = [str(p) for p in sorted((out / "runs").glob("*/*"))]
@@ -198,6 +199,8 @@ def test_classifier_knows_the_words_of_the_shipped_prompts(name):
         (["tuning", "more"], "expected"),
         (["LIST", "--methods"], "--methods: expected one or more, got nothing"),
         (["LIST", "--methods", "vds"], "unknown loss 'vds'"),
+        (["LIST", "--methods", "builtin-dreamfuson"], "did you mean 'builtin-dreamfusion'"),
+        (["LIST", "--methods", "cds,", "noise=fixed"], "no space between them, such as sds,noise="),
         (["LIST", "--methods", "cds,cgf.start=3"], "unknown setting 'cgf.start'; did you mean"),
         (["LIST", "--methods", "cds,cfg.start"], "expected PATH=VALUE"),
         (["LIST", "--seeds", "0", "one"], "--seeds: expected a whole number, got 'one'"),

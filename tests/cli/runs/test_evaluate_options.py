@@ -83,7 +83,8 @@ def test_runs_with_and_without_a_start(evaluate, tmp_path):
     assert "runs to make: 1 of 2, 1 are there" in evaluate(*methods)
     # One start for all; a method may have none.
     for_all = ("--start", "there.ply", "--methods", "sds", "sds,start=null")
-    assert "choose another --out" in evaluate.fault(*for_all)
+    expected = "results with no start, not start there.ply; choose another --out"
+    assert expected in evaluate.fault(*for_all)
     assert "runs to make: 2 of 2" in evaluate(*for_all, "--out", "all")
     all_runs = [yaml.safe_load(f.read_text()) for f in (tmp_path / "all").glob("runs/*/*/run.yaml")]
     assert {r.get("start") for r in all_runs} == {None, "there.ply"}

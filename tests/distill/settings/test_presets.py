@@ -3,7 +3,7 @@
 import pytest
 
 from gs3d.distill.settings.config import config_tree, load_config, parse_config
-from gs3d.distill.settings.presets import preset_names
+from gs3d.distill.settings.presets import misfit, preset_names
 from gs3d.guidance import GUIDANCE
 
 
@@ -38,6 +38,23 @@ PAPERS = [
 def test_preset_names():
     """Each paper has a preset for a large prior and one for the built-in prior."""
     assert preset_names() == sorted([*OWN, *PAPERS, *(f"builtin-{name}" for name in PAPERS)])
+
+
+@pytest.mark.parametrize(
+    "name,small,other",
+    [
+        ("dreamfusion", True, "builtin-dreamfusion"),
+        ("builtin-dreamfusion", False, "dreamfusion"),
+        ("two-stage", True, "builtin-two-stage"),
+        ("preview", True, "builtin"),
+        ("builtin", False, "splats-15min"),
+    ],
+)
+def test_a_preset_for_other_priors_names_the_one_that_fits(name, small, other):
+    assert (misfit(name, small) or "").endswith(f"for this one there is {other}")
+    assert misfit(other, small) is None
+    assert misfit(name, not small) is None
+    assert misfit(f"{name}.yaml", small) is misfit(None, small) is None
 
 
 @pytest.mark.parametrize("paper", PAPERS)
