@@ -86,7 +86,9 @@ def write_report(
     """
     names = [name for name in COLUMNS if any(getattr(r.grade, name) is not None for r in results)]
     listed = "".join(
-        f"<dt>{_text(k)}</dt><dd>{_text(_joined(v))}</dd>" for k, v in settings.items()
+        f"<dt>{_text(k)}</dt><dd>{_text(_joined(v))}</dd>"
+        for k, v in settings.items()
+        if v is not None
     )
     body = [f"<dl>{listed}</dl>"]
     for title, rows in tables.items():

@@ -174,7 +174,13 @@ def _hint(path: str, known: list[str], where: str, losses: Mapping[str, type]) -
     near = difflib.get_close_matches(path, [*known, *ends], 1, 0.6)
     if not near:
         return "the presets in configs/ show the settings"
-    return f"did you mean {ends.get(near[0], near[0])!r}?"
+    found = ends.get(near[0], near[0])
+    if first != "losses" and (loss := _loss_of(found, losses)):
+        inner = found.removeprefix(f"losses.{loss}.")
+        # Of many losses, the first one may not be that of the run.
+        if sum(f"losses.{name}.{inner}" in known for name in losses) > 1:
+            return f"did you mean 'losses.LOSS.{inner}', LOSS being the loss of the run?"
+    return f"did you mean {found!r}?"
 
 
 def _loss_of(path: str, losses: Mapping[str, type]) -> str | None:

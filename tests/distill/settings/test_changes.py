@@ -101,6 +101,14 @@ def test_unknown_setting_of_a_loss_is_explained_within_losses(path, advice):
     assert f"unknown setting {path.removeprefix('stages.1.')!r}; {advice}" in refused(f"{path}=1")
 
 
+def test_setting_of_many_losses_is_looked_for_in_that_of_the_run():
+    """Before the loss is known, none is named that may not be in use."""
+    with pytest.raises(UserError, match=r"mean 'losses\.LOSS\.noise', LOSS being the loss of the"):
+        check_path("nois=fixed")
+    with pytest.raises(UserError, match=r"did you mean 'losses\.vsd\.lora_rank'\?"):
+        check_path("lora_rank=4")
+
+
 def test_setting_of_an_unused_loss_is_refused_even_if_misspelled():
     for path in ("losses.cds.cfg", "losses.cds.scale"):
         with pytest.raises(UserError, match="the loss in use is sds; this would change nothing"):
