@@ -153,7 +153,9 @@ def train(
             _restore_newest(state, task.config, folder)
     finally:
         log.close()
-    if outcome == "finished" and skipped_in_a_row:
+    if outcome == "finished" and 0 < skipped_in_a_row == state.step:
+        outcome = "diverged"  # a short run in which nothing ever changed
+    elif outcome == "finished" and skipped_in_a_row:
         callbacks.warn(f"NaN or Inf: the last {skipped_in_a_row} iterations changed nothing")
     save()
     return outcome

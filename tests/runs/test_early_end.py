@@ -93,6 +93,12 @@ def test_diverged_run_exports_the_last_finite_state(splats_request, spoil_gradie
     assert torch.isfinite(gs3d.load(result.folder / "splats.ply").splats.means).all()
 
 
+def test_short_run_of_nan_alone_has_diverged(splats_request, spoil_gradients):
+    spoil_gradients(range(100), float("nan"))
+    result = generate(dataclasses.replace(splats_request, steps=3))
+    assert (result.outcome, result.steps) == ("diverged", 3)
+
+
 def test_full_disk_loses_the_checkpoint_but_not_the_splats(splats_request, monkeypatch):
     def full(*_):
         raise UserError("checkpoint: No space left on device")

@@ -109,11 +109,11 @@ def report(result: Result, request: Request, progress: Progress, first: bool) ->
     """Print how a run ended, and its files."""
     if result.outcome == "diverged":
         many, advice = f"{MAX_SKIPPED} iterations in a row", "Try a lower guidance scale."
-        if result.steps == MAX_SKIPPED:
-            many = f"all {MAX_SKIPPED} iterations"
+        if result.steps <= MAX_SKIPPED:
+            many = f"all {result.steps} iterations"
         if is_loss_file(request.guidance):
             advice = f"Look at the grad that {request.guidance} returns."
-        state = "what the run began with" if result.steps == MAX_SKIPPED else "the last good state"
+        state = "what the run began with" if result.steps <= MAX_SKIPPED else "the last good state"
         progress.say(f"stopped: {many} gave NaN or Inf; {state} was exported. {advice}")
     if result.outcome == "out of memory":
         progress.say(
