@@ -145,6 +145,18 @@ def check_method(
 ) -> None:
     """`UserError` for what the runs of a method would refuse: it should not wait for the runs
     before them. Warnings about all of them are printed once."""
+    try:
+        _check_method(method, setup, request, prompts, say)
+    except UserError as error:
+        if not method.options:
+            raise
+        # The user typed no --start or --lora, which the message is about.
+        raise UserError(f"--methods {method.name}: {error.for_command_line}") from None
+
+
+def _check_method(
+    method: Method, setup: Setup, request: Evaluation, prompts: Sequence[str], say: Say
+) -> None:
     method.settings(setup.base)
     options = setup.options_of(method)
     if setup.prior in FACTORIES and options == Options():

@@ -92,6 +92,12 @@ def test_runs_with_and_without_a_start(evaluate, tmp_path):
     assert settings["start"] == "there.ply" and "lora" not in settings
 
 
+def test_a_start_that_is_not_there_names_its_method(evaluate):
+    message = evaluate.fault("--methods", "sds", "sds,start=bultin")
+    assert "--methods sds,start=bultin: --start bultin" in message
+    assert "--methods" not in evaluate.fault("--methods", "sds", "--start", "bultin")
+
+
 def test_runs_that_start_from_the_builtin_prior(evaluate, tmp_path):
     evaluate("--methods", "sds,start=builtin", "--device", "cpu", "--raster", "cpu")
     record = records(tmp_path)["sds,start=builtin"]
