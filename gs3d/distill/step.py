@@ -160,7 +160,7 @@ class _Gradients:
 def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     """Compute the gradients of the representation at `progress` of the stage."""
     stage, representation = task.config.stages[state.stage], state.representation
-    device = representation.device
+    device, model = representation.device, _current_model(state, task)
     cameras = cameras_at(stage, state.stage, task.seed, state.step, progress, task.prior.views)
     normals = _uses_normals(stage, task.seed, state.step)
     # Before the cameras move to a GPU: reading their angles from there would wait for it.
@@ -179,7 +179,7 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     more: dict[str, Any] = {}
     if isinstance(stage.guidance, Distillation) and stage.guidance.noise == "surface":
         more["surface"] = surface_points(out, cameras).to(z0.device)
-    if (model := _current_model(state, task)) is not None:
+    if model is not None:
         more |= {"model": model, "cameras": cameras}
     guidance = stage.guidance(prior, condition, z0, progress, task.seed, state.step, **more)
     check_result(stage.guidance, guidance, z0)
