@@ -85,12 +85,16 @@ def check_model(guidance: Any, model: Any) -> None:
 
 def check_learned(guidance: Any, learned: Any) -> None:
     """`UserError` unless `learned` is what the model of a guidance must return from `train`."""
-    start = f"--guidance: train of the model of {_name_of(guidance)} returned"
-    if not isinstance(learned, dict):
-        raise UserError(f"{start} {_what(learned)}; expected a dict of numbers for the log")
-    for name, value in learned.items():
+    _check_log(f"--guidance: train of the model of {_name_of(guidance)} returned", learned)
+
+
+def _check_log(start: str, log: Any) -> None:
+    """`UserError` that begins with `start` unless `log` is a dict of numbers."""
+    if not isinstance(log, dict):
+        raise UserError(f"{start} as log {_what(log)}; expected a dict of numbers")
+    for name, value in log.items():
         if not isinstance(value, (int, float)):
-            raise UserError(f"{start} {name!r}: {_what(value)}; expected a number")
+            raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")
 
 
 def _names_like(text: str) -> str:
@@ -116,12 +120,7 @@ def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
         or grad.device != z0.device
     ):
         raise UserError(f"{start} as grad {_what(grad)}; expected {_what(z0)}")
-    log: Any = result.log
-    if not isinstance(log, dict):
-        raise UserError(f"{start} as log {_what(log)}; expected a dict of numbers")
-    for name, value in log.items():
-        if not isinstance(value, (int, float)):
-            raise UserError(f"{start} {name!r}: {_what(value)} in its log; expected a number")
+    _check_log(start, result.log)
 
 
 def check_members(prior: Any) -> None:

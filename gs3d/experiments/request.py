@@ -121,7 +121,7 @@ def setup_of(request: Evaluation, prompts: Iterable[str], say: Say) -> tuple[Set
         prior.has_negative,
         prior.is_like_builtin,
         prior.views,
-        is_chosen=request.config is not None,
+        base_is_chosen=request.config is not None,
     )
     return made, settings
 

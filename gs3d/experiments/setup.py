@@ -38,7 +38,7 @@ class Setup:
     """Whether the presets of the built-in prior fit the prior."""
     views: int = 1
     """Views that the prior denoises together."""
-    is_chosen: bool = True
+    base_is_chosen: bool = True
     """Whether the user chose `base`. If not, `gs3d generate` takes the same preset by itself, and
     fits it to the prior."""
 

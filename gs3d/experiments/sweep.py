@@ -145,7 +145,7 @@ def _settings_of(method: Method, setup: Setup) -> list[str]:
     folder = setup.out / "methods"
     folder.mkdir(exist_ok=True)
     options = setup.options_of(method).flags
-    if setup.is_chosen or method.preset is not None:
+    if setup.base_is_chosen or method.preset is not None:
         path = folder / f"{_folder_name(method.name)}.yaml"
         path.write_text(yaml.safe_dump(method.settings(setup.base), sort_keys=False), "utf-8")
         options += ["--config", str(path)]

@@ -64,6 +64,10 @@ class Inputs:
         """D(z, σ) with the guidance scale `cfg` (`priors.base.guided`)."""
         return guided(self.prior, z, sigma, self.condition, cfg)
 
+    def uniform(self, name: str) -> float:
+        """A random number in [0, 1) for this step; another one for each `name`."""
+        return float(torch.rand((), generator=rng.generator(self.seed, name, self.step)))
+
 
 @dataclass(frozen=True)
 class Distillation(ABC):
@@ -111,8 +115,7 @@ class Distillation(ABC):
         low, high = sorted(self.t.ends)
         if self.narrow_t is not None and inputs.progress >= self.narrow_t[0]:
             high = min(high, self.narrow_t[1])
-        u = float(torch.rand((), generator=rng.generator(inputs.seed, "t", inputs.step)))
-        return min(low + (high - low) * u, T_MAX)
+        return min(low + (high - low) * inputs.uniform("t"), T_MAX)
 
     @abstractmethod
     def gradient(self, inputs: Inputs) -> GuidanceOut:

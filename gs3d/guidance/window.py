@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from gs3d.core import rng
 from gs3d.core.checks import require, within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.distillation import T_MAX, Distillation, Inputs
@@ -49,9 +46,4 @@ class Windowed(Distillation):
         if not self.random_t:
             return super().time(inputs)
         low, high = self.range_at(inputs.progress)
-        return low + (high - low) * uniform(inputs, "t")
-
-
-def uniform(inputs: Inputs, name: str) -> float:
-    """A random number in [0, 1) for this step; another one for each `name`."""
-    return float(torch.rand((), generator=rng.generator(inputs.seed, name, inputs.step)))
+        return low + (high - low) * inputs.uniform("t")

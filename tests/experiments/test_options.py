@@ -110,7 +110,7 @@ def test_all_runs_get_the_code_that_the_sweep_began_with(setup, mine, tmp_path, 
 )
 def test_a_preset_that_nobody_chose_is_left_to_the_runs(setup, text, chosen, expected):
     """`gs3d generate` fits it to the prior."""
-    setup = dataclasses.replace(setup, is_chosen=chosen)
+    setup = dataclasses.replace(setup, base_is_chosen=chosen)
     setup.out.mkdir(exist_ok=True)
     found = _settings_of(Method.parse(text), setup)
     assert found[: len(expected) - 1] == expected[:-1]

@@ -10,7 +10,7 @@ from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.by_prompt import empty_noise, guided_and_empty
 from gs3d.guidance.distillation import T_MAX, Inputs, weight_of
 from gs3d.guidance.noise import NoiseKind
-from gs3d.guidance.window import Windowed, uniform
+from gs3d.guidance.window import Windowed
 from gs3d.priors.base import epsilon
 
 FIRST = 0.001
@@ -68,7 +68,7 @@ class Gcs(Windowed):
         t = min(max(self.time(inputs), delta + FIRST), T_MAX)
         s = t - delta
         low, high = max(s - delta, FIRST), max(s - GAP, FIRST)
-        return low + (high - low) * uniform(inputs, "e"), s, t
+        return low + (high - low) * inputs.uniform("e"), s, t
 
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         (e, s, t), scale = self.times(inputs), self.cfg(inputs.progress)

@@ -11,7 +11,7 @@ from gs3d.guidance.by_prompt import empty_noise
 from gs3d.guidance.distillation import Inputs, weight_of
 from gs3d.guidance.inversion import times_between
 from gs3d.guidance.noise import NoiseKind
-from gs3d.guidance.window import T_MIN, Windowed, uniform
+from gs3d.guidance.window import T_MIN, Windowed
 from gs3d.priors.base import epsilon
 
 TOP = 0.98
@@ -70,7 +70,7 @@ class Sctd(Windowed):
         e = max([start for start in starts if start <= t], default=T_MIN)
         t = max(t, e + self.least)
         low, high = e + GAP, t - GAP
-        return e, low + (high - low) * uniform(inputs, "s"), t
+        return e, low + (high - low) * inputs.uniform("s"), t
 
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         (e, s, t), scale = self.times(inputs), self.cfg(inputs.progress)

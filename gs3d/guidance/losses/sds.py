@@ -9,7 +9,7 @@ from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
 from gs3d.guidance.base import GuidanceOut
 from gs3d.guidance.distillation import T_MAX, Distillation, Inputs, Weight, weight_of
-from gs3d.guidance.window import T_MIN, Windowed, uniform
+from gs3d.guidance.window import T_MIN, Windowed
 from gs3d.priors.base import epsilon
 
 
@@ -69,7 +69,7 @@ class Asd(Windowed):
     def gradient(self, inputs: Inputs) -> GuidanceOut:
         t, scale = self.time(inputs), self.cfg(inputs.progress)
         low = self.range_at(inputs.progress)[0] if self.random_t else T_MIN
-        later = t + self.shift * max(t - low, 0.0) * uniform(inputs, "shift")
+        later = t + self.shift * max(t - low, 0.0) * inputs.uniform("shift")
         later = min(later, T_MAX)
         sigma, sigma2 = inputs.prior.sigma(t), inputs.prior.sigma(later)
         z, z2 = (inputs.z0 + level * inputs.noise for level in (sigma, sigma2))
