@@ -210,9 +210,7 @@ def test_wrong_own_loss_with_a_model_gets_one_line(tiny_sd):
             return Silent(self.share)
 
     state, task = started(tiny_sd, guidance=LogsNothing())
-    with pytest.raises(
-        UserError, match="the model of LogsNothing returned as log None; expected a dict"
-    ):
+    with pytest.raises(UserError, match="of LogsNothing returned as log None; expected a dict"):
         run_steps(state, task, 1)
 
 
