@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from gs3d.core.schedules import Steps
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.settings.stages import RunConfig, StageConfig
-from gs3d.distill.step import Task, iterate
+from gs3d.distill.state import Task
+from gs3d.distill.step import iterate
 from gs3d.priors.base import Condition
 from gs3d.priors.latent import LatentPrior, vae_dtype
 from gs3d.priors.network import Network

@@ -20,7 +20,8 @@ from gs3d.core.runtime.memory import keep_freed_blocks
 from gs3d.distill.budget import Budget
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.settings.stages import RunConfig
-from gs3d.distill.step import Task, TrainState, background_colors, iterate
+from gs3d.distill.state import Task, TrainState
+from gs3d.distill.step import background_colors, iterate
 from gs3d.priors.base import Condition
 from gs3d.priors.builtin_512 import TABLE, encode
 from gs3d.representations.asset import draw

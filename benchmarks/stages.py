@@ -13,7 +13,8 @@ from record import append, machine
 
 from gs3d.core.runtime.memory import keep_freed_blocks
 from gs3d.distill.settings.config import load_config
-from gs3d.distill.step import Task, iterate
+from gs3d.distill.state import Task
+from gs3d.distill.step import iterate
 from gs3d.priors import ViewPrompts, load
 from gs3d.runs.loop import enter_stage, start
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from gs3d.cli.output import say, silence
 from gs3d.distill.budget import Budget
-from gs3d.distill.step import StepLog, TrainState
+from gs3d.distill.state import TrainState
+from gs3d.distill.step import StepLog
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.signals import Command
 

@@ -5,8 +5,10 @@ A checkpoint is written to a temporary file and then renamed. The newest valid o
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +19,20 @@ KEEP = 2
 """Number of checkpoints to keep."""
 MODEL = "model/"
 """Begins the names of a file's tensors that belong to what the loss trains."""
+PARTICLE = re.compile(r"particle-(\d+)/")
+"""Begins the names of those of all particles but the first, which count from 2."""
+
+
+@dataclass(frozen=True)
+class SavedParticle:
+    """What changes of one object (`state.Particle`)."""
+
+    tensors: dict[str, Tensor]
+    """State of the representation."""
+    accepted_progress: float
+    """Progress of the stage at its last iteration that was not skipped, in [0, 1]."""
+    gradient_size: float | None = None
+    """Running root mean square of its guidance gradient; None before its first iteration."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +48,10 @@ class Checkpoint:
     """Seconds spent on the run."""
     progress: float
     """Progress of the run at the last iteration, in [0, 1]."""
-    accepted_progress: float
-    """Progress of the stage at the last iteration that was not skipped, in [0, 1]."""
-    tensors: dict[str, Tensor]
-    """State of the representation."""
+    particles: list[SavedParticle]
+    """The objects, usually one."""
     stage: int = 0
     """Index of the stage, from 0."""
-    gradient_size: float | None = None
-    """Running root mean square of the guidance gradient (`step.TrainState`)."""
     model: dict[str, Tensor] = field(default_factory=dict)
     """State of what the loss trains (`guidance.base.LearnedModel`); empty for most losses."""
 
@@ -60,11 +72,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "step": checkpoint.step,
         "elapsed_s": checkpoint.elapsed_s,
         "progress": checkpoint.progress,
-        "accepted_progress": checkpoint.accepted_progress,
         "stage": checkpoint.stage,
-        "gradient_size": checkpoint.gradient_size,
+        "accepted_progress": [p.accepted_progress for p in checkpoint.particles],
+        "gradient_size": [p.gradient_size for p in checkpoint.particles],
     }
-    tensors = checkpoint.tensors | {MODEL + k: v for k, v in checkpoint.model.items()}
+    tensors = {MODEL + k: v for k, v in checkpoint.model.items()}
+    for number, particle in enumerate(checkpoint.particles, start=1):
+        prefix = "" if number == 1 else f"particle-{number}/"
+        tensors |= {prefix + k: v for k, v in particle.tensors.items()}
     data = save(
         {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
         metadata={"gs3d": json.dumps(state)},
@@ -102,9 +117,23 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             with safe_open(path, "pt") as f:
                 tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - not a dict
                 fields, tensors = rename_checkpoint(json.loads(f.metadata()["gs3d"]), tensors)
-            model = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
-            tensors = {k: v for k, v in tensors.items() if not k.startswith(MODEL)}
-            return Checkpoint(tensors=tensors, model=model, **fields)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return _checkpoint(fields, tensors)
+        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError):
             continue
     return None
+
+
+def _checkpoint(fields: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    """The checkpoint in the fields and tensors of a file."""
+    model: dict[str, Tensor] = {}
+    accepted, sizes = fields.pop("accepted_progress"), fields.pop("gradient_size")
+    states: list[dict[str, Tensor]] = [{} for _ in accepted]
+    for name, tensor in tensors.items():
+        if name.startswith(MODEL):
+            model[name.removeprefix(MODEL)] = tensor
+        elif match := PARTICLE.match(name):
+            states[int(match[1]) - 1][name[match.end() :]] = tensor
+        else:
+            states[0][name] = tensor
+    particles = [SavedParticle(*parts) for parts in zip(states, accepted, sizes, strict=True)]
+    return Checkpoint(particles=particles, model=model, **fields)

@@ -4,7 +4,7 @@ This is the only module that combines guidance with representations.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,14 +19,13 @@ from gs3d.core.types import Render
 from gs3d.distill.contracts import check_learned, check_result
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.memory.shortage import retried
-from gs3d.distill.settings.stages import RunConfig, StageConfig
+from gs3d.distill.settings.stages import StageConfig
 from gs3d.distill.start import begin_model
+from gs3d.distill.state import Task, TrainState, particle_seed
 from gs3d.guidance.base import GuidanceOut, LearnedModel, learns
 from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.noise import surface_points
-from gs3d.priors.base import Condition, Prior
-from gs3d.priors.prompts import ViewPrompts
-from gs3d.representations.base import Representation
+from gs3d.priors.base import Condition
 
 NEW_SHARE = 0.02
 """Share of an iteration in the running size of the gradient, a mean over some fifty of them."""
@@ -63,56 +62,6 @@ def surrogate_loss(z0: Tensor, grad: Tensor) -> Tensor:
     It is a mean, so its scale does not depend on the resolution or batch size.
     """
     return (z0 * grad.detach()).mean()
-
-
-@dataclass
-class TrainState:
-    """Everything that changes during a run.
-
-    Noise, cameras and prompts are not part of it: they are functions of (seed, step, progress).
-    """
-
-    representation: Representation
-    step: int = 0
-    """Number of finished iterations."""
-    progress: float = 0.0
-    """Progress of the run at the last iteration, in [0, 1]."""
-    accepted_progress: float = 0.0
-    """Progress of the stage at the last iteration that was not skipped, in [0, 1].
-
-    A skipped iteration does not advance it, so that densification that was due in it happens in the
-    next.
-    """
-    stage: int = 0
-    """Index of the current stage, from 0."""
-    gradient_size: Tensor | None = None
-    """Running root mean square of the guidance gradient in this stage, a scalar; None before its
-    first iteration."""
-    since: float = 0.0
-    """Progress of the run at which the progress of the stage is 0.
-
-    Usually this is where the stage begins. A run that is resumed with a larger budget can be at a
-    progress before its current stage; then this field is the progress at which it resumed.
-    """
-    micro_batch: int | None = None
-    """Most views that the prior computes at once since memory ran out; None before that."""
-    model: LearnedModel | None = None
-    """What the loss of this stage trains; None before its first iteration, and for a loss that
-    trains nothing."""
-    model_tensors: dict[str, Tensor] = field(default_factory=dict)
-    """State for `model` in a run that was restored, until it is there."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Fixed inputs of a run: prior, prompts, config, seed."""
-
-    prior: Prior
-    prompts: ViewPrompts
-    config: RunConfig
-    seed: int
-    normal_prompts: ViewPrompts | None = None
-    """Prompts for normal maps; None if no stage uses them."""
 
 
 def _uses_normals(stage: StageConfig, seed: int, step: int) -> bool:
@@ -152,26 +101,27 @@ class _Gradients:
     size: Tensor
     """Root mean square of the guidance gradient."""
     running_size: Tensor
-    """`TrainState.gradient_size` after this iteration."""
+    """`Particle.gradient_size` after this iteration."""
     learned_from: tuple[Condition, Tensor, Cameras]
     """What a model learns from: texts, latents of the renders, detached, and cameras."""
 
 
 def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
-    """Compute the gradients of the representation at `progress` of the stage."""
-    stage, representation = task.config.stages[state.stage], state.representation
+    """Compute the gradients of the particle whose turn it is, at `progress` of the stage."""
+    stage, (index, particle, step) = task.config.stages[state.stage], state.turn()
+    representation, seed = particle.representation, particle_seed(task.seed, index)
     device, model = representation.device, _current_model(state, task)
-    cameras = cameras_at(stage, state.stage, task.seed, state.step, progress, task.prior.views)
-    normals = _uses_normals(stage, task.seed, state.step)
+    cameras = cameras_at(stage, state.stage, seed, step, progress, task.prior.views)
+    normals = _uses_normals(stage, seed, step)
     # Before the cameras move to a GPU: reading their angles from there would wait for it.
     prompts = task.normal_prompts if normals else task.prompts
     assert prompts is not None
     condition = prompts.at(cameras)
-    background = background_colors(stage.background, stage.batch, task.seed, state.step)
+    background = background_colors(stage.background, stage.batch, seed, step)
     background = moved(background, device)
     cameras = cameras.to(device)
     out = representation.render(
-        cameras, background, progress, rng.generator(task.seed, "render", state.step), normals
+        cameras, background, progress, rng.generator(seed, "render", step), normals
     )
     images = normal_map(out, cameras, background) if normals else out.rgb
     prior = in_micro_batches(task.prior, stage.batch, micro_batch_of(state, task))
@@ -181,10 +131,11 @@ def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
         more["surface"] = surface_points(out, cameras).to(z0.device)
     if model is not None:
         more |= {"model": model, "cameras": cameras}
-    guidance = stage.guidance(prior, condition, z0, progress, task.seed, state.step, **more)
+    guidance = stage.guidance(prior, condition, z0, progress, seed, step, **more)
     check_result(stage.guidance, guidance, z0)
     size = guidance.grad.square().mean().sqrt().to(device)
-    running = size if state.gradient_size is None else state.gradient_size.lerp(size, NEW_SHARE)
+    before = particle.gradient_size
+    running = size if before is None else before.lerp(size, NEW_SHARE)
     regularizer = representation.regularizer(out, progress)
     if stage.regularizer_weights == "relative":
         regularizer = running * regularizer
@@ -228,7 +179,7 @@ def _in_memory(state: TrainState, task: Task, progress: float) -> _Gradients:
 
     def make_room() -> bool:
         # The failed attempt changed nothing but gradients.
-        state.representation.discard_gradients()
+        state.discard_gradients()
         return _halved(state, task)
 
     return retried(lambda: _backward(state, task, progress), make_room)
@@ -257,7 +208,7 @@ def warm_up(state: TrainState, task: Task) -> None:
         before = {name: value.clone() for name, value in state.model.state_tensors().items()}
         _train(state, task, found)
         state.model.load(before)
-    state.representation.discard_gradients()
+    state.discard_gradients()
 
 
 def stage_progress(state: TrainState, task: Task, progress: float) -> float:
@@ -267,7 +218,7 @@ def stage_progress(state: TrainState, task: Task, progress: float) -> float:
 
 
 def iterate(state: TrainState, task: Task, progress: float, share: float) -> StepLog:
-    """Run one iteration, which changes `state`.
+    """Run one iteration of the particle whose turn it is, which changes `state`.
 
     Args:
         state: The state of the run.
@@ -277,7 +228,8 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
 
     If memory runs out before anything has changed, `state.micro_batch` is halved, once a run.
     """
-    representation, step = state.representation, state.step
+    index, particle, step = state.turn()
+    representation = particle.representation
     end = task.config.ends(state.stage)[1]
     now = stage_progress(state, task, progress)
     found = _in_memory(state, task, now)
@@ -287,12 +239,18 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     learned = _train(state, task, found) if finite else {}
     finite = finite and all(map(math.isfinite, learned.values()))
     if finite:
+        # A particle has one iteration of as many as there are particles.
+        share *= len(state.particles)
+        seed = particle_seed(task.seed, index)
         representation.optimize(now, share / max(end - state.since, 1e-9))
-        representation.after_step(found.render, state.accepted_progress, now, task.seed, step)
-        state.accepted_progress, state.gradient_size = now, found.running_size
+        representation.after_step(found.render, particle.accepted_progress, now, seed, step)
+        particle.accepted_progress, particle.gradient_size = now, found.running_size
     else:
         representation.discard_gradients()
-    state.step, state.progress = step + 1, progress
     size = (len(representation), representation.counts)
     values = found.guidance.log | learned
-    return StepLog(step, progress, found.loss, found.size, *size, not finite, values)
+    if len(state.particles) > 1:
+        values["particle"] = index + 1
+    log = StepLog(state.step, progress, found.loss, found.size, *size, not finite, values)
+    state.step, state.progress = state.step + 1, progress
+    return log

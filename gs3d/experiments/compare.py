@@ -44,6 +44,8 @@ class Side:
     seconds: float
     """Wall-clock time of the run."""
     asset: Asset
+    particle: int | None = None
+    """Which of the objects of its run it is; None if the run has one."""
 
     @property
     def wrappable_method(self) -> str:
@@ -52,9 +54,11 @@ class Side:
 
     @property
     def taken(self) -> str:
-        """Seed, time and size of the result, such as "seed 0, 120 s, 2900 splats"."""
+        """Seed, time and size of the result, such as "seed 0, 120 s, 2900 splats", and which of
+        several particles it is."""
         kind = "splats" if isinstance(self.asset, Splats) else "triangles"
-        return f"seed {self.seed}, {self.seconds:.0f} s, {primitive_count(self.asset)} {kind}"
+        one = f", particle {self.particle}" if self.particle else ""
+        return f"seed {self.seed}{one}, {self.seconds:.0f} s, {primitive_count(self.asset)} {kind}"
 
 
 def sides_of(folders: Sequence[Path]) -> list[Side]:
@@ -84,7 +88,9 @@ def sides_of(folders: Sequence[Path]) -> list[Side]:
     ):
         seconds = sum(record["timings_s"].values())
         asset = load_asset(folder)
-        sides.append(Side(folder, record["prompt"], method, record["seed"], seconds, asset))
+        particle = record.get("particle", 1) if "particles" in record else None
+        facts = (record["prompt"], method, record["seed"], seconds, asset, particle)
+        sides.append(Side(folder, *facts))
     return sides
 
 

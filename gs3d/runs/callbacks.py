@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
-from gs3d.distill.step import StepLog, TrainState
+from gs3d.distill.state import TrainState
+from gs3d.distill.step import StepLog
 from gs3d.runs.signals import Command
 
 

@@ -9,11 +9,11 @@ from gs3d.core.errors import UserError
 from gs3d.core.runtime.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.distill.budget import Budget
-from gs3d.distill.step import Task, TrainState
+from gs3d.distill.state import Task, TrainState
 from gs3d.io import PLOT
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
-from gs3d.runs.folders import pick_folder, writable
+from gs3d.runs.folders import make_writable, particle_folder, pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_results
@@ -91,6 +91,8 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         phases.end("builtin start")
     state, spent_s = first_state(plan, task, record, callbacks)
     budget = first_budget(plan, state, spent_s, phases, callbacks)
+    for index in range(1, len(state.particles)):
+        make_writable(particle_folder(folder, index))
     # Before this, Ctrl-C and SIGTERM have their usual effect: there is nothing to export yet.
     with StopSignals(callbacks.info) as stop:
         trim_log(folder / LOG, state.step)
@@ -99,21 +101,26 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         outcome = train(state, task, budget, folder, callbacks, stop)
         phases.end("optimize")
         written = write_results(folder, state.representation)
+        others = [_results_of(index, folder, state) for index in range(1, len(state.particles))]
         _warn_of_few(written, plan, outcome, state)
         _write_plots(folder, state, task, budget, written)
     phases.end("export")
     ended = {
         "outcome": outcome,
         "steps": state.step,
-        **size_of(written.asset),
         "peak_memory_mb": peak_memory_mb(),
     }
-    record.write(folder, phases.seconds, ended)
+    record.write(folder, phases.seconds, ended | size_of(written.asset))
+    for index, other in enumerate(others, start=1):
+        own, place = replace(record, particle=index + 1), particle_folder(folder, index)
+        own.write(place, phases.seconds, ended | size_of(other.asset))
+        written.warnings += [f"{place.name}: {line}" for line in other.warnings]
     # After the record: a callback may raise.
     for line in written.warnings:
         callbacks.warn(line)
     stages = sorted(folder.glob("stage-*.ply"))
-    files = [*written.files, *stages, folder / "run.yaml", folder / LOG]
+    results = [file for other in others for file in other.files[:1]]
+    files = [*written.files, *results, *stages, folder / "run.yaml", folder / LOG]
     return Result(
         folder,
         outcome,
@@ -124,6 +131,14 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         written.warnings,
         stop.signalled,
     )
+
+
+def _results_of(index: int, folder: Path, state: TrainState) -> Written:
+    """Write the results of a particle beside the first into its folder."""
+    try:
+        return write_results(particle_folder(folder, index), state.particles[index].representation)
+    except UserError as error:
+        return Written(warnings=[error.for_command_line])
 
 
 def _builtin_splats(plan: Plan, prompt: str, callbacks: Callbacks) -> Splats:
@@ -160,9 +175,12 @@ def size_of(asset: Asset | None) -> dict[str, int]:
 
 def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, state: TrainState) -> None:
     minutes, stages = plan.request.minutes, plan.config.stages
-    if outcome == "finished" and minutes is not None and state.step < FEW_STEPS:
+    steps, each = state.step // len(state.particles), ""
+    if len(state.particles) > 1:
+        each = " of each particle"
+    if outcome == "finished" and minutes is not None and steps < FEW_STEPS:
         written.warnings.append(
-            f"only {state.step} iterations fitted into {minutes:g} min; "
+            f"only {steps} iterations{each} fitted into {minutes:g} min; "
             "a shape takes hundreds, so give more"
         )
     if outcome == "finished" and state.stage + 1 < len(stages):

@@ -84,6 +84,12 @@ def _prompt_in(folder: Path) -> str | None:
         return None
 
 
+def particle_folder(folder: Path, index: int) -> Path:
+    """Where the results of the particle at `index` of a run in `folder` are; the first has those
+    of the run."""
+    return folder / f"particle-{index + 1}" if index else folder
+
+
 def next_folder(base: Path) -> Path:
     """The first of base, base-2, base-3, … that no run has used."""
     return _numbered(base)[1]

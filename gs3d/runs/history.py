@@ -41,7 +41,8 @@ def config_of(record: dict, where: str) -> RunConfig:
 
 
 def representation_of(folder: Path, device: str = "cpu") -> Representation:
-    """The representation in the newest checkpoint of a run. `UserError` if there is none."""
+    """The representation in the newest checkpoint of a run, or the first of its particles.
+    `UserError` if there is none."""
     record, checkpoint = read_record(folder), newest_checkpoint(folder / "checkpoint")
     if record is None or checkpoint is None:
         finished = "a run.yaml of a finished run"
@@ -68,6 +69,7 @@ def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
     try:
         config = config_of(record, str(folder / "run.yaml"))
         rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+        rows = [row for row in rows if row.get("particle", 1) == 1]
         step = (len(rows) - 1) / max(iterations - 1, 1)
         chosen = [rows[i] for i in sorted({round(k * step) for k in range(iterations)})]
         return [
@@ -82,6 +84,7 @@ def _cameras(record: dict, config: RunConfig, step: int, progress: float) -> Cam
     begin, end = config.ends(number)
     of_stage = min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)
     views = (record.get("prior") or {}).get("views", 1)
+    step //= record.get("particles", 1)
     return cameras_at(config.stages[number], number, record["seed"], step, of_stage, views)
 
 

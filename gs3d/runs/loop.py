@@ -11,13 +11,20 @@ from gs3d.core.errors import UserError
 from gs3d.core.runtime.exclusive import exclusive
 from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
-from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from gs3d.distill.checkpoint import (
+    Checkpoint,
+    SavedParticle,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from gs3d.distill.memory.room import check_room
 from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.distill.start import begin, follow, from_state
-from gs3d.distill.step import Task, TrainState, iterate
-from gs3d.representations.base import Representation
+from gs3d.distill.state import Particle, Task, TrainState, particle_seed
+from gs3d.distill.step import iterate
 from gs3d.runs.callbacks import Callbacks
+from gs3d.runs.folders import particle_folder
 from gs3d.runs.outputs.files import write_stage
 from gs3d.runs.outputs.log import LOG, RunLog
 from gs3d.runs.outputs.preview_strip import STRIP, PreviewStrip
@@ -34,55 +41,64 @@ def start(
     device: str,
     splats: Splats | None = None,
     progress: float = 0.0,
+    particles: int = 1,
 ) -> TrainState:
-    """The state of a new run at `progress`. It starts from `splats` if they are given."""
+    """The state of a new run at `progress`. It starts from `splats` if they are given.
+
+    Raises `UserError` if there is no room for so many particles.
+    """
     in_stage = min(progress / config.ends(0)[1], 1.0)
+    found: list[Particle] = []
     with exclusive():
-        first = begin(config.stages[0], seed, device, splats, in_stage)
-        return TrainState(first, progress=progress, accepted_progress=in_stage)
+        for index in range(particles):
+            own_seed = particle_seed(seed, index)
+            own = begin(config.stages[0], own_seed, device, splats, in_stage)
+            if index == 0:
+                check_room(particles, own, config.stages[0])
+            found.append(Particle(own, in_stage))
+    return TrainState(found, progress=progress)
 
 
 def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainState:
     """The state in a checkpoint."""
-    stage = config.stages[checkpoint.stage]
-    with exclusive():
-        representation = from_state(checkpoint.tensors, stage, device)
-    size = checkpoint.gradient_size
-    return TrainState(
-        representation,
-        checkpoint.step,
-        checkpoint.progress,
-        checkpoint.accepted_progress,
-        checkpoint.stage,
-        None if size is None else torch.tensor(size, device=representation.device),
-        model_tensors=checkpoint.model,
-    )
+    stage, found = config.stages[checkpoint.stage], list[Particle]()
+    for saved in checkpoint.particles:
+        with exclusive():
+            own = from_state(saved.tensors, stage, device)
+        size = saved.gradient_size
+        size = None if size is None else torch.tensor(size, device=own.device)
+        found.append(Particle(own, saved.accepted_progress, size))
+    model, progress = checkpoint.model, checkpoint.progress
+    return TrainState(found, checkpoint.step, progress, checkpoint.stage, model_tensors=model)
 
 
 def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     """The inverse of `restore`."""
-    tensors = state.representation.state_tensors()
-    size = None if state.gradient_size is None else float(state.gradient_size)
-    progress = (state.progress, state.accepted_progress)
+    saved: list[SavedParticle] = []
+    for own in state.particles:
+        size = None if own.gradient_size is None else float(own.gradient_size)
+        tensors = own.representation.state_tensors()
+        saved.append(SavedParticle(tensors, own.accepted_progress, size))
     # A model that is not there yet has what the last checkpoint had.
     model = state.model_tensors if state.model is None else state.model.state_tensors()
-    return Checkpoint(state.step, elapsed_s, *progress, tensors, state.stage, size, model)
+    return Checkpoint(state.step, elapsed_s, state.progress, saved, state.stage, model)
 
 
 def enter_stage(
     state: TrainState,
     config: RunConfig,
     progress: float,
-    leave: Callable[[int, Representation], None] = lambda number, representation: None,
+    leave: Callable[[], None] = lambda: None,
 ) -> None:
-    """Advance to the stage that is due at `progress`, through those between. `leave` gets the
-    number, from 1, and the result of each stage that ends."""
+    """Advance to the stage that is due at `progress`, through those between. `leave` is called
+    before each stage ends."""
     while state.stage < config.stage_at(progress):
-        leave(state.stage + 1, state.representation)
+        leave()
+        after = config.stages[state.stage + 1]
         with exclusive():
-            state.representation = follow(state.representation, config.stages[state.stage + 1])
-        state.stage, state.accepted_progress = state.stage + 1, 0.0
-        state.gradient_size = None
+            # In a list of its own: if one fails, the state is that of the stage before.
+            new = [Particle(follow(p.representation, after)) for p in state.particles]
+        state.particles, state.stage = new, state.stage + 1
         # Renders of the next stage look different, and its loss may be another.
         state.model, state.model_tensors = None, {}
         state.since = config.ends(state.stage)[0]
@@ -108,12 +124,15 @@ def train(
         except UserError as error:
             callbacks.warn(error.for_command_line)
 
-    def leave(number: int, representation: Representation) -> None:
+    def leave() -> None:
         strip.add(state, task, budget.elapsed_s())
-        try:
-            write_stage(folder, number, representation)
-        except UserError as error:
-            callbacks.warn(error.for_command_line)
+        for index, particle in enumerate(state.particles):
+            try:
+                write_stage(
+                    particle_folder(folder, index), state.stage + 1, particle.representation
+                )
+            except UserError as error:
+                callbacks.warn(error.for_command_line)
 
     budget.begin(state.progress)
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
@@ -143,13 +162,13 @@ def train(
             strip.update(state, task, budget.elapsed_s())
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
-            if state.representation.is_consistent():
+            if state.is_consistent:
                 save()
             raise
         outcome = "out of memory"
-        state.representation.discard_gradients()
+        state.discard_gradients()
         release()
-        if not state.representation.is_consistent():
+        if not state.is_consistent:
             _restore_newest(state, task.config, folder)
     finally:
         log.close()

@@ -28,6 +28,7 @@ from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
 from gs3d.runs.planning.devices import raster_device_of
+from gs3d.runs.planning.particles import nothing_shared
 from gs3d.runs.planning.recorded import as_recorded, differences_from, loss_to_name
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
@@ -114,6 +115,7 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     config, request = fitted_to_card(config, request, prior, device, recorded, messages)
     raster_device = raster_device_of(request, device, config, messages)
     messages += too_many(splats, config)
+    messages += nothing_shared(request, config)
     messages += student_warning(prior, config)
     if not _is_like_builtin(prior):
         messages += suggested(request, config)

@@ -29,6 +29,8 @@ class RunRecord:
     """See `priors.describe`."""
     device: str
     raster_device: str
+    particle: int = 1
+    """Which of the particles of the run the result is."""
 
     @property
     def python_objects(self) -> list[str]:
@@ -50,6 +52,8 @@ class RunRecord:
             "seed": self.request.seed,
             "minutes": self.request.minutes,
             "steps": self.request.steps,
+            **({"particles": self.request.particles} if self.request.particles > 1 else {}),
+            **({"particle": self.particle} if self.particle > 1 else {}),
             **({"start": str(self.request.start)} if self.request.start else {}),
             **({} if self.request.vram == "auto" else {"vram": self.request.vram}),
             **({"python_objects": objects, "resumable": RESUMABLE} if objects else {}),
@@ -104,6 +108,9 @@ class RunRecord:
             if old.get(key) != mine:
                 what = f"{key} {old.get(key)!r}, not {mine!r}"
                 return f"that run has {what}; repeat its command, or {other}"
+        if (number := old.get("particles", 1)) != self.request.particles:
+            many = f"--particles {number}, not {self.request.particles}"
+            return f"that run has {many}; repeat its command, or {other}"
         start = None if self.request.start is None else str(self.request.start)
         if old.get("start") != start:
             return f"that run has start {old.get('start')}, not {start}; repeat its command"

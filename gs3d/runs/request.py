@@ -55,6 +55,10 @@ class Request:
     """Random seed."""
     out: Path | None = None
     """Output directory. Default outputs/PROMPT-sSEED."""
+    particles: int = 1
+    """Number of objects that are made at once, and take turns in the iterations: with vsd, they
+    share its LoRA, as in ProlificDreamer. Results of all but the first are in particle-2 and so on
+    in the output directory."""
     resume: bool = False
     """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
@@ -120,6 +124,10 @@ def checked(request: Request) -> Request:
         check_members(request.prior)
     if not isinstance(request.seed, numbers.Integral):
         raise UserError(f"--seed: expected a whole number, got {request.seed!r}")
+    if not isinstance(request.particles, numbers.Integral) or request.particles < 1:
+        raise UserError(
+            f"--particles: expected a whole number, 1 or more, got {request.particles!r}"
+        )
     unlimited = request.minutes is None and request.steps is None
     return replace(
         request,

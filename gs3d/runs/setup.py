@@ -13,7 +13,8 @@ from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.distill.contracts import check_prior
 from gs3d.distill.memory.shortage import is_memory
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, warm_up
+from gs3d.distill.state import Particle, Task, TrainState
+from gs3d.distill.step import warm_up
 from gs3d.io import result_file
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
@@ -85,7 +86,7 @@ def first_state(
         text = f"resumed {plan.folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s"
         callbacks.info(text)
     else:
-        state = start(config, seed, device, plan.splats, plan.begin)
+        state = start(config, seed, device, plan.splats, plan.begin, plan.request.particles)
         if plan.request.resume:
             callbacks.info(f"nothing to resume in {plan.folder}: starting from the beginning")
     with enough_memory(), _compilable(config.compile):
@@ -93,7 +94,7 @@ def first_state(
         # Later stages too: a fault in one should not show in the middle of the run.
         for later in range(state.stage + 1, len(config.stages)):
             first = begin(config.stages[later], seed, device)
-            tried = TrainState(first, stage=later, micro_batch=state.micro_batch)
+            tried = TrainState([Particle(first)], stage=later, micro_batch=state.micro_batch)
             warm_up(tried, task)
             state.micro_batch = tried.micro_batch
     if state.micro_batch is not None:
@@ -109,7 +110,8 @@ def first_budget(
     seconds = request.minutes and 60 * request.minutes
     budget = Budget(request.steps, seconds, spent_s or 0.0, phases.started)
     budget.first = plan.begin
-    budget.export_time_s = export_seconds(state.representation, plan.config)
+    each = export_seconds(state.representation, plan.config)
+    budget.export_time_s = each * len(state.particles)
     resumed = spent_s is not None
     if resumed and (budget.over() or budget.steps is not None and state.step >= budget.steps):
         callbacks.info(

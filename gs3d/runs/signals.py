@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
-from gs3d.distill.step import TrainState
+from gs3d.distill.state import TrainState
 
 Command = Literal["continue", "pause", "stop"]
 """What `Callbacks.control` returns; "stop" has the effect of Ctrl-C."""

@@ -8,13 +8,20 @@ import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from gs3d.distill.checkpoint import (
+    Checkpoint,
+    SavedParticle,
+    newest_checkpoint,
+    save_checkpoint,
+)
 
 
 def save(folder, step):
     """Save a checkpoint of `step` and return its path."""
     tensors = {"a": torch.full((3,), float(step))}
-    return save_checkpoint(folder, Checkpoint(step, 1.5 * step, 0.1, 0.05, tensors))
+    return save_checkpoint(
+        folder, Checkpoint(step, 1.5 * step, 0.1, [SavedParticle(tensors, 0.05)])
+    )
 
 
 def test_round_trip_keeps_the_two_newest(tmp_path):
@@ -26,8 +33,8 @@ def test_round_trip_keeps_the_two_newest(tmp_path):
     ]
     newest = newest_checkpoint(tmp_path)
     assert (newest.step, newest.elapsed_s) == (200, 300.0)
-    assert (newest.progress, newest.accepted_progress) == (0.1, 0.05)
-    assert newest.tensors["a"].tolist() == [200.0] * 3
+    assert (newest.progress, newest.particles[0].accepted_progress) == (0.1, 0.05)
+    assert newest.particles[0].tensors["a"].tolist() == [200.0] * 3
 
 
 @pytest.mark.parametrize(
@@ -79,4 +86,4 @@ def test_old_field_names_are_read(tmp_path):
         tmp_path / "step_0000007.safetensors",
         metadata={"gs3d": json.dumps(state)},
     )
-    assert newest_checkpoint(tmp_path).accepted_progress == 0.15
+    assert newest_checkpoint(tmp_path).particles[0].accepted_progress == 0.15

@@ -22,7 +22,8 @@ from gs3d.core.schedules import Steps
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, iterate
+from gs3d.distill.state import Particle, Task, TrainState
+from gs3d.distill.step import iterate
 from gs3d.priors import builtin_512, load
 from gs3d.priors.prompts import ViewPrompts
 from tests.fake_cuda import INDEXING, MOVES, FakeCudaTensor
@@ -126,7 +127,7 @@ def waits_of(prior, stage: StageConfig, progress: float, **settings) -> Counter:
     stage = dataclasses.replace(stage, batch=4, cameras=cameras)
     run = RunConfig((stage,), **settings)
     prompts = ViewPrompts.of(prior, "a red car", blend=run.blend_views, perp_neg=run.perp_neg)
-    state, task = TrainState(begin(stage, 0, "cuda")), Task(prior, prompts, run, 0)
+    state, task = TrainState([Particle(begin(stage, 0, "cuda"))]), Task(prior, prompts, run, 0)
     iterate(state, task, progress, 1e-4)
     with Waits() as waits:
         entry = iterate(state, task, progress + 1e-4, 1e-4)

@@ -12,7 +12,8 @@ from gs3d.distill import step as step_module
 from gs3d.distill.contracts import check_guidance
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, iterate, warm_up
+from gs3d.distill.state import Particle, Task, TrainState
+from gs3d.distill.step import iterate, warm_up
 from gs3d.guidance import GuidanceOut, Sds
 from gs3d.priors import load
 from gs3d.priors.prompts import ViewPrompts
@@ -24,7 +25,9 @@ SMALL = ("batch=4", "gaussians.count=60", "cameras.resolution_px.values=[24]")
 def started(prior, *changes, guidance="vsd", config="builtin"):
     run = load_config(config, guidance, [*SMALL, *changes])
     prompts = ViewPrompts.of(prior, "a red duck")
-    return TrainState(begin(run.stages[0], 0, "cpu")), Task(prior, prompts, run, 0, prompts)
+    return TrainState([Particle(begin(run.stages[0], 0, "cpu"))]), Task(
+        prior, prompts, run, 0, prompts
+    )
 
 
 def run_steps(state, task, count):
@@ -132,7 +135,8 @@ def test_a_new_stage_begins_a_new_lora(tiny_builtin):
     state, task = started(tiny_builtin, *small, config="builtin-mesh")
     run_steps(state, task, 1)
     first = state.model
-    state.representation = begin(task.config.stages[1], 0, "cpu")  # a ball: its conversion is quick
+    ball = begin(task.config.stages[1], 0, "cpu")
+    state.particles[0].representation = ball  # its conversion is quick
     state.stage = 0
     enter_stage(state, task.config, 0.99)
     assert state.stage == 1 and state.model is None and state.model_tensors == {}

@@ -7,7 +7,8 @@ from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, iterate, surface_points
+from gs3d.distill.state import Particle, Task, TrainState
+from gs3d.distill.step import iterate, surface_points
 from gs3d.priors import load
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.raster import rasterize
@@ -41,7 +42,7 @@ def test_surface_noise_in_an_iteration(tiny_builtin_folder, config):
     run = load_config(config, "sds", ["losses.sds.noise=surface"])
     prior = load(tiny_builtin_folder, "cpu")
     prompts = ViewPrompts.of(prior, "a red duck")
-    state = TrainState(begin(run.stages[0], 0, "cpu"))
+    state = TrainState([Particle(begin(run.stages[0], 0, "cpu"))])
     entry = iterate(state, Task(prior, prompts, run, 0), 0.5, 0.01)
     assert not entry.skipped and float(entry.grad_norm) > 0
 
@@ -73,7 +74,7 @@ def test_weights_of_regularizers(tiny_builtin_folder, weights):
     run = load_config("builtin", "sds", [f"regularizer_weights={weights}"])
     prior = load(tiny_builtin_folder, "cpu")
     prompts = ViewPrompts.of(prior, "a red duck")
-    state = TrainState(Recorded(begin(run.stages[0], 0, "cpu")))
+    state = TrainState([Particle(Recorded(begin(run.stages[0], 0, "cpu")))])
     sizes, found = [], []
     for _ in range(3):
         entry = iterate(state, Task(prior, prompts, run, 0), 0.5, 0.01)
@@ -83,14 +84,15 @@ def test_weights_of_regularizers(tiny_builtin_folder, weights):
     for size in sizes[1:]:
         running.append(0.98 * running[-1] + 0.02 * size)
     assert found == pytest.approx(running if weights == "relative" else [1.0] * 3)
-    assert float(state.gradient_size) == pytest.approx(running[-1])
+    assert float(state.particles[0].gradient_size) == pytest.approx(running[-1])
 
 
 def test_the_size_of_the_gradient_is_that_of_a_stage():
     run = load_config("builtin-mesh")
-    state = TrainState(begin(run.stages[0], 0, "cpu"), gradient_size=torch.tensor(3.0))
+    particle = Particle(begin(run.stages[0], 0, "cpu"), gradient_size=torch.tensor(3.0))
+    state = TrainState([particle])
     enter_stage(state, run, 0.1)
-    assert state.gradient_size is not None
-    state.representation = begin(run.stages[1], 0, "cpu")  # a ball, whose conversion is quick
+    assert state.particles[0].gradient_size is not None
+    particle.representation = begin(run.stages[1], 0, "cpu")  # a ball, whose conversion is quick
     enter_stage(state, run, 0.7)
-    assert state.stage == 1 and state.gradient_size is None
+    assert state.stage == 1 and state.particles[0].gradient_size is None

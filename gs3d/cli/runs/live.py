@@ -9,7 +9,7 @@ from typing import Protocol
 from gs3d.cli.assets.view import PORT, line_about, open_browser
 from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
-from gs3d.distill.step import TrainState
+from gs3d.distill.state import TrainState
 from gs3d.ops.place import WORLD
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs.execute import Result

@@ -1,12 +1,16 @@
-"""Reuse of freed memory by the C library, and peak memory of this process."""
+"""Free memory, reuse of freed memory by the C library, and peak memory of this process."""
 
 import ctypes
 import sys
+from pathlib import Path
+
+import torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameter names and numbers of glibc's mallopt(3)."""
 NEVER_TRIM = 2**31 - 1
 TOP_PAD_BYTES = 64 * 2**20
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def keep_freed_blocks() -> bool:
@@ -31,6 +35,25 @@ def keep_freed_blocks() -> bool:
             mallopt(M_TOP_PAD, TOP_PAD_BYTES),
         ]
     )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a program can still have on a device; None where that cannot be told.
+
+    In a Linux container it is what the container may have, if that is less.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration, ValueError):
+        return None
+    try:
+        most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no container, or one without a limit, which says "max"
+        return free
+    return min(free, max(most - used, 0))
 
 
 def peak_memory_mb() -> float | None:

@@ -24,6 +24,8 @@ SETTINGS: dict[type, dict[str, str]] = {
 """Dataclass -> old key -> new key."""
 CHECKPOINT = {"tended": "accepted_progress", "densified": "accepted_progress"}
 """Old -> new name of a checkpoint field."""
+OF_PARTICLES = ("accepted_progress", "gradient_size")
+"""Fields of a checkpoint with a value for each particle."""
 NOISE = {"true": "fixed", "false": "fresh"}
 """Value of a loss's `fixed_noise` -> value of `noise`, which replaced it."""
 TENSORS = {".colour": ".color", ".sky.": ".background_network."}
@@ -53,10 +55,15 @@ def _with_noise(loss: Any) -> Any:
 def rename_checkpoint(
     fields: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the fields and tensors of a checkpoint under their current names."""
-    return {CHECKPOINT.get(k, k): v for k, v in fields.items()}, {
-        _tensor_name(k): v for k, v in tensors.items()
-    }
+    """Return the fields and tensors of a checkpoint under their current names.
+
+    Before runs could have several objects, `OF_PARTICLES` had one value, or none.
+    """
+    fields = {"gradient_size": None} | {CHECKPOINT.get(k, k): v for k, v in fields.items()}
+    for name in OF_PARTICLES:
+        if not isinstance(fields[name], list):
+            fields[name] = [fields[name]]
+    return fields, {_tensor_name(k): v for k, v in tensors.items()}
 
 
 def _tensor_name(name: str) -> str:

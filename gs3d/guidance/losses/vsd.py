@@ -51,8 +51,9 @@ class Vsd(Distillation):
     Defaults are those of the paper and its released code, with these differences: the LoRA is added
     to the prior itself (the code adds it to Stable Diffusion 2.1, which predicts v, and takes 2.1
     base for ε̂), it reads the words of the view direction too, it sees all views of a batch instead
-    of one, and its rate does not rise over the first 500 iterations. There is one object, not
-    several. Settings as in the appendix of the paper were not checked against the paper's text.
+    of one, and its rate does not rise over the first 500 iterations. As in the code, one object is
+    the default; `--particles` makes several that share the LoRA. Settings as in the appendix of the
+    paper were not checked against the paper's text.
     """
 
     t: Ramp = Ramp(0.98, 0.02)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import ring
-from gs3d.distill.step import Task, TrainState, stage_progress
+from gs3d.distill.state import Task, TrainState
+from gs3d.distill.step import stage_progress
 from gs3d.runs.outputs.files import BACKGROUND
 
 STRIP = "progress.png"

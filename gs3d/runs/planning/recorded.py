@@ -22,7 +22,7 @@ def as_recorded(
     request: Request, folder: Path, loss: LossFile | None, messages: list[Message]
 ) -> Request:
     """The request with what a run that is resumed has in its record and the request leaves out: the
-    prior by default, its LoRAs, and what it started from.
+    prior by default, its LoRAs, what it started from, and its particles.
 
     Raises:
         UserError: That run used a loss of a file, which `loss` is not.
@@ -40,6 +40,8 @@ def as_recorded(
         request = dataclasses.replace(request, lora=loras_of(record))
     if request.start is None and record.get("start") is not None:
         request = dataclasses.replace(request, start=Path(record["start"]))
+    if request.particles == 1 and isinstance(record.get("particles"), int):
+        request = dataclasses.replace(request, particles=record["particles"])
     return request
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gs3d.core.errors import UserError
-from gs3d.distill.step import TrainState
+from gs3d.distill.state import Particle, TrainState
 from gs3d.runs.request import Request
 from gs3d.viewer.controls import Asked
 from gs3d.viewer.server import listen
@@ -157,7 +157,7 @@ def test_updates_take_at_most_five_percent_of_the_run(cost, monkeypatch):
     viewer = SimpleNamespace(show=show, address="")
     controls = SimpleNamespace(command=lambda: command[0])
     watch = live.watching(viewer, controls, "a-tree", lambda line: None)
-    state = TrainState(twenty_splats())
+    state = TrainState([Particle(twenty_splats())])
     for _ in range(4000):
         now[0] += 0.05
         watch(state)
@@ -189,5 +189,5 @@ def test_other_representations_and_invalid_splats_are_not_shown(monkeypatch):
     with torch.no_grad():
         cloud.params["means"][:] = float("nan")
     for representation in (object(), object(), cloud, cloud):
-        assert watch(TrainState(representation)) == "continue"
+        assert watch(TrainState([Particle(representation)])) == "continue"
     assert not updates

@@ -10,7 +10,8 @@ import torch
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.start import begin
-from gs3d.distill.step import Task, TrainState, iterate
+from gs3d.distill.state import Particle, Task, TrainState
+from gs3d.distill.step import iterate
 from gs3d.priors import load
 from gs3d.priors.prompts import ViewPrompts
 
@@ -40,7 +41,7 @@ def after_three_steps(prior, loss, rows, *changes, perp_neg=0.0):
     run = load_config("builtin", name, [*small, *LOSSES[loss], *changes])
     run = dataclasses.replace(run, micro_batch=rows, perp_neg=perp_neg)
     prompts = ViewPrompts.of(prior, "a red duck", "bad", perp_neg=perp_neg)
-    state = TrainState(begin(run.stages[0], 0, "cpu"))
+    state = TrainState([Particle(begin(run.stages[0], 0, "cpu"))])
     task = Task(prior, prompts, run, 0)
     entries = [iterate(state, task, progress, 0.3) for progress in (0.2, 0.5, 0.8)]
     assert not any(entry.skipped for entry in entries)
@@ -56,7 +57,9 @@ def check_same(one, other):
         assert float(entry.loss) == pytest.approx(float(log.loss), rel=1e-5)
         assert float(entry.grad_norm) == pytest.approx(float(log.grad_norm), rel=1e-5)
         assert entry.values == log.values and entry.count == log.count
-    assert float(state.gradient_size) == pytest.approx(float(expected.gradient_size), rel=1e-5)
+    assert float(state.particles[0].gradient_size) == pytest.approx(
+        float(expected.particles[0].gradient_size), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)

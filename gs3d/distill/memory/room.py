@@ -1,0 +1,33 @@
+"""Whether several particles fit into memory, told before the first iteration."""
+
+import torch
+
+from gs3d.core.errors import UserError
+from gs3d.core.runtime.memory import free_memory
+from gs3d.distill.settings.stages import StageConfig
+from gs3d.representations.base import Representation
+
+COPIES = 4
+"""Of each parameter: itself, its gradient and the two moments of Adam."""
+
+
+def check_room(number: int, first: Representation, stage: StageConfig) -> None:
+    """Raise `UserError` if `number` particles like the new `first` would not fit beside each other,
+    with as many splats as `stage` lets them grow to.
+
+    What the prior and the renders take is not counted, because it is the same for one particle.
+    """
+    free = free_memory(first.device)
+    if number == 1 or free is None:
+        return
+    tensors = first.state_tensors().values()
+    size = COPIES * sum(t.numel() * t.element_size() for t in tensors)
+    if stage.representation == "splats":
+        size *= max(stage.densify.max_count / max(len(first), 1), 1.0)
+    if number * size > free:
+        kind = torch.device(first.device).type
+        where = "the machine" if kind == "cpu" else "the card"
+        raise UserError(
+            f"--particles {number}: each takes up to {size / 1e9:.3g} GB, and {where} has "
+            f"{free / 1e9:.3g} GB free; expected at most {max(int(free / size), 1)}"
+        )

@@ -1,0 +1,99 @@
+"""What a run knows between two iterations, and what never changes in it."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from gs3d.core import rng
+from gs3d.distill.settings.stages import RunConfig
+from gs3d.guidance.base import LearnedModel
+from gs3d.priors.base import Prior
+from gs3d.priors.prompts import ViewPrompts
+from gs3d.representations.base import Representation
+
+
+@dataclass
+class Particle:
+    """One of the objects of a run; all but runs with `--particles` have a single one.
+
+    Particles are samples of one distribution in ProlificDreamer (arXiv 2305.16213, Sec. 3.2): they
+    take turns in the iterations, and share what the loss trains.
+    """
+
+    representation: Representation
+    accepted_progress: float = 0.0
+    """Progress of the stage at its last iteration that was not skipped, in [0, 1].
+
+    A skipped iteration does not advance it, so that densification that was due in it happens in the
+    next.
+    """
+    gradient_size: Tensor | None = None
+    """Running root mean square of the guidance gradient in this stage, a scalar; None before its
+    first iteration."""
+
+
+@dataclass
+class TrainState:
+    """Everything that changes during a run.
+
+    Noise, cameras and prompts are not part of it: they are functions of (seed, step, progress).
+    """
+
+    particles: list[Particle]
+    """The objects, of which iteration i changes the one at i modulo their number."""
+    step: int = 0
+    """Number of finished iterations."""
+    progress: float = 0.0
+    """Progress of the run at the last iteration, in [0, 1]."""
+    stage: int = 0
+    """Index of the current stage, from 0."""
+    since: float = 0.0
+    """Progress of the run at which the progress of the stage is 0.
+
+    Usually this is where the stage begins. A run that is resumed with a larger budget can be at a
+    progress before its current stage; then this field is the progress at which it resumed.
+    """
+    micro_batch: int | None = None
+    """Most views that the prior computes at once since memory ran out; None before that."""
+    model: LearnedModel | None = None
+    """What the loss of this stage trains; None before its first iteration, and for a loss that
+    trains nothing."""
+    model_tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """State for `model` in a run that was restored, until it is there."""
+
+    @property
+    def representation(self) -> Representation:
+        """The first object, which previews show."""
+        return self.particles[0].representation
+
+    @property
+    def is_consistent(self) -> bool:
+        """False if an update was interrupted and the last checkpoint must be used."""
+        return all(p.representation.is_consistent() for p in self.particles)
+
+    def turn(self) -> tuple[int, Particle, int]:
+        """Whose turn it is: index, particle, and the number of iterations that it has had."""
+        had, index = divmod(self.step, len(self.particles))
+        return index, self.particles[index], had
+
+    def discard_gradients(self) -> None:
+        """Clear the current gradients, for a step that is skipped."""
+        for particle in self.particles:
+            particle.representation.discard_gradients()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Fixed inputs of a run: prior, prompts, config, seed."""
+
+    prior: Prior
+    prompts: ViewPrompts
+    config: RunConfig
+    seed: int
+    normal_prompts: ViewPrompts | None = None
+    """Prompts for normal maps; None if no stage uses them."""
+
+
+def particle_seed(seed: int, index: int) -> int:
+    """Seed of the particle at `index` in a run with `seed`, which the first has as it is."""
+    return rng.derive_seed(seed, "particle", index) if index else seed
