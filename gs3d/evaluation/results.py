@@ -30,6 +30,9 @@ from gs3d.world.splits import split_of
 from gs3d.world.version import source_digest
 
 NAME = "evaluation.json"
+MOST_PICTURED = 96
+"""Runs up to which report.html and sheet.png show all. A run takes some 30 kB of report.html, and
+as much again with the plot of its log."""
 HERE = Path(__file__).parent
 GRADER_FILES = (
     "augment.py",
@@ -215,18 +218,35 @@ def all_tables(results: Sequence[Result], pooled: Sequence[Pooled]) -> dict[str,
 def write_pictures(
     out: Path, settings: dict, results: Sequence[Result], shown: dict[str, list[list[str]]]
 ) -> list[Path]:
-    """Write report.html with the tables `shown`, and sheet.png.
+    """Write report.html with the tables `shown`, and sheet.png, both with `pictured` runs. If these
+    are not all, the report leaves out the plots of their logs.
 
     Returns the paths of all files of the evaluation.
     """
+    few = pictured(results)
 
     def plot(result: Result) -> bytes | None:
-        return small_plot(file_of(out, result.folder).with_name(PLOT))
+        whole = len(few) == len(results)
+        return small_plot(file_of(out, result.folder).with_name(PLOT)) if whole else None
 
+    if len(few) < len(results):
+        text = f"{len(few)} of {len(results)}; {NAME} has the metrics of all"
+        settings = {**settings, "runs shown below": text}
     load = partial(_asset, out)
-    write_report(out / "report.html", results, shown, load, settings, plot)
-    write_result_sheet(out / "sheet.png", results, load)
+    write_report(out / "report.html", few, shown, load, settings, plot)
+    write_result_sheet(out / "sheet.png", few, load)
     return [out / NAME, out / "report.html", out / "sheet.png"]
+
+
+def pictured(results: Sequence[Result]) -> list[Result]:
+    """The runs to show: all of them, or one seed of prompts that are spread evenly over the list,
+    in all methods, with at most `MOST_PICTURED` runs."""
+    if len(results) <= MOST_PICTURED:
+        return list(results)
+    methods, prompts = ({getattr(r, key): None for r in results} for key in ("method", "prompt"))
+    every = -(-len(prompts) // max(MOST_PICTURED // len(methods), 1))
+    chosen, seed = list(prompts)[::every], results[0].seed
+    return [r for r in results if r.prompt in chosen and r.seed == seed]
 
 
 def _asset(out: Path, result: Result) -> Asset:
