@@ -33,6 +33,8 @@ class Scene:
     """Output directory of the run, for a scene of `generate`."""
     outcome: str | None = None
     """finished, interrupted, terminated, diverged or out of memory, for a scene of `generate`."""
+    others: tuple["Scene", ...] = ()
+    """The other objects of a run with several particles."""
 
     @property
     def splats(self) -> Splats | None:
@@ -152,6 +154,7 @@ def generate(*args, **kwargs) -> Scene:
         TypeError: An argument is unknown or missing.
     """
     from gs3d.runs.execute import execute
+    from gs3d.runs.folders import particle_folder
     from gs3d.runs.prepare import prepare
 
     arguments = _bound(args, kwargs)
@@ -160,7 +163,12 @@ def generate(*args, **kwargs) -> Scene:
     if result.asset is None:
         reasons = "; ".join(result.warnings)
         raise UserError(f"{result.folder}: nothing could be exported ({reasons})")
-    return Scene(result.asset, result.folder, result.outcome)
+    others = tuple(
+        Scene(asset, particle_folder(result.folder, i), result.outcome)
+        for i, asset in enumerate(result.others, start=1)
+        if asset is not None
+    )
+    return Scene(result.asset, result.folder, result.outcome, others)
 
 
 def _bound(args: tuple, kwargs: dict) -> Arguments:

@@ -82,12 +82,13 @@ class Budget:
         share = (time.monotonic() - self._first_iteration) / span
         return min(self._progress_then + (1 - self._progress_then) * share, 1.0)
 
-    def share(self, progress: float, before: float) -> float:
-        """Fraction of the run that one iteration covers; never negative.
+    def share(self, progress: float, before: float, particles: int = 1) -> float:
+        """Fraction of the run that one iteration of a particle covers; never negative.
 
-        The iteration runs at `progress` and the previous one ran at `before`. With `seconds`, the
-        fraction is their difference, so the first iteration after a start covers nothing.
+        The iteration runs at `progress` and the previous one of this particle ran at `before`. With
+        `seconds`, the fraction is their difference, so the first iteration after a start covers
+        nothing. With `steps`, it is that of one iteration for each of the `particles`.
         """
         if self.steps is not None:
-            return (1 - self.first) / self.steps
+            return particles * (1 - self.first) / self.steps
         return max(progress - before, 0.0)

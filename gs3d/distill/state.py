@@ -16,8 +16,9 @@ from gs3d.representations.base import Representation
 class Particle:
     """One of the objects of a run; all but runs with `--particles` have a single one.
 
-    Particles are samples of one distribution in ProlificDreamer (arXiv 2305.16213, Sec. 3.2): they
-    take turns in the iterations, and share what the loss trains.
+    Particles are samples of one distribution in ProlificDreamer (arXiv 2305.16213, Sec. 3.2), and
+    share what the loss trains. There an iteration draws one of them; here they take turns, so that
+    all have equally many iterations.
     """
 
     representation: Representation
@@ -30,6 +31,10 @@ class Particle:
     gradient_size: Tensor | None = None
     """Running root mean square of the guidance gradient in this stage, a scalar; None before its
     first iteration."""
+    progress: float = 0.0
+    """Progress of the run at its last iteration, in [0, 1]; after a resume, at that of the run."""
+    skipped: int = 0
+    """Its last iterations in this process that were skipped, one after the other."""
 
 
 @dataclass
@@ -66,15 +71,19 @@ class TrainState:
         """The first object, which previews show."""
         return self.particles[0].representation
 
-    @property
     def is_consistent(self) -> bool:
         """False if an update was interrupted and the last checkpoint must be used."""
         return all(p.representation.is_consistent() for p in self.particles)
 
-    def turn(self) -> tuple[int, Particle, int]:
-        """Whose turn it is: index, particle, and the number of iterations that it has had."""
-        had, index = divmod(self.step, len(self.particles))
-        return index, self.particles[index], had
+    @property
+    def turn(self) -> int:
+        """Index of the particle whose turn it is."""
+        return self.step % len(self.particles)
+
+    @property
+    def iteration(self) -> int:
+        """Number of iterations that it has had."""
+        return self.step // len(self.particles)
 
     def discard_gradients(self) -> None:
         """Clear the current gradients, for a step that is skipped."""

@@ -54,6 +54,8 @@ class StepLog:
     values: dict[str, float]
     """Values that the guidance loss logs, such as t, t1 and cfg, and its model, such as
     lora_loss."""
+    particle: int | None = None
+    """Which of several particles had the iteration, from 1; None in a run with one."""
 
 
 def surrogate_loss(z0: Tensor, grad: Tensor) -> Tensor:
@@ -80,8 +82,8 @@ def cameras_at(
     Args:
         stage: Settings of the stage.
         number: Index of the stage in the run, from 0.
-        seed: Seed of the run.
-        step: Number of the iteration in the run, from 0.
+        seed: Seed of the run, or of one of several particles (`state.particle_seed`).
+        step: Number of its iteration in the run, from 0.
         progress: Progress of the stage in [0, 1].
         together: Number of views that the prior denoises together.
     """
@@ -108,8 +110,9 @@ class _Gradients:
 
 def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     """Compute the gradients of the particle whose turn it is, at `progress` of the stage."""
-    stage, (index, particle, step) = task.config.stages[state.stage], state.turn()
-    representation, seed = particle.representation, particle_seed(task.seed, index)
+    stage, particle = task.config.stages[state.stage], state.particles[state.turn]
+    seed, step = particle_seed(task.seed, state.turn), state.iteration
+    representation = particle.representation
     device, model = representation.device, _current_model(state, task)
     cameras = cameras_at(stage, state.stage, seed, step, progress, task.prior.views)
     normals = _uses_normals(stage, seed, step)
@@ -224,11 +227,11 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
         state: The state of the run.
         task: The fixed inputs of the run.
         progress: Progress of the run in [0, 1].
-        share: Fraction of the run that this iteration covers.
+        share: Fraction of the run that this iteration covers, since the last one of the particle.
 
     If memory runs out before anything has changed, `state.micro_batch` is halved, once a run.
     """
-    index, particle, step = state.turn()
+    particle = state.particles[state.turn]
     representation = particle.representation
     end = task.config.ends(state.stage)[1]
     now = stage_progress(state, task, progress)
@@ -239,18 +242,16 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     learned = _train(state, task, found) if finite else {}
     finite = finite and all(map(math.isfinite, learned.values()))
     if finite:
-        # A particle has one iteration of as many as there are particles.
-        share *= len(state.particles)
-        seed = particle_seed(task.seed, index)
+        seed, before = particle_seed(task.seed, state.turn), particle.accepted_progress
         representation.optimize(now, share / max(end - state.since, 1e-9))
-        representation.after_step(found.render, particle.accepted_progress, now, seed, step)
+        representation.after_step(found.render, before, now, seed, state.iteration)
         particle.accepted_progress, particle.gradient_size = now, found.running_size
     else:
         representation.discard_gradients()
+    particle.progress, particle.skipped = progress, 0 if finite else particle.skipped + 1
     size = (len(representation), representation.counts)
     values = found.guidance.log | learned
-    if len(state.particles) > 1:
-        values["particle"] = index + 1
-    log = StepLog(state.step, progress, found.loss, found.size, *size, not finite, values)
+    number = state.turn + 1 if len(state.particles) > 1 else None
+    log = StepLog(state.step, progress, found.loss, found.size, *size, not finite, values, number)
     state.step, state.progress = state.step + 1, progress
     return log

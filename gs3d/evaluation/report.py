@@ -142,12 +142,18 @@ def summary(results: Sequence[Result]) -> dict:
 
 
 def paired(results: Sequence[Result], one: str, other: str) -> list[tuple[Result, Result]]:
-    """Pair each run of method `one` with the run of `other` for the same prompt and seed."""
-    runs = {(r.method, r.prompt, r.seed): r for r in results}
+    """Pair each run of method `one` with the run of `other` for the same prompt and seed.
+
+    Several of these, such as particles of one run, are paired in their order.
+    """
+    runs: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
+    for r in results:
+        runs[r.method, r.prompt, r.seed].append(r)
     return [
-        (a, runs[other, prompt, seed])
-        for (m, prompt, seed), a in runs.items()
-        if m == one and (other, prompt, seed) in runs
+        pair
+        for (m, prompt, seed), mine in list(runs.items())
+        if m == one
+        for pair in zip(mine, runs.get((other, prompt, seed), ()), strict=False)
     ]
 
 

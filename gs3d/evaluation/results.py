@@ -223,30 +223,39 @@ def write_pictures(
 
     Returns the paths of all files of the evaluation.
     """
-    few = pictured(results)
+    chosen, load = pictured(results), partial(_asset, out)
+    shows_all = len(chosen) == len(results)
 
     def plot(result: Result) -> bytes | None:
-        whole = len(few) == len(results)
-        return small_plot(file_of(out, result.folder).with_name(PLOT)) if whole else None
+        return small_plot(file_of(out, result.folder).with_name(PLOT)) if shows_all else None
 
-    if len(few) < len(results):
-        text = f"{len(few)} of {len(results)}; {NAME} has the metrics of all"
+    if not shows_all:
+        text = f"{len(chosen)} of {len(results)}; {NAME} has the metrics of all"
         settings = {**settings, "runs shown below": text}
-    load = partial(_asset, out)
-    write_report(out / "report.html", few, shown, load, settings, plot)
-    write_result_sheet(out / "sheet.png", few, load)
+    write_report(out / "report.html", chosen, shown, load, settings, plot)
+    write_result_sheet(out / "sheet.png", chosen, load)
     return [out / NAME, out / "report.html", out / "sheet.png"]
 
 
 def pictured(results: Sequence[Result]) -> list[Result]:
-    """The runs to show: all of them, or one seed of prompts that are spread evenly over the list,
-    in all methods, with at most `MOST_PICTURED` runs."""
+    """The runs to show: all of them, or, of more than `MOST_PICTURED`, prompts spread evenly over
+    the list with one seed each, in all methods, and further seeds of them while they fit."""
     if len(results) <= MOST_PICTURED:
         return list(results)
-    methods, prompts = ({getattr(r, key): None for r in results} for key in ("method", "prompt"))
-    every = -(-len(prompts) // max(MOST_PICTURED // len(methods), 1))
-    chosen, seed = list(prompts)[::every], results[0].seed
-    return [r for r in results if r.prompt in chosen and r.seed == seed]
+    groups: dict[str, dict[int, list[Result]]] = {}
+    for r in results:
+        groups.setdefault(r.prompt, {}).setdefault(r.seed, []).append(r)
+    largest = max(len(runs) for seeds in groups.values() for runs in seeds.values())
+    every = -(-len(groups) // max(MOST_PICTURED // largest, 1))
+    chosen = list(groups)[::every]
+    # Seeds in turn, the first of every chosen prompt before the second of any.
+    waiting = [(i, p, s) for p in chosen for i, s in enumerate(groups[p])]
+    shown: list[Result] = []
+    for _, prompt, seed in sorted(waiting, key=lambda w: w[0]):
+        if shown and len(shown) + len(groups[prompt][seed]) > MOST_PICTURED:
+            break
+        shown += groups[prompt][seed]
+    return [r for r in results if any(r is one for one in shown)]
 
 
 def _asset(out: Path, result: Result) -> Asset:

@@ -13,21 +13,18 @@ from gs3d.representations.asset import Asset
 
 TEXT_PX = 232
 GREEN, RED = (40, 160, 70), (210, 50, 40)
-MAX_ROWS = 400
-"""Most rows of a contact sheet; many programs cannot open a taller image."""
 
 
 def write_result_sheet(
     path: Path, results: Sequence[Result], load: Callable[[Result], Asset], cell_px: int = RENDER_PX
 ) -> None:
-    """Write a contact sheet as PNG with one row for each of the first 400 results.
+    """Write a contact sheet as PNG with one row for each result.
 
     A row has the prompt, the main metrics and the eight graded views. A bar below each view is
     green where the classifier named the right kind, red otherwise.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    results = results[:MAX_ROWS]
     sheet = Image.new("RGB", (TEXT_PX + VIEWS * cell_px, max(len(results), 1) * cell_px), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i, result in enumerate(results):

@@ -12,7 +12,7 @@ from gs3d.runs.planning.recorded import LOSS
 
 OF_START = ("lora", "start")
 """What is compared between runs with any losses, because it can outweigh them."""
-RUN_SETTINGS = ("minutes", "steps", "prior", *OF_START, "guidance_file", *RUN_KEYS)
+RUN_SETTINGS = ("minutes", "steps", "particles", "prior", *OF_START, "guidance_file", *RUN_KEYS)
 """Settings that do not depend on the stages of a run."""
 Kind = tuple[str, str]
 """(guidance losses, representations) of a run."""
@@ -91,6 +91,7 @@ def _settings(record: dict) -> dict:
     except UserError:
         config = record["config"]
     found = {k: record.get(k) for k in ("minutes", "steps", "start")}
+    found["particles"] = record.get("particles", 1)
     prior, file = (_dict(record.get(key)) for key in ("prior", LOSS))
     found |= {"prior": prior.get("name"), "lora": loras_as_texts(prior)}
     of_file = (str(file.get("file")), str(file.get("code_sha256"))[:6])

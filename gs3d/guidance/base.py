@@ -43,7 +43,11 @@ class Guidance(Protocol):
         seed: int,
         step: int,
     ) -> GuidanceOut:
-        """The gradient on the latents `z0` at `progress` in [0, 1] of the stage."""
+        """The gradient on the latents `z0` at `progress` in [0, 1] of the stage.
+
+        `seed` and `step` are those of the run, or with several particles of the one whose turn it
+        is: each counts its iterations from 0.
+        """
         ...
 
 
@@ -71,7 +75,8 @@ class LearnedModel(Protocol):
         seed: int,
         step: int,
     ) -> dict[str, float]:
-        """Learn from the latents of an iteration; returns what to log.
+        """Learn from the latents of an iteration; returns what to log. `seed` and `step` are those
+        of the run, also with several particles.
 
         If a value is not finite, or an error is raised, nothing has changed.
         """

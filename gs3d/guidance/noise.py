@@ -113,7 +113,8 @@ def _on_surface(noise: Tensor, surface: SurfacePoints, seed: int, step: int) -> 
     return torch.where(solid >= 1, torch.stack(sums, 1), noise)
 
 
-@lru_cache(maxsize=4)
+# Two for each object of a run: more of them than four particles have fill memory.
+@lru_cache(maxsize=8)
 def _table(seed: int, period: int, device: torch.device) -> Tensor:
     """Normal numbers, of which each cell and channel picks one by its hash."""
     return rng.normal((TABLE,), seed, "surface noise", period).to(device)

@@ -1,7 +1,7 @@
 """From a plan to a folder of files."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.distill.budget import Budget
 from gs3d.distill.state import Task, TrainState
 from gs3d.io import PLOT
+from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.folders import make_writable, particle_folder, pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
-from gs3d.runs.outputs.files import Written, write_results
+from gs3d.runs.outputs.files import Written, write_renders, write_result
 from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
 from gs3d.runs.prepare import Plan, prepare
@@ -44,6 +45,8 @@ class Result:
     """Those about the files; callbacks get them too."""
     signalled: bool = False
     """Whether Ctrl-C or SIGTERM came, before the end or while files were written."""
+    others: list[Asset | None] = field(default_factory=list[Asset | None])
+    """What is in the files of the other particles, as `asset`."""
 
     @property
     def splats(self) -> Splats | None:
@@ -54,8 +57,12 @@ class Result:
         return None if isinstance(self.asset, Splats) else self.asset
 
 
-def execute(plan: Plan, callbacks: Callbacks | None = None) -> Result:
+def execute(
+    plan: Plan, callbacks: Callbacks | None = None, kept: Callable[[Plan], Prior] | None = None
+) -> Result:
     """Optimize what the plan describes and write splats or a mesh, previews, run.yaml and logs.
+
+    `kept` takes the place of loading the prior (`setup.load_task`).
 
     Raises:
         UserError: Anything that the user can fix.
@@ -72,10 +79,12 @@ def execute(plan: Plan, callbacks: Callbacks | None = None) -> Result:
         # Another run may have finished there since the plan was made.
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
-        return _run(plan, phases, callbacks)
+        return _run(plan, phases, callbacks, kept)
 
 
-def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
+def _run(
+    plan: Plan, phases: Phases, callbacks: Callbacks, kept: Callable[[Plan], Prior] | None
+) -> Result:
     """The part of a run that holds its folder."""
     folder = plan.folder
     if plan.shap_e is not None:
@@ -83,7 +92,7 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         made = shap_e_splats(plan.shap_e, plan.request, folder, plan.device, callbacks)
         plan = replace(plan, splats=made)
         phases.end("shap-e start")
-    task = load_task(plan, callbacks)
+    task = load_task(plan, callbacks, kept)
     record = record_of(plan, task)
     phases.end("prior")
     if plan.start_prompt is not None:
@@ -91,29 +100,31 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         phases.end("builtin start")
     state, spent_s = first_state(plan, task, record, callbacks)
     budget = first_budget(plan, state, spent_s, phases, callbacks)
-    for index in range(1, len(state.particles)):
-        make_writable(particle_folder(folder, index))
+    # One for each particle: itself, and the folder and record of its own.
+    records = [replace(record, particle=i + 1) for i in range(len(state.particles))]
+    places = [particle_folder(folder, i) for i in range(len(records))]
+    for place in places[1:]:
+        make_writable(place)
+
+    def write_records(result: dict[str, object] | None, written: Sequence[Written] = ()) -> None:
+        for i, (own, place) in enumerate(zip(records, places, strict=True)):
+            size = size_of(written[i].asset) if written else {}
+            own.write(place, phases.seconds, None if result is None else result | size)
+
     # Before this, Ctrl-C and SIGTERM have their usual effect: there is nothing to export yet.
     with StopSignals(callbacks.info) as stop:
         trim_log(folder / LOG, state.step)
         trim_strip(folder / STRIP, state.step)
-        record.write(folder, phases.seconds, None)
+        write_records(None)
         outcome = train(state, task, budget, folder, callbacks, stop)
         phases.end("optimize")
-        written = write_results(folder, state.representation)
-        others = [_results_of(index, folder, state) for index in range(1, len(state.particles))]
+        written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)
         _write_plots(folder, state, task, budget, written)
     phases.end("export")
-    ended = {
-        "outcome": outcome,
-        "steps": state.step,
-        "peak_memory_mb": peak_memory_mb(),
-    }
-    record.write(folder, phases.seconds, ended | size_of(written.asset))
-    for index, other in enumerate(others, start=1):
-        own, place = replace(record, particle=index + 1), particle_folder(folder, index)
-        own.write(place, phases.seconds, ended | size_of(other.asset))
+    ended = {"outcome": outcome, "steps": state.step, "peak_memory_mb": peak_memory_mb()}
+    write_records(ended, every)
+    for place, other in zip(places[1:], others, strict=True):
         written.warnings += [f"{place.name}: {line}" for line in other.warnings]
     # After the record: a callback may raise.
     for line in written.warnings:
@@ -130,15 +141,26 @@ def _run(plan: Plan, phases: Phases, callbacks: Callbacks) -> Result:
         files,
         written.warnings,
         stop.signalled,
+        [other.asset for other in others],
     )
 
 
-def _results_of(index: int, folder: Path, state: TrainState) -> Written:
-    """Write the results of a particle beside the first into its folder."""
-    try:
-        return write_results(particle_folder(folder, index), state.particles[index].representation)
-    except UserError as error:
-        return Written(warnings=[error.for_command_line])
+def _write_all(places: Sequence[Path], state: TrainState) -> list[Written]:
+    """Write what became of each particle into its place, then pictures of all: a kill in between
+    loses pictures alone. `UserError` if nothing can be written."""
+    found: list[Written] = []
+    faults: list[UserError] = []
+    for place, particle in zip(places, state.particles, strict=True):
+        try:
+            found.append(write_result(place, particle.representation))
+        except UserError as error:
+            faults.append(error)
+            found.append(Written(warnings=[error.for_command_line]))
+    if len(faults) == len(found):
+        raise faults[0]
+    for place, written in zip(places, found, strict=True):
+        write_renders(place, written)
+    return found
 
 
 def _builtin_splats(plan: Plan, prompt: str, callbacks: Callbacks) -> Splats:

@@ -11,6 +11,7 @@ from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.settings.changes import complete_record
 from gs3d.distill.settings.config import parse_config, without_objects
 from gs3d.distill.settings.stages import RunConfig
+from gs3d.distill.state import particle_seed
 from gs3d.distill.step import cameras_at
 from gs3d.io import result_file
 from gs3d.priors.loading.factories import FACTORIES
@@ -34,6 +35,12 @@ def read_record(folder: Path) -> dict | None:
     return record if complete and result_file(folder) else None
 
 
+def run_folder(folder: Path, record: dict | None) -> Path:
+    """The folder with checkpoint and log of a recorded run: for one of several particles but the
+    first, the one above."""
+    return folder.parent if record is not None and "particle" in record else folder
+
+
 def config_of(record: dict, where: str) -> RunConfig:
     """The settings of a run. A guidance object, which run.yaml only names, is replaced by the
     default loss. `UserError` if the settings cannot be read."""
@@ -41,17 +48,23 @@ def config_of(record: dict, where: str) -> RunConfig:
 
 
 def representation_of(folder: Path, device: str = "cpu") -> Representation:
-    """The representation in the newest checkpoint of a run, or the first of its particles.
-    `UserError` if there is none."""
-    record, checkpoint = read_record(folder), newest_checkpoint(folder / "checkpoint")
+    """The representation in the newest checkpoint of a run, or of one of its particles. `UserError`
+    if there is none."""
+    record = read_record(folder)
+    checkpoint = newest_checkpoint(run_folder(folder, record) / "checkpoint")
     if record is None or checkpoint is None:
         finished = "a run.yaml of a finished run"
         lacks = finished if record is None else "a checkpoint that can be read"
         raise UserError(f"{folder}: expected the folder of a run, but it has not {lacks}")
     try:
         config = config_of(record, str(folder / "run.yaml"))
-        return restore(config, checkpoint, device).representation
-    except (KeyError, RuntimeError) as error:  # tensors of another version, or of another run
+        state = restore(config, checkpoint, device)
+        return state.particles[record.get("particle", 1) - 1].representation
+    except (
+        KeyError,
+        IndexError,
+        RuntimeError,
+    ) as error:  # tensors of another version, or of another run
         raise UserError(
             f"{folder}: its checkpoint does not fit its run.yaml ({type(error).__name__}: {error})"
         ) from None
@@ -68,8 +81,10 @@ def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
         return []
     try:
         config = config_of(record, str(folder / "run.yaml"))
-        rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
-        rows = [row for row in rows if row.get("particle", 1) == 1]
+        log = run_folder(folder, record) / "log.jsonl"
+        rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        if "particles" in record:
+            rows = [row for row in rows if row["particle"] == record.get("particle", 1)]
         step = (len(rows) - 1) / max(iterations - 1, 1)
         chosen = [rows[i] for i in sorted({round(k * step) for k in range(iterations)})]
         return [
@@ -84,8 +99,9 @@ def _cameras(record: dict, config: RunConfig, step: int, progress: float) -> Cam
     begin, end = config.ends(number)
     of_stage = min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)
     views = (record.get("prior") or {}).get("views", 1)
+    seed = particle_seed(record["seed"], record.get("particle", 1) - 1)
     step //= record.get("particles", 1)
-    return cameras_at(config.stages[number], number, record["seed"], step, of_stage, views)
+    return cameras_at(config.stages[number], number, seed, step, of_stage, views)
 
 
 def prior_of(record: dict) -> str:

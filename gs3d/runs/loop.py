@@ -55,7 +55,7 @@ def start(
             own = begin(config.stages[0], own_seed, device, splats, in_stage)
             if index == 0:
                 check_room(particles, own, config.stages[0])
-            found.append(Particle(own, in_stage))
+            found.append(Particle(own, in_stage, progress=progress))
     return TrainState(found, progress=progress)
 
 
@@ -67,7 +67,7 @@ def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainStat
             own = from_state(saved.tensors, stage, device)
         size = saved.gradient_size
         size = None if size is None else torch.tensor(size, device=own.device)
-        found.append(Particle(own, saved.accepted_progress, size))
+        found.append(Particle(own, saved.accepted_progress, size, checkpoint.progress))
     model, progress = checkpoint.model, checkpoint.progress
     return TrainState(found, checkpoint.step, progress, checkpoint.stage, model_tensors=model)
 
@@ -97,7 +97,10 @@ def enter_stage(
         after = config.stages[state.stage + 1]
         with exclusive():
             # In a list of its own: if one fails, the state is that of the stage before.
-            new = [Particle(follow(p.representation, after)) for p in state.particles]
+            new = [
+                Particle(follow(p.representation, after), progress=p.progress, skipped=p.skipped)
+                for p in state.particles
+            ]
         state.particles, state.stage = new, state.stage + 1
         # Renders of the next stage look different, and its loss may be another.
         state.model, state.model_tensors = None, {}
@@ -138,19 +141,19 @@ def train(
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
     log = RunLog(folder / LOG, callbacks.warn)
     strip = PreviewStrip(folder / STRIP, task.config.progress_every_s, callbacks.warn)
-    saved, skipped_in_a_row, outcome = time.monotonic(), 0, "finished"
+    saved, outcome = time.monotonic(), "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
             enter_stage(state, task.config, progress, leave)
-            before = state.micro_batch
-            entry = iterate(state, task, progress, budget.share(progress, state.progress))
+            before, particle = state.micro_batch, state.particles[state.turn]
+            share = budget.share(progress, particle.progress, len(state.particles))
+            entry = iterate(state, task, progress, share)
             if state.micro_batch != before:
                 callbacks.warn(smaller_micro_batch(state))
-            skipped_in_a_row = skipped_in_a_row + 1 if entry.skipped else 0
             log.add(entry, budget)
             callbacks.on_step(entry, budget)
             apply_control(callbacks.control, state, budget, stop)
-            if skipped_in_a_row >= MAX_SKIPPED:
+            if particle.skipped >= MAX_SKIPPED:
                 outcome = "diverged"
                 break
             if stop.name:
@@ -162,22 +165,34 @@ def train(
             strip.update(state, task, budget.elapsed_s())
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
-            if state.is_consistent:
+            if state.is_consistent():
                 save()
             raise
         outcome = "out of memory"
         state.discard_gradients()
         release()
-        if not state.is_consistent:
+        if not state.is_consistent():
             _restore_newest(state, task.config, folder)
     finally:
         log.close()
-    if outcome == "finished" and 0 < skipped_in_a_row == state.step:
+    skipped = max(p.skipped for p in state.particles)
+    if outcome == "finished" and any(
+        0 < p.skipped == len(range(i, state.step, len(state.particles)))
+        for i, p in enumerate(state.particles)
+    ):
         outcome = "diverged"  # a short run in which nothing ever changed
-    elif outcome == "finished" and skipped_in_a_row:
-        callbacks.warn(f"NaN or Inf: the last {skipped_in_a_row} iterations changed nothing")
+    elif outcome == "finished" and skipped:
+        callbacks.warn(f"NaN or Inf: the last {skipped} iterations{_of_any(state)} changed nothing")
     save()
     return outcome
+
+
+def _of_any(state: TrainState) -> str:
+    """Names the particle that was skipped the longest, if there are several."""
+    if len(state.particles) == 1:
+        return ""
+    worst = max(range(len(state.particles)), key=lambda i: state.particles[i].skipped)
+    return f" of particle {worst + 1}"
 
 
 def smaller_micro_batch(state: TrainState) -> str:
@@ -195,7 +210,7 @@ def _restore_newest(state: TrainState, config: RunConfig, folder: Path) -> None:
     if checkpoint is None:
         raise UserError(
             "out of memory before the first checkpoint; use a smaller micro_batch, batch, "
-            "resolution or max_count in --config"
+            "resolution or max_count in --config, or fewer --particles"
         )
     for name, value in vars(restore(config, checkpoint, device)).items():
         setattr(state, name, value)

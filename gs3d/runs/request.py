@@ -58,7 +58,7 @@ class Request:
     particles: int = 1
     """Number of objects that are made at once, and take turns in the iterations: with vsd, they
     share its LoRA, as in ProlificDreamer. Results of all but the first are in particle-2 and so on
-    in the output directory."""
+    in the output directory; previews during the run show the first."""
     resume: bool = False
     """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
@@ -127,6 +127,11 @@ def checked(request: Request) -> Request:
     if not isinstance(request.particles, numbers.Integral) or request.particles < 1:
         raise UserError(
             f"--particles: expected a whole number, 1 or more, got {request.particles!r}"
+        )
+    if request.steps is not None and request.steps < request.particles:
+        raise UserError(
+            f"--particles {request.particles}: more than --steps {request.steps}, so some would "
+            "have no iteration"
         )
     unlimited = request.minutes is None and request.steps is None
     return replace(

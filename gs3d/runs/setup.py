@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -48,10 +48,16 @@ class Phases:
         self.seconds[name], self.last = now - self.last, now
 
 
-def load_task(plan: Plan, callbacks: Callbacks) -> Task:
-    """Load the prior, or check it if it is an object, and embed the prompts."""
+def load_task(
+    plan: Plan, callbacks: Callbacks, kept: Callable[[Plan], Prior] | None = None
+) -> Task:
+    """Load the prior, or check it if it is an object, and embed the prompts.
+
+    A program that makes several runs may load the prior itself, with `kept`, and keep it. Then its
+    text encoder stays too.
+    """
     prompt, config = plan.request.prompt, plan.config
-    prior = _load_prior(plan)
+    prior = load_prior(plan) if kept is None else kept(plan)
     views = {"blend": config.blend_views, "perp_neg": config.perp_neg}
     prompts = ViewPrompts.of(prior, prompt, config.negative, **views)
     for line in (*prompts.warnings, *_without_kind(prompt, prior)):
@@ -63,7 +69,7 @@ def load_task(plan: Plan, callbacks: Callbacks) -> Task:
         for line in dict.fromkeys(normal_prompts.warnings):
             if line not in prompts.warnings:
                 callbacks.warn(f"for normal maps: {line}")
-    if free := getattr(prior, "free_text_encoder", None):
+    if kept is None and (free := getattr(prior, "free_text_encoder", None)):
         free()
     return Task(prior, prompts, config, plan.request.seed, normal_prompts)
 
@@ -82,11 +88,14 @@ def first_state(
     config, seed, device = plan.config, plan.request.seed, plan.raster_device
     checkpoint = _checkpoint(plan, record)
     if checkpoint:
-        state = restore(config, checkpoint, device)
+        with enough_memory():
+            state = restore(config, checkpoint, device)
         text = f"resumed {plan.folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s"
         callbacks.info(text)
     else:
-        state = start(config, seed, device, plan.splats, plan.begin, plan.request.particles)
+        particles = plan.request.particles
+        with enough_memory():
+            state = start(config, seed, device, plan.splats, plan.begin, particles)
         if plan.request.resume:
             callbacks.info(f"nothing to resume in {plan.folder}: starting from the beginning")
     with enough_memory(), _compilable(config.compile):
@@ -123,6 +132,7 @@ def first_budget(
         spent = ", ".join(f"{name} {needed:.0f} s" for name, needed in needs.items())
         advice = "give more, or run `gs3d doctor --build` first"
         advice += ", or leave `compile` out" if plan.config.compile else ""
+        advice += ", or take fewer --particles" if len(state.particles) > 1 else ""
         raise UserError(
             f"--minutes {request.minutes:g}: nothing is left for the first iteration ({spent}); "
             f"{advice}"
@@ -139,7 +149,7 @@ def normal_map_prompt(prompt: str) -> str:
 
 ITERATING = (
     "before the first iteration; use a smaller micro_batch, batch or resolution in --config, "
-    "--vram 8, or --device cpu"
+    "fewer --particles, --vram 8, or --device cpu"
 )
 LOADING = (
     "while the prior was loaded; use `text_on_cpu: true` in --config, which --vram 8 sets too, a "
@@ -174,7 +184,8 @@ def _compilable(compiled: bool) -> Iterator[None]:
         ) from error
 
 
-def _load_prior(plan: Plan) -> Prior:
+def load_prior(plan: Plan) -> Prior:
+    """The prior of a run. One that is an object of the caller is checked."""
     if not isinstance(plan.prior, Source):
         # gs3d's own priors keep the contract. Compiled ones would compile for the check alone.
         if not isinstance(getattr(plan.prior, "source", None), Source):

@@ -41,7 +41,7 @@ def blank_plot(monkeypatch):
 @pytest.fixture
 def no_results(monkeypatch):
     """Runs write no splats, meshes and renders of them, for tests of the iterations alone."""
-    monkeypatch.setattr(execute, "write_results", lambda *_: Written())
+    monkeypatch.setattr(execute, "write_result", lambda *_: Written())
 
 
 @pytest.fixture

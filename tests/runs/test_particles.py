@@ -12,10 +12,12 @@ from gs3d.distill.checkpoint import newest_checkpoint
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.state import Particle, TrainState
 from gs3d.experiments.compare import sides_of
+from gs3d.experiments.names import method_names
 from gs3d.io import load_asset
 from gs3d.representations.dmtet.dmtet import Dmtet
 from gs3d.representations.gaussians.gaussians import Gaussians
-from gs3d.runs.history import training_cameras
+from gs3d.runs import execute, loop
+from gs3d.runs.history import representation_of, training_cameras
 from gs3d.runs.loop import enter_stage
 from tests.runs.running import equal, generate, interrupt_after, log_rows, request_for
 
@@ -64,13 +66,14 @@ def test_three_particles_and_their_files(three):
 
 
 def test_first_particle_with_a_loss_without_a_model_is_the_run_of_its_seed(three, tmp_path):
-    """Nothing of the others reaches it: the same cameras, noise and rates in a third of them."""
+    """Nothing of the others reaches it: it has the same cameras, noise and rates."""
     alone = dataclasses.replace(three, guidance="sds", particles=1, steps=3, out=tmp_path / "alone")
     together = dataclasses.replace(three, guidance="sds")
     warned = []
     found = generate(together, say=warned.append)
-    assert sum("sds trains no model that they could share" in line for line in warned) == 1
+    assert sum("(sds) trains a model that particles could share" in line for line in warned) == 1
     expected = generate(alone)
+    assert equal(found.splats, expected.splats)
     cameras = (training_cameras(folder) for folder in (found.folder, expected.folder))
     for one, other in zip(*cameras, strict=True):
         torch.testing.assert_close(one.world_to_camera, other.world_to_camera)
@@ -92,6 +95,62 @@ def test_interrupted_and_resumed_run_equals_uninterrupted_run(three, tmp_path):
         generate(dataclasses.replace(three, particles=2, resume=True))
 
 
+def test_a_particle_is_reached_by_every_command(three):
+    """Its cameras and its representation are in the folder of the run."""
+    result = generate(three)
+    second = result.folder / "particle-2"
+    cameras = training_cameras(second)
+    assert len(cameras) == 3
+    first = training_cameras(result.folder)
+    assert not torch.equal(cameras[0].world_to_camera, first[0].world_to_camera)
+    kept = representation_of(second).splats()
+    torch.testing.assert_close(kept.means, load_asset(second).means, atol=1e-5, rtol=0)
+    with pytest.raises(UserError, match="particle-2: is a particle of the run"):
+        generate(dataclasses.replace(three, out=second, resume=True))
+    records = [record_in(result.folder), record_in(second), record_in(result.folder)]
+    records[2] = {k: v for k, v in records[2].items() if k != "particles"}
+    assert method_names(records)[2] == "vsd,particles=1"
+
+
+def test_one_particle_that_is_not_finite_ends_the_run(three, monkeypatch):
+    monkeypatch.setattr(loop, "MAX_SKIPPED", 2)
+    real = Gaussians.render
+
+    def render(self, *arguments):
+        out = real(self, *arguments)
+        return dataclasses.replace(out, rgb=out.rgb * float("nan")) if self is bad[0] else out
+
+    bad = [None]
+    monkeypatch.setattr(Gaussians, "render", render)
+
+    def control(state):
+        bad[0] = state.particles[1].representation
+        return "continue"
+
+    said = []
+    result = generate(three, say=said.append, control=control)
+    assert result.outcome == "diverged" and result.steps == 5
+
+
+def test_more_particles_than_steps_is_one_line(three):
+    with pytest.raises(UserError, match="particles 10: more than steps 9"):
+        generate(dataclasses.replace(three, particles=10))
+
+
+def test_a_particle_that_cannot_be_written_is_a_warning(three, monkeypatch):
+    real = execute.write_result
+
+    def write_result(folder, representation):
+        if folder.name == "particle-3":
+            raise UserError("no room")
+        return real(folder, representation)
+
+    monkeypatch.setattr(execute, "write_result", write_result)
+    result = generate(three)
+    assert result.warnings == ["particle-3: no room"]
+    assert result.asset is not None and [a is None for a in result.others] == [False, True]
+
+
 @pytest.mark.parametrize("number", [0, -1, 1.5, "two"])
 def test_number_that_is_none_is_one_line(three, number):
     with pytest.raises(UserError, match="particles: expected a whole number, 1 or more") as caught:
@@ -102,7 +161,7 @@ def test_number_that_is_none_is_one_line(three, number):
 def test_more_than_memory_holds_is_one_line(three, monkeypatch):
     monkeypatch.setattr("gs3d.distill.memory.room.free_memory", lambda device: 2_000_000)
     with pytest.raises(UserError, match=r"particles 1000: each takes up to .* at most \d+") as told:
-        generate(dataclasses.replace(three, particles=1000))
+        generate(dataclasses.replace(three, particles=1000, steps=1000))
     assert "\n" not in str(told.value) and not three.out.exists()
 
 
@@ -113,7 +172,8 @@ def test_free_memory_of_a_container(tmp_path, monkeypatch):
     (tmp_path / "memory.current").write_text("1000\n")
     assert free is None or memory.free_memory(torch.device("cpu")) > 1e6
     (tmp_path / "memory.max").write_text("5000\n")
-    assert free is None or memory.free_memory(torch.device("cpu")) == 4000
+    (tmp_path / "memory.stat").write_text("active_file 1\ninactive_file 100\n")
+    assert free is None or memory.free_memory(torch.device("cpu")) == 4100
 
 
 def test_each_particle_goes_to_the_next_stage():
@@ -122,6 +182,6 @@ def test_each_particle_goes_to_the_next_stage():
     particles = [Particle(Gaussians.blob(first, seed, "cpu"), 0.3) for seed in (1, 2)]
     state, left = TrainState(particles, step=7), []
     enter_stage(state, config, 0.95, lambda: left.append(state.stage))
-    assert state.stage == 1 and left == [0] and state.turn()[0] == 1
+    assert state.stage == 1 and left == [0] and state.turn == 1
     assert all(isinstance(p.representation, Dmtet) for p in state.particles)
     assert [p.accepted_progress for p in state.particles] == [0.0, 0.0]

@@ -44,6 +44,8 @@ def free_memory(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(1024 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
@@ -51,7 +53,17 @@ def free_memory(device: torch.device) -> int | None:
         return None
     try:
         most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-    except (OSError, ValueError):  # no container, or one without a limit, which says "max"
+        # Files that were read, such as weights, and that the system can forget.
+        used -= next(
+            int(line.split()[1])
+            for line in (CGROUP / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+    except (
+        OSError,
+        StopIteration,
+        ValueError,
+    ):  # no container, or one without a limit, which says "max"
         return free
     return min(free, max(most - used, 0))
 

@@ -12,17 +12,17 @@ COPIES = 4
 
 
 def check_room(number: int, first: Representation, stage: StageConfig) -> None:
-    """Raise `UserError` if `number` particles like the new `first` would not fit beside each other,
+    """Raise `UserError` if `number` particles like the new `first` cannot fit beside each other,
     with as many splats as `stage` lets them grow to.
 
-    What the prior and the renders take is not counted, because it is the same for one particle.
+    It counts this stage alone, and neither the prior, the renders nor a checkpoint, so more may be
+    too many.
     """
-    free = free_memory(first.device)
-    if number == 1 or free is None:
+    if number == 1 or (free := free_memory(first.device)) is None:
         return
     tensors = first.state_tensors().values()
     size = COPIES * sum(t.numel() * t.element_size() for t in tensors)
-    if stage.representation == "splats":
+    if stage.representation == "splats" and stage.densify.start < 1:
         size *= max(stage.densify.max_count / max(len(first), 1), 1.0)
     if number * size > free:
         kind = torch.device(first.device).type

@@ -52,8 +52,8 @@ class Vsd(Distillation):
     to the prior itself (the code adds it to Stable Diffusion 2.1, which predicts v, and takes 2.1
     base for ε̂), it reads the words of the view direction too, it sees all views of a batch instead
     of one, and its rate does not rise over the first 500 iterations. As in the code, one object is
-    the default; `--particles` makes several that share the LoRA. Settings as in the appendix of the
-    paper were not checked against the paper's text.
+    the default; `--particles` makes several, which take turns where the paper draws one. Settings
+    as in the appendix of the paper were not checked against the paper's text.
     """
 
     t: Ramp = Ramp(0.98, 0.02)

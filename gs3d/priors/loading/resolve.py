@@ -243,13 +243,26 @@ def describe(prior: Prior) -> dict[str, Any]:
 
 def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
     """`describe` for a prior that was loaded from a model folder."""
-    source = prior.source
+    facts = source_facts(prior.source, half=prior.network.backbone.dtype == torch.float16)
+    backward: BackwardEncoder | None = getattr(prior, "backward", None)
+    own: Source | None = getattr(prior, "autoencoder", None)
+    for key, vae in (("vae", own), ("vae_backward", backward and backward.source)):
+        if vae is not None:
+            files, place = weight_files(vae.folder, half=False), str(vae.folder.resolve())
+            facts[key] = f"{vae.repo}, {vae.folder.name}" if vae.repo else place
+            facts[f"{key}_sha256"] = ", ".join(sha256_of(f) for f in files)
+    return facts
+
+
+def source_facts(source: Source, half: bool) -> dict[str, Any]:
+    """What `describe` says of a prior that `load` made from `source`, in half precision or not,
+    without another autoencoder."""
     part = components.backbone_part(source.index)
     assert part is not None  # `read_index` refuses a model without a backbone.
-    weights = weight_files(source.folder / part, half=prior.network.backbone.dtype == torch.float16)
+    weights = weight_files(source.folder / part, half=half)
     shipped = source.name in SHIPPED
     facts: dict[str, Any] = {
-        "name": prior.name,
+        "name": source.name,
         "source": source.repo or ("gs3d" if shipped else str(source.folder.resolve())),
     }
     if source.repo:
@@ -262,11 +275,4 @@ def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
     facts["license"] = "Apache-2.0" if shipped else license and license.name
     if source.loras:
         facts["lora"] = [lora.facts for lora in source.loras]
-    backward: BackwardEncoder | None = getattr(prior, "backward", None)
-    own: Source | None = getattr(prior, "autoencoder", None)
-    for key, vae in (("vae", own), ("vae_backward", backward and backward.source)):
-        if vae is not None:
-            files, place = weight_files(vae.folder, half=False), str(vae.folder.resolve())
-            facts[key] = f"{vae.repo}, {vae.folder.name}" if vae.repo else place
-            facts[f"{key}_sha256"] = ", ".join(sha256_of(f) for f in files)
     return facts

@@ -90,8 +90,8 @@ def frames(
         yield from draw(asset, cameras[i : i + chunk], background).rgb.clamp(0, 1).cpu().numpy()
 
 
-def write_results(folder: Path, representation: Representation) -> Written:
-    """Write splats.ply, or mesh.glb, mesh.ply and mesh.obj; then preview.png and turntable.mp4.
+def write_result(folder: Path, representation: Representation) -> Written:
+    """Write splats.ply, or mesh.glb, mesh.ply and mesh.obj.
 
     Raises `UserError` only if splats cannot be written; the source of a mesh is in the checkpoint.
     """
@@ -110,8 +110,6 @@ def write_results(folder: Path, representation: Representation) -> Written:
         if folder / MESH in written.files:
             # Splats here come from an earlier, interrupted part of this run.
             (folder / SPLATS).unlink(missing_ok=True)
-    if written.asset is not None:
-        _write_renders(folder, written.asset, written)
     return written
 
 
@@ -153,8 +151,11 @@ def _write_meshes(folder: Path, representation: "Nerf | Dmtet", written: Written
         written.attempt(target.with_suffix(suffix), write_plain, again)
 
 
-def _write_renders(folder: Path, asset: Asset, written: Written) -> None:
-    asset = framed(asset)
+def write_renders(folder: Path, written: Written) -> None:
+    """Write preview.png and turntable.mp4 of what `write_result` wrote, if it wrote anything."""
+    if written.asset is None:
+        return
+    asset = framed(written.asset)
 
     def write_preview(path: Path) -> None:
         from gs3d.io.image.png import write_sheet

@@ -70,6 +70,7 @@ def _row(entry: StepLog, budget: Budget) -> dict:
         "loss": _number(entry.loss),
         "grad_rms": _number(entry.grad_norm),
         entry.counts: entry.count,
+        **({} if entry.particle is None else {"particle": entry.particle}),
     }
     if taken := sorted(row.keys() & entry.values.keys()):
         raise UserError(

@@ -62,7 +62,7 @@ def panels(rows: Sequence[dict]) -> dict[str, list[str]]:
         key
         for row in rows
         for key in row
-        if key not in ("step", "progress", "elapsed_s", "skipped")
+        if key not in ("step", "progress", "elapsed_s", "skipped", "particle")
     )
     shown: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (key not in NOISY, key not in SIZE_KEYS)):

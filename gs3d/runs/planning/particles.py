@@ -10,11 +10,11 @@ from gs3d.runs.request import Request
 def nothing_shared(request: Request, config: RunConfig) -> list[Message]:
     """The warning, if no loss of `config` trains a model that several particles could share."""
     number = request.particles
-    if number == 1 or any(learns(stage.guidance) for stage in config.stages):
+    if number == 1 or request.resume or any(learns(stage.guidance) for stage in config.stages):
         return []
-    losses = " and ".join(dict.fromkeys(name_of(stage.guidance) for stage in config.stages))
+    losses = ", ".join(dict.fromkeys(name_of(stage.guidance) for stage in config.stages))
     text = (
-        f"--particles {number}: {losses} trains no model that they could share, so they are "
-        f"{number} runs in one, with 1/{number} of the iterations each"
+        f"--particles {number}: no loss of this run ({losses}) trains a model that particles "
+        f"could share, so they are {number} runs in one, with 1/{number} of the iterations each"
     )
     return [Message(text, is_warning=True)]

@@ -40,8 +40,12 @@ def as_recorded(
         request = dataclasses.replace(request, lora=loras_of(record))
     if request.start is None and record.get("start") is not None:
         request = dataclasses.replace(request, start=Path(record["start"]))
-    if request.particles == 1 and isinstance(record.get("particles"), int):
-        request = dataclasses.replace(request, particles=record["particles"])
+    if "particle" in record:
+        run = folder.parent
+        raise UserError(f"--resume {folder}: is a particle of the run {run}; resume that one")
+    if request.particles == 1 and isinstance(many := record.get("particles"), int):
+        request = dataclasses.replace(request, particles=many)
+        messages.append(Message(f"that run has {many} particles, and goes on with them"))
     return request
 
 
@@ -129,6 +133,10 @@ def differences_from(
         used.append(f"--start {start}" if start else "no --start")
         mine.append(f"--start {request.start}" if request.start else "no --start")
         silent |= request.start is None
+    if (many := record.get("particles", 1)) != request.particles:
+        used.append(f"--particles {many}")
+        mine.append(f"--particles {request.particles}")
+        silent |= request.particles == 1
     if not used:
         return []
     text = f"--config {source}: that run used {', '.join(used)}; this one uses {', '.join(mine)}"

@@ -90,6 +90,7 @@ def test_failed_preview_still_exports_the_splats(tmp_path, monkeypatch):
     cloud = Gaussians.blob(GaussianConfig(count=3), 0, "cpu", DensifyConfig())
     with torch.no_grad():
         cloud.params["means"][1] = float("nan")
-    written = files.write_results(tmp_path, cloud)
+    written = files.write_result(tmp_path, cloud)
+    files.write_renders(tmp_path, written)
     assert written.files == [tmp_path / "splats.ply"] and len(written.asset) == 2
     assert len(written.warnings) == 3 and "RuntimeError: CUDA error" in written.warnings[1]
