@@ -7,6 +7,7 @@ from gs3d.core.errors import UserError
 
 COMMANDS = {
     "generate": ("runs", "generate splats or a mesh from a text prompt"),
+    "batch": ("runs", "generate many from a list, several at once"),
     "evaluate": ("runs", "generate from a list of prompts, score the results, compare methods"),
     "compare": ("runs", "show runs side by side, and how their settings differ"),
     "mesh": ("runs", "convert splats to a closed, textured mesh"),
@@ -24,6 +25,7 @@ OLD_NAMES = {"truth": "reference"}
 HOW_TO_CONTINUE = {
     "generate": "; add --resume to the same command to continue",
     "evaluate": "; the same command continues",
+    "batch": "; the same command continues",
 }
 """Command -> the end of its message after Ctrl-C."""
 HELP = "usage: gs3d COMMAND ...\n\n"

@@ -158,7 +158,9 @@ def _split(args: type) -> tuple[dict[str, Any], dict[str, Any], float]:
         if tyro.conf.Positional in notes:
             kind, count = _values_of(kind)
             max_positional = math.inf if count is None else max_positional + count
-            required |= {f.name.upper(): kind} if f.default is MISSING else {}
+            shown_as = (note.metavar for note in notes if getattr(note, "metavar", None))
+            name = next(shown_as, f.name.upper())
+            required |= {name: kind} if f.default is MISSING else {}
             continue
         renamed = (note.name for note in notes if getattr(note, "name", None))
         name = next(renamed, f.name).replace("_", "-")

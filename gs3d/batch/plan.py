@@ -1,0 +1,158 @@
+"""From a list to rows that are ready to run: all of them are checked before the first starts."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from gs3d.batch.request import Batch
+from gs3d.batch.rows import Row
+from gs3d.core.errors import UserError
+from gs3d.distill.settings.stages import RunConfig
+from gs3d.priors.loading.components import Source
+from gs3d.priors.loading.resolve import default_prior, source_facts
+from gs3d.runs.history import read_record
+from gs3d.runs.prepare import Plan, prepare
+from gs3d.runs.record import RunRecord
+from gs3d.runs.request import Request, device_of
+
+Progress = Literal["new", "begun", "done"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row that can run."""
+
+    row: Row
+    number: int
+    """Place in the list, from 0."""
+    request: Request
+    config: RunConfig
+    progress: Progress
+    """Whether its folder is empty, or holds a part of this very run, or all of it."""
+
+    @property
+    def folder(self) -> Path:
+        assert self.request.out is not None
+        return self.request.out
+
+    @property
+    def minutes(self) -> float:
+        """Minutes that it takes; infinite for one by steps."""
+        return self.request.minutes or float("inf")
+
+    @property
+    def command(self) -> str:
+        """The command that makes this row alone, or continues it."""
+        return command_of(replace(self.request, resume=True))
+
+
+def planned(
+    batch: Batch, rows: Sequence[Row], warn: Callable[[str], None] = lambda line: None
+) -> list[Planned]:
+    """Check all rows, and look for those that are there. `warn` gets each warning once.
+
+    Downloads the priors that the rows name and this machine lacks; nothing else is written.
+
+    Raises:
+        UserError: A row cannot be run, or its folder holds another run. The message names the row.
+    """
+    plans: dict[tuple[object, ...], Plan] = {}
+    found: list[Planned] = []
+    told: set[str] = set()
+    for number, row in enumerate(rows):
+        request = batch.request_of(row)
+        try:
+            if request.prior == "auto":
+                # By name: a worker should not choose another one than is checked here.
+                name, _ = default_prior(device_of(request), row.prompt)
+                request = replace(request, prior=name)
+            settings = (request.prior, row.mode, row.config, row.minutes)
+            if settings not in plans:
+                # Without a folder: what is in that of this row is looked at below.
+                plans[settings] = prepare(replace(request, out=None))
+            plan = plans[settings]
+            progress = _progress(request, plan)
+        except UserError as error:
+            where = f"{batch.rows} row {number + 1} ({row.name})"
+            raise UserError(f"{where}: {error.for_command_line}") from None
+        for message in plan.messages:
+            if message.is_warning and message.text not in told:
+                warn(message.text)
+            told.add(message.text)
+        found.append(Planned(row, number, request, plan.config, progress))
+    return ordered(found, batch)
+
+
+def ordered(rows: Sequence[Planned], batch: Batch) -> list[Planned]:
+    """The rows in the order in which they are to start."""
+    if batch.order == "shortest":
+        return sorted(rows, key=lambda r: (r.minutes, r.number))
+    return list(rows)
+
+
+def command_of(request: Request) -> str:
+    """The command line of `gs3d generate` for a request."""
+    parts = ["gs3d", "generate", request.prompt]
+    for field in fields(Request):
+        value = getattr(request, field.name)
+        if field.name == "prompt" or value == field.default:
+            continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if value is True:
+            parts.append(flag)
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                parts += [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+    return shlex.join(parts)
+
+
+def _progress(request: Request, plan: Plan) -> Progress:
+    """What the folder of a row holds. `UserError` if it is another run."""
+    folder = request.out
+    assert folder is not None
+    if not (folder / "run.yaml").exists():
+        return "new"
+    record = RunRecord(
+        request, plan.config, _facts(plan, _prior_in(folder)), plan.device, plan.raster_device
+    )
+    try:
+        record.check_same(folder)
+    except UserError as error:
+        what = error.for_command_line.removeprefix(f"--resume {folder}: ").split("; ")[0]
+        raise UserError(f"{folder} holds another run: {what}; choose another --out") from None
+    ended = read_record(folder)
+    same_budget = ended is not None and all(
+        ended.get(name) == getattr(request, name) for name in ("minutes", "steps")
+    )
+    whole = ended is not None and ended["result"]["outcome"] == "finished"
+    return "done" if same_budget and whole else "begun"
+
+
+def _prior_in(folder: Path) -> dict[str, Any]:
+    """What run.yaml says of the prior."""
+    try:
+        found = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))["prior"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _facts(plan: Plan, recorded: dict[str, Any]) -> dict[str, Any]:
+    """What a run of the plan will record of its prior, as far as that is known before it is loaded:
+    the rest, and which of two files of its weights is read, is as `recorded`."""
+    if not isinstance(plan.prior, Source):
+        return {**recorded, "name": plan.prior.name}
+    facts = _of_source(plan.prior, True)
+    if facts["weights_sha256"] != recorded.get("weights_sha256"):
+        facts = _of_source(plan.prior, False)
+    return {**{k: v for k, v in recorded.items() if k != "lora"}, **facts}
+
+
+@lru_cache(maxsize=32)
+def _of_source(source: Source, half: bool) -> dict[str, Any]:
+    return source_facts(source, half)

@@ -1,0 +1,254 @@
+"""Workers on this machine, each a process that makes one row after another (`batch.worker`)."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from gs3d.batch.plan import Planned
+from gs3d.batch.worker import request_to
+from gs3d.core.errors import UserError
+from gs3d.core.runtime.threads import cores
+
+COMMAND = (sys.executable, "-m", "gs3d.batch.worker")
+LOGS = "workers"
+"""Folder of what the workers print."""
+CORES_EACH = 2
+"""Cores of a worker without a GPU. The networks and the rasterizer use two well."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker says of a row."""
+
+    row: Planned
+    kind: str
+    """started, step, warning, ended, failed, or lost: its worker was killed, and it waits for
+    another one."""
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs."""
+
+    number: int
+    cores: tuple[int, ...]
+    gpu: int | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of its process. CUDA shows it its own card alone, as number 0."""
+        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": _visible()[self.gpu]}
+
+
+def places(workers: int | None, device: str | None) -> list[Place]:
+    """The workers of this machine: one a GPU by default, or one for two cores without one."""
+    on_cuda = torch.device(device or "cpu").type == "cuda"
+    gpus = torch.cuda.device_count() if on_cuda else 0
+    own = cores()
+    count = workers or gpus or max(len(own) // CORES_EACH, 1)
+    size = max(len(own) // count, 1)
+    return [
+        Place(i, tuple(own[i * size : (i + 1) * size]), i % gpus if gpus else None)
+        for i in range(count)
+    ]
+
+
+class Pool:
+    """Workers that take rows from one queue.
+
+    A worker that dies is replaced, and its row goes on from its newest checkpoint, at most
+    `retries` times.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        places: Sequence[Place],
+        retries: int,
+        max_failures: int | None = None,
+    ):
+        """`max_failures` is the number of failed rows after which no other starts."""
+        self._folder, self._places, self._retries = folder, places, retries
+        self._failures_left = max_failures
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._rows: queue.SimpleQueue[Planned] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[str]] = set()
+
+    def run(self, rows: Sequence[Planned]) -> Iterator[Event]:
+        """Make the rows, and yield what the workers say. Closing the iterator stops them."""
+        (self._folder / LOGS).mkdir(exist_ok=True)
+        for row in rows:
+            self._rows.put(row)
+        threads = [
+            threading.Thread(target=self._work, args=[place], daemon=True)
+            for place in self._places[: len(rows)]
+        ]
+        for thread in threads:
+            thread.start()
+        left = len(threads)
+        try:
+            while left:
+                event = self._events.get()
+                if event is None:
+                    left -= 1
+                else:
+                    yield event
+        finally:
+            self.stop()
+            for thread in threads:
+                thread.join()
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> None:
+        """Start no more rows. Those that run end after their iteration with what there is, or at
+        once with SIGKILL."""
+        self._stopping.set()
+        with self._lock:
+            for process in self._processes:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal_number)
+
+    def _failed(self, row: Planned, reason: str) -> None:
+        """Tell that a row failed, after starting no more of them if it was one too many."""
+        with self._lock:
+            if self._failures_left is not None:
+                self._failures_left -= 1
+                if self._failures_left <= 0:
+                    self._stopping.set()
+        self._events.put(Event(row, "failed", {"reason": reason}))
+
+    def _work(self, place: Place) -> None:
+        """What the thread of one worker does."""
+        process: subprocess.Popen[str] | None = None
+        try:
+            while not self._stopping.is_set():
+                try:
+                    row = self._rows.get_nowait()
+                except queue.Empty:
+                    break
+                process = self._make(row, place, process)
+        except Exception as error:  # not a row's fault: the batch should not wait for it forever
+            self._failed(row, f"{type(error).__name__}: {error}")
+        finally:
+            if process is not None:
+                self._end(process)
+            self._events.put(None)
+
+    def _make(
+        self, row: Planned, place: Place, process: subprocess.Popen[str] | None
+    ) -> subprocess.Popen[str] | None:
+        """Make one row in `process`, or in a new one; returns that which is left for the next."""
+        request = replace(row.request, resume=row.progress == "begun")
+        self._events.put(Event(row, "started", {"worker": place.number}))
+        for attempt in range(self._retries + 1):
+            process = process or self._start(place)
+            if (last := self._follow(row, process, request_to(request))) is not None:
+                if last.kind == "failed":
+                    self._failed(row, last.values["reason"])
+                else:
+                    self._events.put(last)
+                return process
+            status = self._end(process)
+            process = None
+            if self._stopping.is_set():
+                break
+            # Whatever it had written; a new run where that is nothing.
+            request = replace(request, resume=(row.folder / "run.yaml").exists())
+            if attempt < self._retries:
+                self._events.put(Event(row, "lost", {"reason": _why(status)}))
+            else:
+                again = f" {attempt + 1} times" if attempt else ""
+                reason = f"its worker ended{again} ({_why(status)}); see {self._log(place)}"
+                self._failed(row, reason)
+        return process
+
+    def _follow(self, row: Planned, process: subprocess.Popen[str], request: str) -> Event | None:
+        """Give a request to a worker and pass its events on, but for the last, which is returned;
+        None if the worker dies."""
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+        except OSError:
+            return None
+        for line in process.stdout:
+            try:
+                values = json.loads(line)
+                kind = values.pop("event")
+            except (ValueError, KeyError, AttributeError):
+                continue  # half a line of a worker that was killed
+            if kind in ("ended", "failed"):
+                return Event(row, kind, values)
+            if kind != "ready":
+                self._events.put(Event(row, kind, values))
+        return None
+
+    def _start(self, place: Place) -> subprocess.Popen[str]:
+        with open(self._log(place), "ab") as log:
+            process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | place.environment,
+                encoding="utf-8",
+                errors="replace",
+                # Ctrl-C in a terminal reaches this process alone, which decides what it means.
+                start_new_session=True,
+            )
+        if hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(OSError):  # it may have ended already
+                os.sched_setaffinity(process.pid, place.cores)
+        with self._lock:
+            self._processes.add(process)
+        return process
+
+    def _end(self, process: subprocess.Popen[str]) -> int:
+        """Let a worker end, and return its exit status."""
+        stdin: IO[str] | None = process.stdin
+        if stdin is not None:
+            with contextlib.suppress(OSError):
+                stdin.close()
+        status = process.wait()
+        with self._lock:
+            self._processes.discard(process)
+        return status
+
+    def _log(self, place: Place) -> Path:
+        return self._folder / LOGS / f"worker-{place.number}.log"
+
+
+def _why(status: int) -> str:
+    """An exit status in words."""
+    if status == -signal.SIGKILL:
+        return "killed, which the system does when memory is full"
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"exit status {status}"
+
+
+def _visible() -> list[str]:
+    """Names of the GPUs that this process sees, as CUDA_VISIBLE_DEVICES has them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def check_places(found: Sequence[Place]) -> None:
+    """Raise `UserError` if this system cannot start workers as they are needed."""
+    if os.name != "posix" and len(found) > 1:
+        raise UserError(f"--workers: expected 1 on this system, got {len(found)}")

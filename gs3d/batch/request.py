@@ -1,0 +1,116 @@
+"""What a user asks of `gs3d batch`."""
+
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from gs3d.batch.rows import Row
+from gs3d.core.errors import UserError
+from gs3d.core.runtime.threads import cores
+from gs3d.runs.request import DEFAULT_MINUTES, Mode, Raster, Request, Vram, check_budget
+
+Order = Literal["given", "shortest"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many runs from a list of prompts."""
+
+    rows: Path
+    """List of rows: .txt with a prompt per line, .csv, or .jsonl with an object per line. Columns
+    are prompt and, if wanted, name, seed, minutes, mode, prior and config, which go before the
+    options below."""
+    _: KW_ONLY
+    minutes: float | None = None
+    """Wall-clock minutes of each row. Default 3, unless steps are given. The time that a worker
+    takes to load the prior for its first row is counted in that row."""
+    steps: int | None = None
+    """Number of iterations of each row, instead of minutes."""
+    out: Path | None = None
+    """Folder of the batch, with one folder a row. Default outputs/batch-LIST."""
+    workers: int | None = None
+    """Number of rows at once. Default one per GPU, or one per two cores of a machine without a GPU.
+    Each gets an equal share of the cores."""
+    order: Order = "given"
+    """Which rows come first: given, as in the list, or shortest, those with the fewest minutes."""
+    max_failures: int | None = None
+    """Start no more rows after this many have failed. By default failed rows stop nothing."""
+    retries: int = 2
+    """How often a row whose worker was killed goes on in another one, from its newest
+    checkpoint."""
+    dry_run: bool = False
+    """Check all rows, and print what the batch would take, without starting it."""
+    price: float | None = None
+    """Price of an hour of a GPU, or of this machine without one, for the cost of --dry-run."""
+    prior: str = "auto"
+    """Diffusion model, as for gs3d generate."""
+    lora: tuple[str, ...] = ()
+    """LoRA of every row, as for gs3d generate."""
+    guidance: str | None = None
+    """Guidance loss, as for gs3d generate."""
+    config: str | None = None
+    """Preset or YAML file, as for gs3d generate."""
+    set: tuple[str, ...] = ()
+    """Change a setting of the config, e.g. gaussians.count=5000. For several, repeat the option."""
+    mode: Mode = "splats"
+    """splats, mesh or two-stage, as for gs3d generate."""
+    vram: Vram = "auto"
+    """Gigabytes of each GPU, as for gs3d generate."""
+    raster: Raster = "auto"
+    """Rasterizer, as for gs3d generate."""
+    device: str | None = None
+    """Device of every worker: auto, cpu, cuda, mps or xpu. With cuda, or auto where there is one,
+    each worker has a GPU of its own while there are enough."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the batch is."""
+        return self.out or Path("outputs") / f"batch-{self.rows.stem}"
+
+    def request_of(self, row: Row, resume: bool = False) -> Request:
+        """The run of a row."""
+        minutes = row.minutes or self.minutes
+        unlimited = minutes is None and self.steps is None
+        return Request(
+            row.prompt,
+            DEFAULT_MINUTES if unlimited else minutes,
+            steps=None if row.minutes else self.steps,
+            prior=row.prior or self.prior,
+            lora=self.lora,
+            guidance=self.guidance,
+            seed=row.seed,
+            out=self.folder / row.name,
+            resume=resume,
+            config=row.config or self.config,
+            set=self.set,
+            device=self.device,
+            raster=self.raster,
+            vram=self.vram,
+            mode=row.mode or self.mode,
+        )
+
+
+def checked(batch: Batch) -> Batch:
+    """The batch with its paths expanded.
+
+    Raises:
+        UserError: An option is out of range.
+    """
+    check_budget(batch.minutes, batch.steps)
+    for flag, value, least in (
+        ("--workers", batch.workers, 1),
+        ("--max-failures", batch.max_failures, 1),
+        ("--retries", batch.retries, 0),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{flag}: expected {least} or more, got {value}")
+    if batch.workers is not None and batch.workers > len(cores()):
+        raise UserError(
+            f"--workers: expected 1 to {len(cores())}, a core each, got {batch.workers}"
+        )
+    if batch.price is not None and not batch.price > 0:
+        raise UserError(f"--price: expected a number above 0, got {batch.price:g}")
+    if batch.price is not None and not batch.dry_run:
+        raise UserError("--price: has no effect without --dry-run")
+    out = None if batch.out is None else batch.out.expanduser()
+    return replace(batch, rows=batch.rows.expanduser(), out=out)

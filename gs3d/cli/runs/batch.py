@@ -1,0 +1,117 @@
+"""`gs3d batch LIST`: many runs from a list, and what has become of them."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gs3d.batch.estimate import dry_run
+from gs3d.batch.index import Entry, counts
+from gs3d.batch.pool import Event
+from gs3d.batch.request import Batch
+from gs3d.batch.run import Tally, rebuild, run_batch, status_of
+from gs3d.cli.output import say
+from gs3d.cli.parse import collect, parse
+from gs3d.cli.runs.generate import GUIDANCE_METAVAR
+
+EVERY_S = 30.0
+"""Seconds between two lines about a batch that nothing happens in."""
+MOST_FAILED = 20
+"""Failed rows that are listed."""
+
+
+@dataclass(frozen=True)
+class Args(Batch):
+    """Make splats or meshes from a list of prompts, several at once, each in a folder of its own.
+    The same command continues after a stop, and makes only what is missing.
+
+    `gs3d batch status DIR` says how far a batch is, `gs3d batch index DIR` makes its index again.
+    """
+
+    rows: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="LIST")]
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:WEIGHT]")] = ()
+    guidance: Annotated[str | None, tyro.conf.arg(metavar=GUIDANCE_METAVAR)] = None
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY.PATH=VALUE")] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Say how far a batch is (status), or make its index again (index)."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """Folder of a batch."""
+
+
+def run(argv: list[str]) -> int:
+    if argv and argv[0] in ("status", "index"):
+        folder = parse(Folder, f"gs3d batch {argv[0]}", argv[1:]).folder
+        found = rebuild(folder) if argv[0] == "index" else status_of(folder)
+        _report(found)
+        return 0
+    many = collect(collect(argv, "--set"), "--lora", "FILE, FOLDER or owner/name")
+    batch = parse(Args, "gs3d batch", many)
+    if batch.dry_run:
+        for line in dry_run(batch, lambda text: say(f"warning: {text}")):
+            say(line)
+        return 0
+    shown = Lines()
+    status = run_batch(batch, say, shown.update)
+    if shown.tally is not None:
+        _report(list(shown.tally.entries.values()))
+    return status
+
+
+class Lines:
+    """Prints a line for each row that ends, and now and then one about the whole."""
+
+    def __init__(self) -> None:
+        self.tally: Tally | None = None
+        self._said = time.monotonic()
+
+    def update(self, event: Event, tally: Tally) -> None:
+        """Show an event."""
+        self.tally = tally
+        name, values = event.row.row.name, event.values
+        entry = tally.entries[name]
+        ended = f"{tally.count('done', 'failed', 'stopped')}/{tally.total}  {name}"
+        if event.kind == "failed":
+            self._say(f"{ended}: failed: {entry.reason}")
+        elif event.kind == "ended":
+            what = f"{entry.pieces} in {entry.seconds:.0f} s, {entry.steps} steps"
+            self._say(f"{ended}: {entry.reason or entry.state}: {what}{_left(tally)}")
+        elif event.kind == "lost":
+            self._say(f"{name}: its worker ended ({values['reason']}); another one goes on")
+        elif event.kind == "warning":
+            self._say(f"warning: {name}: {values['text']}")
+        elif time.monotonic() - self._said >= EVERY_S:
+            running = [e for e in tally.entries.values() if e.state == "running"]
+            parts = ", ".join(f"{e.name} {100 * e.progress:.0f} %" for e in running)
+            self._say(f"{tally.count('done')} of {tally.total} done; {parts}{_left(tally)}")
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        say(line)
+
+
+def _left(tally: Tally) -> str:
+    """The end of a line: how long the rest will take."""
+    if not (seconds := tally.seconds_left):
+        return ""
+    minutes = seconds / 60
+    return (
+        f"; about {minutes / 60:.1f} h left" if minutes >= 90 else f"; about {minutes:.0f} min left"
+    )
+
+
+def _report(found: list[Entry]) -> None:
+    """Print how many rows are in which state, and those that failed with their commands."""
+    say(", ".join(f"{number} {state}" for state, number in counts(found).items()) or "no rows")
+    failed = [entry for entry in found if entry.state == "failed"]
+    for entry in failed[:MOST_FAILED]:
+        say(f"failed: {entry.name}: {entry.reason}")
+        say(f"  {entry.command}")
+    if len(failed) > MOST_FAILED:
+        say(f"and {len(failed) - MOST_FAILED} more")
