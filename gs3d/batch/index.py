@@ -89,7 +89,31 @@ def counts(found: Sequence[Entry]) -> dict[str, int]:
     return {state: number for state, number in numbers.items() if number}
 
 
+def clear(index: sqlite3.Connection) -> None:
+    """Delete all entries."""
+    with index:
+        index.execute("DELETE FROM rows")
+
+
+def read(folder: Path) -> list[Entry]:
+    """The entries of an index that may be read-only.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    path = (folder / NAME).absolute()
+    # A file in a place without write access cannot be read as one that others write.
+    for mode in ("mode=ro", "immutable=1"):
+        try:
+            place = f"{path.as_uri()}?{mode}"
+            with contextlib.closing(sqlite3.connect(place, timeout=30.0, uri=True)) as index:
+                return entries(index)
+        except sqlite3.Error as error:
+            fault = error
+    raise UserError(f"{path}: cannot be read ({fault}); `gs3d batch index {folder}` makes it again")
+
+
 def remove(folder: Path) -> None:
-    """Delete the index."""
+    """Delete the index of a batch that does not run."""
     for suffix in ("", "-wal", "-shm"):
         (folder / f"{NAME}{suffix}").unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import default_prior, source_facts
-from gs3d.runs.history import read_record
+from gs3d.runs.history import prior_of, read_record
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request, device_of
@@ -64,13 +64,10 @@ def planned(
     plans: dict[tuple[object, ...], Plan] = {}
     found: list[Planned] = []
     told: set[str] = set()
-    for number, row in enumerate(rows):
-        request = batch.request_of(row)
+    # All priors first: a download would change what auto means for the rows after it.
+    requests = [_with_prior(batch.request_of(row)) for row in rows]
+    for number, (row, request) in enumerate(zip(rows, requests, strict=True)):
         try:
-            if request.prior == "auto":
-                # By name: a worker should not choose another one than is checked here.
-                name, _ = default_prior(device_of(request), row.prompt)
-                request = replace(request, prior=name)
             settings = (request.prior, row.mode, row.config, row.minutes)
             if settings not in plans:
                 # Without a folder: what is in that of this row is looked at below.
@@ -86,6 +83,17 @@ def planned(
             told.add(message.text)
         found.append(Planned(row, number, request, plan.config, progress))
     return ordered(found, batch)
+
+
+def _with_prior(request: Request) -> Request:
+    """The request with a prior by name in place of auto: that of the run which is there, so that
+    the row can go on, or what auto is now."""
+    if request.prior != "auto":
+        return request
+    assert request.out is not None
+    if (record := read_record(request.out)) is not None:
+        return replace(request, prior=prior_of(record))
+    return replace(request, prior=default_prior(device_of(request), request.prompt)[0])
 
 
 def ordered(rows: Sequence[Planned], batch: Batch) -> list[Planned]:
@@ -107,7 +115,7 @@ def command_of(request: Request) -> str:
             parts.append(flag)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                parts += [flag, f"{one:g}" if isinstance(one, float) else str(one)]
+                parts += [flag, str(one)]
     return shlex.join(parts)
 
 
@@ -126,11 +134,11 @@ def _progress(request: Request, plan: Plan) -> Progress:
         what = error.for_command_line.removeprefix(f"--resume {folder}: ").split("; ")[0]
         raise UserError(f"{folder} holds another run: {what}; choose another --out") from None
     ended = read_record(folder)
-    same_budget = ended is not None and all(
-        ended.get(name) == getattr(request, name) for name in ("minutes", "steps")
-    )
-    whole = ended is not None and ended["result"]["outcome"] == "finished"
-    return "done" if same_budget and whole else "begun"
+    if ended is None or ended["result"]["outcome"] != "finished":
+        return "begun"
+    had = [(ended.get(name), getattr(request, name)) for name in ("minutes", "steps")]
+    enough = all(b is None or (isinstance(a, (int, float)) and a >= b) for a, b in had)
+    return "done" if enough else "begun"
 
 
 def _prior_in(folder: Path) -> dict[str, Any]:

@@ -15,12 +15,16 @@ from typing import IO, Any
 
 import torch
 
+import gs3d
 from gs3d.batch.plan import Planned
 from gs3d.batch.worker import request_to
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
 
-COMMAND = (sys.executable, "-m", "gs3d.batch.worker")
+ROOT = Path(gs3d.__file__).parents[1]
+CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from gs3d.batch.worker import main; main()"
+COMMAND = (sys.executable, "-c", CODE)
+"""With -m, Python would look for modules in the working directory first."""
 LOGS = "workers"
 """Folder of what the workers print."""
 CORES_EACH = 2
@@ -33,8 +37,8 @@ class Event:
 
     row: Planned
     kind: str
-    """started, step, warning, ended, failed, or lost: its worker was killed, and it waits for
-    another one."""
+    """started, step, warning, ended, failed; lost: its worker was killed, and it waits for another
+    one; or stopped: its worker was killed while the batch stops."""
     values: dict[str, Any]
 
 
@@ -54,13 +58,16 @@ class Place:
 
 def places(workers: int | None, device: str | None) -> list[Place]:
     """The workers of this machine: one a GPU by default, or one for two cores without one."""
-    on_cuda = torch.device(device or "cpu").type == "cuda"
-    gpus = torch.cuda.device_count() if on_cuda else 0
+    on = torch.device(device or "cpu")
+    gpus = [on.index] if on.index is not None else list(range(torch.cuda.device_count()))
+    if on.type != "cuda":
+        gpus = []
     own = cores()
-    count = workers or gpus or max(len(own) // CORES_EACH, 1)
+    count = len(gpus) or (max(len(own) // CORES_EACH, 1) if on.type == "cpu" else 1)
+    count = workers or count
     size = max(len(own) // count, 1)
     return [
-        Place(i, tuple(own[i * size : (i + 1) * size]), i % gpus if gpus else None)
+        Place(i, tuple(own[i * size : (i + 1) * size]), gpus[i % len(gpus)] if gpus else None)
         for i in range(count)
     ]
 
@@ -85,7 +92,8 @@ class Pool:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._rows: queue.SimpleQueue[Planned] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
+        # A signal may call `stop` in the middle of itself.
+        self._lock = threading.RLock()
         self._processes: set[subprocess.Popen[str]] = set()
 
     def run(self, rows: Sequence[Planned]) -> Iterator[Event]:
@@ -112,14 +120,16 @@ class Pool:
             for thread in threads:
                 thread.join()
 
-    def stop(self, signal_number: int = signal.SIGTERM) -> None:
+    def stop(self, at_once: bool = False) -> None:
         """Start no more rows. Those that run end after their iteration with what there is, or at
-        once with SIGKILL."""
+        once."""
         self._stopping.set()
         with self._lock:
             for process in self._processes:
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(signal_number)
+                _close(process)
+                if at_once:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
 
     def _failed(self, row: Planned, reason: str) -> None:
         """Tell that a row failed, after starting no more of them if it was one too many."""
@@ -133,19 +143,18 @@ class Pool:
     def _work(self, place: Place) -> None:
         """What the thread of one worker does."""
         process: subprocess.Popen[str] | None = None
-        try:
-            while not self._stopping.is_set():
-                try:
-                    row = self._rows.get_nowait()
-                except queue.Empty:
-                    break
+        while not self._stopping.is_set():
+            try:
+                row = self._rows.get_nowait()
+            except queue.Empty:
+                break
+            try:
                 process = self._make(row, place, process)
-        except Exception as error:  # not a row's fault: the batch should not wait for it forever
-            self._failed(row, f"{type(error).__name__}: {error}")
-        finally:
-            if process is not None:
-                self._end(process)
-            self._events.put(None)
+            except Exception as error:  # such as a disk without room for the log of a worker
+                self._failed(row, f"{type(error).__name__}: {error}")
+        if process is not None:
+            self._end(process)
+        self._events.put(None)
 
     def _make(
         self, row: Planned, place: Place, process: subprocess.Popen[str] | None
@@ -154,16 +163,21 @@ class Pool:
         request = replace(row.request, resume=row.progress == "begun")
         self._events.put(Event(row, "started", {"worker": place.number}))
         for attempt in range(self._retries + 1):
-            process = process or self._start(place)
+            if process is None or process.poll() is not None:
+                process = self._start(place)
             if (last := self._follow(row, process, request_to(request))) is not None:
                 if last.kind == "failed":
                     self._failed(row, last.values["reason"])
                 else:
                     self._events.put(last)
-                return process
+                if not last.values["leaves"]:
+                    return process
+                self._end(process)
+                return None
             status = self._end(process)
             process = None
             if self._stopping.is_set():
+                self._events.put(Event(row, "stopped", {}))
                 break
             # Whatever it had written; a new run where that is nothing.
             request = replace(request, resume=(row.folder / "run.yaml").exists())
@@ -182,7 +196,7 @@ class Pool:
         try:
             process.stdin.write(request + "\n")
             process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it has ended, or the batch is stopping
             return None
         for line in process.stdout:
             try:
@@ -192,8 +206,7 @@ class Pool:
                 continue  # half a line of a worker that was killed
             if kind in ("ended", "failed"):
                 return Event(row, kind, values)
-            if kind != "ready":
-                self._events.put(Event(row, kind, values))
+            self._events.put(Event(row, kind, values))
         return None
 
     def _start(self, place: Place) -> subprocess.Popen[str]:
@@ -214,14 +227,13 @@ class Pool:
                 os.sched_setaffinity(process.pid, place.cores)
         with self._lock:
             self._processes.add(process)
+            if self._stopping.is_set():
+                _close(process)
         return process
 
     def _end(self, process: subprocess.Popen[str]) -> int:
         """Let a worker end, and return its exit status."""
-        stdin: IO[str] | None = process.stdin
-        if stdin is not None:
-            with contextlib.suppress(OSError):
-                stdin.close()
+        _close(process)
         status = process.wait()
         with self._lock:
             self._processes.discard(process)
@@ -229,6 +241,14 @@ class Pool:
 
     def _log(self, place: Place) -> Path:
         return self._folder / LOGS / f"worker-{place.number}.log"
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    """Close what a worker reads: it ends, after the iteration of a row in progress."""
+    stdin: IO[str] | None = process.stdin
+    if stdin is not None:
+        with contextlib.suppress(OSError):
+            stdin.close()
 
 
 def _why(status: int) -> str:

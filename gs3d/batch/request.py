@@ -22,8 +22,8 @@ class Batch:
     options below."""
     _: KW_ONLY
     minutes: float | None = None
-    """Wall-clock minutes of each row. Default 3, unless steps are given. The time that a worker
-    takes to load the prior for its first row is counted in that row."""
+    """Wall-clock minutes of each row. Default 3, unless steps are given. They do not count the time
+    that a worker takes to load the prior, once for all its rows."""
     steps: int | None = None
     """Number of iterations of each row, instead of minutes."""
     out: Path | None = None
@@ -60,7 +60,7 @@ class Batch:
     """Rasterizer, as for gs3d generate."""
     device: str | None = None
     """Device of every worker: auto, cpu, cuda, mps or xpu. With cuda, or auto where there is one,
-    each worker has a GPU of its own while there are enough."""
+    each worker has a GPU of its own while there are enough; cuda:N uses that one alone."""
 
     @property
     def folder(self) -> Path:
@@ -83,7 +83,8 @@ class Batch:
             resume=resume,
             config=row.config or self.config,
             set=self.set,
-            device=self.device,
+            # A worker sees the card that it shall use, and no other.
+            device="cuda" if (self.device or "").startswith("cuda:") else self.device,
             raster=self.raster,
             vram=self.vram,
             mode=row.mode or self.mode,

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,9 @@ from gs3d.runs.request import Mode, check_budget
 
 MOST_ROWS = 20_000
 """More of them make the index, the gallery and one folder with all runs slow."""
+LARGEST_SEED = 2**63 - 1
+RESERVED = ("workers",)
+"""Names of other folders in that of a batch."""
 EXAMPLE = 'such as "a red mushroom with white spots"'
 
 
@@ -55,33 +57,31 @@ def read_rows(path: Path) -> list[Row]:
     for line, values in reader(path, _text(path)):
         where = f"{path} line {line}"
         row = _row(values, where)
-        what = tuple(getattr(row, name) for name in COLUMNS if name != "name")
+        what = tuple(getattr(row, name) for name in COLUMNS if name not in ("name", "minutes"))
         if (before := lines.setdefault(what, line)) != line:
             raise UserError(f"{where}: the same as line {before}; remove it, or give another seed")
+        row = replace(row, name=row.name or _name_of(row))
         # File systems of some machines do not tell upper from lower case.
-        if row.name and (before := names.setdefault(row.name.lower(), line)) != line:
+        if (before := names.setdefault(row.name.lower(), line)) != line:
             raise UserError(f"{where}: its name {row.name!r} is that of line {before}")
         found.append(row)
         if len(found) > MOST_ROWS:
             raise UserError(f"{path}: more than {MOST_ROWS} rows; split the list")
     if not found:
         raise UserError(f"{path}: contains no row; expected a prompt per line, {EXAMPLE}")
-    return _named(found)
-
-
-def _named(rows: list[Row]) -> list[Row]:
-    """The rows with names for those that have none: prompt and seed, and digits of a hash where
-    that is not enough."""
-    taken = {row.name.lower() for row in rows if row.name}
-    plain = [f"{slug(row.prompt)}-s{row.seed}" for row in rows]
-    many = Counter(plain)
-    found: list[Row] = []
-    for row, name in zip(rows, plain, strict=True):
-        if not row.name and (many[name] > 1 or name.lower() in taken):
-            values = json.dumps([getattr(row, column) for column in COLUMNS])
-            name = f"{name}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
-        found.append(row if row.name else replace(row, name=name))
     return found
+
+
+def _name_of(row: Row) -> str:
+    """The name of a row that has none: prompt and seed, and digits of a hash where another row may
+    have the same. It depends on this row alone, so that a longer list changes no name. Minutes are
+    no part of it: with more of them a row goes on."""
+    parts = {"prompt": row.prompt, "mode": row.mode, "prior": row.prior, "config": row.config}
+    name, others = f"{slug(row.prompt)}-s{row.seed}", [v for v in parts.values() if v is not None]
+    if slug(row.prompt) == row.prompt.replace(" ", "-") and len(others) == 1:
+        return name
+    text = json.dumps({key: value for key, value in parts.items() if value is not None})
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _row(values: dict[str, Any], where: str) -> Row:
@@ -95,8 +95,9 @@ def _row(values: dict[str, Any], where: str) -> Row:
     given = {name: value for name, value in values.items() if value not in (None, "")}
     prompt = check_prompt(given.pop("prompt", ""), f"{where}: prompt")
     seed, minutes = given.pop("seed", 0), given.pop("minutes", None)
-    if (seed := _number(seed, int)) is None:
-        raise UserError(f"{where}: seed: expected a whole number, got {shown(values['seed'])!r}")
+    if (seed := _number(seed, int)) is None or abs(seed) > LARGEST_SEED:
+        got = shown(values["seed"])
+        raise UserError(f"{where}: seed: expected a whole number below 2**63, got {got!r}")
     if minutes is not None:
         if (minutes := _number(minutes, float)) is None:
             got = shown(values["minutes"])
@@ -111,8 +112,10 @@ def _row(values: dict[str, Any], where: str) -> Row:
     if (mode := given.get("mode")) is not None and mode not in get_args(Mode):
         modes = " or ".join(get_args(Mode))
         raise UserError(f"{where}: mode: expected {modes}, got {shown(mode)!r}")
-    name = given.pop("name", "")
-    return Row(prompt, slug(name) if name else "", seed, minutes, **given)
+    name = slug(given.pop("name")) if "name" in given else ""
+    if name in RESERVED:
+        raise UserError(f"{where}: name: {name!r} is that of a folder of the batch; choose another")
+    return Row(prompt, name, seed, minutes, **given)
 
 
 def _number(value: Any, kind: type) -> Any:
@@ -121,7 +124,7 @@ def _number(value: Any, kind: type) -> Any:
         return None
     try:
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

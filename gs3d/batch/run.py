@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from gs3d.batch import index
@@ -15,10 +15,10 @@ from gs3d.batch.plan import Planned, planned
 from gs3d.batch.pool import Event, Place, Pool, check_places, places
 from gs3d.batch.request import Batch, checked
 from gs3d.batch.rows import read_rows
+from gs3d.batch.tally import Tally, after, first_entry, recorded
 from gs3d.core.errors import UserError
 from gs3d.io.atomic import write_atomic
 from gs3d.runs.folders import make_writable
-from gs3d.runs.history import read_record
 from gs3d.runs.lock import locked
 from gs3d.runs.request import pick_device
 
@@ -27,29 +27,6 @@ ROWS = "rows.jsonl"
 COMMANDS = "commands.json"
 """The command of each row."""
 GALLERY_EVERY_S = 2.0
-
-
-@dataclass
-class Tally:
-    """Rows by what became of them, and how many there are to make."""
-
-    total: int
-    there: int
-    """Rows that were done before."""
-    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
-    began: float = field(default_factory=time.monotonic)
-
-    def count(self, *states: str) -> int:
-        return sum(e.state in states for e in self.entries.values())
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimate from the rows that ended; None before the first."""
-        made = self.count("done") - self.there
-        if made <= 0:
-            return None
-        each = (time.monotonic() - self.began) / made
-        return each * self.count("waiting", "running")
 
 
 Watch = Callable[[Event, Tally], None]
@@ -69,102 +46,85 @@ def run_batch(batch: Batch, say: Callable[[str], None], watch: Watch) -> int:
     workers = places(batch.workers, device)
     check_places(workers)
     rows = planned(batch, listed, lambda line: say(f"warning: {line}"))
-    todo = [row for row in rows if row.progress != "done"]
+    is_new = not batch.folder.exists()
     make_writable(batch.folder)
     with locked(batch.folder):
+        # Another batch may have ended here since the rows were checked.
+        rows = rows if is_new else planned(batch, listed)
+        todo = [row for row in rows if row.progress != "done"]
         _write_rows(batch.folder, rows)
-        index.remove(batch.folder)
-        with index.opened(batch.folder) as db:
-            tally = Tally(len(rows), len(rows) - len(todo))
-            tally.entries = {row.row.name: first_entry(row) for row in rows}
-            index.put(db, list(tally.entries.values()))
-            write_page(batch.folder)
-            lines = {row.row.name: _line(row) for row in rows}
-
-            def draw() -> None:
-                write_rows(batch.folder, list(tally.entries.values()), lines)
-
-            draw()
-            say(_begun(batch, rows, todo, workers))
-            if not todo:
-                return 0
-            pool = Pool(batch.folder, workers, batch.retries, batch.max_failures)
-            status, drawn = 0, time.monotonic()
-            with _stopped_by_signals(pool, say) as stopped:
-                for event in pool.run(todo):
-                    entry = after(tally.entries[event.row.row.name], event)
-                    tally.entries[entry.name] = entry
-                    index.put(db, [entry])
-                    watch(event, tally)
-                    if time.monotonic() - drawn >= GALLERY_EVERY_S:
-                        draw()
-                        drawn = time.monotonic()
-                status = 130 if stopped else 1 if tally.count("failed") else 0
-            draw()
-            return status
+        write_page(batch.folder)
+        tally = Tally(len(rows), len(rows) - len(todo), len(workers))
+        tally.entries = {row.row.name: first_entry(row) for row in rows}
+        tally.minutes = {row.row.name: row.minutes for row in rows}
+        shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
+        shown.all(tally)
+        say(_begun(batch, rows, todo, workers))
+        if not todo:
+            return 0
+        pool = Pool(batch.folder, workers, batch.retries, batch.max_failures)
+        with _stopped_by_signals(pool, say) as stopped:
+            for event in pool.run(todo):
+                entry = after(tally.entries[event.row.row.name], event)
+                tally.entries[entry.name] = entry
+                shown.one(entry, tally)
+                watch(event, tally)
+        shown.all(tally)
+        if stopped:
+            return 130
+        return 1 if tally.count("failed") else 0
 
 
-def first_entry(row: Planned) -> Entry:
-    """What the index holds of a row before the batch goes on."""
-    entry = Entry(row.row.name, row.number, row.row.prompt, row.row.seed, command=row.command)
-    return recorded(entry, row.folder, is_done=row.progress == "done")
+class Shown:
+    """The index and the gallery of a batch. What cannot be written is said once and stops nothing:
+    the truth is in the folders of the rows."""
 
+    def __init__(self, folder: Path, lines: dict[str, str], say: Callable[[str], None]):
+        self._folder, self._lines, self._say = folder, lines, say
+        self._said: set[str] = set()
+        self._due = 0.0
 
-def recorded(entry: Entry, folder: Path, is_done: bool | None = None) -> Entry:
-    """An entry with what run.yaml in `folder` says. `is_done` is whether a run that has ended is
-    the whole of it, by default whether it says so."""
-    record = read_record(folder)
-    if record is None:
-        began = (folder / "run.yaml").exists()
-        return replace(entry, state="stopped") if began else entry
-    result, seconds = record["result"], sum(record["timings_s"].values())
-    done = result["outcome"] == "finished" if is_done is None else is_done
-    pieces = result.get("splats") or result.get("triangles") or 0
-    return replace(
-        entry,
-        state="done" if done else "stopped",
-        steps=result.get("steps", 0),
-        seconds=round(seconds, 1),
-        pieces=pieces,
-        progress=1.0 if done else 0.0,
-    )
+    def all(self, tally: Tally) -> None:
+        """Write all rows anew."""
+        entries = list(tally.entries.values())
+        self._index(entries, clear=True)
+        self._gallery(entries)
 
+    def one(self, entry: Entry, tally: Tally) -> None:
+        """Write a row that changed; the gallery now and then."""
+        self._index([entry])
+        if time.monotonic() >= self._due:
+            self._gallery(list(tally.entries.values()))
 
-def after(entry: Entry, event: Event) -> Entry:
-    """The entry of a row after an event."""
-    values = event.values
-    if event.kind == "started":
-        return replace(entry, state="running", reason="")
-    if event.kind == "step":
-        return replace(entry, progress=values["progress"], steps=values["step"])
-    if event.kind == "failed":
-        return replace(entry, state="failed", reason=values["reason"])
-    if event.kind == "ended":
-        whole = values["outcome"] == "finished"
-        state = "done" if whole else "stopped"
-        reason = (
-            "" if whole or values["outcome"] in STOPPED else f"ended early: {values['outcome']}"
-        )
-        return replace(
-            entry,
-            state="failed" if reason else state,
-            reason=reason,
-            steps=values["steps"],
-            seconds=round(values["seconds"], 1),
-            pieces=values["pieces"],
-            progress=1.0 if whole else entry.progress,
-        )
-    return entry
+    def _index(self, entries: Sequence[Entry], clear: bool = False) -> None:
+        try:
+            with index.opened(self._folder) as db:
+                if clear:
+                    index.clear(db)
+                index.put(db, entries)
+        except UserError as error:
+            self._warn(error)
 
+    def _gallery(self, entries: Sequence[Entry]) -> None:
+        began = time.monotonic()
+        try:
+            write_rows(self._folder, entries, self._lines)
+        except UserError as error:
+            self._warn(error)
+        now = time.monotonic()
+        # Of many rows it takes longer, and may take a twentieth of the time.
+        self._due = now + max(GALLERY_EVERY_S, 20 * (now - began))
 
-STOPPED = ("interrupted", "terminated")
-"""Outcomes of a run that goes on when the batch does."""
+    def _warn(self, error: UserError) -> None:
+        if error.for_command_line not in self._said:
+            self._say(f"warning: {error.for_command_line}")
+        self._said.add(error.for_command_line)
 
 
 @contextlib.contextmanager
 def _stopped_by_signals(pool: Pool, say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Stop the pool at Ctrl-C or SIGTERM, and at once when it comes again. Yields the signals that
-    came."""
+    """Stop the pool at Ctrl-C, SIGTERM or the end of the terminal, and at once when one comes
+    again. Yields the signals that came."""
     came: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -173,9 +133,13 @@ def _stopped_by_signals(pool: Pool, say: Callable[[str], None]) -> Iterator[list
             say("stopping: rows in progress write what there is; press Ctrl-C again to leave now")
             pool.stop()
         else:
-            pool.stop(signal.SIGKILL)
+            pool.stop(at_once=True)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Programs that nohup starts ignore it.
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
     before = [signal.signal(number, stop) for number in numbers]
     try:
         yield came
@@ -221,9 +185,10 @@ def rebuild(folder: Path) -> list[Entry]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.for_command_line if isinstance(error, UserError) else f"no {COMMANDS}"
         raise UserError(f"{folder}: expected the folder of a batch; {reason}") from None
-    index.remove(folder)
-    with index.opened(folder) as db:
-        index.put(db, found)
+    with locked(folder):
+        index.remove(folder)
+        with index.opened(folder) as db:
+            index.put(db, found)
     return found
 
 
@@ -232,8 +197,13 @@ def status_of(folder: Path) -> list[Entry]:
     if not (folder / index.NAME).exists():
         hint = f"; `gs3d batch index {folder}` makes it" if (folder / ROWS).exists() else ""
         raise UserError(f"{folder}: holds no {index.NAME}{hint}")
-    with index.opened(folder) as db:
-        return index.entries(db)
+    found = index.read(folder)
+    try:
+        with locked(folder):
+            # Nobody works on it, whatever a batch that was killed has left in the index.
+            return [replace(e, state="stopped") if e.state == "running" else e for e in found]
+    except (UserError, OSError):
+        return found
 
 
 def _begun(

@@ -2,11 +2,13 @@
 
 import json
 import os
-import re
 import shutil
 import signal
+import sqlite3
+from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 
 from gs3d.batch import index, pool
@@ -14,8 +16,13 @@ from gs3d.batch.plan import planned
 from gs3d.batch.request import Batch
 from gs3d.batch.rows import read_rows
 from gs3d.batch.run import rebuild, run_batch, status_of
+from gs3d.batch.worker import request_to
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
+from gs3d.runs.execute import execute
+from gs3d.runs.folders import make_writable
+from gs3d.runs.lock import locked
+from gs3d.runs.prepare import prepare
 
 CONFIG = """
 batch: 4
@@ -124,6 +131,91 @@ def test_a_stopped_batch_goes_on(batch):
     assert [json.loads(row)["step"] for row in rows] == list(range(steps + 3))
 
 
+def test_a_batch_that_stops_while_a_prior_loads_leaves_its_rows_waiting(batch):
+    def stop(event, tally):
+        if event.kind == "started":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    status, _, events = made(batch, stop)
+    assert status == 130 and [kind for _, kind in events] == ["started", "stopped"]
+    assert states(batch) == {"a-red-mushroom-s0": "waiting", "a-blue-chair-s0": "waiting"}
+    assert made(batch)[0] == 0
+
+
+def test_workers_of_a_killed_batch_end_and_the_next_batch_goes_on(batch, monkeypatch):
+    """As after kill -9 of the batch: the worker is alone, and what it read has ended."""
+    started = []
+    real = pool.Pool._start
+
+    def start(self, place):
+        started.append(real(self, place))
+        return started[-1]
+
+    monkeypatch.setattr(pool.Pool, "_start", start)
+    row = planned(changed(batch, steps=100_000), read_rows(batch.rows))[0]
+    make_writable(batch.folder)
+    (batch.folder / "workers").mkdir()
+    alone = pool.Pool(batch.folder, pool.places(1, "cpu"), 0)
+    process = alone._start(pool.places(1, "cpu")[0])
+    process.stdin.write(request_to(row.request) + "\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["event"] == "step"
+    process.stdin.close()
+    process.stdout.close()
+    batch.rows.write_text("a red mushroom\n")
+    steps = len((row.folder / "log.jsonl").read_text().splitlines())
+    status, _, events = made(changed(batch, steps=steps + 200))
+    assert process.wait(60) == 0 and status == 0
+    rows = (row.folder / "log.jsonl").read_text().splitlines()
+    assert len(rows) >= steps + 200
+
+
+def test_the_index_is_no_reason_to_stop(batch, monkeypatch):
+    real = index.put
+    calls = []
+
+    def put(db, entries):
+        calls.append(len(entries))
+        if len(calls) > 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        real(db, entries)
+
+    monkeypatch.setattr(index, "put", put)
+    status, said, _ = made(batch)
+    assert status == 0 and sum("cannot be used (disk I/O error)" in line for line in said) == 1
+    assert len(calls) > 3
+
+
+def test_a_running_row_of_a_batch_that_is_gone_is_stopped(copied):
+    with index.opened(copied.folder) as db:
+        index.put(db, [replace(entry, state="running") for entry in index.entries(db)])
+    assert set(states(copied).values()) == {"stopped"}
+    with locked(copied.folder):
+        assert set(states(copied).values()) == {"running"}
+
+
+def test_modules_beside_the_list_are_not_imported(batch, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('foreign code')")
+    monkeypatch.chdir(tmp_path)
+    batch.rows.write_text("a red mushroom\n")
+    assert made(batch)[0] == 0
+
+
+def test_a_row_of_a_worker_equals_that_row_alone(copied):
+    entry = status_of(copied.folder)[1]  # the second one, with the prior of the first
+    row = planned(copied, read_rows(copied.rows))[1]
+    alone = execute(prepare(replace(row.request, out=copied.folder.parent / "alone")))
+    assert entry.name == row.row.name
+    made_there = load_asset(row.folder)
+    assert torch.equal(alone.splats.means, made_there.means)
+    assert torch.equal(alone.splats.opacities, made_there.opacities)
+
+
+def test_fewer_minutes_or_steps_make_nothing_again(copied):
+    status, said, events = made(changed(copied, steps=3))
+    assert status == 0 and not events
+
+
 def test_a_killed_worker_is_replaced_and_its_row_goes_on(batch, monkeypatch):
     running = []
     real = pool.Pool._start
@@ -174,7 +266,7 @@ def test_all_rows_are_checked_before_the_first_starts(batch, tmp_path):
     rows = [{"prompt": "a cat"}, {"prompt": "a dog", "config": str(tmp_path / "none.yaml")}]
     path = tmp_path / "two.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(UserError, match=re.escape("two.jsonl row 2 (a-dog-s0): ")) as caught:
+    with pytest.raises(UserError, match=r"two.jsonl row 2 \(a-dog-s0-\w{8}\): ") as caught:
         made(changed(batch, rows=path))
     assert "\n" not in str(caught.value) and not batch.folder.exists()
 
@@ -217,7 +309,7 @@ def test_the_index_is_made_again_from_the_runs(copied):
 
 def test_a_damaged_index_is_one_line(tmp_path):
     (tmp_path / index.NAME).write_bytes(b"no database" * 1000)
-    with pytest.raises(UserError, match="cannot be used .*makes it again") as caught:
+    with pytest.raises(UserError, match="cannot be read .*makes it again") as caught:
         status_of(tmp_path)
     assert "\n" not in str(caught.value)
 

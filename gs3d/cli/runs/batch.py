@@ -11,7 +11,8 @@ from gs3d.batch.estimate import dry_run
 from gs3d.batch.index import Entry, counts
 from gs3d.batch.pool import Event
 from gs3d.batch.request import Batch
-from gs3d.batch.run import Tally, rebuild, run_batch, status_of
+from gs3d.batch.run import rebuild, run_batch, status_of
+from gs3d.batch.tally import Tally
 from gs3d.cli.output import say
 from gs3d.cli.parse import collect, parse
 from gs3d.cli.runs.generate import GUIDANCE_METAVAR

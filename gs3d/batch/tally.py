@@ -1,0 +1,98 @@
+"""What has become of the rows of a batch."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gs3d.batch.index import Entry
+from gs3d.batch.plan import Planned
+from gs3d.batch.pool import Event
+from gs3d.runs.history import read_record
+
+
+@dataclass
+class Tally:
+    """Rows by what became of them, and how many there are to make."""
+
+    total: int
+    done_before: int
+    workers: int
+    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    minutes: dict[str, float] = field(default_factory=dict[str, float])
+    """Minutes of each row; infinite for those by steps."""
+    began: float = field(default_factory=time.monotonic)
+
+    def count(self, *states: str) -> int:
+        return sum(e.state in states for e in self.entries.values())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all rows are done: from their minutes, or from the rows that ended; None
+        before the first of those."""
+        left = [e for e in self.entries.values() if e.state in ("waiting", "running")]
+        timed = sum((1 - e.progress) * 60 * self.minutes[e.name] for e in left)
+        if math.isfinite(timed):
+            return timed / self.workers
+        made = self.count("done") - self.done_before
+        return None if made <= 0 else (time.monotonic() - self.began) / made * len(left)
+
+
+def first_entry(row: Planned) -> Entry:
+    """What the index holds of a row before the batch goes on."""
+    entry = Entry(row.row.name, row.number, row.row.prompt, row.row.seed, command=row.command)
+    entry = recorded(entry, row.folder, is_done=row.progress == "done")
+    return entry if entry.state == "done" else replace(entry, state="waiting")
+
+
+def recorded(entry: Entry, folder: Path, is_done: bool | None = None) -> Entry:
+    """An entry with what run.yaml in `folder` says. `is_done` is whether a run that has ended is
+    the whole of it, by default whether it says so."""
+    record = read_record(folder)
+    if record is None:
+        began = (folder / "run.yaml").exists()
+        return replace(entry, state="stopped") if began else entry
+    result, seconds = record["result"], sum(record["timings_s"].values())
+    done = result["outcome"] == "finished" if is_done is None else is_done
+    pieces = result.get("splats") or result.get("triangles") or 0
+    return replace(
+        entry,
+        state="done" if done else "stopped",
+        steps=result.get("steps", 0),
+        seconds=round(seconds, 1),
+        pieces=pieces,
+        progress=1.0 if done else 0.0,
+    )
+
+
+def after(entry: Entry, event: Event) -> Entry:
+    """The entry of a row after an event."""
+    values = event.values
+    if event.kind == "started":
+        return replace(entry, state="running", reason="")
+    if event.kind == "step":
+        return replace(entry, progress=values["progress"], steps=values["step"])
+    if event.kind == "stopped":
+        return recorded(replace(entry, state="waiting"), event.row.folder)
+    if event.kind == "failed":
+        return replace(entry, state="failed", reason=values["reason"])
+    if event.kind == "ended":
+        whole = values["outcome"] == "finished"
+        state = "done" if whole else "stopped"
+        reason = (
+            "" if whole or values["outcome"] in STOPPED else f"ended early: {values['outcome']}"
+        )
+        return replace(
+            entry,
+            state="failed" if reason else state,
+            reason=reason,
+            steps=values["steps"],
+            seconds=round(values["seconds"], 1),
+            pieces=values["pieces"],
+            progress=1.0 if whole else entry.progress,
+        )
+    return entry
+
+
+STOPPED = ("interrupted", "terminated")
+"""Outcomes of a run that goes on when the batch does."""
