@@ -7,14 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from gs3d.batch.request import Batch
 from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import default_prior, source_facts
+from gs3d.runs.folders import run_yaml
 from gs3d.runs.history import prior_of, read_record
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.record import RunRecord
@@ -143,10 +142,7 @@ def _progress(request: Request, plan: Plan) -> Progress:
 
 def _prior_in(folder: Path) -> dict[str, Any]:
     """What run.yaml says of the prior."""
-    try:
-        found = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))["prior"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return {}
+    found = (run_yaml(folder) or {}).get("prior")
     return found if isinstance(found, dict) else {}
 
 

@@ -25,7 +25,7 @@ from gs3d.core.errors import UserError
 from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
 from gs3d.io import result_file
-from gs3d.runs.folders import make_writable, slug
+from gs3d.runs.folders import make_writable, run_yaml, slug
 
 T = TypeVar("T")
 GS3D = (sys.executable, "-m", "gs3d")
@@ -217,8 +217,4 @@ def _run(
 
 def _record(folder: Path) -> dict:
     """The run.yaml of a run; empty if there is none."""
-    try:
-        tree = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
+    return run_yaml(folder) or {}

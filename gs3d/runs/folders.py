@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,10 +79,19 @@ def pick_folder(prompt: str, seed: int, out: Path | None, resume: bool) -> Path:
 
 def _prompt_in(folder: Path) -> str | None:
     """The prompt of the run in `folder`; None if that cannot be told."""
+    record = run_yaml(folder)
+    return None if record is None or "prompt" not in record else str(record["prompt"])
+
+
+def run_yaml(folder: Path) -> dict[str, Any] | None:
+    """What run.yaml in `folder` holds; None if it is not there, or damaged."""
+    # The one in C takes a tenth of the time, which counts where there are thousands.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return str(yaml.safe_load((folder / "run.yaml").read_text("utf-8"))["prompt"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        found = yaml.load((folder / "run.yaml").read_text("utf-8"), loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def particle_folder(folder: Path, index: int) -> Path:

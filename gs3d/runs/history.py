@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import yaml
-
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
@@ -17,20 +15,22 @@ from gs3d.io import result_file
 from gs3d.priors.loading.factories import FACTORIES
 from gs3d.priors.loading.resolve import NAMES
 from gs3d.representations.base import Representation
+from gs3d.runs.folders import run_yaml
 from gs3d.runs.loop import restore
 
 
 def read_record(folder: Path) -> dict | None:
     """run.yaml of a run that has ended and whose splats or mesh exist; None for any other
     folder."""
+    record = run_yaml(folder)
     try:
-        record = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
         complete = (
-            {"prompt", "seed", "timings_s"} <= record.keys()
+            record is not None
+            and {"prompt", "seed", "timings_s"} <= record.keys()
             and {"guidance", "stages"} & record["config"].keys()
             and "outcome" in record["result"]
         )
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError):
+    except (AttributeError, KeyError, TypeError):
         return None
     return record if complete and result_file(folder) else None
 

@@ -12,6 +12,7 @@ from gs3d.distill.settings.changes import complete_record, differences
 from gs3d.distill.settings.config import config_tree, parse_config
 from gs3d.distill.settings.stages import HOW, RunConfig
 from gs3d.guidance.loss_file import LossFile, file_of
+from gs3d.runs.folders import run_yaml
 from gs3d.runs.planning.recorded import LOSS, other_loss
 from gs3d.runs.request import Request
 
@@ -83,14 +84,8 @@ class RunRecord:
 
     def check_same(self, folder: Path) -> None:
         """`UserError` if the run in `folder` has another prompt, seed, prior or other settings."""
-        import yaml
-
-        try:
-            old = yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
-        except (OSError, yaml.YAMLError):
+        if (old := run_yaml(folder)) is None:
             return  # killed before the record was complete: nothing to compare with
-        if not isinstance(old, dict):
-            return
         if what := self._difference(old):
             raise UserError(f"--resume {folder}: {what}")
 
