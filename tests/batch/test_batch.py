@@ -142,21 +142,13 @@ def test_a_batch_that_stops_while_a_prior_loads_leaves_its_rows_waiting(batch):
     assert made(batch)[0] == 0
 
 
-def test_workers_of_a_killed_batch_end_and_the_next_batch_goes_on(batch, monkeypatch):
+def test_the_worker_of_a_killed_batch_ends_and_the_next_batch_goes_on(batch):
     """As after kill -9 of the batch: the worker is alone, and what it read has ended."""
-    started = []
-    real = pool.Pool._start
-
-    def start(self, place):
-        started.append(real(self, place))
-        return started[-1]
-
-    monkeypatch.setattr(pool.Pool, "_start", start)
     row = planned(changed(batch, steps=100_000), read_rows(batch.rows))[0]
     make_writable(batch.folder)
     (batch.folder / "workers").mkdir()
-    alone = pool.Pool(batch.folder, pool.places(1, "cpu"), 0)
-    process = alone._start(pool.places(1, "cpu")[0])
+    (place,) = pool.places(1, "cpu")
+    process = pool.Pool(batch.folder, [place], 0)._start(place)
     process.stdin.write(request_to(row.request) + "\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["event"] == "step"
