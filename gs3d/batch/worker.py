@@ -67,6 +67,8 @@ class Kept:
 
 def main() -> int:
     """Make the rows that come in, until the input ends."""
+    # A batch in the background may have left it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _own_output() as output, contextlib.suppress(KeyboardInterrupt):
 
         def send(event: dict[str, Any]) -> None:

@@ -83,7 +83,10 @@ def execute(
 
 
 def _run(
-    plan: Plan, phases: Phases, callbacks: Callbacks, kept: Callable[[Plan], Prior] | None
+    plan: Plan,
+    phases: Phases,
+    callbacks: Callbacks,
+    kept: Callable[[Plan], Prior] | None = None,
 ) -> Result:
     """The part of a run that holds its folder."""
     folder = plan.folder

@@ -243,7 +243,9 @@ def describe(prior: Prior) -> dict[str, Any]:
 
 def _model_facts(prior: PixelPrior | LatentPrior) -> dict[str, Any]:
     """`describe` for a prior that was loaded from a model folder."""
-    facts = source_facts(prior.source, half=prior.network.backbone.dtype == torch.float16)
+    half = prior.network.backbone.dtype == torch.float16
+    # A prior may change one that was loaded, and has a name of its own, as builtin-512.
+    facts = source_facts(prior.source, half) | {"name": prior.name}
     backward: BackwardEncoder | None = getattr(prior, "backward", None)
     own: Source | None = getattr(prior, "autoencoder", None)
     for key, vae in (("vae", own), ("vae_backward", backward and backward.source)):
