@@ -27,8 +27,7 @@ ROWS = "rows.jsonl"
 COMMANDS = "commands.json"
 """The command of each row."""
 GALLERY_EVERY_S = 2.0
-
-
+"""Seconds between two versions of what the gallery shows, at least."""
 Watch = Callable[[Event, Tally], None]
 """Gets each event."""
 

@@ -58,11 +58,11 @@ class Result:
 
 
 def execute(
-    plan: Plan, callbacks: Callbacks | None = None, kept: Callable[[Plan], Prior] | None = None
+    plan: Plan, callbacks: Callbacks | None = None, load_with: Callable[[Plan], Prior] | None = None
 ) -> Result:
     """Optimize what the plan describes and write splats or a mesh, previews, run.yaml and logs.
 
-    `kept` takes the place of loading the prior (`setup.load_task`).
+    `load_with` takes the place of loading the prior (`setup.load_task`).
 
     Raises:
         UserError: Anything that the user can fix.
@@ -79,14 +79,14 @@ def execute(
         # Another run may have finished there since the plan was made.
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
-        return _run(plan, phases, callbacks, kept)
+        return _run(plan, phases, callbacks, load_with)
 
 
 def _run(
     plan: Plan,
     phases: Phases,
     callbacks: Callbacks,
-    kept: Callable[[Plan], Prior] | None = None,
+    load_with: Callable[[Plan], Prior] | None = None,
 ) -> Result:
     """The part of a run that holds its folder."""
     folder = plan.folder
@@ -95,7 +95,7 @@ def _run(
         made = shap_e_splats(plan.shap_e, plan.request, folder, plan.device, callbacks)
         plan = replace(plan, splats=made)
         phases.end("shap-e start")
-    task = load_task(plan, callbacks, kept)
+    task = load_task(plan, callbacks, load_with)
     record = record_of(plan, task)
     phases.end("prior")
     if plan.start_prompt is not None:

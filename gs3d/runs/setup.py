@@ -49,15 +49,15 @@ class Phases:
 
 
 def load_task(
-    plan: Plan, callbacks: Callbacks, kept: Callable[[Plan], Prior] | None = None
+    plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior] | None = None
 ) -> Task:
     """Load the prior, or check it if it is an object, and embed the prompts.
 
-    A program that makes several runs may load the prior itself, with `kept`, and keep it. Then its
-    text encoder stays too.
+    A program that makes several runs may load the prior itself, by `load_with`, and keep it. Then
+    its text encoder stays too.
     """
     prompt, config = plan.request.prompt, plan.config
-    prior = load_prior(plan) if kept is None else kept(plan)
+    prior = load_prior(plan) if load_with is None else load_with(plan)
     views = {"blend": config.blend_views, "perp_neg": config.perp_neg}
     prompts = ViewPrompts.of(prior, prompt, config.negative, **views)
     for line in (*prompts.warnings, *_without_kind(prompt, prior)):
@@ -69,7 +69,7 @@ def load_task(
         for line in dict.fromkeys(normal_prompts.warnings):
             if line not in prompts.warnings:
                 callbacks.warn(f"for normal maps: {line}")
-    if kept is None and (free := getattr(prior, "free_text_encoder", None)):
+    if load_with is None and (free := getattr(prior, "free_text_encoder", None)):
         free()
     return Task(prior, prompts, config, plan.request.seed, normal_prompts)
 
