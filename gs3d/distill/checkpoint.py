@@ -6,14 +6,15 @@ A checkpoint is written to a temporary file and then renamed. The newest valid o
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from gs3d.core.errors import UserError
-from gs3d.distill.settings.old_names import rename_checkpoint
+from gs3d.distill.settings.old_names import OF_PARTICLES, rename_checkpoint
+from gs3d.distill.state import Round
 
 KEEP = 2
 """Number of checkpoints to keep."""
@@ -33,6 +34,10 @@ class SavedParticle:
     """Progress of the stage at its last iteration that was not skipped, in [0, 1]."""
     gradient_size: float | None = None
     """Running root mean square of its guidance gradient; None before its first iteration."""
+    number: int = 1
+    """Its place among the objects that the run began with, from 1."""
+    iterations: int = 0
+    """Number of iterations that it has had."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Checkpoint:
     """Index of the stage, from 0."""
     model: dict[str, Tensor] = field(default_factory=dict)
     """State of what the loss trains (`guidance.base.LearnedModel`); empty for most losses."""
+    rounds: list[Round] = field(default_factory=list[Round])
+    """As `state.TrainState.rounds`."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -75,7 +82,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "stage": checkpoint.stage,
         "accepted_progress": [p.accepted_progress for p in checkpoint.particles],
         "gradient_size": [p.gradient_size for p in checkpoint.particles],
+        "number": [p.number for p in checkpoint.particles],
+        "iterations": [p.iterations for p in checkpoint.particles],
     }
+    if checkpoint.rounds:
+        state["rounds"] = [asdict(one) for one in checkpoint.rounds]
     tensors = {MODEL + k: v for k, v in checkpoint.model.items()}
     for number, particle in enumerate(checkpoint.particles, start=1):
         prefix = "" if number == 1 else f"particle-{number}/"
@@ -126,8 +137,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 def _checkpoint(fields: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     """The checkpoint in the fields and tensors of a file."""
     model: dict[str, Tensor] = {}
-    accepted, sizes = fields.pop("accepted_progress"), fields.pop("gradient_size")
-    states: list[dict[str, Tensor]] = [{} for _ in accepted]
+    columns = [fields.pop(name) for name in OF_PARTICLES]
+    states: list[dict[str, Tensor]] = [{} for _ in columns[0]]
     for name, tensor in tensors.items():
         if name.startswith(MODEL):
             model[name.removeprefix(MODEL)] = tensor
@@ -135,5 +146,11 @@ def _checkpoint(fields: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoin
             states[int(match[1]) - 1][name[match.end() :]] = tensor
         else:
             states[0][name] = tensor
-    particles = [SavedParticle(*parts) for parts in zip(states, accepted, sizes, strict=True)]
-    return Checkpoint(particles=particles, model=model, **fields)
+    particles = [SavedParticle(*parts) for parts in zip(states, *columns, strict=True)]
+    rounds = [_round(**values) for values in fields.pop("rounds", ())]
+    return Checkpoint(particles=particles, model=model, rounds=rounds, **fields)
+
+
+def _round(progress: float, scores: dict[str, float], kept: list[int]) -> Round:
+    """A round as JSON has it, where keys are texts."""
+    return Round(progress, {int(number): score for number, score in scores.items()}, kept)

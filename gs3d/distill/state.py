@@ -14,7 +14,7 @@ from gs3d.representations.base import Representation
 
 @dataclass
 class Particle:
-    """One of the objects of a run; all but runs with `--particles` have a single one.
+    """One of the objects of a run; most runs have a single one.
 
     Particles are samples of one distribution in ProlificDreamer (arXiv 2305.16213, Sec. 3.2), and
     share what the loss trains. There an iteration draws one of them; here they take turns, so that
@@ -35,6 +35,26 @@ class Particle:
     """Progress of the run at its last iteration, in [0, 1]; after a resume, at that of the run."""
     skipped: int = 0
     """Its last iterations in this process that were skipped, one after the other."""
+    number: int = 1
+    """Its place among the objects that the run began with, from 1. Its seed depends on it."""
+    iterations: int = 0
+    """Number of iterations that it has had."""
+
+    def is_stuck(self) -> bool:
+        """Whether it never changed, although it had its turn."""
+        return 0 < self.skipped == self.iterations
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was found out about the objects of a run before it gave some of them up."""
+
+    progress: float
+    """Progress of the run at its end, in [0, 1]."""
+    scores: dict[int, float]
+    """Number of each object -> its score; more is better."""
+    kept: list[int]
+    """Numbers of those that went on, the best first."""
 
 
 @dataclass
@@ -45,7 +65,7 @@ class TrainState:
     """
 
     particles: list[Particle]
-    """The objects, of which iteration i changes the one at i modulo their number."""
+    """The objects. An iteration changes the first of those that have had the fewest."""
     step: int = 0
     """Number of finished iterations."""
     progress: float = 0.0
@@ -65,6 +85,8 @@ class TrainState:
     trains nothing."""
     model_tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     """State for `model` in a run that was restored, until it is there."""
+    rounds: list[Round] = field(default_factory=list[Round])
+    """The rounds after which objects were given up, in a run that keeps the best of several."""
 
     @property
     def representation(self) -> Representation:
@@ -78,12 +100,7 @@ class TrainState:
     @property
     def turn(self) -> int:
         """Index of the particle whose turn it is."""
-        return self.step % len(self.particles)
-
-    @property
-    def iteration(self) -> int:
-        """Number of iterations that it has had."""
-        return self.step // len(self.particles)
+        return min(range(len(self.particles)), key=lambda i: self.particles[i].iterations)
 
     def discard_gradients(self) -> None:
         """Clear the current gradients, for a step that is skipped."""
@@ -101,6 +118,8 @@ class Task:
     seed: int
     normal_prompts: ViewPrompts | None = None
     """Prompts for normal maps; None if no stage uses them."""
+    candidates: int = 1
+    """Number of objects that the run begins with and keeps the best of; 1 for other runs."""
 
 
 def particle_seed(seed: int, index: int) -> int:

@@ -111,7 +111,7 @@ class _Gradients:
 def _backward(state: TrainState, task: Task, progress: float) -> _Gradients:
     """Compute the gradients of the particle whose turn it is, at `progress` of the stage."""
     stage, particle = task.config.stages[state.stage], state.particles[state.turn]
-    seed, step = particle_seed(task.seed, state.turn), state.iteration
+    seed, step = particle_seed(task.seed, particle.number - 1), particle.iterations
     representation = particle.representation
     device, model = representation.device, _current_model(state, task)
     cameras = cameras_at(stage, state.stage, seed, step, progress, task.prior.views)
@@ -242,16 +242,17 @@ def iterate(state: TrainState, task: Task, progress: float, share: float) -> Ste
     learned = _train(state, task, found) if finite else {}
     finite = finite and all(map(math.isfinite, learned.values()))
     if finite:
-        seed, before = particle_seed(task.seed, state.turn), particle.accepted_progress
+        seed, before = particle_seed(task.seed, particle.number - 1), particle.accepted_progress
         representation.optimize(now, share / max(end - state.since, 1e-9))
-        representation.after_step(found.render, before, now, seed, state.iteration)
+        representation.after_step(found.render, before, now, seed, particle.iterations)
         particle.accepted_progress, particle.gradient_size = now, found.running_size
     else:
         representation.discard_gradients()
     particle.progress, particle.skipped = progress, 0 if finite else particle.skipped + 1
     size = (len(representation), representation.counts)
     values = found.guidance.log | learned
-    number = state.turn + 1 if len(state.particles) > 1 else None
+    number = particle.number if max(len(state.particles), task.candidates) > 1 else None
     log = StepLog(state.step, progress, found.loss, found.size, *size, not finite, values, number)
     state.step, state.progress = state.step + 1, progress
+    particle.iterations += 1
     return log

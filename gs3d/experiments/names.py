@@ -9,10 +9,11 @@ from gs3d.distill.settings.config import RUN_KEYS, config_tree
 from gs3d.guidance import GUIDANCE
 from gs3d.runs.history import config_of
 from gs3d.runs.planning.recorded import LOSS
+from gs3d.runs.request import OBJECTS
 
 OF_START = ("lora", "start")
 """What is compared between runs with any losses, because it can outweigh them."""
-RUN_SETTINGS = ("minutes", "steps", "particles", "prior", *OF_START, "guidance_file", *RUN_KEYS)
+RUN_SETTINGS = ("minutes", "steps", *OBJECTS, "prior", *OF_START, "guidance_file", *RUN_KEYS)
 """Settings that do not depend on the stages of a run."""
 Kind = tuple[str, str]
 """(guidance losses, representations) of a run."""
@@ -91,7 +92,7 @@ def _settings(record: dict) -> dict:
     except UserError:
         config = record["config"]
     found = {k: record.get(k) for k in ("minutes", "steps", "start")}
-    found["particles"] = record.get("particles", 1)
+    found |= {name: record.get(name, 1) for name in OBJECTS}
     prior, file = (_dict(record.get(key)) for key in ("prior", LOSS))
     found |= {"prior": prior.get("name"), "lora": loras_as_texts(prior)}
     of_file = (str(file.get("file")), str(file.get("code_sha256"))[:6])

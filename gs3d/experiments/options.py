@@ -11,7 +11,7 @@ from gs3d.priors.files.lora import resolve_loras, split_weight
 from gs3d.runs.request import Raster, Vram
 from gs3d.runs.starts.identity import start_identity
 
-OF_METHODS = ("start", "lora")
+OF_METHODS = ("start", "lora", "seeds")
 """Options that a method may have for itself, as "cds,start=builtin"."""
 NONE = ("null", "none", "~")
 
@@ -25,13 +25,15 @@ class Options:
     vram: Vram = "auto"
     raster: Raster = "auto"
     device: str | None = None
+    seeds: int = 1
+    """Seeds that each run begins with. `gs3d evaluate` has another option --seeds."""
 
     def with_those(self, of_method: Sequence[tuple[str, str]]) -> "Options":
         """The options with those of a method, (name, value) each, in place of these. The value null
         leaves one out; several LoRAs add up.
 
         Raises:
-            UserError: A value is empty.
+            UserError: A value is empty, or seeds are no whole number.
         """
         given: dict[str, list[str]] = {}
         for name, value in of_method:
@@ -45,6 +47,11 @@ class Options:
         if "lora" in given:
             values = tuple(value for value in given["lora"] if value.lower() not in NONE)
             found = replace(found, lora=values)
+        if "seeds" in given:
+            text = given["seeds"][-1]
+            if not text.isascii() or not text.isdigit() or int(text) < 1:
+                raise UserError(f"--methods: seeds={text}: expected a whole number, 1 or more")
+            found = replace(found, seeds=int(text))
         return found
 
     @property
@@ -66,7 +73,7 @@ class Options:
     @property
     def identity(self) -> tuple[str, ...]:
         """Texts that change with anything that these options change in a run; none without any."""
-        found = [f"{n} {v}" for n, v in self.given.items() if n not in OF_METHODS]
+        found = [f"{n} {v}" for n, v in self.given.items() if n not in ("start", "lora")]
         if self.start is not None:
             found.append(f"start {start_identity(self.start)}")
         if self.lora:

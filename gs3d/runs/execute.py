@@ -14,6 +14,7 @@ from gs3d.io import PLOT
 from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
+from gs3d.runs.choice.choose import record_of_choice
 from gs3d.runs.folders import make_writable, particle_folder, pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
@@ -103,8 +104,9 @@ def _run(
         phases.end("builtin start")
     state, spent_s = first_state(plan, task, record, callbacks)
     budget = first_budget(plan, state, spent_s, phases, callbacks)
-    # One for each particle: itself, and the folder and record of its own.
-    records = [replace(record, particle=i + 1) for i in range(len(state.particles))]
+    # One for each object that is kept: itself, and the folder and record of its own.
+    kept = 1 if task.candidates > 1 else len(state.particles)
+    records = [replace(record, particle=i + 1) for i in range(kept)]
     places = [particle_folder(folder, i) for i in range(len(records))]
     for place in places[1:]:
         make_writable(place)
@@ -126,6 +128,7 @@ def _run(
         _write_plots(folder, state, task, budget, written)
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, "peak_memory_mb": peak_memory_mb()}
+    ended |= record_of_choice(state, task)
     write_records(ended, every)
     for place, other in zip(places[1:], others, strict=True):
         written.warnings += [f"{place.name}: {line}" for line in other.warnings]
@@ -149,11 +152,12 @@ def _run(
 
 
 def _write_all(places: Sequence[Path], state: TrainState) -> list[Written]:
-    """Write what became of each particle into its place, then pictures of all: a kill in between
-    loses pictures alone. `UserError` if nothing can be written."""
+    """Write what became of the first particles into their places, then pictures of all: a kill in
+    between loses pictures alone. `UserError` if nothing can be written."""
     found: list[Written] = []
     faults: list[UserError] = []
-    for place, particle in zip(places, state.particles, strict=True):
+    # Of several seeds, the first is the best so far, also in a run that was interrupted early.
+    for place, particle in zip(places, state.particles, strict=False):
         try:
             found.append(write_result(place, particle.representation))
         except UserError as error:

@@ -83,8 +83,10 @@ def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
         config = config_of(record, str(folder / "run.yaml"))
         log = run_folder(folder, record) / "log.jsonl"
         rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-        if "particles" in record:
-            rows = [row for row in rows if row["particle"] == record.get("particle", 1)]
+        if own := number_in(record):
+            rows = [row for row in rows if row["particle"] == own]
+            # Its seed gave each of its own iterations cameras.
+            rows = [{**row, "step": i} for i, row in enumerate(rows)]
         step = (len(rows) - 1) / max(iterations - 1, 1)
         chosen = [rows[i] for i in sorted({round(k * step) for k in range(iterations)})]
         return [
@@ -94,13 +96,19 @@ def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
         return []
 
 
+def number_in(record: dict) -> int | None:
+    """Which of the objects that a run began with the result is, from 1; None for a run with one."""
+    if "seeds" in record:
+        return record["result"]["choice"]["number"]
+    return record.get("particle", 1) if "particles" in record else None
+
+
 def _cameras(record: dict, config: RunConfig, step: int, progress: float) -> Cameras:
     number = config.stage_at(progress)
     begin, end = config.ends(number)
     of_stage = min(max((progress - begin) / max(end - begin, 1e-9), 0.0), 1.0)
     views = (record.get("prior") or {}).get("views", 1)
-    seed = particle_seed(record["seed"], record.get("particle", 1) - 1)
-    step //= record.get("particles", 1)
+    seed = particle_seed(record["seed"], (number_in(record) or 1) - 1)
     return cameras_at(config.stages[number], number, seed, step, of_stage, views)
 
 

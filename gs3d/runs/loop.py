@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -24,6 +25,7 @@ from gs3d.distill.start import begin, follow, from_state
 from gs3d.distill.state import Particle, Task, TrainState, particle_seed
 from gs3d.distill.step import iterate
 from gs3d.runs.callbacks import Callbacks
+from gs3d.runs.choice.choose import give_up, give_up_stuck
 from gs3d.runs.folders import particle_folder
 from gs3d.runs.outputs.files import write_stage
 from gs3d.runs.outputs.log import LOG, RunLog
@@ -32,6 +34,8 @@ from gs3d.runs.signals import StopSignals, apply_control
 
 MAX_SKIPPED = 20
 """Iterations with NaN or Inf in a row after which a run counts as diverged."""
+AT_STAGE: dict[str, Any] = {"accepted_progress": 0.0, "gradient_size": None}
+"""What a particle begins each stage with."""
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
@@ -42,10 +46,11 @@ def start(
     splats: Splats | None = None,
     progress: float = 0.0,
     particles: int = 1,
+    flag: str = "--particles",
 ) -> TrainState:
     """The state of a new run at `progress`. It starts from `splats` if they are given.
 
-    Raises `UserError` if there is no room for so many particles.
+    Raises `UserError`, which names the option `flag`, if there is no room for so many particles.
     """
     in_stage = min(progress / config.ends(0)[1], 1.0)
     found: list[Particle] = []
@@ -54,8 +59,8 @@ def start(
             own_seed = particle_seed(seed, index)
             own = begin(config.stages[0], own_seed, device, splats, in_stage)
             if index == 0:
-                check_room(particles, own, config.stages[0])
-            found.append(Particle(own, in_stage, progress=progress))
+                check_room(particles, own, config.stages[0], flag)
+            found.append(Particle(own, in_stage, progress=progress, number=index + 1))
     return TrainState(found, progress=progress)
 
 
@@ -67,9 +72,16 @@ def restore(config: RunConfig, checkpoint: Checkpoint, device: str) -> TrainStat
             own = from_state(saved.tensors, stage, device)
         size = saved.gradient_size
         size = None if size is None else torch.tensor(size, device=own.device)
-        found.append(Particle(own, saved.accepted_progress, size, checkpoint.progress))
-    model, progress = checkpoint.model, checkpoint.progress
-    return TrainState(found, checkpoint.step, progress, checkpoint.stage, model_tensors=model)
+        at = (saved.number, saved.iterations)
+        found.append(Particle(own, saved.accepted_progress, size, checkpoint.progress, 0, *at))
+    return TrainState(
+        found,
+        checkpoint.step,
+        checkpoint.progress,
+        checkpoint.stage,
+        model_tensors=checkpoint.model,
+        rounds=checkpoint.rounds,
+    )
 
 
 def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
@@ -78,10 +90,12 @@ def to_checkpoint(state: TrainState, elapsed_s: float) -> Checkpoint:
     for own in state.particles:
         size = None if own.gradient_size is None else float(own.gradient_size)
         tensors = own.representation.state_tensors()
-        saved.append(SavedParticle(tensors, own.accepted_progress, size))
+        at = (own.number, own.iterations)
+        saved.append(SavedParticle(tensors, own.accepted_progress, size, *at))
     # A model that is not there yet has what the last checkpoint had.
     model = state.model_tensors if state.model is None else state.model.state_tensors()
-    return Checkpoint(state.step, elapsed_s, state.progress, saved, state.stage, model)
+    at = (state.step, elapsed_s, state.progress)
+    return Checkpoint(*at, saved, state.stage, model, state.rounds)
 
 
 def enter_stage(
@@ -98,7 +112,7 @@ def enter_stage(
         with exclusive():
             # In a list of its own: if one fails, the state is that of the stage before.
             new = [
-                Particle(follow(p.representation, after), progress=p.progress, skipped=p.skipped)
+                replace(p, representation=follow(p.representation, after), **AT_STAGE)
                 for p in state.particles
             ]
         state.particles, state.stage = new, state.stage + 1
@@ -144,6 +158,7 @@ def train(
     saved, outcome = time.monotonic(), "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
+            give_up(state, task, progress, folder, callbacks)
             enter_stage(state, task.config, progress, leave)
             before, particle = state.micro_batch, state.particles[state.turn]
             share = budget.share(progress, particle.progress, len(state.particles))
@@ -153,7 +168,8 @@ def train(
             log.add(entry, budget)
             callbacks.on_step(entry, budget)
             apply_control(callbacks.control, state, budget, stop)
-            if particle.skipped >= MAX_SKIPPED:
+            stuck = particle.skipped >= MAX_SKIPPED
+            if stuck and not give_up_stuck(state, task, particle, callbacks):
                 outcome = "diverged"
                 break
             if stop.name:
@@ -176,10 +192,7 @@ def train(
     finally:
         log.close()
     skipped = max(p.skipped for p in state.particles)
-    if outcome == "finished" and any(
-        0 < p.skipped == len(range(i, state.step, len(state.particles)))
-        for i, p in enumerate(state.particles)
-    ):
+    if outcome == "finished" and any(p.is_stuck() for p in state.particles):
         outcome = "diverged"  # a short run in which nothing ever changed
     elif outcome == "finished" and skipped:
         callbacks.warn(f"NaN or Inf: the last {skipped} iterations{_of_any(state)} changed nothing")
@@ -191,8 +204,8 @@ def _of_any(state: TrainState) -> str:
     """Names the particle that was skipped the longest, if there are several."""
     if len(state.particles) == 1:
         return ""
-    worst = max(range(len(state.particles)), key=lambda i: state.particles[i].skipped)
-    return f" of particle {worst + 1}"
+    worst = max(state.particles, key=lambda p: p.skipped)
+    return f" of particle {worst.number}"
 
 
 def smaller_micro_batch(state: TrainState) -> str:
@@ -210,7 +223,7 @@ def _restore_newest(state: TrainState, config: RunConfig, folder: Path) -> None:
     if checkpoint is None:
         raise UserError(
             "out of memory before the first checkpoint; use a smaller micro_batch, batch, "
-            "resolution or max_count in --config, or fewer --particles"
+            "resolution or max_count in --config, or fewer --particles or --seeds"
         )
     for name, value in vars(restore(config, checkpoint, device)).items():
         setattr(state, name, value)

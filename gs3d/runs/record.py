@@ -14,7 +14,7 @@ from gs3d.distill.settings.stages import HOW, RunConfig
 from gs3d.guidance.loss_file import LossFile, file_of
 from gs3d.runs.folders import run_yaml
 from gs3d.runs.planning.recorded import LOSS, other_loss
-from gs3d.runs.request import Request
+from gs3d.runs.request import OBJECTS, Request
 
 PACKAGES = ("gs3d", "torch", "numpy", "numba", "gsplat", "diffusers", "transformers")
 RESUMABLE = "from Python alone, with the same objects"
@@ -53,7 +53,7 @@ class RunRecord:
             "seed": self.request.seed,
             "minutes": self.request.minutes,
             "steps": self.request.steps,
-            **({"particles": self.request.particles} if self.request.particles > 1 else {}),
+            **{name: many for name in OBJECTS if (many := getattr(self.request, name)) > 1},
             **({"particle": self.particle} if self.particle > 1 else {}),
             **({"start": str(self.request.start)} if self.request.start else {}),
             **({} if self.request.vram == "auto" else {"vram": self.request.vram}),
@@ -103,9 +103,9 @@ class RunRecord:
             if old.get(key) != mine:
                 what = f"{key} {old.get(key)!r}, not {mine!r}"
                 return f"that run has {what}; repeat its command, or {other}"
-        if (number := old.get("particles", 1)) != self.request.particles:
-            many = f"--particles {number}, not {self.request.particles}"
-            return f"that run has {many}; repeat its command, or {other}"
+        for name in OBJECTS:
+            if (number := old.get(name, 1)) != (many := getattr(self.request, name)):
+                return f"that run has --{name} {number}, not {many}; repeat its command, or {other}"
         start = None if self.request.start is None else str(self.request.start)
         if old.get("start") != start:
             return f"that run has start {old.get('start')}, not {start}; repeat its command"

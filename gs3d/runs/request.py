@@ -24,6 +24,9 @@ DEFAULT_MINUTES = 3.0
 Mode = Literal["splats", "mesh", "two-stage"]
 Raster = Literal["auto", "gsplat", "cpu"]
 Vram = Literal["auto", 8, 12, 16, 24]
+Keep = Literal["best", "all"]
+OBJECTS = ("particles", "seeds")
+"""Arguments with a number of objects that a run begins with."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ class Request:
     """Number of objects that are made at once, and take turns in the iterations: with vsd, they
     share its LoRA, as in ProlificDreamer. Results of all but the first are in particle-2 and so on
     in the output directory; previews during the run show the first."""
+    seeds: int = 1
+    """Number of seeds to begin with. keep says which of them go on."""
+    keep: Keep = "best"
+    """best: of several seeds, the better half goes on after each round, and one is left at half of
+    the run at the latest. The score is how well the prior finds the prompt in the views
+    (docs/seeds.md); candidates-1.png and so on show it, and run.yaml says it. all: every seed is
+    finished, as with particles."""
     resume: bool = False
     """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
@@ -124,15 +134,7 @@ def checked(request: Request) -> Request:
         check_members(request.prior)
     if not isinstance(request.seed, numbers.Integral):
         raise UserError(f"--seed: expected a whole number, got {request.seed!r}")
-    if not isinstance(request.particles, numbers.Integral) or request.particles < 1:
-        raise UserError(
-            f"--particles: expected a whole number, 1 or more, got {request.particles!r}"
-        )
-    if request.steps is not None and request.steps < request.particles:
-        raise UserError(
-            f"--particles {request.particles}: more than --steps {request.steps}, so some would "
-            "have no iteration"
-        )
+    request = _with_objects(request)
     unlimited = request.minutes is None and request.steps is None
     return replace(
         request,
@@ -143,6 +145,34 @@ def checked(request: Request) -> Request:
         set=(request.set,) if isinstance(request.set, str) else tuple(request.set or ()),
         lora=tuple(os.fspath(one) for one in _several(request.lora)),
     )
+
+
+def _with_objects(request: Request) -> Request:
+    """The request with its number of objects checked. Seeds that are all kept are particles."""
+    for name in OBJECTS:
+        number = getattr(request, name)
+        if not isinstance(number, numbers.Integral) or number < 1:
+            raise UserError(f"--{name}: expected a whole number, 1 or more, got {number!r}")
+        if request.steps is not None and request.steps < number:
+            raise UserError(
+                f"--{name} {number}: more than --steps {request.steps}, so some would have no "
+                "iteration"
+            )
+    if request.keep not in (kinds := get_args(Keep)):
+        raise UserError(f"--keep {request.keep}: expected {' or '.join(kinds)}")
+    if request.seeds == 1:
+        return request
+    if request.particles > 1:
+        raise UserError("give --particles or --seeds, not both")
+    if request.keep == "all":
+        return replace(request, particles=request.seeds, seeds=1)
+    return request
+
+
+def objects_of(request: Request) -> tuple[str, int]:
+    """The option with the number of objects that a run begins with, and that number."""
+    name = max(OBJECTS, key=lambda name: getattr(request, name))
+    return f"--{name}", getattr(request, name)
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ from gs3d.runs.loop import restore, smaller_micro_batch, start
 from gs3d.runs.outputs.export_time import export_seconds
 from gs3d.runs.prepare import Plan
 from gs3d.runs.record import RunRecord
+from gs3d.runs.request import objects_of
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES
 from gs3d.world.prompt_parser import kinds_in
 
@@ -71,7 +72,8 @@ def load_task(
                 callbacks.warn(f"for normal maps: {line}")
     if load_with is None and (free := getattr(prior, "free_text_encoder", None)):
         free()
-    return Task(prior, prompts, config, plan.request.seed, normal_prompts)
+    request = plan.request
+    return Task(prior, prompts, config, request.seed, normal_prompts, request.seeds)
 
 
 def record_of(plan: Plan, task: Task) -> RunRecord:
@@ -93,9 +95,9 @@ def first_state(
         text = f"resumed {plan.folder} at step {state.step} after {checkpoint.elapsed_s:.0f} s"
         callbacks.info(text)
     else:
-        particles = plan.request.particles
+        flag, number = objects_of(plan.request)
         with enough_memory():
-            state = start(config, seed, device, plan.splats, plan.begin, particles)
+            state = start(config, seed, device, plan.splats, plan.begin, number, flag)
         if plan.request.resume:
             callbacks.info(f"nothing to resume in {plan.folder}: starting from the beginning")
     with enough_memory(), _compilable(config.compile):
@@ -120,7 +122,7 @@ def first_budget(
     budget = Budget(request.steps, seconds, spent_s or 0.0, phases.started)
     budget.first = plan.begin
     each = export_seconds(state.representation, plan.config)
-    budget.export_time_s = each * len(state.particles)
+    budget.export_time_s = each * plan.request.particles
     resumed = spent_s is not None
     if resumed and (budget.over() or budget.steps is not None and state.step >= budget.steps):
         callbacks.info(
@@ -132,7 +134,8 @@ def first_budget(
         spent = ", ".join(f"{name} {needed:.0f} s" for name, needed in needs.items())
         advice = "give more, or run `gs3d doctor --build` first"
         advice += ", or leave `compile` out" if plan.config.compile else ""
-        advice += ", or take fewer --particles" if len(state.particles) > 1 else ""
+        flag, number = objects_of(request)
+        advice += f", or take fewer {flag}" if number > 1 else ""
         raise UserError(
             f"--minutes {request.minutes:g}: nothing is left for the first iteration ({spent}); "
             f"{advice}"
@@ -149,7 +152,7 @@ def normal_map_prompt(prompt: str) -> str:
 
 ITERATING = (
     "before the first iteration; use a smaller micro_batch, batch or resolution in --config, "
-    "fewer --particles, --vram 8, or --device cpu"
+    "fewer --particles or --seeds, --vram 8, or --device cpu"
 )
 LOADING = (
     "while the prior was loaded; use `text_on_cpu: true` in --config, which --vram 8 sets too, a "

@@ -37,6 +37,8 @@ def test_options_of_a_method_take_the_place_of_those_of_all():
     none = every.with_those(Method.parse("cds,start=null, lora = none").options)
     assert (none.start, none.lora) == (None, ())
     assert every.with_those(()) == every
+    seeds = Options().with_those(Method.parse("cds,seeds=4").options)
+    assert seeds.flags == ["--seeds", "4"] and seeds.identity == ("seeds 4",)
     home = Options().with_those([("start", "~/a.ply")]).start
     assert home == Path("~/a.ply").expanduser()
     with pytest.raises(UserError, match="methods: lora=: expected a value as of lora, or null"):

@@ -179,7 +179,8 @@ def test_free_memory_of_a_container(tmp_path, monkeypatch):
 def test_each_particle_goes_to_the_next_stage():
     config = load_config("builtin-mesh", "sds", ["dmtet.resolution=12"])
     first = config.stages[0].gaussians
-    particles = [Particle(Gaussians.blob(first, seed, "cpu"), 0.3) for seed in (1, 2)]
+    blobs = [Gaussians.blob(first, seed, "cpu") for seed in (1, 2)]
+    particles = [Particle(b, 0.3, iterations=n) for b, n in zip(blobs, (4, 3), strict=True)]
     state, left = TrainState(particles, step=7), []
     enter_stage(state, config, 0.95, lambda: left.append(state.stage))
     assert state.stage == 1 and left == [0] and state.turn == 1

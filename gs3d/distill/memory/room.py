@@ -11,9 +11,11 @@ COPIES = 4
 """Of each parameter: itself, its gradient and the two moments of Adam."""
 
 
-def check_room(number: int, first: Representation, stage: StageConfig) -> None:
-    """Raise `UserError` if `number` particles like the new `first` cannot fit beside each other,
-    with as many splats as `stage` lets them grow to.
+def check_room(
+    number: int, first: Representation, stage: StageConfig, flag: str = "--particles"
+) -> None:
+    """Raise `UserError` if `number` objects like the new `first` cannot fit beside each other,
+    with as many splats as `stage` lets them grow to. `flag` is the option that asked for them.
 
     It counts this stage alone, and neither the prior, the renders nor a checkpoint, so more may be
     too many.
@@ -28,6 +30,6 @@ def check_room(number: int, first: Representation, stage: StageConfig) -> None:
         kind = torch.device(first.device).type
         where = "the machine" if kind == "cpu" else "the card"
         raise UserError(
-            f"--particles {number}: each takes up to {size / 1e9:.3g} GB, and {where} has "
+            f"{flag} {number}: each takes up to {size / 1e9:.3g} GB, and {where} has "
             f"{free / 1e9:.3g} GB free; expected at most {max(int(free / size), 1)}"
         )

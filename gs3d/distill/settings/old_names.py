@@ -24,7 +24,7 @@ SETTINGS: dict[type, dict[str, str]] = {
 """Dataclass -> old key -> new key."""
 CHECKPOINT = {"tended": "accepted_progress", "densified": "accepted_progress"}
 """Old -> new name of a checkpoint field."""
-OF_PARTICLES = ("accepted_progress", "gradient_size")
+OF_PARTICLES = ("accepted_progress", "gradient_size", "number", "iterations")
 """Fields of a checkpoint with a value for each particle."""
 NOISE = {"true": "fixed", "false": "fresh"}
 """Value of a loss's `fixed_noise` -> value of `noise`, which replaced it."""
@@ -57,12 +57,16 @@ def rename_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the fields and tensors of a checkpoint under their current names.
 
-    Before runs could have several objects, `OF_PARTICLES` had one value, or none.
+    Before runs could have several objects, the first two of `OF_PARTICLES` had one value, or none.
+    Before objects could be given up, they had no others.
     """
     fields = {"gradient_size": None} | {CHECKPOINT.get(k, k): v for k, v in fields.items()}
-    for name in OF_PARTICLES:
+    for name in OF_PARTICLES[:2]:
         if not isinstance(fields[name], list):
             fields[name] = [fields[name]]
+    count = len(fields[OF_PARTICLES[0]])
+    taken = [len(range(i, fields["step"], count)) for i in range(count)]
+    fields = {"number": list(range(1, count + 1)), "iterations": taken} | fields
     return fields, {_tensor_name(k): v for k, v in tensors.items()}
 
 

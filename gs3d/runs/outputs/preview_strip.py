@@ -16,6 +16,7 @@ import torch
 from gs3d.core.cameras import ring
 from gs3d.distill.state import Task, TrainState
 from gs3d.distill.step import stage_progress
+from gs3d.representations.base import Representation
 from gs3d.runs.outputs.files import BACKGROUND
 
 STRIP = "progress.png"
@@ -76,16 +77,22 @@ def add_row(path: Path, state: TrainState, task: Task, elapsed_s: float) -> None
 
 
 @torch.no_grad()
-def _row(state: TrainState, task: Task, elapsed_s: float) -> Row:
-    from gs3d.io.image.captions import row
+def sides_of(representation: Representation, progress: float) -> list[np.ndarray]:
+    """Render an object from SIDES sides at `progress` of the stage, each uint8 [SIDE_PX, SIDE_PX,
+    3]."""
     from gs3d.io.image.pixels import to_bytes
 
-    representation = state.representation
     cameras = ring(SIDES, SIDE_PX).to(representation.device)
     background = torch.tensor(BACKGROUND, device=representation.device)
-    progress = stage_progress(state, task, state.progress)
     renders = representation.render(cameras, background, progress).rgb.cpu()
-    sides = [to_bytes(Path(STRIP), side, f"side {i}") for i, side in enumerate(renders)]
+    return [to_bytes(Path(STRIP), side, f"side {i}") for i, side in enumerate(renders)]
+
+
+def _row(state: TrainState, task: Task, elapsed_s: float) -> Row:
+    from gs3d.io.image.captions import row
+
+    representation = state.representation
+    sides = sides_of(representation, stage_progress(state, task, state.progress))
     clock = f"{int(elapsed_s // 60)}:{int(elapsed_s % 60):02d}"
     words = f"{clock}\nstep {state.step}\n{len(representation)} {representation.counts}"
     return Row(state.step, elapsed_s, row(words, sides, WORDS_PX, font_px=12))

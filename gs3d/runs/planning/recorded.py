@@ -11,7 +11,7 @@ from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
 from gs3d.runs.callbacks import Message
 from gs3d.runs.history import loras_of, prior_of, read_record
-from gs3d.runs.request import Request
+from gs3d.runs.request import OBJECTS, Request, objects_of
 from gs3d.runs.starts import builtin, shap_e
 
 LOSS = "guidance_file"
@@ -22,7 +22,7 @@ def as_recorded(
     request: Request, folder: Path, loss: LossFile | None, messages: list[Message]
 ) -> Request:
     """The request with what a run that is resumed has in its record and the request leaves out: the
-    prior by default, its LoRAs, what it started from, and its particles.
+    prior by default, its LoRAs, what it started from, and its number of objects.
 
     Raises:
         UserError: That run used a loss of a file, which `loss` is not.
@@ -43,9 +43,10 @@ def as_recorded(
     if "particle" in record:
         run = folder.parent
         raise UserError(f"--resume {folder}: is a particle of the run {run}; resume that one")
-    if request.particles == 1 and isinstance(many := record.get("particles"), int):
-        request = dataclasses.replace(request, particles=many)
-        messages.append(Message(f"that run has {many} particles, and goes on with them"))
+    for name in OBJECTS:
+        if objects_of(request)[1] == 1 and isinstance(many := record.get(name), int):
+            request = dataclasses.replace(request, **{name: many})
+            messages.append(Message(f"that run has {many} {name}, and goes on with them"))
     return request
 
 
@@ -133,10 +134,11 @@ def differences_from(
         used.append(f"--start {start}" if start else "no --start")
         mine.append(f"--start {request.start}" if request.start else "no --start")
         silent |= request.start is None
-    if (many := record.get("particles", 1)) != request.particles:
-        used.append(f"--particles {many}")
-        mine.append(f"--particles {request.particles}")
-        silent |= request.particles == 1
+    for name in OBJECTS:
+        if (many := record.get(name, 1)) != (number := getattr(request, name)):
+            used.append(f"--{name} {many}")
+            mine.append(f"--{name} {number}")
+            silent |= number == 1
     if not used:
         return []
     text = f"--config {source}: that run used {', '.join(used)}; this one uses {', '.join(mine)}"
