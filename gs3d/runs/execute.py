@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.clock import noticing_pauses, paused_s
 from gs3d.core.runtime.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.distill.budget import Budget
@@ -22,7 +23,7 @@ from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
-from gs3d.runs.signals import StopSignals
+from gs3d.runs.signals import Pauses, StopSignals
 from gs3d.runs.starts.builtin import start_request
 from gs3d.runs.starts.shap_e import shap_e_splats
 
@@ -67,8 +68,13 @@ def execute(
     Raises:
         UserError: Anything that the user can fix.
     """
-    callbacks = callbacks or Callbacks()
-    phases = Phases(plan.started)
+    with noticing_pauses():
+        return _execute(plan, callbacks or Callbacks(), load_with)
+
+
+def _execute(plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior] | None) -> Result:
+    # The plan's start is of time.monotonic(), which had the pauses of earlier runs in it.
+    phases, pauses = Phases(plan.started - paused_s()), Pauses(callbacks.info)
     if plan.raster_device == "cpu":
         keep_freed_blocks()
     for message in plan.messages:
@@ -79,13 +85,16 @@ def execute(
         # Another run may have finished there since the plan was made.
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
-        return _run(plan, phases, callbacks, load_with)
+        result = _run(plan, phases, callbacks, pauses, load_with)
+    pauses.tell()
+    return result
 
 
 def _run(
     plan: Plan,
     phases: Phases,
     callbacks: Callbacks,
+    pauses: Pauses,
     load_with: Callable[[Plan], Prior] | None = None,
 ) -> Result:
     """The part of a run that holds its folder."""
@@ -119,7 +128,7 @@ def _run(
         trim_log(folder / LOG, state.step)
         trim_strip(folder / STRIP, state.step)
         write_records(None)
-        outcome = train(state, task, budget, folder, callbacks, stop)
+        outcome = train(state, task, budget, folder, callbacks, stop, pauses)
         phases.end("optimize")
         written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)
