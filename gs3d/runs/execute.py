@@ -15,7 +15,13 @@ from gs3d.io import PLOT
 from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
-from gs3d.runs.folders import make_writable, particle_folder, pick_folder, writable
+from gs3d.runs.folders import (
+    clean_up,
+    make_writable,
+    particle_folder,
+    pick_folder,
+    writable,
+)
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_renders, write_result
@@ -85,6 +91,7 @@ def _execute(plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior
         # Another run may have finished there since the plan was made.
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
+        clean_up(plan.folder)
         result = _run(plan, phases, callbacks, pauses, load_with)
     pauses.tell()
     return result
