@@ -14,6 +14,7 @@ import yaml
 from gs3d.core.errors import UserError
 from gs3d.io import MESH, PLOT, SPLATS
 from gs3d.io.atomic import remove_unfinished
+from gs3d.runs.starts.builtin import FOLDER
 
 LONGEST, LONGEST_BYTES = 60, 180
 """Of the name of a folder, without its numbers: characters, and bytes on disk."""
@@ -142,7 +143,8 @@ def make_writable(folder: Path) -> None:
 def clean_up(folder: Path) -> None:
     """Delete what a run that was killed left half-written in its folder, which this process holds
     (`lock.locked`). Files of other commands, which may be at work, stay."""
-    for place in (folder, *folder.glob("particle-*")):
+    # Not in every folder there: with --out outputs, these are other runs.
+    for place in (folder, folder / FOLDER, *folder.glob("particle-*")):
         remove_unfinished(place, RESULTS)
     for path in (folder / "checkpoint").glob("step_*.tmp"):
         path.unlink(missing_ok=True)

@@ -84,11 +84,13 @@ def test_clean_up_deletes_what_a_killed_run_left_and_nothing_else(tmp_path):
         ".splats.ply.12-0123abcd.tmp",
         ".stage-1.ply.12-0123abcd.tmp",
         "checkpoint/step_0000012.tmp",
+        "start/.splats.ply.12-0123abcd.tmp",
         "particle-2/.turntable.mp4.1234567-01234567.tmp",
     )
     kept = (
         ".car.glb.12-0123abcd.tmp",  # another command may be writing it
         ".splats.ply.tmp",
+        "another/.splats.ply.12-0123abcd.tmp",
         "splats.ply",
         "checkpoint/step_0000010.safetensors",
     )

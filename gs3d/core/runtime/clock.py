@@ -14,6 +14,7 @@ On systems without these counts, pauses are not noticed and count like other tim
 
 import contextlib
 import math
+import os
 import sys
 import threading
 import time
@@ -38,6 +39,17 @@ _ticked = threading.Condition()
 _state = (math.inf, 0.0)
 """time.monotonic() at the last tick, infinite without a thread, and seconds of all pauses so far.
 One tuple, so that a reader gets both of the same moment."""
+
+
+def _forget_thread() -> None:
+    """Reset in a forked child, because threads do not survive a fork."""
+    global _lock, _users, _thread, _ticked, _state
+    _lock, _users, _thread = threading.Lock(), 0, None
+    _ticked, _state = threading.Condition(), (math.inf, _state[1])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_thread)
 
 
 def now() -> float:
@@ -85,7 +97,7 @@ def _leave() -> None:
     global _users, _thread, _state
     with _lock:
         _read()  # waits for the tick after a pause that has just ended
-        _users -= 1
+        _users = max(_users - 1, 0)  # 0 already in a child that was forked in the block
         if _users == 0 and _thread is not None:
             _ended.set()
             _thread.join()
@@ -121,7 +133,7 @@ def _waited_s() -> float | None:
 
 
 def _next_tick(last: float) -> bool:
-    """Wait for the tick after the one at `last`; False if none comes, as in a forked process."""
+    """Wait for the tick after the one at `last`; False if none comes."""
     thread = _thread
     with _ticked:
         return (

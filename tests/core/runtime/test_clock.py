@@ -70,3 +70,14 @@ def test_without_counts_nothing_is_a_pause(monkeypatch, tmp_path):
         for _ in range(3):
             assert clock.now() == pytest.approx(time.monotonic() - before, abs=0.5)
     assert clock.paused_s() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_has_a_clock_without_the_thread():
+    with clock.noticing_pauses():
+        pid = os.fork()
+        if pid == 0:
+            first = clock.now()
+            time.sleep(clock.LATE_S + 0.2)
+            os._exit(0 if clock.now() > first + clock.LATE_S else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
