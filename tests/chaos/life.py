@@ -53,6 +53,11 @@ def live(
     that saves most of a start. Its `time.time` is wrong by `clock_off_s`. It writes the names of
     its modules to `modules`, for `import_all`.
     """
+    left = temporaries(folder)  # by the process before
+
+    def being_written() -> list[str]:
+        return sorted({target_of(path) for path in temporaries(folder) if path not in left})
+
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -62,7 +67,7 @@ def live(
     due = None if kill is None or kill.moment == "write" else began + kill.delay_s
     while status is None:
         if kill is not None and due is None:
-            written = any(target_of(path) == kill.target for path in temporaries(folder))
+            written = kill.target in being_written()
             times, before = times + (written and not before), written
             if times == kill.count:
                 due = time.monotonic() + kill.delay_s
@@ -74,8 +79,7 @@ def live(
         ended, found = os.waitpid(pid, os.WNOHANG)
         status = found if ended else None
     code = os.waitstatus_to_exitcode(status)
-    half = sorted({target_of(path) for path in temporaries(folder)}) if code < 0 else []
-    return Death(code, tuple(half))
+    return Death(code, tuple(being_written()) if code else ())
 
 
 def import_all(modules: Path) -> None:
