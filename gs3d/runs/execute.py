@@ -15,13 +15,7 @@ from gs3d.io import PLOT
 from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
-from gs3d.runs.folders import (
-    clean_up,
-    make_writable,
-    particle_folder,
-    pick_folder,
-    writable,
-)
+from gs3d.runs.folders import clean_up, make_writable, particle_folder, pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_renders, write_result
@@ -80,7 +74,7 @@ def execute(
 
 def _execute(plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior] | None) -> Result:
     # The plan's start is of time.monotonic(), which had the pauses of earlier runs in it.
-    phases, pauses = Phases(plan.started - paused_s()), Pauses(callbacks.info)
+    phases = Phases(plan.started - paused_s())
     if plan.raster_device == "cpu":
         keep_freed_blocks()
     for message in plan.messages:
@@ -92,20 +86,17 @@ def _execute(plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
         clean_up(plan.folder)
-        result = _run(plan, phases, callbacks, pauses, load_with)
-    pauses.tell()
-    return result
+        return _run(plan, phases, callbacks, load_with)
 
 
 def _run(
     plan: Plan,
     phases: Phases,
     callbacks: Callbacks,
-    pauses: Pauses,
     load_with: Callable[[Plan], Prior] | None = None,
 ) -> Result:
     """The part of a run that holds its folder."""
-    folder = plan.folder
+    folder, pauses = plan.folder, Pauses(callbacks.info)
     if plan.shap_e is not None:
         # Before the prior is loaded: both at once may need more memory than a GPU has.
         made = shap_e_splats(plan.shap_e, plan.request, folder, plan.device, callbacks)
@@ -146,6 +137,7 @@ def _run(
     for place, other in zip(places[1:], others, strict=True):
         written.warnings += [f"{place.name}: {line}" for line in other.warnings]
     # After the record: a callback may raise.
+    pauses.tell()
     for line in written.warnings:
         callbacks.warn(line)
     stages = sorted(folder.glob("stage-*.ply"))
