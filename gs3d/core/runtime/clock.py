@@ -25,6 +25,8 @@ TICK_S = 0.25
 LATE_S = 1.0
 """A look at the clock so long after the last tick waits for the next one, which tells whether
 there was a pause."""
+WAIT_S = 10.0
+"""The longest wait for it. After a pause the system may have to read the process from disk."""
 SHORTEST_S = 2.0
 """Shorter pauses count like other time."""
 STATISTICS = Path("/proc/thread-self/schedstat")
@@ -139,5 +141,5 @@ def _next_tick(last: float) -> bool:
         return (
             thread is not None
             and thread.is_alive()
-            and _ticked.wait_for(lambda: _state[0] != last, timeout=LATE_S)
+            and _ticked.wait_for(lambda: _state[0] != last, timeout=WAIT_S)
         )
