@@ -10,7 +10,7 @@ MINUTES ?= 3
 # in the order of tests/conftest.py, the slow ones first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz lint ruff types format clean gpu-check
+.PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz chaos lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -22,6 +22,7 @@ help:
 	@echo "make test-processors  all tests with the kernels of two older processors"
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make fuzz    2,000 files and model folders with one field changed, in some minutes"
+	@echo "make chaos   kill small runs fifty times, continue them, compare the results, in some minutes"
 	@echo "make gpu-check  everything that needs a CUDA card, in one go"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  rewrite the files as the format check wants them"
@@ -60,6 +61,9 @@ tests/viewers/node_modules/installed: tests/viewers/package.json
 
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz.test_fuzz 0 2000
+
+chaos: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.test_chaos 50
 
 lint: ruff types
 

@@ -229,6 +229,7 @@ def card(monkeypatch):
 SLOW = (
     "priors/loading/test_compile.py",
     "viewers",
+    "chaos",
     "cli",
     "examples",
     "test_scripts.py",

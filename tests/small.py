@@ -24,15 +24,21 @@ def blank_figure(rows):
     return Figure(figsize=(1, 1))
 
 
-def main() -> int:
-    from gs3d.cli.main import main
+def use_small_files() -> None:
+    """Let runs of this process write small files."""
     from gs3d.runs.outputs import files, plot
-    from gs3d.runs.starts import builtin
 
-    builtin.STEPS = 2
     for name, value in SMALL.items():
         setattr(files, name, value)
     plot.draw_figure = blank_figure
+
+
+def main() -> int:
+    from gs3d.cli.main import main
+    from gs3d.runs.starts import builtin
+
+    builtin.STEPS = 2
+    use_small_files()
     return main()
 
 

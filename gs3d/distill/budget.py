@@ -4,6 +4,8 @@ import os
 import time
 from dataclasses import dataclass
 
+from gs3d.core.runtime import clock
+
 _imported = time.monotonic()
 
 
@@ -22,7 +24,8 @@ class Budget:
     """Measures the progress of a run. Exactly one of `steps` and `seconds` is given.
 
     With `seconds`, progress is the elapsed fraction of the time between the first iteration and the
-    start of the export. Schedules follow progress, so they adapt to the speed of the machine.
+    start of the export. Schedules follow progress, so they adapt to the speed of the machine. Time
+    in which the process was stopped does not count (`core.runtime.clock`).
     """
 
     steps: int | None = None
@@ -31,13 +34,13 @@ class Budget:
     spent_s: float = 0.0
     """Seconds that earlier processes spent on this run."""
     started: float = 0.0
-    """time.monotonic() at the start of the process, or of the call from Python."""
+    """clock.now() at the start of the process, or of the call from Python."""
     export_time_s: float = 5.0
     """Seconds reserved for the export at the end."""
     first: float = 0.0
     """Progress with which a new run begins (`stages.RunConfig.begin`)."""
     _first_iteration: float = 0.0
-    """time.monotonic() just before the first iteration of this process."""
+    """clock.now() just before the first iteration of this process."""
     _progress_then: float = 0.0
 
     def begin(self, progress_so_far: float = 0.0) -> None:
@@ -52,7 +55,7 @@ class Budget:
         if self.seconds is not None:
             share = self.spent_s / max(self.seconds - self.export_time_s, 1e-6)
             progress_so_far = min(progress_so_far, self._after(share))
-        self._first_iteration = time.monotonic()
+        self._first_iteration = clock.now()
         self._progress_then = max(progress_so_far, self.first)
 
     def _after(self, share: float) -> float:
@@ -70,7 +73,7 @@ class Budget:
 
     def elapsed_s(self) -> float:
         """Seconds spent on this run so far, by this process and earlier ones."""
-        return self.spent_s + time.monotonic() - self.started
+        return self.spent_s + clock.now() - self.started
 
     def progress(self, step: int) -> float:
         """Progress of the run in [0, 1] after `step` iterations. At 1 the run is over."""
@@ -79,7 +82,7 @@ class Budget:
         assert self.seconds is not None
         export_starts = self.started + self.seconds - self.spent_s - self.export_time_s
         span = max(export_starts - self._first_iteration, 1e-6)
-        share = (time.monotonic() - self._first_iteration) / span
+        share = (clock.now() - self._first_iteration) / span
         return min(self._progress_then + (1 - self._progress_then) * share, 1.0)
 
     def share(self, progress: float, before: float, particles: int = 1) -> float:

@@ -6,12 +6,14 @@ At every moment a reader finds either the old file or the complete new one.
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.core.errors import UserError
 
+_TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
 _WRITE_REASONS: dict[int | None, str] = {
     errno.ENOSPC: "the disk is full. Free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up. Free some space or choose another folder",
@@ -102,6 +104,18 @@ def _fsync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_unfinished(folder: Path, names: re.Pattern[str]) -> None:
+    """Delete the temporary files that `write_atomic` left in `folder` where its process was killed.
+
+    Only those for files whose whole name matches `names`: nobody else may be writing these.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and names.fullmatch(match[1]):
+                path.unlink(missing_ok=True)
 
 
 def write_atomic(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.clock import noticing_pauses, paused_s
 from gs3d.core.runtime.memory import keep_freed_blocks, peak_memory_mb
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.distill.budget import Budget
@@ -15,7 +16,7 @@ from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.choice.choose import record_of_choice
-from gs3d.runs.folders import make_writable, particle_folder, pick_folder, writable
+from gs3d.runs.folders import clean_up, make_writable, particle_folder, pick_folder, writable
 from gs3d.runs.lock import locked
 from gs3d.runs.loop import Outcome, train
 from gs3d.runs.outputs.files import Written, write_renders, write_result
@@ -23,7 +24,7 @@ from gs3d.runs.outputs.log import LOG, trim_log
 from gs3d.runs.outputs.preview_strip import STRIP, add_row, trim_strip
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.setup import Phases, first_budget, first_state, load_task, record_of
-from gs3d.runs.signals import StopSignals
+from gs3d.runs.signals import Pauses, StopSignals
 from gs3d.runs.starts.builtin import start_request
 from gs3d.runs.starts.shap_e import shap_e_splats
 
@@ -68,8 +69,13 @@ def execute(
     Raises:
         UserError: Anything that the user can fix.
     """
-    callbacks = callbacks or Callbacks()
-    phases = Phases(plan.started)
+    with noticing_pauses():
+        return _execute(plan, callbacks or Callbacks(), load_with)
+
+
+def _execute(plan: Plan, callbacks: Callbacks, load_with: Callable[[Plan], Prior] | None) -> Result:
+    # The plan's start is of time.monotonic(), which had the pauses of earlier runs in it.
+    phases = Phases(plan.started - paused_s())
     if plan.raster_device == "cpu":
         keep_freed_blocks()
     for message in plan.messages:
@@ -80,6 +86,7 @@ def execute(
         # Another run may have finished there since the plan was made.
         if pick_folder(request.prompt, request.seed, request.out, request.resume) != plan.folder:
             raise UserError(f"--out {plan.folder}: another run has just ended there; start again")
+        clean_up(plan.folder)
         return _run(plan, phases, callbacks, load_with)
 
 
@@ -90,7 +97,7 @@ def _run(
     load_with: Callable[[Plan], Prior] | None = None,
 ) -> Result:
     """The part of a run that holds its folder."""
-    folder = plan.folder
+    folder, pauses = plan.folder, Pauses(callbacks.info)
     if plan.shap_e is not None:
         # Before the prior is loaded: both at once may need more memory than a GPU has.
         made = shap_e_splats(plan.shap_e, plan.request, folder, plan.device, callbacks)
@@ -121,7 +128,7 @@ def _run(
         trim_log(folder / LOG, state.step)
         trim_strip(folder / STRIP, state.step)
         write_records(None)
-        outcome = train(state, task, budget, folder, callbacks, stop)
+        outcome = train(state, task, budget, folder, callbacks, stop, pauses)
         phases.end("optimize")
         written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)
@@ -133,6 +140,7 @@ def _run(
     for place, other in zip(places[1:], others, strict=True):
         written.warnings += [f"{place.name}: {line}" for line in other.warnings]
     # After the record: a callback may raise.
+    pauses.tell()
     for line in written.warnings:
         callbacks.warn(line)
     stages = sorted(folder.glob("stage-*.ply"))

@@ -13,6 +13,8 @@ import yaml
 
 from gs3d.core.errors import UserError
 from gs3d.io import MESH, PLOT, SPLATS
+from gs3d.io.atomic import remove_unfinished
+from gs3d.runs.starts.builtin import FOLDER
 
 LONGEST, LONGEST_BYTES = 60, 180
 """Of the name of a folder, without its numbers: characters, and bytes on disk."""
@@ -28,6 +30,8 @@ OUTPUTS = (
     PLOT,
 )
 """Files and folders that a run writes."""
+RESULTS = re.compile(r"(splats|mesh|stage-\d+|preview|turntable|progress|candidates-\d+|log)\.\w+")
+"""Files that are written under a temporary name first."""
 
 
 def slug(prompt: str) -> str:
@@ -134,6 +138,16 @@ def make_writable(folder: Path) -> None:
     finally:
         if folder.is_dir():
             probe.unlink(missing_ok=True)
+
+
+def clean_up(folder: Path) -> None:
+    """Delete what a run that was killed left half-written in its folder, which this process holds
+    (`lock.locked`). Files of other commands, which may be at work, stay."""
+    # Not in every folder there: with --out outputs, these are other runs.
+    for place in (folder, folder / FOLDER, *folder.glob("particle-*")):
+        remove_unfinished(place, RESULTS)
+    for path in (folder / "checkpoint").glob("step_*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """A lock on an output directory: two runs must not write into one."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from gs3d.core.errors import UserError
 
@@ -20,17 +22,31 @@ def locked(folder: Path) -> Iterator[None]:
         yield
         return
     path = folder / ".gs3d-running"
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"--out {folder}: another run is writing there; wait for it, "
-                "or choose another folder with --out"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    while True:
+        with open(path, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"--out {folder}: another run is writing there; wait for it, "
+                    "or choose another folder with --out"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            # A run that ended after the file was opened here has deleted it, and a third one could
+            # create and lock another.
+            if not _is_at(path, file):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    """Whether an open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

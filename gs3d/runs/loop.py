@@ -1,6 +1,5 @@
 """The loop of a run: iterate until the budget is spent, save checkpoints, stop cleanly."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime import clock
 from gs3d.core.runtime.exclusive import exclusive
 from gs3d.core.types import Splats
 from gs3d.distill.budget import Budget
@@ -30,7 +30,7 @@ from gs3d.runs.folders import particle_folder
 from gs3d.runs.outputs.files import write_stage
 from gs3d.runs.outputs.log import LOG, RunLog
 from gs3d.runs.outputs.preview_strip import STRIP, PreviewStrip
-from gs3d.runs.signals import StopSignals, apply_control
+from gs3d.runs.signals import Pauses, StopSignals, apply_control
 
 MAX_SKIPPED = 20
 """Iterations with NaN or Inf in a row after which a run counts as diverged."""
@@ -128,6 +128,7 @@ def train(
     folder: Path,
     callbacks: Callbacks,
     stop: StopSignals,
+    pauses: Pauses,
 ) -> Outcome:
     """Run `state` to the end of `budget`. Writes log.jsonl, progress.png and checkpoint/.
 
@@ -155,7 +156,7 @@ def train(
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))
     log = RunLog(folder / LOG, callbacks.warn)
     strip = PreviewStrip(folder / STRIP, task.config.progress_every_s, callbacks.warn)
-    saved, outcome = time.monotonic(), "finished"
+    saved, outcome = clock.now(), "finished"
     try:
         while (progress := budget.progress(state.step)) < 1.0:
             give_up(state, task, progress, folder, callbacks)
@@ -167,6 +168,7 @@ def train(
                 callbacks.warn(smaller_micro_batch(state))
             log.add(entry, budget)
             callbacks.on_step(entry, budget)
+            pauses.tell()
             apply_control(callbacks.control, state, budget, stop)
             stuck = particle.skipped >= MAX_SKIPPED
             if stuck and not give_up_stuck(state, task, particle, callbacks):
@@ -175,9 +177,9 @@ def train(
             if stop.name:
                 outcome = stop.name
                 break
-            if time.monotonic() - saved > task.config.checkpoint_every_s:
+            if clock.now() - saved > task.config.checkpoint_every_s:
                 save()
-                saved = time.monotonic()
+                saved = clock.now()
             strip.update(state, task, budget.elapsed_s())
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):

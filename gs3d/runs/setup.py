@@ -1,12 +1,12 @@
 """What happens between a plan and its first iteration: load, embed, restore, warm up."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 
 import torch
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime import clock
 from gs3d.core.views import VIEW_WORDS
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
@@ -38,14 +38,15 @@ from gs3d.world.prompt_parser import kinds_in
 
 
 class Phases:
-    """Seconds of each phase of a run; the phases follow each other without gaps."""
+    """Seconds of each phase of a run; the phases follow each other without gaps. `started` is of
+    `clock.now`."""
 
     def __init__(self, started: float):
         self.started = self.last = started
         self.seconds: dict[str, float] = {}
 
     def end(self, name: str) -> None:
-        now = time.monotonic()
+        now = clock.now()
         self.seconds[name], self.last = now - self.last, now
 
 

@@ -1,4 +1,4 @@
-"""How a run is stopped early or paused: by signals, and by its `control` callback."""
+"""How a run is stopped early or paused: by signals, by its `control` callback, or from outside."""
 
 import signal
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from gs3d.core.errors import UserError
+from gs3d.core.runtime import clock
 from gs3d.distill.budget import Budget
 from gs3d.distill.state import TrainState
 
@@ -44,6 +45,20 @@ class StopSignals:
         self.say("stopping after this step, then exporting; press Ctrl-C again to leave without")
 
 
+class Pauses:
+    """Says when the process was stopped from outside, as by Ctrl-Z, and went on."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self.say, self.told_s = say, clock.paused_s()
+
+    def tell(self) -> None:
+        """Say a line if there was a pause since the last call."""
+        paused_s = clock.paused_s()
+        if paused_s > self.told_s:
+            self.say(f"paused for {paused_s - self.told_s:.0f} s, which does not count")
+            self.told_s = paused_s
+
+
 def apply_control(
     control: Callable[[TrainState], Command], state: TrainState, budget: Budget, stop: StopSignals
 ) -> None:
@@ -54,10 +69,10 @@ def apply_control(
             f"callbacks: control returned {command!r}; expected {' or '.join(get_args(Command))}"
         )
     if command == "pause":
-        began = time.monotonic()
+        began = clock.now()
         while command == "pause" and not stop.name:
             time.sleep(WAIT_S)
             command = control(state)
-        budget.exclude(time.monotonic() - began)
+        budget.exclude(clock.now() - began)
     if command == "stop" and not stop.name:
         stop.name = "interrupted"

@@ -37,6 +37,16 @@ def test_round_trip_keeps_the_two_newest(tmp_path):
     assert newest.particles[0].tensors["a"].tolist() == [200.0] * 3
 
 
+def test_the_newest_checkpoint_is_that_of_the_most_steps_whatever_the_clock_says(tmp_path):
+    for step, seconds in ((5, 3e9), (10, 2e9), (15, 1e9)):
+        os.utime(save(tmp_path, step), (seconds, seconds))
+    assert newest_checkpoint(tmp_path).step == 15
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "step_0000010.safetensors",
+        "step_0000015.safetensors",
+    ]
+
+
 @pytest.mark.parametrize(
     "damage",
     [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"junk" * 50, lambda b: b[:-1]],

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gs3d.runs.folders import default_folder, pick_folder, slug
+from gs3d.core.errors import UserError
+from gs3d.runs.folders import clean_up, default_folder, pick_folder, slug
+from gs3d.runs.lock import locked
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,48 @@ def test_resume_finds_a_run_whose_first_folder_is_gone(tmp_path, monkeypatch):
         (tmp_path / "outputs" / name / "run.yaml").write_text("prompt: red\n")
     assert pick_folder("red", 0, None, resume=True) == Path("outputs/red-s0-10")
     assert pick_folder("red", 0, None, resume=False) == Path("outputs/red-s0-11")
+
+
+def test_clean_up_deletes_what_a_killed_run_left_and_nothing_else(tmp_path):
+    left = (
+        ".splats.ply.12-0123abcd.tmp",
+        ".stage-1.ply.12-0123abcd.tmp",
+        "checkpoint/step_0000012.tmp",
+        "start/.splats.ply.12-0123abcd.tmp",
+        "particle-2/.turntable.mp4.1234567-01234567.tmp",
+    )
+    kept = (
+        ".car.glb.12-0123abcd.tmp",  # another command may be writing it
+        ".splats.ply.tmp",
+        "another/.splats.ply.12-0123abcd.tmp",
+        "splats.ply",
+        "checkpoint/step_0000010.safetensors",
+    )
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    clean_up(tmp_path)
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == {tmp_path / name for name in kept}
+
+
+def test_a_lock_holds_if_the_run_before_ends_while_it_is_taken(tmp_path, monkeypatch):
+    import fcntl
+
+    flock, calls = fcntl.flock, []
+
+    def late(file, operation) -> None:
+        if not calls:
+            Path(file.name).unlink()  # as the run before does at its end
+        calls.append(operation)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match="another run is writing there"),
+        locked(tmp_path),
+    ):
+        pass
+    with locked(tmp_path):
+        assert len(calls) > 2
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """`gs3d generate --viewer`: shows a run in the viewer, then the runs that are requested there."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -9,6 +8,7 @@ from typing import Protocol
 from gs3d.cli.assets.view import PORT, line_about, open_browser
 from gs3d.cli.output import fault, say
 from gs3d.core.errors import UserError
+from gs3d.core.runtime import clock
 from gs3d.distill.state import TrainState
 from gs3d.ops.place import WORLD
 from gs3d.representations.gaussians.gaussians import Gaussians
@@ -138,7 +138,7 @@ def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) 
 
     def watch(state: TrainState) -> Command:
         nonlocal run_s, spent_s, cost_s, since_update_s, shown_step, last_call, command
-        now = time.monotonic()
+        now = clock.now()
         if last_call is None:
             if say is not None:
                 say(f"watch it at {viewer.address}")
@@ -154,7 +154,7 @@ def watching(viewer: Viewer, controls: RunControls, name: str, say: Say | None) 
             if len(splats):
                 viewer.show(splats, f"{line_about(splats)} at step {state.step}", name)
             shown_step, since_update_s = state.step, 0.0
-            cost_s = time.monotonic() - now
+            cost_s = clock.now() - now
             spent_s += 0.0 if paused else cost_s
         last_call, command = now, controls.command()
         return command

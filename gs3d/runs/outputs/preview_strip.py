@@ -5,7 +5,6 @@ A text field of the file records the moments of its rows, so that a resumed run 
 
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from gs3d.core.cameras import ring
+from gs3d.core.runtime import clock
 from gs3d.distill.state import Task, TrainState
 from gs3d.distill.step import stage_progress
 from gs3d.representations.base import Representation
@@ -46,16 +46,16 @@ class PreviewStrip:
 
     def __init__(self, path: Path, every_s: float, warn: Callable[[str], None]):
         self.path, self.every_s, self.warn = path, every_s, warn
-        self.due = time.monotonic() + every_s if every_s else math.inf
+        self.due = clock.now() + every_s if every_s else math.inf
 
     def update(self, state: TrainState, task: Task, elapsed_s: float) -> None:
         """Add a row if one is due. Called after every iteration."""
-        if time.monotonic() >= self.due:
+        if clock.now() >= self.due:
             self.add(state, task, elapsed_s)
 
     def add(self, state: TrainState, task: Task, elapsed_s: float) -> None:
         """Add a row now, unless the strip is off. An error ends the strip with a warning."""
-        began = time.monotonic()
+        began = clock.now()
         if math.isinf(self.due):
             return
         try:
@@ -65,7 +65,7 @@ class PreviewStrip:
             self.warn(f"{self.path.name}: {reason}; the run continues without previews")
             self.due = math.inf
             return
-        now = time.monotonic()
+        now = clock.now()
         self.due = now + max(self.every_s, (now - began) / SHARE)
 
 
