@@ -15,8 +15,8 @@ STYLE += "overflow-wrap: anywhere"
 class PlainText:
     """A text in the panel. It may be a prompt or the name of a folder, which anyone can have made.
 
-    viser's own element for texts is Markdown: it runs the scripts in a text, and reads the images
-    that it names from the disk of this machine.
+    viser's own element for texts is Markdown. It shows the HTML in a text as it is, and reads the
+    images that a text names from the disk of this machine.
     """
 
     def __init__(self, gui: "viser.GuiApi") -> None:
