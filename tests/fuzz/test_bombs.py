@@ -4,6 +4,7 @@ Splats, meshes and images have their own (tests/io/bombs.py). All are read in on
 map a gigabyte more than it has after its imports. `python -m tests.fuzz.test_bombs` prints each.
 """
 
+import io
 import json
 import struct
 import subprocess
@@ -12,6 +13,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gs3d.core.errors import UserError
 
@@ -96,6 +100,26 @@ def _cards() -> Iterator[tuple[str, str, bytes, Check]]:
         yield f"card {what}", "README.md", data, lambda path: license_of(path.parent) or _refused()
 
 
+def _records() -> Iterator[tuple[str, str, bytes, Check]]:
+    from gs3d.runs.outputs.log import trim_log
+    from gs3d.runs.outputs.plot import read_log
+    from gs3d.runs.outputs.preview_strip import NOTE, read_rows
+
+    def trimmed(path: Path) -> object:
+        trim_log(path, 9)
+        return path.read_text() or _refused()
+
+    deep = f"{DEEP}\n".encode()
+    yield "log of deep lists", "log.jsonl", deep, lambda path: read_log(path) or _refused()
+    yield "log of deep lists, resumed", "log.jsonl", deep, trimmed
+    for what, side, note in (("of deep lists", 8, DEEP), ("of 20,000²", 20_000, "[[0, 0]]")):
+        stream, notes = io.BytesIO(), PngInfo()
+        notes.add_text(NOTE, note)
+        Image.new("1", (side, side)).save(stream, "PNG", pnginfo=notes)
+        data = stream.getvalue()
+        yield f"strip {what}", "progress.png", data, lambda path: read_rows(path) or _refused()
+
+
 def _refused() -> None:
     raise UserError("refused")
 
@@ -107,7 +131,7 @@ def main() -> dict[str, object]:
     from tests.io.test_damaged import limit_memory
 
     torch.set_num_threads(1)
-    cases = [*_settings(), *_lists(), *_weights(), *_cards()]
+    cases = [*_settings(), *_lists(), *_weights(), *_cards(), *_records()]
     limit_memory()
     failures, slowest = [], (0.0, "")
     with tempfile.TemporaryDirectory() as folder:
