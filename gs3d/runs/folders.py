@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.core.plain_yaml import load_yaml
 from gs3d.io import MESH, PLOT, SPLATS
+from gs3d.io.plain_yaml import load_yaml
 
 LONGEST, LONGEST_BYTES = 60, 180
 """Of the name of a folder, without its numbers: characters, and bytes on disk."""

@@ -27,7 +27,7 @@ def _settings() -> Iterator[tuple[str, str, bytes, Check]]:
     from gs3d.distill.settings.changes import set_value
     from gs3d.distill.settings.files import read_settings
     from gs3d.runs.folders import run_yaml
-    from tests.core.test_plain_yaml import BOMBS
+    from tests.io.test_plain_yaml import BOMBS
 
     for what, text in BOMBS.items():
         data = text.encode()

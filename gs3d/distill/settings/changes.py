@@ -6,11 +6,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gs3d.core.errors import UserError, shown
-from gs3d.core.plain_yaml import load_yaml
 from gs3d.distill.settings.build import build, check_loss, optional_of, paths_of
 from gs3d.distill.settings.old_names import rename_path, rename_settings, rename_value
 from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
+from gs3d.io.plain_yaml import load_yaml
 
 NOT_SETTINGS = ("stages", "guidance")
 """Dataclass fields that are no single settings: the list of stages, and the loss object."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.core.plain_yaml import load_yaml
 from gs3d.distill.settings.changes import complete_record, merge, stages_of
 from gs3d.distill.settings.old_names import rename_settings
 from gs3d.distill.settings.presets import preset_names, preset_text
 from gs3d.distill.settings.stages import StageConfig
 from gs3d.guidance.loss_file import LossFile
+from gs3d.io.plain_yaml import load_yaml
 
 
 def read_settings(

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gs3d.core.plain_yaml import MOST_CHARACTERS, MOST_DEPTH, MOST_VALUES, load_yaml
+from gs3d.io.plain_yaml import MOST_CHARACTERS, MOST_DEPTH, MOST_VALUES, load_yaml
 
 
 def laughs(first: str, levels: int = 9, form: str = "[{}]") -> str:
