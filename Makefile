@@ -10,7 +10,7 @@ MINUTES ?= 3
 # in the order of tests/conftest.py, the slow ones first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz chaos lint ruff types format clean gpu-check
+.PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -23,6 +23,7 @@ help:
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make fuzz    2,000 files and model folders with one field changed, in some minutes"
 	@echo "make chaos   kill small runs fifty times, continue them, compare the results, in some minutes"
+	@echo "make audit   licenses and known vulnerabilities of the packages that gs3d needs (network)"
 	@echo "make gpu-check  everything that needs a CUDA card, in one go"
 	@echo "make lint    the checks without the tests"
 	@echo "make format  rewrite the files as the format check wants them"
@@ -64,6 +65,13 @@ fuzz: $(VENV)/installed
 
 chaos: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.test_chaos 50
+
+# pip-audit has an environment of its own, so that it changes no version that gs3d runs with. If it
+# cannot be installed, the script says that nothing was looked up, and fails.
+audit: $(VENV)/installed
+	test -x $(VENV)/audit/bin/python || $(PYTHON) -m venv $(VENV)/audit
+	-$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.9"
+	$(BIN)/python scripts/audit.py --auditor $(VENV)/audit/bin/python
 
 lint: ruff types
 

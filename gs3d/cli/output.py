@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, printable
 
 LEAST_COLUMNS = 20
 """Narrowest terminal that help and progress are laid out for."""
@@ -33,7 +33,7 @@ def say(line: str) -> None:
     the run continues.
     """
     try:
-        print(line, flush=True)
+        print(printable(line), flush=True)
     except OSError:
         silence()
     except RuntimeError:
@@ -46,7 +46,7 @@ def fault(line: str) -> None:
     """Print an error as one line on standard error, without the line breaks in `line`."""
     # If standard error cannot be written either, the exit status alone reports the error.
     with contextlib.suppress(OSError):
-        print(" ".join(line.split()), file=sys.stderr, flush=True)
+        print(printable(" ".join(line.split())), file=sys.stderr, flush=True)
 
 
 def silence() -> None:

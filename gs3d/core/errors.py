@@ -8,6 +8,8 @@ from pathlib import Path
 
 FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*)")
 """Quoted commands, which stay as they are, and flags of the command line."""
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tabs and line feeds, and marks that turn the direction of writing."""
 BREAKS = re.compile(r"[ \t]*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
 TYPE_WORDS: dict[type, str] = {
     bool: "true or false",
@@ -28,9 +30,9 @@ class UserError(ValueError):
     """
 
     def __init__(self, text: object = "", output: str = "") -> None:
-        """`text` becomes one line, because names from files may hold line breaks. `output` of
-        another program follows in its own lines."""
-        line = BREAKS.sub(" ", str(text))
+        """`text` becomes one line that can be printed, because names from files may hold line
+        breaks and commands to a terminal. `output` of another program follows in its own lines."""
+        line = printable(BREAKS.sub(" ", str(text)))
         super().__init__(f"{line}\n{output}" if output else line)
 
     @property
@@ -40,6 +42,14 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return with_arguments(super().__str__())
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal, with escapes such as \\x1b in place of the `UNSEEN`.
+
+    A name from a file could move the cursor, change the clipboard or show a line in another order.
+    """
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def shown(value: object, longest: int = 40) -> str:

@@ -129,7 +129,9 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
                 tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - not a dict
                 fields, tensors = rename_checkpoint(json.loads(f.metadata()["gs3d"]), tensors)
             return _checkpoint(fields, tensors)
-        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError):
+        except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError):
+            continue
+        except RecursionError:  # a header of lists thousands deep
             continue
     return None
 
@@ -137,6 +139,11 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 def _checkpoint(fields: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     """The checkpoint in the fields and tensors of a file."""
     model: dict[str, Tensor] = {}
+    numbers = [fields[name] for name in ("step", "elapsed_s", "progress")]
+    numbers += [fields.get("stage", 0), *fields["accepted_progress"]]
+    numbers += [*fields["number"], *fields["iterations"]]
+    if not all(type(n) in (int, float) and 0 <= n < float("inf") for n in numbers):
+        raise ValueError("expected numbers")
     columns = [fields.pop(name) for name in OF_PARTICLES]
     states: list[dict[str, Tensor]] = [{} for _ in columns[0]]
     for name, tensor in tensors.items():

@@ -53,10 +53,11 @@ def small_plot(path: Path) -> bytes | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as file:
+        # Pillow reads many more formats, some of which run other programs.
+        with Image.open(path, formats=["PNG"]) as file:
             plot = file.convert("RGB")
     # Without a plot, or with a damaged one, the report just leaves it out.
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     for width in PLOT_WIDTHS:
         small = plot.resize(

@@ -147,7 +147,7 @@ def read_results(out: Path, settings: dict, graders: Graders) -> dict[str, Resul
     try:
         tree = json.loads(path.read_text("utf-8"))
         known, digest = tree["settings"], tree["graders"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # damaged, or from another version: the runs are graded again
     if known != settings:
         raise UserError(

@@ -79,7 +79,7 @@ def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
     folder = setup.out / job.folder
     try:
         run = FinishedRun(**json.loads((folder / FINISHED).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     expected = (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
     same = (run.prompt, run.method, run.seed, run.fingerprint) == expected

@@ -8,7 +8,9 @@ half a turn about Z, because splat viewers expect splats that way up. Vertex col
 glTF and sRGB, like images, in .ply and .obj.
 """
 
+import io
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,13 +18,15 @@ from typing import Any, cast
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.resolvers import Resolver
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.core.types import Mesh, TexturedMesh
 from gs3d.io import MESH_SUFFIXES
 from gs3d.io.atomic import read_error, write_atomic
+from gs3d.io.gltf.images import KEPT_PIXELS, MAX_PIXELS
 from gs3d.io.gltf.mesh import read_glb_mesh
 from gs3d.ops.srgb import to_linear
 from gs3d.ops.transforms import WORLD_TO_GLTF
@@ -30,6 +34,9 @@ from gs3d.ops.transforms import WORLD_TO_GLTF
 WORLD_TO_FILE = np.array(WORLD_TO_GLTF)
 HEADER_BYTES = 1 << 16
 """More than the header of any .ply with triangles."""
+TEXTURES = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "TIFF")
+"""Formats of textures beside an .obj or a .ply. Pillow reads many more, some of which run other
+programs."""
 ROUGHNESS = 0.9
 MATTE = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
 """A glTF mesh without a material is metallic, which renders black without an environment map."""
@@ -181,15 +188,20 @@ def is_foreign_mesh(path: str | Path) -> bool:
 def read_foreign_mesh(path: str | Path) -> Mesh | TexturedMesh:
     """Read a mesh in an .obj or .ply file with trimesh, in world coordinates.
 
-    Without a texture, its colors are those at its vertices; without any it is gray.
+    Without a texture, its colors are those at its vertices; without any it is gray. Files that it
+    names are read from its own folder and those below alone.
 
     Raises:
-        UserError: The file cannot be read, holds no triangles or numbers that are not finite, or
-            its faces name vertices that it does not have.
+        UserError: The file cannot be read, holds no triangles or numbers that are not finite, its
+            faces name vertices that it does not have, or a texture is too large, not one of
+            `TEXTURES`, or in another folder.
     """
     path = Path(path)
+    beside = _Beside(path)
     try:
-        loaded = cast(Any, trimesh.load(path, force="mesh", process=False))
+        loaded = cast(Any, trimesh.load(path, force="mesh", process=False, resolver=beside))
+        if beside.fault:
+            raise ValueError(beside.fault)
         vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces, np.int32)
         finite = len(faces) and np.isfinite(vertices).all()
         if not finite or faces.min() < 0 or faces.max() >= len(vertices):
@@ -197,9 +209,9 @@ def read_foreign_mesh(path: str | Path) -> Mesh | TexturedMesh:
         normals, visual = np.asarray(loaded.vertex_normals), loaded.visual
         is_textured = isinstance(visual, TextureVisuals)
         texture = _texture_of(visual) if is_textured else None
-        if is_textured and texture is None:
-            visual = visual.to_color()
         bytes_of_colors = getattr(visual, "vertex_colors", None)
+        if is_textured and texture is None:
+            bytes_of_colors = np.tile(cast(Any, visual.material).main_color, (len(vertices), 1))
         colors = None if texture else np.asarray(bytes_of_colors, np.float32)[:, :3] / 255
     except OSError as error:
         raise read_error(path, error) from error
@@ -216,6 +228,56 @@ def read_foreign_mesh(path: str | Path) -> Mesh | TexturedMesh:
     return Mesh(vertices, faces, normals, colors)
 
 
+class _Beside(Resolver):
+    """The files that a mesh names, of materials and textures.
+
+    trimesh goes on without one that cannot be read; `fault` says why one was refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._folder, self.fault = path.parent, ""
+
+    def get(self, key: str) -> bytes:
+        """The content of a file. ValueError if it is refused, OSError if it cannot be read."""
+        name = str(key).strip()
+        try:
+            place = (self._folder / name.replace("\\", "/")).resolve()
+            if not place.is_relative_to(self._folder.resolve()):
+                raise ValueError(f"{shown(name)} is in another folder")
+            if not place.is_file():
+                raise FileNotFoundError(name)
+            data = place.read_bytes()
+            if place.suffix.lower() != ".mtl":
+                self._check_texture(name, data)
+        except ValueError as error:
+            self.fault = self.fault or str(error)
+            raise
+        return data
+
+    def _check_texture(self, name: str, data: bytes) -> None:
+        # As trimesh opens it. Nothing is decoded yet.
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                fits = image.format in TEXTURES and image.width * image.height <= MAX_PIXELS
+        except (OSError, Image.DecompressionBombError, SyntaxError):
+            fits = False
+        if not fits:
+            kinds = ", ".join(TEXTURES)
+            raise ValueError(f"{shown(name)}: expected a texture up to 8192 × 8192 as {kinds}")
+
+    def write(self, name: str, data: object) -> None:
+        """A reader writes nothing."""
+        raise NotImplementedError
+
+    def namespaced(self, namespace: str) -> "_Beside":
+        """The files in a folder."""
+        return _Beside(self._folder / namespace / "of")
+
+    def keys(self) -> tuple[str, ...]:
+        """The names are those that the mesh has."""
+        return ()
+
+
 def _texture_of(visual: TextureVisuals) -> tuple[np.ndarray, np.ndarray] | None:
     """UVs as in `TexturedMesh` and the texture, of what trimesh has read; None without an image."""
     material = cast(Any, visual.material)
@@ -223,4 +285,11 @@ def _texture_of(visual: TextureVisuals) -> tuple[np.ndarray, np.ndarray] | None:
     if image is None or visual.uv is None:
         return None
     uvs = np.asarray(visual.uv, np.float64) * [1, -1] + [0, 1]
+    if (share := (KEPT_PIXELS / (image.width * image.height)) ** 0.5) < 1:
+        size = (max(int(image.width * share), 1), max(int(image.height * share), 1))
+        warnings.warn(
+            f"its texture of {image.width} × {image.height} is shrunk to {size[0]} × {size[1]}",
+            stacklevel=3,
+        )
+        image = image.convert("RGB").resize(size, Image.Resampling.BOX)
     return uvs, np.asarray(image.convert("RGB"), np.float32) / 255

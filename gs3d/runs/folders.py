@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gs3d.core.errors import UserError
 from gs3d.io import MESH, PLOT, SPLATS
 from gs3d.io.atomic import remove_unfinished
+from gs3d.io.plain_yaml import load_yaml
 from gs3d.runs.starts.builtin import FOLDER
 
 LONGEST, LONGEST_BYTES = 60, 180
 """Of the name of a folder, without its numbers: characters, and bytes on disk."""
+DEVICES = ("con", "prn", "aux", "nul", *(d + n for d in ("com", "lpt") for n in "0123456789¹²³"))
+"""Names that stand for a device on Windows, in any folder."""
 OUTPUTS = (
     SPLATS,
     MESH,
@@ -38,17 +39,20 @@ def slug(prompt: str) -> str:
     """A directory name from a prompt: lower-case letters and digits of any script, and hyphens.
 
     It has at most 60 characters and 180 bytes. Digits of a hash stand for what was cut off, for a
-    prompt without letters and digits, and where the file system takes no other letters.
+    prompt without letters and digits, for a name of `DEVICES`, and where the file system takes no
+    other letters.
     """
     text = unicodedata.normalize("NFC", prompt.lower())
     kept = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
     name = "-".join(kept.split())
     try:
-        if name and len(name) <= LONGEST and len(os.fsencode(name)) <= LONGEST_BYTES:
+        fits = len(name) <= LONGEST and len(os.fsencode(name)) <= LONGEST_BYTES
+        if name and fits and name not in DEVICES:
             return name
     except UnicodeEncodeError:
         name = "".join(c for c in name if c.isascii()).strip("-")
-    while len(name) > LONGEST - 7 or len(name.encode("utf-8", "replace")) > LONGEST_BYTES - 7:
+    name = name[: LONGEST - 7]
+    while len(name.encode("utf-8", "replace")) > LONGEST_BYTES - 7:
         name = name[:-1]
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return f"{name.strip('-') or 'prompt'}-{digits}"
@@ -89,11 +93,10 @@ def _prompt_in(folder: Path) -> str | None:
 
 def run_yaml(folder: Path) -> dict[str, Any] | None:
     """What run.yaml in `folder` holds; None if it is not there, or damaged."""
-    # The one in C takes a tenth of the time, which counts where there are thousands.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found = yaml.load((folder / "run.yaml").read_text("utf-8"), loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        # Its time counts where there are thousands.
+        found = load_yaml((folder / "run.yaml").read_text("utf-8"), fast=True)
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -92,7 +92,7 @@ def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
         return [
             _cameras(record, config, int(row["step"]), float(row["progress"])) for row in chosen
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 
 

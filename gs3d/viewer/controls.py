@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gs3d.core.errors import UserError
 from gs3d.priors.prompts import check_prompt
 from gs3d.runs.signals import Command
+from gs3d.viewer.text import PlainText
 
 if TYPE_CHECKING:
     from gs3d.viewer.viewer import Viewer
@@ -38,7 +39,7 @@ class RunControls:
             self.prompt = gui.add_text("Prompt", prompt)
             self.seed = gui.add_number("Seed", seed, step=1)
             self.make = gui.add_button("Add to queue")
-            self.waiting = gui.add_markdown("")
+            self.waiting = PlainText(gui)
         for button, callback in (
             (self.pause, self._toggle_pause),
             (self.stop, self._stop),

@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gs3d.core.errors import UserError
 
@@ -79,10 +79,14 @@ def address_of(sock: socket.socket, token: str | None) -> str:
 def allowed_path(path: str, host: str | None, origin: str | None, token: str | None) -> str | None:
     """Path of a request without the token, or None if the request must be refused.
 
-    `host` and `origin` are headers of the request. With a token, the path must start with it.
+    `host` and `origin` are headers of the request. A path with .. is refused: viser serves files of
+    a folder by their paths. With a token, the path must start with it.
+
     Without one, two attacks of web pages are prevented: a websocket from a page of another origin,
     and a foreign host name that resolves to this machine (DNS rebinding).
     """
+    if ".." in unquote(path.partition("?")[0]).replace("\\", "/").split("/"):
+        return None
     if token is not None:
         first, _, rest = path.partition("?")[0].lstrip("/").partition("/")
         return f"/{rest}" if secrets.compare_digest(first.encode(), token.encode()) else None

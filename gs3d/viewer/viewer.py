@@ -31,6 +31,7 @@ from gs3d.viewer.scene import (
     viser_arguments,
 )
 from gs3d.viewer.server import address_of, guarded, token_for
+from gs3d.viewer.text import PlainText
 
 OBJECT = "/object"
 FRUSTUM_SIZE = 0.15
@@ -78,7 +79,7 @@ class Viewer:
         gui = self.server.gui
         # Sharing would send all data through a third-party server.
         gui.configure_theme(show_logo=False, show_share_button=False)
-        self.about = gui.add_markdown("")
+        self.about = PlainText(gui)
         self.presets = gui.add_button_group("Camera", tuple(PRESETS))
         self.presets.on_click(self._apply_preset)
         red, green, blue = (round(255 * x) for x in BACKGROUND)

@@ -20,7 +20,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from tests.io.test_damaged import _chain, _defect, _limit_memory
+from tests.io.test_damaged import _chain, _defect, limit_memory
 
 SEEDS = 200
 MODEL_EVERY = 3
@@ -147,7 +147,7 @@ def main(first: int, last: int) -> None:
             assert (fault := check_file(folder / file)) is None, (file, fault)
         model = write_tiny_sd(folder / "good" / "model")
         assert (fault := check_model(model)) is None, fault
-        _limit_memory()
+        limit_memory()
         for seed in range(first, last):
             if seed % MODEL_EVERY == 0:
                 path, check = folder / "model", check_model

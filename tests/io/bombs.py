@@ -100,6 +100,19 @@ def _sog() -> Iterator[tuple[str, bytes]]:
             for name, data in images.items():
                 archive.writestr(name, data)
         yield f"a .sog of {count} equal splats of degree {degree}", stream.getvalue()
+    yield "a zip of 1 GB of zeros", _unpacked()
+
+
+def _unpacked() -> bytes:
+    """A zip whose meta.json is 1 GB of zeros."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("meta.json", "w", force_zip64=True) as file,
+    ):
+        for _ in range(64):
+            file.write(bytes(2**24))
+    return stream.getvalue()
 
 
 def _webp(width: int, height: int, color: tuple[int, ...]) -> bytes:
@@ -108,18 +121,44 @@ def _webp(width: int, height: int, color: tuple[int, ...]) -> bytes:
     return stream.getvalue()
 
 
-def _with_black_texture(tree: dict, binary: bytes, width: int, height: int) -> bytes:
-    """A mesh with a black texture of 1 bit per pixel.
-
-    A pixel takes a fiftieth of a byte in the file, and twelve bytes as a color.
-    """
-    stream = io.BytesIO()
-    Image.new("1", (width, height)).save(stream, "PNG")
-    png = stream.getvalue()
-    view = {"buffer": 0, "byteOffset": len(binary), "byteLength": len(png)}
+def _with_texture(tree: dict, binary: bytes, image: bytes) -> bytes:
+    """A mesh with another texture."""
+    view = {"buffer": 0, "byteOffset": len(binary), "byteLength": len(image)}
     tree["bufferViews"][tree["images"][0]["bufferView"]] = view
-    tree["buffers"][0]["byteLength"] = len(binary) + len(png)
-    return glb_bytes(tree, binary + png)
+    tree["buffers"][0]["byteLength"] = len(binary) + len(image)
+    return glb_bytes(tree, binary + image)
+
+
+def _black(width: int, height: int, mode: str = "1", form: str = "PNG", **options) -> bytes:
+    """A black image. In mode 1 a pixel takes a fiftieth of a byte, and twelve bytes as a color."""
+    stream = io.BytesIO()
+    Image.new(mode, (width, height)).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _textures() -> Iterator[tuple[str, bytes]]:
+    for size in ((13_000, 13_000), (14_000, 13_000)):
+        yield f"a texture of {size}", _black(*size)
+    yield "the largest texture of 16 bits a pixel", _black(8192, 8192, "I;16")
+    yield "the largest texture with opacities", _black(8192, 8192, "LA")
+    for height in (4096, 8192):
+        data = _black(8192, height, "RGBA", "WEBP", lossless=True, method=0)
+        yield f"a WebP of 8192 × {height}", data
+
+
+def _with_many_textures(tree: dict, binary: bytes) -> bytes:
+    """A mesh of 40 materials, each with an image of its own of the same 8192² pixels."""
+    data = _with_texture(tree, binary, _black(8192, 8192))
+    tree, binary = glb_parts(data)
+    (entry,), (material,) = tree["images"], tree["materials"]
+    (primitive,) = tree["meshes"][0]["primitives"]
+    tree["images"], numbers = [entry] * 40, range(40)
+    tree["textures"] = [{"source": i} for i in numbers]
+    tree["materials"] = [
+        material | {"pbrMetallicRoughness": {"baseColorTexture": {"index": i}}} for i in numbers
+    ]
+    tree["meshes"][0]["primitives"] = [primitive | {"material": i} for i in numbers]
+    return glb_bytes(tree, binary)
 
 
 def _glb_accessors(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -159,9 +198,10 @@ def _glb(good: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
         yield f"{name} with a cycle of nodes", glb_bytes(tree, binary)
         nan = b"\xff" * len(binary)
         yield f"{name} with only NaN", glb_bytes(glb_parts(good[name])[0], nan)
-    for size in ((13_000, 13_000), (14_000, 13_000)):
-        data = _with_black_texture(*glb_parts(good["textured.glb"]), *size)
-        yield f"a texture of {size}", data
+    for what, image in _textures():
+        yield what, _with_texture(*glb_parts(good["textured.glb"]), image)
+    data = _with_many_textures(*glb_parts(good["textured.glb"]))
+    yield "40 images of 8192² that are the same bytes", data
     empty = json.loads('{"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": []}]}')
     yield "an empty scene", glb_bytes(empty, b"")
 

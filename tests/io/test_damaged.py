@@ -24,7 +24,8 @@ that an allocation is refused even if the system would only reserve it. Most rea
 megabytes. An .spz may decompress to 64 MB (gs3d.io.spz.container), three million splats."""
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Let this process map at most MEMORY_BYTES more."""
     try:
         import resource
 
@@ -103,7 +104,7 @@ def main(first: int, last: int) -> None:
         for name in good:
             assert _try_to_read(load_asset, Path(folder) / name) == (True, None), name
         cases = [*handmade_damage(good), *random_damage(good, range(first, last))]
-        _limit_memory()
+        limit_memory()
         for what, suffix, data in cases:
             print(what, file=sys.stderr, flush=True)
             path = Path(folder) / f"damaged{suffix}"

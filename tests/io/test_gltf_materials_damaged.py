@@ -8,6 +8,8 @@ from PIL import Image
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import TexturedMesh
+from gs3d.io.gltf import images
+from gs3d.io.gltf.container import open_glb
 from gs3d.io.mesh import read_mesh
 from gs3d.ops.srgb import to_srgb
 from tests.io.gltf import CHECKS, RED, UVS, WHITE, Glb, corners, near, pbr, png
@@ -80,3 +82,36 @@ def test_extensions_of_a_texture_that_are_no_object(tmp_path):
     glb.tree["textures"][0] = {"extensions": 5}
     with pytest.warns(UserWarning, match=r"a texture has no image that is read \(no source\)"):
         read_mesh(glb.write(tmp_path / "a.glb"))
+
+
+def test_the_pixels_of_all_textures_together_are_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_ALL_PIXELS", 100)
+    glb = Glb()
+    for color in (RED, BLUE):
+        glb.primitive(pbr(glb.texture(png(np.full((8, 8, 3), color, np.uint8)))))
+    with pytest.raises(UserError, match="expected textures of up to 100 pixels together"):
+        read_mesh(glb.write(tmp_path / "a.glb"))
+    # Images of the same bytes are decoded once.
+    glb.tree["images"][1] = glb.tree["images"][0]
+    assert isinstance(read_mesh(glb.write(tmp_path / "a.glb")), TexturedMesh)
+
+
+def test_the_largest_textures_of_a_webp_are_half_as_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_WEBP_PIXELS", 40)
+    monkeypatch.setattr(images, "MAX_PIXELS", 80)
+    stream, glb = io.BytesIO(), Glb()
+    Image.new("RGB", (8, 8)).save(stream, "WEBP")
+    glb.primitive(pbr(glb.texture(stream.getvalue())))
+    with pytest.raises(UserError, match="up to 8192 × 4096 as WebP, got 8 × 8"):
+        read_mesh(glb.write(tmp_path / "a.glb"))
+
+
+def test_sixteen_bits_a_pixel_are_rounded_to_eight(tmp_path):
+    values = np.array([[0, 128, 129, 257, 32768, 65406, 65535, 40_000]], np.uint16).repeat(8, 0)
+    stream, glb = io.BytesIO(), Glb()
+    Image.fromarray(values).save(stream, "PNG")
+    glb.primitive(pbr(glb.texture(stream.getvalue())))
+    pictures = images.Pictures(open_glb(glb.write(tmp_path / "a.glb")), [])
+    found = pictures.of_texture({"index": 0})
+    assert found is not None
+    assert np.array_equal(found.pixels[0, :, 0], np.rint(values[0] / 257).astype(np.uint8))

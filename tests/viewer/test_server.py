@@ -99,6 +99,28 @@ def test_access_control_covers_pages_and_websockets(viewer, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+WALKS = ("/../client.py", "/%2e%2e/_viser.py", "/..%2f..%2f..%2fetc/hostname", "/..\\_viser.py")
+WALKS += ("//etc/hostname", "/%2Fetc/hostname", "/./../../_viser.py", "/a/../../_viser.py", "/%00")
+
+
+@pytest.mark.parametrize("path", WALKS)
+def test_no_path_leads_out_of_the_folder_that_is_served(viewer, path):
+    # With http.client, which sends a path as it is.
+    port = int(viewer.address.rpartition(":")[2].strip("/"))
+    assert status(port, path) in (403, 404)
+    if ".." in path:
+        assert allowed_path(f"/key{path}", None, None, "key") is None
+
+
+def test_the_viewer_shows_markdown_of_a_prompt_as_text(viewer):
+    """viser would read the image from this machine, and send it to the browser."""
+    text = "![a](/etc/hostname) <script>hit()</script> **b**"
+    viewer.about.content = text
+    assert viewer.about.content == text
+    escaped = "![a](/etc/hostname) &lt;script&gt;hit()&lt;/script&gt; **b**</div>"
+    assert viewer.about._handle.content.endswith(escaped)
+
+
 def test_viser_is_not_started_if_its_port_cannot_be_guarded(monkeypatch):
     pytest.importorskip("viser")
     from gs3d.ops.place import WORLD

@@ -46,10 +46,11 @@ class ViewerError(Exception):
 
 
 class Page:
-    """A browser tab. `errors` are its exceptions and logged errors since it was opened."""
+    """A browser tab. `errors` are its exceptions and logged errors since it was opened, `requests`
+    the addresses that it asked for."""
 
     def __init__(self, socket):
-        self.socket, self.count, self.errors = socket, 0, []
+        self.socket, self.count, self.errors, self.requests = socket, 0, [], []
 
     def call(self, method: str, **params) -> dict:
         """Run a command of the protocol and return its result. Collects errors from events."""
@@ -64,7 +65,9 @@ class Page:
             self._collect_errors(message.get("method"), message.get("params", {}))
 
     def _collect_errors(self, event: str | None, params: dict) -> None:
-        if event == "Runtime.exceptionThrown":
+        if event == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif event == "Runtime.exceptionThrown":
             self.errors.append(
                 params["exceptionDetails"].get("exception", {}).get("description", "an exception")
             )
@@ -151,7 +154,7 @@ def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[P
                 _tab_address(Path(profile) / "DevToolsActivePort"), max_size=None
             ) as socket:
                 page = Page(socket)
-                for domain in ("Page", "Runtime", "Log"):
+                for domain in ("Page", "Runtime", "Log", "Network"):
                     page.call(f"{domain}.enable")
                 page.call(
                     "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads)

@@ -11,7 +11,7 @@ import tyro
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, dropped_rows, one_line, with_warnings
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, printable
 from gs3d.core.types import Splats
 from gs3d.io import MESH, SPLATS, asset_file, bytes_of, load_asset
 from gs3d.io.atomic import read_error
@@ -55,10 +55,11 @@ def run(argv: list[str]) -> int:
             tree = {"file": str(file), "file_bytes": size, **stats, "warnings": texts}
             print(json.dumps(tree | {"odd": problems, "sound": not problems}))
             return 0
-        print(f"{file}, {bytes_text(size)}, {bytes_text(stats['memory_bytes'])} in memory")
+        in_memory = bytes_text(stats["memory_bytes"])
+        print(printable(f"{file}, {bytes_text(size)}, {in_memory} in memory"))
         print("\n".join(_splat_lines(stats) if is_splats else _mesh_lines(stats)))
         for text in texts:
-            print(f"warning: {text}")
+            print(printable(f"warning: {text}"))
         print(f"verdict  {'; '.join(problems) or 'sound'}")
     return 0
 

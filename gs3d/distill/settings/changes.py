@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from gs3d.core.errors import UserError
+from gs3d.core.errors import UserError, shown
 from gs3d.distill.settings.build import build, check_loss, optional_of, paths_of
 from gs3d.distill.settings.old_names import rename_path, rename_settings, rename_value
 from gs3d.distill.settings.stages import RunConfig, StageConfig
 from gs3d.guidance import GUIDANCE
+from gs3d.io.plain_yaml import load_yaml
 
 NOT_SETTINGS = ("stages", "guidance")
 """Dataclass fields that are no single settings: the list of stages, and the loss object."""
@@ -88,8 +89,6 @@ def set_value(
         UserError: The path is unknown (the closest one is suggested), the value has another type,
             or the stage does not exist.
     """
-    import yaml
-
     path, equals, text = change.partition("=")
     path = path.strip()
     if not equals:
@@ -111,9 +110,9 @@ def set_value(
         advice = _hint(path, list(known), where, losses)
         raise UserError(f"{where} {change}: unknown setting {path!r}; {advice}")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise UserError(f"{where} {change}: the value is not YAML") from None
+        value = load_yaml(text)
+    except ValueError:
+        raise UserError(f"{where} {shown(change, 200)}: the value is not YAML") from None
     section = optional_of(known[path])
     may_be_none = value is None and section is not known[path]
     if is_dataclass(section) and not isinstance(value, dict) and not may_be_none:

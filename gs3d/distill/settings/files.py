@@ -15,6 +15,7 @@ from gs3d.distill.settings.old_names import rename_settings
 from gs3d.distill.settings.presets import preset_names, preset_text
 from gs3d.distill.settings.stages import StageConfig
 from gs3d.guidance.loss_file import LossFile
+from gs3d.io.plain_yaml import load_yaml
 
 
 def read_settings(
@@ -84,15 +85,11 @@ def _identity(source: str | Path) -> str:
 
 def yaml_of(source: str | Path) -> Any:
     """The content of a preset or a file. `UserError` if it cannot be read."""
-    import yaml
-
+    text = _read(source)
     try:
-        return yaml.safe_load(_read(source))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        # YAMLError is not enough: values such as 2024-13-01 and `!!bool x` raise other errors.
-        raise UserError(f"config {source}: not YAML: {' '.join(str(error).split())}") from None
+        return load_yaml(text)
+    except ValueError as error:
+        raise UserError(f"config {source}: not YAML: {error}") from None
 
 
 def _read(source: str | Path) -> str:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192**2
 """Largest image that is decoded."""
+MAX_WEBP_PIXELS = 8192 * 4096
+"""The same for WebP, whose decoder takes twice the memory."""
+MAX_ALL_PIXELS = 2**30
+"""Largest sum of the pixels of the images that are decoded, which limits the time: a kilobyte can
+hold a million pixels of one color."""
 KEPT_PIXELS = 4096**2
 """Pixels up to which an image, and a texture of several, are kept. Larger ones are shrunk."""
 ALL_PIXELS, SMALL_PIXELS = 2**26, 256**2
@@ -49,8 +54,8 @@ class Pictures:
 
     def __init__(self, glb: Glb, notes: list[str]) -> None:
         self._glb, self._notes = glb, notes
-        self._known: dict[int, Picture] = {}
-        self._used = 0
+        self._known: dict[object, Picture] = {}
+        self._used = self._decoded_pixels = 0
 
     def of_texture(self, info: object) -> Picture | None:
         """The image of a texture; None without one."""
@@ -69,9 +74,11 @@ class Pictures:
             )
             return None
         entry = self._glb.entry("images", source)
-        if source not in self._known:
-            self._known[source] = self._decoded(entry)
-        return self._known[source]
+        # Several entries may have the same bytes.
+        place = source if "uri" in entry else ("bufferView", entry.get("bufferView"))
+        if place not in self._known:
+            self._known[place] = self._decoded(entry)
+        return self._known[place]
 
     def _decoded(self, entry: dict) -> Picture:
         glb = self._glb
@@ -81,12 +88,7 @@ class Pictures:
             data = read_bytes(glb, entry.get("bufferView"))
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                # A small file can hold a huge image of a single color.
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(
-                        f"cannot read {glb.path}: expected a texture up to 8192 × 8192, "
-                        f"got {image.width} × {image.height}."
-                    )
+                self._check_pixels(image)
                 return self._kept(image)
         # Pillow's decoders raise many kinds of errors for damaged data.
         except Exception as error:
@@ -97,11 +99,31 @@ class Pictures:
                 f"a texture cannot be read{reason}; expected {', '.join(FORMATS)}"
             ) from None
 
+    def _check_pixels(self, image: Any) -> None:
+        """UserError for an image that is too large to be decoded. A small file can hold a huge
+        image of a single color."""
+        pixels, most = image.width * image.height, "8192 × 8192"
+        if image.format == "WEBP" and pixels <= MAX_PIXELS:
+            most = "8192 × 4096 as WebP"
+        if pixels > (MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS):
+            raise UserError(
+                f"cannot read {self._glb.path}: expected a texture up to {most}, "
+                f"got {image.width} × {image.height}."
+            )
+        self._decoded_pixels += pixels
+        if self._decoded_pixels > MAX_ALL_PIXELS:
+            raise UserError(
+                f"cannot read {self._glb.path}: expected textures of up to {MAX_ALL_PIXELS} pixels "
+                "together, got more. Shrink them."
+            )
+
     def _kept(self, image: Any) -> Picture:
         if image.mode.startswith("I"):
             # 16 bits a pixel, which Pillow would clip at 255.
-            values = np.asarray(image).astype(np.float64) / 65535 * 255
-            image = Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8))
+            values = np.asarray(image).clip(0, 65535).astype(np.uint32)
+            values += 128
+            values //= 257
+            image = Image.fromarray(values.astype(np.uint8))
         if "transparency" in image.info or image.mode in ("LA", "PA", "La"):
             image = image.convert("RGBA")
         low, high = image.getchannel("A").getextrema() if "A" in image.getbands() else (255, 255)

@@ -26,6 +26,9 @@ MAX_RATIO, SMALL_BYTES = 64, 2**22
 """Largest ratio of the bytes in memory to those of the file, which count as at least SMALL_BYTES.
 It limits the memory for a file that is crafted to exhaust it to 256 MB of splats. Real scenes have
 a ratio of about ten."""
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods by which files are packed. zipfile unpacks blocks of the others whole, whatever is asked
+for: 2 kB of bzip2 can be gigabytes."""
 KINDS = ("WEBP", "PNG")
 """Formats of images. Pillow reads many more, some of which run other programs."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -131,7 +134,10 @@ class Archive:
     def _bytes(self, name: str, most: int) -> bytes:
         try:
             if self._zip:
-                with self._zip.open(self._folder + name) as stream:
+                entry = self._zip.getinfo(self._folder + name)
+                if entry.compress_type not in PACKED:
+                    raise ValueError(f"packing method {entry.compress_type}, expected deflate")
+                with self._zip.open(entry) as stream:
                     data = stream.read(most + 1)
             # Other names lead out of the folder.
             elif Path(name).name == name:

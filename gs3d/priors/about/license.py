@@ -99,7 +99,7 @@ def _front_matter(readme: Path) -> dict[str, str]:
 
     try:
         text = readme.read_text(encoding="utf-8", errors="replace")
-        match = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
+        match = re.match(r"---[ \t]*\n(.*?)\n---", text, re.DOTALL)
         # All values as text: a date that is none raises an error of another kind.
         front = yaml.load(match[1], yaml.BaseLoader) if match else None
     except (OSError, yaml.YAMLError, ValueError, RecursionError):

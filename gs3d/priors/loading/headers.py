@@ -27,8 +27,9 @@ MORE, SOME_PARTS, SOME_NUMBERS = 8, 1000, 2**22
 """How much larger than its weights a network may become while it is built."""
 POINTER = b"version https://git-lfs"
 """Beginning of the file that Git LFS leaves in place of a large one."""
-HEADER_BYTES = 100 * 2**20
-"""Largest header that the library safetensors reads."""
+HEADER_BYTES = 2**24
+"""Largest header that is read. That of the largest models has less than a megabyte a file; the
+library safetensors reads 100, which become gigabytes of Python's objects."""
 
 
 @dataclass(frozen=True)

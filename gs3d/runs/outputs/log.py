@@ -50,7 +50,7 @@ def trim_log(path: Path, step: int) -> None:
         try:
             if json.loads(line)["step"] < step:
                 kept.append(line)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     temporary = path.with_suffix(".tmp")
     try:

@@ -46,7 +46,7 @@ def read_log(path: Path) -> list[dict]:
     for line in path.read_text("utf-8").splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and {"step", "elapsed_s"} <= row.keys():
             rows.append(row)

@@ -23,6 +23,8 @@ STRIP = "progress.png"
 SIDES, SIDE_PX, WORDS_PX = 4, 96, 100
 ROWS = 10
 """Largest number of rows."""
+MOST_PIXELS = 2**24
+"""Of a file that is read; its own have half a million."""
 SHARE = 0.01
 """Largest share of a run's time that the strip may take."""
 NOTE = "gs3d"
@@ -132,6 +134,8 @@ def read_rows(path: Path) -> list[Row]:
 
     try:
         with PngImageFile(path) as strip:
+            if strip.width * strip.height > MOST_PIXELS:
+                return []
             pixels, moments = np.asarray(strip), json.loads(strip.text[NOTE])
         parts = pixels.reshape(len(moments), SIDE_PX, WORDS_PX + SIDES * SIDE_PX, 3)
         return [
@@ -139,5 +143,5 @@ def read_rows(path: Path) -> list[Row]:
             for (step, seconds), part in zip(moments, parts, strict=True)
         ]
     # PIL raises SyntaxError for a file that is no PNG.
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, RecursionError):
         return []

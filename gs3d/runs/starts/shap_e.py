@@ -87,7 +87,7 @@ def saved_splats(request: Request, folder: Path) -> Splats | None:
     none."""
     try:
         record = json.loads((folder / FOLDER / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     made, file = _record(request), folder / FOLDER / SPLATS
     same = isinstance(record, dict) and {key: record.get(key) for key in made} == made

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gs3d.core.errors import UserError
 from gs3d.io import load_asset, load_splats, save_splats
 from gs3d.io.sog import codebook
 from gs3d.io.sog.codebook import codebook_of, indices_in, palette_of
@@ -296,3 +298,16 @@ def test_the_mark_of_antialiasing_is_named(tmp_path, recwarn):
         read_sog(tmp_path / "b.sog")
         assert len(recwarn) == antialias
     assert "is marked as antialiased" in str(recwarn.pop(UserWarning).message)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused_before_anything_is_unpacked(tmp_path, method):
+    """zipfile unpacks a block of them whole, and some kilobytes can be gigabytes."""
+    path = tmp_path / "a.sog"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("meta.json", bytes(2**25))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="meta.json cannot be unpacked .packing method .*deflate"):
+        read_sog(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
