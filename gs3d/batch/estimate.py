@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.batch.plan import Planned, planned
-from gs3d.batch.pool import places
 from gs3d.batch.request import Batch, checked
 from gs3d.batch.rows import read_rows
+from gs3d.batch.workers.pool import places
 from gs3d.runs.request import pick_device
 
 SPLAT_BYTES = 3 * 68 + 4 * 56

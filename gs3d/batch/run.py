@@ -3,31 +3,23 @@
 import contextlib
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-from gs3d.batch import index
-from gs3d.batch.gallery import write_page, write_rows
-from gs3d.batch.index import Entry
 from gs3d.batch.plan import Planned, planned
-from gs3d.batch.pool import Event, Place, Pool, check_places, places
 from gs3d.batch.request import Batch, checked
 from gs3d.batch.rows import read_rows
-from gs3d.batch.tally import Tally, after, first_entry, recorded
-from gs3d.core.errors import UserError
+from gs3d.batch.shown.files import Shown
+from gs3d.batch.shown.gallery import write_page
+from gs3d.batch.shown.tally import Tally, after, first_entry
+from gs3d.batch.status import COMMANDS, ROWS
+from gs3d.batch.workers.pool import Event, Place, Pool, check_places, places
 from gs3d.io.atomic import write_atomic
 from gs3d.runs.folders import make_writable
 from gs3d.runs.lock import locked
 from gs3d.runs.request import pick_device
 
-ROWS = "rows.jsonl"
-"""File in the folder of a batch: its rows, as a list."""
-COMMANDS = "commands.json"
-"""The command of each row."""
-GALLERY_EVERY_S = 2.0
-"""Seconds between two versions of what the gallery shows, at least."""
 Watch = Callable[[Event, Tally], None]
 """Gets each event."""
 
@@ -74,52 +66,6 @@ def run_batch(batch: Batch, say: Callable[[str], None], watch: Watch) -> int:
         return 1 if tally.count("failed") else 0
 
 
-class Shown:
-    """The index and the gallery of a batch. What cannot be written is said once and stops nothing:
-    the truth is in the folders of the rows."""
-
-    def __init__(self, folder: Path, lines: dict[str, str], say: Callable[[str], None]):
-        self._folder, self._lines, self._say = folder, lines, say
-        self._said: set[str] = set()
-        self._due = 0.0
-
-    def all(self, tally: Tally) -> None:
-        """Write all rows anew."""
-        entries = list(tally.entries.values())
-        self._index(entries, clear=True)
-        self._gallery(entries)
-
-    def one(self, entry: Entry, tally: Tally) -> None:
-        """Write a row that changed; the gallery now and then."""
-        self._index([entry])
-        if time.monotonic() >= self._due:
-            self._gallery(list(tally.entries.values()))
-
-    def _index(self, entries: Sequence[Entry], clear: bool = False) -> None:
-        try:
-            with index.opened(self._folder) as db:
-                if clear:
-                    index.clear(db)
-                index.put(db, entries)
-        except UserError as error:
-            self._warn(error)
-
-    def _gallery(self, entries: Sequence[Entry]) -> None:
-        began = time.monotonic()
-        try:
-            write_rows(self._folder, entries, self._lines)
-        except UserError as error:
-            self._warn(error)
-        now = time.monotonic()
-        # Of many rows it takes longer, and may take a twentieth of the time.
-        self._due = now + max(GALLERY_EVERY_S, 20 * (now - began))
-
-    def _warn(self, error: UserError) -> None:
-        if error.for_command_line not in self._said:
-            self._say(f"warning: {error.for_command_line}")
-        self._said.add(error.for_command_line)
-
-
 @contextlib.contextmanager
 def _stopped_by_signals(pool: Pool, say: Callable[[str], None]) -> Iterator[list[int]]:
     """Stop the pool at Ctrl-C, SIGTERM or the end of the terminal, and at once when one comes
@@ -163,46 +109,6 @@ def _write_rows(folder: Path, rows: Sequence[Planned]) -> None:
     for name, text in texts.items():
         data = text.encode("utf-8", "replace")
         write_atomic(folder / name, lambda path, d=data: path.write_bytes(d), lambda path: None)
-
-
-def rebuild(folder: Path) -> list[Entry]:
-    """Make the index again, from the rows of the batch and the run.yaml of each. Rows that failed
-    wait again: why they did is in the index alone.
-
-    Raises:
-        UserError: `folder` holds no batch.
-    """
-    try:
-        commands = json.loads((folder / COMMANDS).read_text("utf-8"))
-        found = [
-            recorded(
-                Entry(row.name, i, row.prompt, row.seed, command=commands[row.name]),
-                folder / row.name,
-            )
-            for i, row in enumerate(read_rows(folder / ROWS))
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = error.for_command_line if isinstance(error, UserError) else f"no {COMMANDS}"
-        raise UserError(f"{folder}: expected the folder of a batch; {reason}") from None
-    with locked(folder):
-        index.remove(folder)
-        with index.opened(folder) as db:
-            index.put(db, found)
-    return found
-
-
-def status_of(folder: Path) -> list[Entry]:
-    """The entries of a batch, from its index. `UserError` if there is none."""
-    if not (folder / index.NAME).exists():
-        hint = f"; `gs3d batch index {folder}` makes it" if (folder / ROWS).exists() else ""
-        raise UserError(f"{folder}: holds no {index.NAME}{hint}")
-    found = index.read(folder)
-    try:
-        with locked(folder):
-            # Nobody works on it, whatever a batch that was killed has left in the index.
-            return [replace(e, state="stopped") if e.state == "running" else e for e in found]
-    except (UserError, OSError):
-        return found
 
 
 def _begun(

@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 
-from gs3d.batch import index, pool
 from gs3d.batch.plan import planned
 from gs3d.batch.request import Batch
 from gs3d.batch.rows import read_rows
-from gs3d.batch.run import rebuild, run_batch, status_of
-from gs3d.batch.worker import request_to
+from gs3d.batch.run import run_batch
+from gs3d.batch.shown import index
+from gs3d.batch.status import rebuild, status_of
+from gs3d.batch.workers import pool
+from gs3d.batch.workers.process import request_to
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
 from gs3d.runs.execute import execute

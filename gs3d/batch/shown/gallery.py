@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from gs3d.batch.index import Entry
+from gs3d.batch.shown.index import Entry
 from gs3d.io.atomic import write_atomic
 
 PAGE, DATA = "gallery.html", "rows.js"
@@ -17,7 +17,7 @@ PAGE, DATA = "gallery.html", "rows.js"
 
 def write_page(folder: Path) -> None:
     """Write the page."""
-    page = files("gs3d.batch").joinpath(PAGE).read_bytes()
+    page = files("gs3d.batch.shown").joinpath(PAGE).read_bytes()
     write_atomic(folder / PAGE, lambda path: path.write_bytes(page), lambda path: None)
 
 

@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gs3d.batch.index import Entry
 from gs3d.batch.plan import Planned
-from gs3d.batch.pool import Event
+from gs3d.batch.shown.index import Entry
+from gs3d.batch.workers.pool import Event
 from gs3d.runs.history import read_record
 
 

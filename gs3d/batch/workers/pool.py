@@ -1,4 +1,4 @@
-"""Workers on this machine, each a process that makes one row after another (`batch.worker`)."""
+"""Workers on this machine, each a process that makes one row after another (`workers.process`)."""
 
 import contextlib
 import json
@@ -17,12 +17,13 @@ import torch
 
 import gs3d
 from gs3d.batch.plan import Planned
-from gs3d.batch.worker import request_to
+from gs3d.batch.workers.process import request_to
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
 
 ROOT = Path(gs3d.__file__).parents[1]
-CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from gs3d.batch.worker import main; main()"
+MODULE = "gs3d.batch.workers.process"
+CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from {MODULE} import main; main()"
 COMMAND = (sys.executable, "-c", CODE)
 """With -m, Python would look for modules in the working directory first."""
 LOGS = "workers"
