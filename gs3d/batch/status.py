@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from gs3d.batch.results import results_in
 from gs3d.batch.rows import read_rows
 from gs3d.batch.shown import index
 from gs3d.batch.shown.index import Entry
@@ -26,12 +27,15 @@ def rebuild(folder: Path) -> list[Entry]:
     """
     try:
         commands = json.loads((folder / COMMANDS).read_text("utf-8"))
+        rows = read_rows(folder / ROWS)
+        results = results_in(folder)
+        results.read([row.name for row in rows])
         found = [
             recorded(
                 Entry(row.name, i, row.prompt, row.seed, command=commands[row.name]),
-                folder / row.name,
+                results.find(row.name),
             )
-            for i, row in enumerate(read_rows(folder / ROWS))
+            for i, row in enumerate(rows)
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.for_command_line if isinstance(error, UserError) else f"no {COMMANDS}"
