@@ -80,7 +80,7 @@ class Cluster:
         self._starts: Counter[str] = Counter()
         """How often each row was started."""
         self._told: set[str] = set()
-        """Rows that have said how they ended."""
+        """Rows whose last event is known."""
         self._failures_left = batch.max_failures
 
     @property
@@ -180,7 +180,6 @@ class Cluster:
         self._cancel()
         names = {task: name for name, task in self._tasks.items()}
         done, _ = ray.wait(list(names), num_returns=len(names), timeout=LOOK_S, fetch_local=False)
-        # After that: what a task that is done has said is in there.
         for name, values in events.get_nowait_batch(events.qsize()):
             yield from self._heard(name, values.pop("event"), values)
         for task in done:
@@ -214,15 +213,16 @@ class Cluster:
             yield Event(self._rows[name], kind, values)
 
     def _done(self, name: str, task: Any) -> Iterator[Event]:
-        """The last event of a row whose task is done, if it has not said that itself."""
+        """The last event of a row whose task is done."""
         import ray
         from ray import exceptions
 
         if name in self._told:
             return
         try:
-            ray.get(task)
-            reason = "its task ended without a result"
+            last: Any = ray.get(task)
+            yield from self._heard(name, last.pop("event"), last)
+            return
         except exceptions.TaskCancelledError:
             reason = ""
         except exceptions.RayError as error:

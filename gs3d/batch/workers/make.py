@@ -69,9 +69,9 @@ def _at_url(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
     """Make a row in a folder of this machine, and upload it."""
     assert job.url is not None
     place = opened(job.url)
-    # More steps or minutes are no other settings: the row goes on.
-    settings = job_to(Job(replace(job.request, out=None, steps=None, minutes=None)))
-    folder = work_folder(place, settings)
+    # With more steps or minutes, or on another card, the row goes on.
+    common = replace(job.request, out=None, steps=None, minutes=None, device=None)
+    folder = work_folder(place, job_to(Job(common)))
     _wait_for(folder)
     fetch(place, folder)
     upload = Upload(folder, place)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +15,13 @@ _leaves = False
 
 def make_row(
     job: str, name: str, events: Any, expected: dict[str, str], threads: int, folder: str
-) -> None:
-    """Make a row on the node of this process.
+) -> dict[str, Any]:
+    """Make a row on the node of this process. Returns the event with which it ends.
 
     Args:
         job: The row, by `job_to`.
         name: Its name, which goes with each event.
-        events: The `ray.util.queue.Queue` that takes (name, event).
+        events: The `ray.util.queue.Queue` that takes (name, event) for all events before the last.
         expected: `nodes.facts` of the batch: a node may have come after all were asked.
         threads: Of torch and the rasterizer, without a GPU.
         folder: The working directory of the batch, where relative paths begin, if it is here too.
@@ -32,16 +31,13 @@ def make_row(
         os._exit(1)  # Ray gives the row to another process
     from gs3d.batch.workers import nodes
 
-    lock = threading.Lock()
-
     def send(event: dict[str, Any]) -> None:
-        with lock:
-            events.put((name, event))
+        # Without waiting, as put() would: Ray gives the CPU of a task that waits to another row.
+        events.actor.put_nowait.remote((name, event))
 
     send({"event": "started", "node": _node()})
     if found := nodes.difference(expected, nodes.facts()):
-        send({"event": "failed", "reason": f"node {_node()}: {found}"})
-        return
+        return {"event": "failed", "reason": f"node {_node()}: {found}"}
     spin_briefly()
     import torch
 
@@ -50,14 +46,15 @@ def make_row(
 
     with contextlib.suppress(OSError):
         os.chdir(folder)
-    torch.set_num_threads(threads)
     _kept = _kept or Kept()
     found = job_from(job)
-    if found.request.device == "cuda":
+    if found.request.device != "cuda":
+        torch.set_num_threads(threads)
+    else:
         found = replace(found, request=replace(found.request, device=_card()))
     last = ended(lambda: make(found, send, _kept))
     _leaves = last["leaves"]
-    send(last)
+    return last
 
 
 def _node() -> str:
