@@ -99,11 +99,12 @@ def test_a_row_that_the_server_never_takes_fails_is_kept_and_is_there_later(job,
     assert last["event"] == "failed" and f"cannot be uploaded to {job.url} (" in last["reason"]
     folder = Path(last["reason"].partition("its files are in ")[2].rpartition(" on ")[0])
     assert (folder / "splats.ply").exists() and "run.yaml" not in opened(job.url).files()
-    before = (folder / "checkpoint" / "step_0000002.safetensors").read_bytes()
+    before = (folder / "log.jsonl").read_bytes()
     bucket.refusal.times = 0
     assert made_here(job)["event"] == "ended" and not folder.exists()
-    name = "checkpoint/step_0000002.safetensors"
-    assert opened(job.url).read([name]) == {name: before}  # nothing was computed again
+    assert opened(job.url).read(["log.jsonl"]) == {
+        "log.jsonl": before
+    }  # nothing was computed again
 
 
 def test_a_batch_of_local_workers_goes_to_the_server(
@@ -114,7 +115,7 @@ def test_a_batch_of_local_workers_goes_to_the_server(
     batch = changed(batch, rows=tmp_path / "one.txt")
     batch.rows.write_text("a red mushroom\n")
     status, said, events = made(batch)
-    assert status == 0 and f"to {bucket.url}, gallery in outputs/batch-one" in said[-1]
+    assert status == 0 and f"to {bucket.url}, shown in outputs/batch-one" in said[-1]
     assert "splats.ply" in opened(f"{bucket.url}/{NAME}").files()
     assert [path.name for path in (batch.folder / NAME).iterdir()] == ["strip.webp"]
     (entry,) = status_of(batch.folder)
