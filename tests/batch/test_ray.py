@@ -47,6 +47,9 @@ class Loss(Sds):
             if step == 3 and (BESIDE / "kill").exists():
                 (BESIDE / "kill").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if step == 1 and (BESIDE / "fail").exists():
+                (BESIDE / "fail").unlink()
+                raise RuntimeError("a fault of CUDA")
             while step == 3 and (BESIDE / f"hold-{NODE}").exists():
                 time.sleep(0.05)
         return super().__call__(prior, condition, z0, progress, seed, step)
@@ -149,6 +152,17 @@ def test_rows_keep_the_prior_and_one_that_cannot_load_stops_nothing(
     assert sum(entry.state == "done" for entry in entries.values()) == 2
     assert (batch.folder / NAME / "strip.webp").exists()
     assert len({row[2:] for row in computed(batch)}) == 1  # one process, one prior
+
+
+def test_after_a_fault_the_next_row_has_another_process(batch, tmp_path):
+    (tmp_path / "fail").touch()
+    batch.rows.write_text("a red mushroom\na blue chair\n")
+    status, _, events = made(changed(batch, steps=2, retries=0))
+    failed, done = status_of(batch.folder)
+    assert status == 1 and (failed.state, done.state) == ("failed", "done")
+    assert failed.reason.startswith("RuntimeError: a fault of CUDA (loss.py line ")
+    assert "lost" not in kinds(events)  # Ray started it again, which is no retry of this row
+    assert len({row[2] for row in computed(batch)}) == 2
 
 
 def test_a_killed_process_goes_on_and_ctrl_c_writes_what_there_is(batch, tmp_path):

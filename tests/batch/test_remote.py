@@ -3,9 +3,9 @@
 import sys
 
 import pytest
-from fsspec import registry
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from gs3d.batch.remote import upload as module
 from gs3d.batch.remote import work
@@ -184,7 +184,7 @@ def test_a_url_that_cannot_be_used_is_one_line(url, message):
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.delitem(registry._registry, "s3", raising=False)  # another test may have loaded it
+    monkeypatch.delitem(_registry, "s3", raising=False)  # another test may have loaded it
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(UserError) as caught:
         opened("s3://bucket/a")
