@@ -145,7 +145,7 @@ def test_rows_keep_the_prior_and_one_that_cannot_load_stops_nothing(
 
     batch = changed(batch, rows=tmp_path / "rows.jsonl", steps=2)
     status, said, events = made(batch, damage)
-    assert status == 1 and "1 at once on 1 nodes, 1 CPU each" in said[-1]
+    assert status == 1 and "1 at once on 1 node, 1 CPU each" in said[-1]
     assert kinds(events).count("ended") == 2
     entries = {entry.name: entry for entry in status_of(batch.folder)}
     assert entries["duck"].state == "failed" and "broken" in entries["duck"].reason

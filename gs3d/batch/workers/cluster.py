@@ -96,7 +96,8 @@ class Cluster:
 
     @property
     def in_words(self) -> str:
-        return f"{self.count} at once on {len(self._nodes)} nodes, {self._each} each"
+        nodes = f"{len(self._nodes)} node" + "s" * (len(self._nodes) != 1)
+        return f"{self.count} at once on {nodes}, {self._each} each"
 
     @property
     def _each(self) -> str:
@@ -180,8 +181,9 @@ class Cluster:
         self._cancel()
         names = {task: name for name, task in self._tasks.items()}
         done, _ = ray.wait(list(names), num_returns=len(names), timeout=LOOK_S, fetch_local=False)
-        for name, values in events.get_nowait_batch(events.qsize()):
-            yield from self._heard(name, values.pop("event"), values)
+        if count := events.qsize():
+            for name, values in events.get_nowait_batch(count):
+                yield from self._heard(name, values.pop("event"), values)
         for task in done:
             del self._tasks[names[task]]
             yield from self._done(names[task], task)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +63,7 @@ def _node() -> str:
     import ray
 
     own = ray.get_runtime_context().get_node_id()
-    return f"{os.uname().nodename} ({own[:8]})"
+    return f"{socket.gethostname()} ({own[:8]})"
 
 
 def _card() -> str:
