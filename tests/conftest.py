@@ -238,6 +238,8 @@ SLOW = (
     "evaluation",
     "experiments",
     "viewer",
+    "batch/test_ray.py",
+    "batch/test_s3.py",
     "priors/loading/test_run_options.py",
     "representations/meshing/test_fusion.py",
     "io/test_damaged.py",

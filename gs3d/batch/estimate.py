@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.batch.plan import Planned, planned
-from gs3d.batch.pool import places
 from gs3d.batch.request import Batch, checked
 from gs3d.batch.rows import read_rows
-from gs3d.runs.request import pick_device
+from gs3d.batch.run import makers_of, results_of
 
 SPLAT_BYTES = 3 * 68 + 4 * 56
 """On disk for each splat: in two checkpoints its values with the moments of Adam, and in
@@ -28,23 +27,27 @@ def dry_run(batch: Batch, warn: Callable[[str], None]) -> list[str]:
         UserError: As `run.run_batch`.
     """
     batch = checked(batch)
-    rows = planned(batch, read_rows(batch.rows), warn)
+    listed, results = read_rows(batch.rows), results_of(batch)
+    with makers_of(batch, warn) as (makers, batch):
+        rows = planned(batch, listed, warn, results)
+        count, unit, each = makers.count, *makers.unit
     todo = [row for row in rows if row.progress != "done"]
-    workers = places(batch.workers, pick_device(batch.device))
-    lines = [f"{len(rows)} rows, {len(todo)} to make, {len(workers)} at once, in {batch.folder}"]
+    where = f"in {batch.folder}" if batch.url is None else f"to {batch.url}"
+    lines = [f"{len(rows)} rows, {len(todo)} to make, {count} at once, {where}"]
     timed = [row for row in todo if math.isfinite(row.minutes)]
     if timed:
         work = sum(row.minutes for row in timed)
         longest = max(row.minutes for row in timed)
-        wall = max(work / len(workers), longest)
-        unit = "GPU" if workers[0].gpu is not None else "machine"
-        hours = (work if unit == "GPU" else wall) / 60
+        wall = max(work / count, longest)
+        hours = (wall if unit == "machine" else work * each) / 60
         lines.append(f"time: {_hours(wall)}, {hours:.1f} {unit} hours")
         if batch.price is not None:
             lines.append(f"cost: {hours * batch.price:.2f}, at {batch.price:g} an hour")
     if len(timed) < len(todo):
         lines.append(f"time of {len(todo) - len(timed)} rows by --steps: not known before they run")
     needed = sum(map(disk_bytes, todo))
+    if batch.url is not None:
+        return [*lines, f"at that URL: up to {needed / 1e9:.1f} GB"]
     free = shutil.disk_usage(_existing(batch.folder)).free
     lines.append(f"disk: up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
     if needed > free:

@@ -4,17 +4,18 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from gs3d.batch.request import Batch
+from gs3d.batch.results import Found, Results
 from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import default_prior, source_facts
-from gs3d.runs.folders import run_yaml
-from gs3d.runs.history import prior_of, read_record
+from gs3d.runs.history import prior_of
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request, device_of
@@ -33,11 +34,8 @@ class Planned:
     config: RunConfig
     progress: Progress
     """Whether its folder is empty, or holds a part of this very run, or all of it."""
-
-    @property
-    def folder(self) -> Path:
-        assert self.request.out is not None
-        return self.request.out
+    url: str | None = None
+    """Where its files go, if not to the output directory of the request."""
 
     @property
     def minutes(self) -> float:
@@ -51,9 +49,13 @@ class Planned:
 
 
 def planned(
-    batch: Batch, rows: Sequence[Row], warn: Callable[[str], None] = lambda line: None
+    batch: Batch,
+    rows: Sequence[Row],
+    warn: Callable[[str], None] = lambda line: None,
+    results: Results | None = None,
 ) -> list[Planned]:
-    """Check all rows, and look for those that are there. `warn` gets each warning once.
+    """Check all rows, and look for those that are there, in `results` or the folder of the batch.
+    `warn` gets each warning once.
 
     Downloads the priors that the rows name and this machine lacks; nothing else is written.
 
@@ -64,15 +66,17 @@ def planned(
     found: list[Planned] = []
     told: set[str] = set()
     # All priors first: a download would change what auto means for the rows after it.
-    requests = [_with_prior(batch.request_of(row)) for row in rows]
+    results = results or Results(batch.folder)
+    results.read([row.name for row in rows])
+    requests = [_with_prior(batch.request_of(row), results.find(row.name)) for row in rows]
     for number, (row, request) in enumerate(zip(rows, requests, strict=True)):
         try:
             settings = (request.prior, row.mode, row.config, row.minutes)
             if settings not in plans:
                 # Without a folder: what is in that of this row is looked at below.
-                plans[settings] = prepare(replace(request, out=None))
+                plans[settings] = prepare(_checkable(replace(request, out=None)))
             plan = plans[settings]
-            progress = _progress(request, plan)
+            progress = _progress(request, plan, results, row.name)
         except UserError as error:
             where = f"{batch.rows} row {number + 1} ({row.name})"
             raise UserError(f"{where}: {error.for_command_line}") from None
@@ -80,19 +84,29 @@ def planned(
             if message.is_warning and message.text not in told:
                 warn(message.text)
             told.add(message.text)
-        found.append(Planned(row, number, request, plan.config, progress))
+        url = results.where(row.name) if results.place else None
+        found.append(Planned(row, number, request, plan.config, progress, url))
     return ordered(found, batch)
 
 
-def _with_prior(request: Request) -> Request:
+def _with_prior(request: Request, found: Found | None) -> Request:
     """The request with a prior by name in place of auto: that of the run which is there, so that
     the row can go on, or what auto is now."""
     if request.prior != "auto":
         return request
-    assert request.out is not None
-    if (record := read_record(request.out)) is not None:
-        return replace(request, prior=prior_of(record))
-    return replace(request, prior=default_prior(device_of(request), request.prompt)[0])
+    if found is not None and found.ended:
+        return replace(request, prior=prior_of(found.record))
+    on_cuda = str(request.device).startswith("cuda")
+    device = "cuda" if on_cuda else device_of(request)
+    return replace(request, prior=default_prior(device, request.prompt)[0])
+
+
+def _checkable(request: Request) -> Request:
+    """The request as this machine can check it: nodes of a cluster may have the GPU that the one
+    which starts the batch has not."""
+    if str(request.device).startswith("cuda") and not torch.cuda.is_available():
+        return replace(request, device="cpu", raster="auto")
+    return request
 
 
 def ordered(rows: Sequence[Planned], batch: Batch) -> list[Planned]:
@@ -118,32 +132,21 @@ def command_of(request: Request) -> str:
     return shlex.join(parts)
 
 
-def _progress(request: Request, plan: Plan) -> Progress:
-    """What the folder of a row holds. `UserError` if it is another run."""
-    folder = request.out
-    assert folder is not None
-    if not (folder / "run.yaml").exists():
+def _progress(request: Request, plan: Plan, results: Results, name: str) -> Progress:
+    """How much of a row is there. `UserError` if it is another run."""
+    if (found := results.find(name)) is None:
         return "new"
-    record = RunRecord(
-        request, plan.config, _facts(plan, _prior_in(folder)), plan.device, plan.raster_device
-    )
-    try:
-        record.check_same(folder)
-    except UserError as error:
-        what = error.for_command_line.removeprefix(f"--resume {folder}: ").split("; ")[0]
-        raise UserError(f"{folder} holds another run: {what}; choose another --out") from None
-    ended = read_record(folder)
-    if ended is None or ended["result"]["outcome"] != "finished":
+    prior = found.record.get("prior")
+    facts = _facts(plan, prior if isinstance(prior, dict) else {})
+    record = RunRecord(request, plan.config, facts, plan.device, plan.raster_device)
+    if found.record and (what := record.difference(found.record)):
+        where, what = results.where(name), what.split("; ")[0]
+        raise UserError(f"{where} holds another run: {what}; choose another --out")
+    if not found.ended or found.record["result"]["outcome"] != "finished":
         return "begun"
-    had = [(ended.get(name), getattr(request, name)) for name in ("minutes", "steps")]
+    had = [(found.record.get(name), getattr(request, name)) for name in ("minutes", "steps")]
     enough = all(b is None or (isinstance(a, (int, float)) and a >= b) for a, b in had)
     return "done" if enough else "begun"
-
-
-def _prior_in(folder: Path) -> dict[str, Any]:
-    """What run.yaml says of the prior."""
-    found = (run_yaml(folder) or {}).get("prior")
-    return found if isinstance(found, dict) else {}
 
 
 def _facts(plan: Plan, recorded: dict[str, Any]) -> dict[str, Any]:

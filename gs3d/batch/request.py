@@ -1,9 +1,11 @@
 """What a user asks of `gs3d batch`."""
 
+import math
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from gs3d.batch.remote.folder import is_url
 from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
@@ -26,11 +28,21 @@ class Batch:
     that a worker takes to load the prior, once for all its rows."""
     steps: int | None = None
     """Number of iterations of each row, instead of minutes."""
-    out: Path | None = None
-    """Folder of the batch, with one folder a row. Default outputs/batch-LIST."""
+    out: str | Path | None = None
+    """Folder of the batch, with one folder a row, or a URL that fsspec knows, such as
+    s3://BUCKET/FOLDER, for the folders of the rows alone. Default outputs/batch-LIST."""
     workers: int | None = None
     """Number of rows at once. Default one per GPU, or one per two cores of a machine without a GPU.
     Each gets an equal share of the cores."""
+    ray: str | None = None
+    """Make the rows on a Ray cluster: auto, or its address as HOST:PORT. Wants
+    pip install "gs3d[batch]" there and here."""
+    gpus: float | None = None
+    """With --ray, GPUs that a row takes. Default 1 where the device is cuda, else 0."""
+    cpus: float | None = None
+    """With --ray, CPUs that a row takes. Default 1 with a GPU, else 2."""
+    memory: float | None = None
+    """With --ray, gigabytes of a node that a row takes. By default they are not counted."""
     order: Order = "given"
     """Which rows come first: given, as in the list, or shortest, those with the fewest minutes."""
     max_failures: int | None = None
@@ -41,7 +53,8 @@ class Batch:
     dry_run: bool = False
     """Check all rows, and print what the batch would take, without starting it."""
     price: float | None = None
-    """Price of an hour of a GPU, or of this machine without one, for the cost of --dry-run."""
+    """Price of an hour of a GPU, or without one of this machine or, with --ray, of a CPU, for the
+    cost of --dry-run."""
     prior: str = "auto"
     """Diffusion model, as for gs3d generate."""
     lora: tuple[str, ...] = ()
@@ -64,8 +77,14 @@ class Batch:
 
     @property
     def folder(self) -> Path:
-        """Where the batch is."""
-        return self.out or Path("outputs") / f"batch-{self.rows.stem}"
+        """Where the batch is, on this machine."""
+        out = None if self.url else self.out
+        return Path(out or Path("outputs") / f"batch-{self.rows.stem}")
+
+    @property
+    def url(self) -> str | None:
+        """Where the folders of the rows go, if that is a URL."""
+        return str(self.out) if self.out is not None and is_url(str(self.out)) else None
 
     def request_of(self, row: Row, resume: bool = False) -> Request:
         """The run of a row."""
@@ -102,8 +121,11 @@ def checked(batch: Batch) -> Batch:
         ("--workers", batch.workers, 1),
         ("--max-failures", batch.max_failures, 1),
         ("--retries", batch.retries, 0),
+        ("--gpus", batch.gpus, 0),
+        ("--cpus", batch.cpus, 0),
+        ("--memory", batch.memory, 0),
     ):
-        if value is not None and value < least:
+        if value is not None and not least <= value < math.inf:
             raise UserError(f"{flag}: expected {least} or more, got {value}")
     if batch.workers is not None and batch.workers > len(cores()):
         raise UserError(
@@ -113,5 +135,16 @@ def checked(batch: Batch) -> Batch:
         raise UserError(f"--price: expected a number above 0, got {batch.price:g}")
     if batch.price is not None and not batch.dry_run:
         raise UserError("--price: has no effect without --dry-run")
-    out = None if batch.out is None else batch.out.expanduser()
+    if batch.ray is not None and batch.workers is not None:
+        raise UserError("--workers: has no effect with --ray, which counts by --gpus and --cpus")
+    for flag, value in (
+        ("--gpus", batch.gpus),
+        ("--cpus", batch.cpus),
+        ("--memory", batch.memory),
+    ):
+        if value is not None and batch.ray is None:
+            raise UserError(f"{flag}: has no effect without --ray")
+    if batch.gpus == 0 and batch.cpus == 0:
+        raise UserError("--cpus: expected more than 0 where --gpus is 0, got 0")
+    out = batch.out if batch.out is None or batch.url else Path(batch.out).expanduser()
     return replace(batch, rows=batch.rows.expanduser(), out=out)

@@ -3,31 +3,30 @@
 import contextlib
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gs3d.batch import index
-from gs3d.batch.gallery import write_page, write_rows
-from gs3d.batch.index import Entry
 from gs3d.batch.plan import Planned, planned
-from gs3d.batch.pool import Event, Place, Pool, check_places, places
+from gs3d.batch.remote.folder import check, opened
 from gs3d.batch.request import Batch, checked
+from gs3d.batch.results import URL, Results
 from gs3d.batch.rows import read_rows
-from gs3d.batch.tally import Tally, after, first_entry, recorded
+from gs3d.batch.shown.files import Shown
+from gs3d.batch.shown.gallery import STRIP, write_page
+from gs3d.batch.shown.tally import Tally, after, first_entry
+from gs3d.batch.status import COMMANDS, ROWS
+from gs3d.batch.workers.job import Event
+from gs3d.batch.workers.pool import Pool, places
 from gs3d.core.errors import UserError
 from gs3d.io.atomic import write_atomic
-from gs3d.runs.folders import make_writable
+from gs3d.runs.folders import writable
 from gs3d.runs.lock import locked
 from gs3d.runs.request import pick_device
 
-ROWS = "rows.jsonl"
-"""File in the folder of a batch: its rows, as a list."""
-COMMANDS = "commands.json"
-"""The command of each row."""
-GALLERY_EVERY_S = 2.0
-"""Seconds between two versions of what the gallery shows, at least."""
+if TYPE_CHECKING:
+    from gs3d.batch.workers.cluster import Cluster
+
 Watch = Callable[[Event, Tally], None]
 """Gets each event."""
 
@@ -37,102 +36,106 @@ def run_batch(batch: Batch, say: Callable[[str], None], watch: Watch) -> int:
     if some failed, 130 after Ctrl-C.
 
     Raises:
-        UserError: The list, an option or a row is wrong; nothing has begun.
+        UserError: The list, an option or a row is wrong, or a place cannot be reached; nothing has
+            begun.
     """
     batch = checked(batch)
     listed = read_rows(batch.rows)
-    device = pick_device(batch.device)
-    workers = places(batch.workers, device)
-    check_places(workers)
-    rows = planned(batch, listed, lambda line: say(f"warning: {line}"))
-    is_new = not batch.folder.exists()
-    make_writable(batch.folder)
-    with locked(batch.folder):
-        # Another batch may have ended here since the rows were checked.
-        rows = rows if is_new else planned(batch, listed)
-        todo = [row for row in rows if row.progress != "done"]
-        _write_rows(batch.folder, rows)
-        write_page(batch.folder)
-        tally = Tally(len(rows), len(rows) - len(todo), len(workers))
-        tally.entries = {row.row.name: first_entry(row) for row in rows}
-        tally.minutes = {row.row.name: row.minutes for row in rows}
-        shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
-        shown.all(tally)
-        say(_begun(batch, rows, todo, workers))
-        if not todo:
-            return 0
-        pool = Pool(batch.folder, workers, batch.retries, batch.max_failures)
-        with _stopped_by_signals(pool, say) as stopped:
-            for event in pool.run(todo):
-                entry = after(tally.entries[event.row.row.name], event)
-                tally.entries[entry.name] = entry
-                shown.one(entry, tally)
-                watch(event, tally)
-        shown.all(tally)
-        if stopped:
-            return 130
-        return 1 if tally.count("failed") else 0
+    results = results_of(batch)
+    with makers_of(batch, say) as (makers, batch):
+        rows = planned(batch, listed, lambda line: say(f"warning: {line}"), results)
+        is_new = not batch.folder.exists()
+        with writable(batch.folder), locked(batch.folder):
+            makers.check()
+            # Another batch may have ended here since the rows were checked.
+            rows = rows if is_new else planned(batch, listed, results=results)
+            return _make(batch, rows, results, makers, say, watch)
 
 
-class Shown:
-    """The index and the gallery of a batch. What cannot be written is said once and stops nothing:
-    the truth is in the folders of the rows."""
+def _make(
+    batch: Batch,
+    rows: Sequence[Planned],
+    results: Results,
+    makers: "Pool | Cluster",
+    say: Callable[[str], None],
+    watch: Watch,
+) -> int:
+    """The part of a batch that holds its folder."""
+    todo = [row for row in rows if row.progress != "done"]
+    _write_rows(batch, rows)
+    write_page(batch.folder)
+    tally = Tally(len(rows), len(rows) - len(todo), makers.count)
+    tally.entries = {row.row.name: first_entry(row, results.find(row.row.name)) for row in rows}
+    tally.minutes = {row.row.name: row.minutes for row in rows}
+    shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
+    shown.all(tally)
+    say(_begun(batch, rows, todo, makers.in_words))
+    for row in rows:
+        if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
+            results.copy(row.row.name, STRIP)
+    if not todo:
+        return 0
+    with _stopped_by_signals(makers, say) as stopped:
+        for event in makers.run(todo):
+            name = event.row.row.name
+            found = None
+            if event.kind == "stopped":
+                with contextlib.suppress(UserError):  # then what is there is not known
+                    results.read([name])
+                    found = results.find(name)
+            elif event.kind == "ended":
+                results.copy(name, STRIP)
+            entry = after(tally.entries[name], event, found)
+            tally.entries[name] = entry
+            shown.one(entry, tally)
+            watch(event, tally)
+    shown.all(tally)
+    if stopped:
+        return 130
+    return 1 if tally.count("failed") else 0
 
-    def __init__(self, folder: Path, lines: dict[str, str], say: Callable[[str], None]):
-        self._folder, self._lines, self._say = folder, lines, say
-        self._said: set[str] = set()
-        self._due = 0.0
 
-    def all(self, tally: Tally) -> None:
-        """Write all rows anew."""
-        entries = list(tally.entries.values())
-        self._index(entries, clear=True)
-        self._gallery(entries)
-
-    def one(self, entry: Entry, tally: Tally) -> None:
-        """Write a row that changed; the gallery now and then."""
-        self._index([entry])
-        if time.monotonic() >= self._due:
-            self._gallery(list(tally.entries.values()))
-
-    def _index(self, entries: Sequence[Entry], clear: bool = False) -> None:
-        try:
-            with index.opened(self._folder) as db:
-                if clear:
-                    index.clear(db)
-                index.put(db, entries)
-        except UserError as error:
-            self._warn(error)
-
-    def _gallery(self, entries: Sequence[Entry]) -> None:
-        began = time.monotonic()
-        try:
-            write_rows(self._folder, entries, self._lines)
-        except UserError as error:
-            self._warn(error)
-        now = time.monotonic()
-        # Of many rows it takes longer, and may take a twentieth of the time.
-        self._due = now + max(GALLERY_EVERY_S, 20 * (now - began))
-
-    def _warn(self, error: UserError) -> None:
-        if error.for_command_line not in self._said:
-            self._say(f"warning: {error.for_command_line}")
-        self._said.add(error.for_command_line)
+def results_of(batch: Batch) -> Results:
+    """Where the rows of a batch are. `UserError` if that is a URL that cannot be written."""
+    if batch.url is None:
+        return Results(batch.folder)
+    place = opened(batch.url)
+    check(place)
+    return Results(batch.folder, place)
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(pool: Pool, say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Stop the pool at Ctrl-C, SIGTERM or the end of the terminal, and at once when one comes
-    again. Yields the signals that came."""
+def makers_of(batch: Batch, say: Callable[[str], None]) -> "Iterator[tuple[Pool | Cluster, Batch]]":
+    """What makes the rows of a batch, and the batch with the device that they use there.
+
+    Raises:
+        UserError: This machine has no such device, or there is no such cluster.
+    """
+    if batch.ray is None:
+        found = places(batch.workers, pick_device(batch.device))
+        yield Pool(batch.folder, found, batch.retries, batch.max_failures), batch
+        return
+    from gs3d.batch.workers.cluster import connected
+
+    with connected(batch, say) as cluster:
+        yield cluster, replace(batch, device=cluster.device)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(
+    makers: "Pool | Cluster", say: Callable[[str], None]
+) -> Iterator[list[int]]:
+    """Stop what makes rows at Ctrl-C, SIGTERM or the end of the terminal, and at once when one
+    comes again. Yields the signals that came."""
     came: list[int] = []
 
     def stop(number: int, _: object) -> None:
         came.append(number)
         if len(came) == 1:
             say("stopping: rows in progress write what there is; press Ctrl-C again to leave now")
-            pool.stop()
+            makers.stop()
         else:
-            pool.stop(at_once=True)
+            makers.stop(at_once=True)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     # Programs that nohup starts ignore it.
@@ -153,68 +156,29 @@ def _line(row: Planned) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
-def _write_rows(folder: Path, rows: Sequence[Planned]) -> None:
-    """Write `ROWS` and `COMMANDS`, in the order of the list."""
+def _write_rows(batch: Batch, rows: Sequence[Planned]) -> None:
+    """Write `ROWS` and `COMMANDS`, in the order of the list, and `URL` where there is one."""
     in_order = sorted(rows, key=lambda row: row.number)
     texts = {
         ROWS: "".join(_line(row) + "\n" for row in in_order),
         COMMANDS: json.dumps({row.row.name: row.command for row in in_order}, indent=0),
     }
+    texts |= {} if batch.url is None else {URL: f"{batch.url}\n"}
     for name, text in texts.items():
         data = text.encode("utf-8", "replace")
-        write_atomic(folder / name, lambda path, d=data: path.write_bytes(d), lambda path: None)
+        write_atomic(
+            batch.folder / name, lambda path, d=data: path.write_bytes(d), lambda path: None
+        )
 
 
-def rebuild(folder: Path) -> list[Entry]:
-    """Make the index again, from the rows of the batch and the run.yaml of each. Rows that failed
-    wait again: why they did is in the index alone.
-
-    Raises:
-        UserError: `folder` holds no batch.
-    """
-    try:
-        commands = json.loads((folder / COMMANDS).read_text("utf-8"))
-        found = [
-            recorded(
-                Entry(row.name, i, row.prompt, row.seed, command=commands[row.name]),
-                folder / row.name,
-            )
-            for i, row in enumerate(read_rows(folder / ROWS))
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = error.for_command_line if isinstance(error, UserError) else f"no {COMMANDS}"
-        raise UserError(f"{folder}: expected the folder of a batch; {reason}") from None
-    with locked(folder):
-        index.remove(folder)
-        with index.opened(folder) as db:
-            index.put(db, found)
-    return found
-
-
-def status_of(folder: Path) -> list[Entry]:
-    """The entries of a batch, from its index. `UserError` if there is none."""
-    if not (folder / index.NAME).exists():
-        hint = f"; `gs3d batch index {folder}` makes it" if (folder / ROWS).exists() else ""
-        raise UserError(f"{folder}: holds no {index.NAME}{hint}")
-    found = index.read(folder)
-    try:
-        with locked(folder):
-            # Nobody works on it, whatever a batch that was killed has left in the index.
-            return [replace(e, state="stopped") if e.state == "running" else e for e in found]
-    except (UserError, OSError):
-        return found
-
-
-def _begun(
-    batch: Batch, rows: Sequence[Planned], todo: Sequence[Planned], workers: Sequence[Place]
-) -> str:
+def _begun(batch: Batch, rows: Sequence[Planned], todo: Sequence[Planned], at_once: str) -> str:
     """The first line of a batch."""
     there = len(rows) - len(todo)
     begun = sum(row.progress == "begun" for row in todo)
     parts = [f"{len(todo)} of {len(rows)} rows to make"]
     parts += [f"{there} are there"] if there else []
     parts += [f"{begun} go on"] if begun else []
-    on = "GPU" if workers[0].gpu is not None else "core"
-    each = 1 if workers[0].gpu is not None else len(workers[0].cores)
-    parts.append(f"{len(workers)} at once, {each} {on}{'s' * (each > 1)} each")
-    return ", ".join(parts) + f", in {batch.folder}"
+    where = (
+        f"in {batch.folder}" if batch.url is None else f"to {batch.url}, shown in {batch.folder}"
+    )
+    return ", ".join([*parts, at_once, where])

@@ -94,9 +94,17 @@ def _prompt_in(folder: Path) -> str | None:
 def run_yaml(folder: Path) -> dict[str, Any] | None:
     """What run.yaml in `folder` holds; None if it is not there, or damaged."""
     try:
+        return parsed_record((folder / "run.yaml").read_bytes())
+    except OSError:
+        return None
+
+
+def parsed_record(content: bytes) -> dict[str, Any] | None:
+    """What the `content` of a run.yaml holds; None if it is damaged."""
+    try:
         # Its time counts where there are thousands.
-        found = load_yaml((folder / "run.yaml").read_text("utf-8"), fast=True)
-    except (OSError, ValueError):
+        found = load_yaml(content.decode("utf-8"), fast=True)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

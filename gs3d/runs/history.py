@@ -23,16 +23,20 @@ def read_record(folder: Path) -> dict | None:
     """run.yaml of a run that has ended and whose splats or mesh exist; None for any other
     folder."""
     record = run_yaml(folder)
+    return record if has_ended(record) and result_file(folder) else None
+
+
+def has_ended(record: dict | None) -> bool:
+    """Whether what run.yaml holds is of a run that has ended."""
     try:
-        complete = (
+        return (
             record is not None
             and {"prompt", "seed", "timings_s"} <= record.keys()
-            and {"guidance", "stages"} & record["config"].keys()
+            and bool({"guidance", "stages"} & record["config"].keys())
             and "outcome" in record["result"]
         )
     except (AttributeError, KeyError, TypeError):
-        return None
-    return record if complete and result_file(folder) else None
+        return False
 
 
 def run_folder(folder: Path, record: dict | None) -> Path:

@@ -86,10 +86,10 @@ class RunRecord:
         """`UserError` if the run in `folder` has another prompt, seed, prior or other settings."""
         if (old := run_yaml(folder)) is None:
             return  # killed before the record was complete: nothing to compare with
-        if what := self._difference(old):
+        if what := self.difference(old):
             raise UserError(f"--resume {folder}: {what}")
 
-    def _difference(self, old: dict) -> str | None:
+    def difference(self, old: dict) -> str | None:
         """Why this run cannot continue the recorded one; None if it can."""
         other = "choose another --out"
         objects, mine = old.get("python_objects") or [], self.python_objects

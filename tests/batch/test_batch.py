@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 
-from gs3d.batch import index, pool
 from gs3d.batch.plan import planned
 from gs3d.batch.request import Batch
 from gs3d.batch.rows import read_rows
-from gs3d.batch.run import rebuild, run_batch, status_of
-from gs3d.batch.worker import request_to
+from gs3d.batch.run import run_batch
+from gs3d.batch.shown import index
+from gs3d.batch.status import rebuild, status_of
+from gs3d.batch.workers import pool
+from gs3d.batch.workers.job import job_of, job_to
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
 from gs3d.runs.execute import execute
@@ -149,16 +151,16 @@ def test_the_worker_of_a_killed_batch_ends_and_the_next_batch_goes_on(batch):
     (batch.folder / "workers").mkdir()
     (place,) = pool.places(1, "cpu")
     process = pool.Pool(batch.folder, [place], 0)._start(place)
-    process.stdin.write(request_to(row.request) + "\n")
+    process.stdin.write(job_to(job_of(row)) + "\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["event"] == "step"
     process.stdin.close()
     process.stdout.close()
     batch.rows.write_text("a red mushroom\n")
-    steps = len((row.folder / "log.jsonl").read_text().splitlines())
+    steps = len((row.request.out / "log.jsonl").read_text().splitlines())
     status, _, events = made(changed(batch, steps=steps + 200))
     assert process.wait(60) == 0 and status == 0
-    rows = (row.folder / "log.jsonl").read_text().splitlines()
+    rows = (row.request.out / "log.jsonl").read_text().splitlines()
     assert len(rows) >= steps + 200
 
 
@@ -198,7 +200,7 @@ def test_a_row_of_a_worker_equals_that_row_alone(copied):
     row = planned(copied, read_rows(copied.rows))[1]
     alone = execute(prepare(replace(row.request, out=copied.folder.parent / "alone")))
     assert entry.name == row.row.name
-    made_there = load_asset(row.folder)
+    made_there = load_asset(row.request.out)
     assert torch.equal(alone.splats.means, made_there.means)
     assert torch.equal(alone.splats.opacities, made_there.opacities)
 

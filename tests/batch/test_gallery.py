@@ -3,8 +3,8 @@
 import json
 import re
 
-from gs3d.batch.gallery import script_json, write_page, write_rows
-from gs3d.batch.index import Entry
+from gs3d.batch.shown.gallery import script_json, write_page, write_rows
+from gs3d.batch.shown.index import Entry
 
 HOSTILE = '</script><script>alert(1)</script> \u2028 & "quotes" \''
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import tyro
 
 from gs3d.batch.estimate import dry_run
-from gs3d.batch.index import Entry, counts
-from gs3d.batch.pool import Event
 from gs3d.batch.request import Batch
-from gs3d.batch.run import rebuild, run_batch, status_of
-from gs3d.batch.tally import Tally
+from gs3d.batch.run import run_batch
+from gs3d.batch.shown.index import Entry, counts
+from gs3d.batch.shown.tally import Tally
+from gs3d.batch.status import rebuild, status_of
+from gs3d.batch.workers.job import Event
 from gs3d.cli.output import say
 from gs3d.cli.parse import collect, parse
 from gs3d.cli.runs.generate import GUIDANCE_METAVAR
@@ -32,7 +33,7 @@ class Args(Batch):
     """
 
     rows: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="LIST")]
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
     lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:WEIGHT]")] = ()
     guidance: Annotated[str | None, tyro.conf.arg(metavar=GUIDANCE_METAVAR)] = None
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY.PATH=VALUE")] = ()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gs3d.batch import index
-from gs3d.batch.index import Entry
+from gs3d.batch.shown import index
+from gs3d.batch.shown.index import Entry
 from tests.cli.commands import one_line_fault, run
 
 

@@ -1,4 +1,4 @@
-"""Workers on this machine, each a process that makes one row after another (`batch.worker`)."""
+"""Workers on this machine, each a process that makes one row after another (`workers.process`)."""
 
 import contextlib
 import json
@@ -9,37 +9,27 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 
 import gs3d
 from gs3d.batch.plan import Planned
-from gs3d.batch.worker import request_to
+from gs3d.batch.workers.job import Event, job_of, job_to
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
 
 ROOT = Path(gs3d.__file__).parents[1]
-CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from gs3d.batch.worker import main; main()"
+MODULE = "gs3d.batch.workers.process"
+CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from {MODULE} import main; main()"
 COMMAND = (sys.executable, "-c", CODE)
 """With -m, Python would look for modules in the working directory first."""
 LOGS = "workers"
 """Folder of what the workers print."""
 CORES_EACH = 2
 """Cores of a worker without a GPU. The networks and the rasterizer use two well."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a worker says of a row."""
-
-    row: Planned
-    kind: str
-    """started, step, warning, ended, failed; lost: its worker was killed, and it waits for another
-    one; or stopped: its worker was killed while the batch stops."""
-    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,6 +85,27 @@ class Pool:
         # A signal may call `stop` in the middle of itself.
         self._lock = threading.RLock()
         self._processes: set[subprocess.Popen[str]] = set()
+
+    @property
+    def count(self) -> int:
+        """Rows at once."""
+        return len(self._places)
+
+    @property
+    def unit(self) -> tuple[str, float]:
+        """What its time is counted in, and how many of these a row takes."""
+        return ("machine" if self._places[0].gpu is None else "GPU"), 1.0
+
+    @property
+    def in_words(self) -> str:
+        first = self._places[0]
+        each = f"{len(first.cores)} core" + "s" * (len(first.cores) > 1)
+        return f"{self.count} at once, {each if first.gpu is None else '1 GPU'} each"
+
+    def check(self) -> None:
+        """Raise `UserError` if this system cannot start workers as they are needed."""
+        if os.name != "posix" and self.count > 1:
+            raise UserError(f"--workers: expected 1 on this system, got {self.count}")
 
     def run(self, rows: Sequence[Planned]) -> Iterator[Event]:
         """Make the rows, and yield what the workers say. Closing the iterator stops them."""
@@ -160,12 +171,12 @@ class Pool:
         self, row: Planned, place: Place, process: subprocess.Popen[str] | None
     ) -> subprocess.Popen[str] | None:
         """Make one row in `process`, or in a new one; returns that which is left for the next."""
-        request = replace(row.request, resume=row.progress == "begun")
+        job = job_to(job_of(row))
         self._events.put(Event(row, "started", {"worker": place.number}))
         for attempt in range(self._retries + 1):
             if process is None or process.poll() is not None:
                 process = self._start(place)
-            if (last := self._follow(row, process, request_to(request))) is not None:
+            if (last := self._follow(row, process, job)) is not None:
                 if last.kind == "failed":
                     self._failed(row, last.values["reason"])
                 else:
@@ -179,8 +190,6 @@ class Pool:
             if self._stopping.is_set():
                 self._events.put(Event(row, "stopped", {}))
                 break
-            # Whatever it had written; a new run where that is nothing.
-            request = replace(request, resume=(row.folder / "run.yaml").exists())
             if attempt < self._retries:
                 self._events.put(Event(row, "lost", {"reason": _why(status)}))
             else:
@@ -189,12 +198,12 @@ class Pool:
                 self._failed(row, reason)
         return process
 
-    def _follow(self, row: Planned, process: subprocess.Popen[str], request: str) -> Event | None:
-        """Give a request to a worker and pass its events on, but for the last, which is returned;
+    def _follow(self, row: Planned, process: subprocess.Popen[str], job: str) -> Event | None:
+        """Give a job to a worker and pass its events on, but for the last, which is returned;
         None if the worker dies."""
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(request + "\n")
+            process.stdin.write(job + "\n")
             process.stdin.flush()
         except (OSError, ValueError):  # it has ended, or the batch is stopping
             return None
@@ -266,9 +275,3 @@ def _visible() -> list[str]:
     if named:
         return [name.strip() for name in named.split(",") if name.strip()]
     return [str(i) for i in range(torch.cuda.device_count())]
-
-
-def check_places(found: Sequence[Place]) -> None:
-    """Raise `UserError` if this system cannot start workers as they are needed."""
-    if os.name != "posix" and len(found) > 1:
-        raise UserError(f"--workers: expected 1 on this system, got {len(found)}")

@@ -1,24 +1,20 @@
-"""A process that makes one row after another and keeps what they share.
+"""Makes one row in this process."""
 
-Its `main` reads a request as JSON from each line of its standard input, and
-writes events as JSON lines to its standard output. What libraries print goes to standard error.
-"""
-
-import contextlib
 import gc
-import json
-import os
-import queue
-import signal
+import socket
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from gs3d.batch.remote.folder import opened
+from gs3d.batch.remote.upload import Upload, following
+from gs3d.batch.remote.work import fetch, remove, work_folder
+from gs3d.batch.shown.gallery import STRIP
+from gs3d.batch.workers.job import Job, Send, job_to
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.memory.shortage import release
@@ -36,11 +32,8 @@ from gs3d.runs.setup import load_prior
 
 EVERY_S = 2.0
 """Seconds between the events of a running row."""
-STRIP = "strip.webp"
-"""The object from all sides, for the gallery."""
-PATHS = ("out", "start", "config")
 WAIT_S = 120.0
-Send = Callable[[dict[str, Any]], None]
+"""Seconds to wait for a folder that another process still writes."""
 
 
 @dataclass
@@ -65,36 +58,46 @@ class Kept:
         return self.prior
 
 
-def main() -> int:
-    """Make the rows that come in, until the input ends."""
-    # A batch in the background may have left it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with _own_output() as output, contextlib.suppress(KeyboardInterrupt):
-
-        def send(event: dict[str, Any]) -> None:
-            # Without a reader, the batch is gone, and the row is about to be ended.
-            with contextlib.suppress(OSError):
-                output.write(json.dumps(event) + "\n")
-                output.flush()
-
-        kept, busy = Kept(), threading.Event()
-        rows = _rows(busy)
-        while (line := rows.get()) is not None:
-            ended = _ended(lambda line=line: make(request_from(line), send, kept))
-            busy.clear()
-            send(ended)
-            if ended["leaves"]:
-                break
-    return 0
+def make(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
+    """Make one row, or go on with it; the event with which it ends."""
+    assert job.request.out is not None
+    print(f"row {job.request.out.name}", file=sys.stderr, flush=True)
+    return _made(job.request, send, kept) if job.url is None else _at_url(job, send, kept)
 
 
-def make(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
-    """Make one row; the event with which it ends."""
+def _at_url(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
+    """Make a row in a folder of this machine, and upload it."""
+    assert job.url is not None
+    place = opened(job.url)
+    # With more steps or minutes, or on another card, the row goes on.
+    common = replace(job.request, out=None, steps=None, minutes=None, device=None)
+    folder = work_folder(place, job_to(Job(common)))
+    _wait_for(folder)
+    fetch(place, folder)
+    upload = Upload(folder, place)
+    try:
+        with following(upload, lambda text: send({"event": "warning", "text": text})):
+            ended = _made(replace(job.request, out=folder), send, kept)
+    except Exception:
+        if not (folder / "checkpoint").exists():
+            remove(folder)  # nothing to go on from
+        raise
+    try:
+        upload.whole()
+    except UserError as error:
+        reason = f"{error.for_command_line}; its files are in {folder} on {socket.gethostname()}"
+        return {"event": "failed", "reason": reason, "leaves": ended["leaves"]}
+    remove(folder)
+    return ended
+
+
+def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
+    """Make one row in its output directory."""
     last = 0.0
     assert request.out is not None
-    print(f"row {request.out.name}", file=sys.stderr, flush=True)
     _wait_for(request.out)
-    plan = prepare(request)
+    # Whatever an earlier process had written; a new run where that is nothing.
+    plan = prepare(replace(request, resume=(request.out / "run.yaml").exists()))
 
     def on_message(message: Message) -> None:
         # Those of the plan were said when the rows were checked.
@@ -121,7 +124,7 @@ def make(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
     return {"event": "ended", **ended, "pieces": primitive_count(result.asset), "leaves": leaves}
 
 
-def _ended(row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def ended(row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The event with which a row ends, also if it fails."""
     try:
         return row()
@@ -151,39 +154,6 @@ def _write_strip(result: Result) -> None:
         traceback.print_exc()
 
 
-def request_to(request: Request) -> str:
-    """A request as one line."""
-    values = asdict(request)
-    for name in PATHS:
-        values[name] = values[name] and str(values[name])
-    return json.dumps(values)
-
-
-def request_from(line: str) -> Request:
-    """The inverse of `request_to`."""
-    values = json.loads(line)
-    for name in ("out", "start"):
-        values[name] = values[name] and Path(values[name])
-    return replace(Request(**values), lora=tuple(values["lora"]), set=tuple(values["set"]))
-
-
-def _rows(busy: threading.Event) -> "queue.SimpleQueue[str | None]":
-    """The lines that come in, and None at their end. If that comes while a row is made, the row
-    ends as at Ctrl-C: the batch is stopping, or is gone."""
-    found: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            busy.set()
-            found.put(line)
-        found.put(None)
-        if busy.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=read, daemon=True).start()
-    return found
-
-
 def _wait_for(folder: Path) -> None:
     """Wait while another process writes into a folder: the worker of a batch that was killed may
     still write what it has."""
@@ -194,12 +164,3 @@ def _wait_for(folder: Path) -> None:
                 return
         except UserError:
             time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def _own_output() -> Iterator[TextIO]:
-    """Standard output for the events alone: what anything else prints goes to standard error."""
-    # Without a reader, closing fails once more.
-    with contextlib.suppress(OSError), os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
-        os.dup2(2, 1)
-        yield output

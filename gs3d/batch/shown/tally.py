@@ -3,12 +3,11 @@
 import math
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from gs3d.batch.index import Entry
 from gs3d.batch.plan import Planned
-from gs3d.batch.pool import Event
-from gs3d.runs.history import read_record
+from gs3d.batch.results import Found
+from gs3d.batch.shown.index import Entry
+from gs3d.batch.workers.job import Event
 
 
 @dataclass
@@ -38,21 +37,19 @@ class Tally:
         return None if made <= 0 else (time.monotonic() - self.began) / made * len(left)
 
 
-def first_entry(row: Planned) -> Entry:
+def first_entry(row: Planned, found: Found | None) -> Entry:
     """What the index holds of a row before the batch goes on."""
     entry = Entry(row.row.name, row.number, row.row.prompt, row.row.seed, command=row.command)
-    entry = recorded(entry, row.folder, is_done=row.progress == "done")
+    entry = recorded(entry, found, is_done=row.progress == "done")
     return entry if entry.state == "done" else replace(entry, state="waiting")
 
 
-def recorded(entry: Entry, folder: Path, is_done: bool | None = None) -> Entry:
-    """An entry with what run.yaml in `folder` says. `is_done` is whether a run that has ended is
-    the whole of it, by default whether it says so."""
-    record = read_record(folder)
-    if record is None:
-        began = (folder / "run.yaml").exists()
-        return replace(entry, state="stopped") if began else entry
-    result, seconds = record["result"], sum(record["timings_s"].values())
+def recorded(entry: Entry, found: Found | None, is_done: bool | None = None) -> Entry:
+    """An entry with what the run that was `found` says of itself. `is_done` is whether a run that
+    has ended is the whole of it, by default whether it says so."""
+    if found is None or not found.ended:
+        return entry if found is None else replace(entry, state="stopped")
+    result, seconds = found.record["result"], sum(found.record["timings_s"].values())
     done = result["outcome"] == "finished" if is_done is None else is_done
     pieces = result.get("splats") or result.get("triangles") or 0
     return replace(
@@ -65,15 +62,15 @@ def recorded(entry: Entry, folder: Path, is_done: bool | None = None) -> Entry:
     )
 
 
-def after(entry: Entry, event: Event) -> Entry:
-    """The entry of a row after an event."""
+def after(entry: Entry, event: Event, found: Found | None) -> Entry:
+    """The entry of a row after an event. `found` is what is there of it, if it was stopped."""
     values = event.values
     if event.kind == "started":
         return replace(entry, state="running", reason="")
     if event.kind == "step":
         return replace(entry, progress=values["progress"], steps=values["step"])
     if event.kind == "stopped":
-        return recorded(replace(entry, state="waiting"), event.row.folder)
+        return recorded(replace(entry, state="waiting"), found)
     if event.kind == "failed":
         return replace(entry, state="failed", reason=values["reason"])
     if event.kind == "ended":

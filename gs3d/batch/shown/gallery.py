@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from gs3d.batch.index import Entry
+from gs3d.batch.shown.index import Entry
 from gs3d.io.atomic import write_atomic
 
 PAGE, DATA = "gallery.html", "rows.js"
+STRIP = "strip.webp"
+"""In the folder of a row: the object from all sides."""
 
 
 def write_page(folder: Path) -> None:
     """Write the page."""
-    page = files("gs3d.batch").joinpath(PAGE).read_bytes()
+    page = files("gs3d.batch.shown").joinpath(PAGE).read_bytes()
     write_atomic(folder / PAGE, lambda path: path.write_bytes(page), lambda path: None)
 
 

@@ -1,0 +1,81 @@
+"""What is there of the rows of a batch, by run.yaml of each: the truth about them."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gs3d.batch.remote.folder import Remote, opened, why
+from gs3d.batch.remote.upload import RECORD
+from gs3d.core.errors import UserError
+from gs3d.io import result_file
+from gs3d.runs.folders import parsed_record, run_yaml
+from gs3d.runs.history import has_ended
+
+URL = "url.txt"
+"""File in the folder of a batch whose rows are at a URL: that URL."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run that has begun."""
+
+    record: dict[str, Any]
+    """What its run.yaml holds; empty if that is damaged."""
+    ended: bool
+    """Whether it has ended, and its splats or mesh are there."""
+
+
+@dataclass
+class Results:
+    """The folders of the rows: in that of the batch, or at a URL."""
+
+    folder: Path
+    place: Remote | None = None
+    _texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def read(self, names: Sequence[str]) -> None:
+        """Read what is at a URL of many rows at once, which `find` then knows. In a folder they
+        are read one by one.
+
+        Raises:
+            UserError: The URL cannot be read.
+        """
+        if self.place is None:
+            return
+        try:
+            texts = self.place.read([f"{name}/{RECORD}" for name in names])
+        except Exception as error:
+            raise UserError(f"--out {self.place.url}: cannot be read ({why(error)})") from None
+        self._texts = {path.rpartition("/")[0]: text for path, text in texts.items()}
+
+    def find(self, name: str) -> Found | None:
+        """The run of a row; None if it has not begun."""
+        if self.place is not None:
+            if (text := self._texts.get(name)) is None:
+                return None
+            record = parsed_record(text) or {}
+            return Found(record, has_ended(record))  # run.yaml came last
+        folder = self.folder / name
+        record = run_yaml(folder)
+        if record is None and not (folder / RECORD).exists():
+            return None
+        return Found(record or {}, has_ended(record) and result_file(folder) is not None)
+
+    def where(self, name: str) -> str:
+        """The folder of a row, or its URL."""
+        return str(self.folder / name) if self.place is None else self.place.under(name).url
+
+    def copy(self, name: str, file: str) -> None:
+        """Copy a small file of a row from a URL into its folder in that of the batch, if it is
+        there and can be read."""
+        if self.place is not None:
+            with contextlib.suppress(Exception):
+                self.place.get(f"{name}/{file}", self.folder / name / file)
+
+
+def results_in(folder: Path) -> Results:
+    """The results of a batch that was begun in `folder`. `UserError` if its URL is none."""
+    path = folder / URL
+    return Results(folder, opened(path.read_text("utf-8").strip()) if path.exists() else None)

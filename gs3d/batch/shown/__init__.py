@@ -1,0 +1,1 @@
+"""What a batch shows of its rows: an index, a tally and a page."""

@@ -1,0 +1,61 @@
+"""What has become of a batch, from its index, or from its rows."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from gs3d.batch.results import results_in
+from gs3d.batch.rows import read_rows
+from gs3d.batch.shown import index
+from gs3d.batch.shown.index import Entry
+from gs3d.batch.shown.tally import recorded
+from gs3d.core.errors import UserError
+from gs3d.runs.lock import locked
+
+ROWS = "rows.jsonl"
+"""File in the folder of a batch: its rows, as a list."""
+COMMANDS = "commands.json"
+"""The command of each row."""
+
+
+def rebuild(folder: Path) -> list[Entry]:
+    """Make the index again, from the rows of the batch and the run.yaml of each. Rows that failed
+    wait again: why they did is in the index alone.
+
+    Raises:
+        UserError: `folder` holds no batch.
+    """
+    try:
+        commands = json.loads((folder / COMMANDS).read_text("utf-8"))
+        rows = read_rows(folder / ROWS)
+        results = results_in(folder)
+        results.read([row.name for row in rows])
+        found = [
+            recorded(
+                Entry(row.name, i, row.prompt, row.seed, command=commands[row.name]),
+                results.find(row.name),
+            )
+            for i, row in enumerate(rows)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.for_command_line if isinstance(error, UserError) else f"no {COMMANDS}"
+        raise UserError(f"{folder}: expected the folder of a batch; {reason}") from None
+    with locked(folder):
+        index.remove(folder)
+        with index.opened(folder) as db:
+            index.put(db, found)
+    return found
+
+
+def status_of(folder: Path) -> list[Entry]:
+    """The entries of a batch, from its index. `UserError` if there is none."""
+    if not (folder / index.NAME).exists():
+        hint = f"; `gs3d batch index {folder}` makes it" if (folder / ROWS).exists() else ""
+        raise UserError(f"{folder}: holds no {index.NAME}{hint}")
+    found = index.read(folder)
+    try:
+        with locked(folder):
+            # Nobody works on it, whatever a batch that was killed has left in the index.
+            return [replace(e, state="stopped") if e.state == "running" else e for e in found]
+    except (UserError, OSError):
+        return found

@@ -1,0 +1,1 @@
+"""What makes the rows of a batch: processes on this machine, or a Ray cluster."""

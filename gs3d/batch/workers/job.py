@@ -1,0 +1,56 @@
+"""A row on its way to the process that makes it, and what comes back."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gs3d.batch.plan import Planned
+from gs3d.runs.request import Request
+
+Send = Callable[[dict[str, Any]], None]
+"""Takes an event of a row: its kind as "event", and values."""
+PATHS = ("out", "start", "config")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker says of a row."""
+
+    row: Planned
+    kind: str
+    """started, step, warning, ended, failed; lost: its worker was killed, and it waits for another
+    one; or stopped: its worker was killed while the batch stops."""
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to make a row."""
+
+    request: Request
+    url: str | None = None
+    """Where its files go; None if they stay in its output directory."""
+
+
+def job_of(row: Planned) -> Job:
+    return Job(row.request, row.url)
+
+
+def job_to(job: Job) -> str:
+    """A job as one line."""
+    values = asdict(job.request)
+    for name in PATHS:
+        values[name] = values[name] and str(values[name])
+    return json.dumps({"request": values, "url": job.url})
+
+
+def job_from(line: str) -> Job:
+    """The inverse of `job_to`."""
+    found = json.loads(line)
+    values = found["request"]
+    for name in ("out", "start"):
+        values[name] = values[name] and Path(values[name])
+    lists = {name: tuple(values[name]) for name in ("lora", "set")}
+    return Job(replace(Request(**values), **lists), found["url"])
