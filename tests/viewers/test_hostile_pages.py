@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gs3d.batch.gallery import write_page, write_rows
-from gs3d.batch.index import Entry
+from gs3d.batch.shown.gallery import write_page, write_rows
+from gs3d.batch.shown.index import Entry
 from gs3d.evaluation.reference import reference_splats
 from gs3d.evaluation.report import tables
 from gs3d.evaluation.report_html import write_report
