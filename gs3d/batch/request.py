@@ -9,7 +9,7 @@ from gs3d.batch.remote.folder import is_url
 from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
-from gs3d.runs.request import DEFAULT_MINUTES, Mode, Raster, Request, Vram, check_budget
+from gs3d.runs.request import DEFAULT_MINUTES, Keep, Mode, Raster, Request, Vram, check_budget
 
 Order = Literal["given", "shortest"]
 
@@ -65,6 +65,10 @@ class Batch:
     """Preset or YAML file, as for gs3d generate."""
     set: tuple[str, ...] = ()
     """Change a setting of the config, e.g. gaussians.count=5000. For several, repeat the option."""
+    seeds: int = 1
+    """Number of seeds that each row begins with, as for gs3d generate."""
+    keep: Keep = "best"
+    """best or all, as for gs3d generate."""
     mode: Mode = "splats"
     """splats, mesh or two-stage, as for gs3d generate."""
     vram: Vram = "auto"
@@ -98,6 +102,8 @@ class Batch:
             lora=self.lora,
             guidance=self.guidance,
             seed=row.seed,
+            seeds=self.seeds,
+            keep=self.keep,
             out=self.folder / row.name,
             resume=resume,
             config=row.config or self.config,

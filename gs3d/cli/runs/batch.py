@@ -1,6 +1,5 @@
 """`gs3d batch LIST`: many runs from a list, and what has become of them."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +10,12 @@ from gs3d.batch.estimate import dry_run
 from gs3d.batch.request import Batch
 from gs3d.batch.run import run_batch
 from gs3d.batch.shown.index import Entry, counts
-from gs3d.batch.shown.tally import Tally
 from gs3d.batch.status import rebuild, status_of
-from gs3d.batch.workers.job import Event
 from gs3d.cli.output import say
 from gs3d.cli.parse import collect, parse
+from gs3d.cli.runs.batch_lines import lines
 from gs3d.cli.runs.generate import GUIDANCE_METAVAR
 
-EVERY_S = 30.0
-"""Seconds between two lines about a batch that nothing happens in."""
 MOST_FAILED = 20
 """Failed rows that are listed."""
 
@@ -59,53 +55,14 @@ def run(argv: list[str]) -> int:
         for line in dry_run(batch, lambda text: say(f"warning: {text}")):
             say(line)
         return 0
-    shown = Lines()
-    status = run_batch(batch, say, shown.update)
+    shown = lines()
+    try:
+        status = run_batch(batch, shown.say, shown.update)
+    finally:
+        shown.close()
     if shown.tally is not None:
         _report(list(shown.tally.entries.values()))
     return status
-
-
-class Lines:
-    """Prints a line for each row that ends, and now and then one about the whole."""
-
-    def __init__(self) -> None:
-        self.tally: Tally | None = None
-        self._said = time.monotonic()
-
-    def update(self, event: Event, tally: Tally) -> None:
-        """Show an event."""
-        self.tally = tally
-        name, values = event.row.row.name, event.values
-        entry = tally.entries[name]
-        ended = f"{tally.count('done', 'failed', 'stopped')}/{tally.total}  {name}"
-        if event.kind == "failed":
-            self._say(f"{ended}: failed: {entry.reason}")
-        elif event.kind == "ended":
-            what = f"{entry.pieces} in {entry.seconds:.0f} s, {entry.steps} steps"
-            self._say(f"{ended}: {entry.reason or entry.state}: {what}{_left(tally)}")
-        elif event.kind == "lost":
-            self._say(f"{name}: its worker ended ({values['reason']}); another one goes on")
-        elif event.kind == "warning":
-            self._say(f"warning: {name}: {values['text']}")
-        elif time.monotonic() - self._said >= EVERY_S:
-            running = [e for e in tally.entries.values() if e.state == "running"]
-            parts = ", ".join(f"{e.name} {100 * e.progress:.0f} %" for e in running)
-            self._say(f"{tally.count('done')} of {tally.total} done; {parts}{_left(tally)}")
-
-    def _say(self, line: str) -> None:
-        self._said = time.monotonic()
-        say(line)
-
-
-def _left(tally: Tally) -> str:
-    """The end of a line: how long the rest will take."""
-    if not (seconds := tally.seconds_left):
-        return ""
-    minutes = seconds / 60
-    return (
-        f"; about {minutes / 60:.1f} h left" if minutes >= 90 else f"; about {minutes:.0f} min left"
-    )
 
 
 def _report(found: list[Entry]) -> None:
