@@ -8,7 +8,8 @@ MINUTES ?= 3
 
 # Two workers of one thread each use two cores better than one worker of two threads. Files start
 # in the order of tests/conftest.py, the slow ones first.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	--durations=30 --durations-min=3
 
 .PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
 

@@ -60,7 +60,9 @@ def disk_bytes(row: Planned) -> int:
     stages = row.config.stages
     splats = max((s.densify.max_count for s in stages if s.representation == "splats"), default=0)
     fields = any(stage.representation != "splats" for stage in stages)
-    return splats * SPLAT_BYTES + fields * FIELD_BYTES + REST_BYTES
+    # Until they are given up, or to the end, the checkpoints hold all objects.
+    number = row.request.seeds
+    return number * (splats * SPLAT_BYTES + fields * FIELD_BYTES + REST_BYTES)
 
 
 def _hours(minutes: float) -> str:

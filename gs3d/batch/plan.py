@@ -138,6 +138,9 @@ def _progress(request: Request, plan: Plan, results: Results, name: str) -> Prog
         return "new"
     prior = found.record.get("prior")
     facts = _facts(plan, prior if isinstance(prior, dict) else {})
+    # Seeds that are all kept are particles in the record.
+    asked = plan.request
+    request = replace(request, seeds=asked.seeds, particles=asked.particles)
     record = RunRecord(request, plan.config, facts, plan.device, plan.raster_device)
     if found.record and (what := record.difference(found.record)):
         where, what = results.where(name), what.split("; ")[0]

@@ -131,6 +131,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             return _checkpoint(fields, tensors)
         except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError):
             continue
+        except OverflowError:  # a number of steps beyond those of a machine
+            continue
         except RecursionError:  # a header of lists thousands deep
             continue
     return None
@@ -160,4 +162,5 @@ def _checkpoint(fields: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoin
 
 def _round(progress: float, scores: dict[str, float], kept: list[int]) -> Round:
     """A round as JSON has it, where keys are texts."""
-    return Round(progress, {int(number): score for number, score in scores.items()}, kept)
+    found = {int(number): float(score) for number, score in scores.items()}
+    return Round(float(progress), found, [int(number) for number in kept])

@@ -48,7 +48,7 @@ class Options:
             values = tuple(value for value in given["lora"] if value.lower() not in NONE)
             found = replace(found, lora=values)
         if "seeds" in given:
-            text = given["seeds"][-1]
+            text = "1" if given["seeds"][-1].lower() in NONE else given["seeds"][-1]
             if not text.isascii() or not text.isdigit() or int(text) < 1:
                 raise UserError(f"--methods: seeds={text}: expected a whole number, 1 or more")
             found = replace(found, seeds=int(text))

@@ -164,10 +164,11 @@ def _check_method(
         if text := misfit(method.preset or request.config, setup.is_like_builtin):
             say(f"warning: {method.name}: the preset {method.preset or request.config} {text}")
     else:
+        kind, amount = setup.budget_of(method)
         like_a_run = Request(
             prompts[0],
-            request.minutes,
-            steps=request.steps or request.evaluations,
+            float(amount) if kind == "--minutes" else None,
+            steps=int(amount) if kind == "--steps" else None,
             prior=setup.prior,
             guidance=method.guidance,
             config=method.preset or request.config,
@@ -178,6 +179,7 @@ def _check_method(
             vram=options.vram,
             raster=options.raster,
             device=options.device,
+            seeds=options.seeds,
         )
         for message in prepare(like_a_run).messages:
             if message.is_warning:

@@ -164,7 +164,7 @@ def _write_all(places: Sequence[Path], state: TrainState) -> list[Written]:
     between loses pictures alone. `UserError` if nothing can be written."""
     found: list[Written] = []
     faults: list[UserError] = []
-    # Of several seeds, the first is the best so far, also in a run that was interrupted early.
+    # Of several seeds, the first is the best so far; before the first round it is the first seed.
     for place, particle in zip(places, state.particles, strict=False):
         try:
             found.append(write_result(place, particle.representation))
@@ -212,8 +212,9 @@ def size_of(asset: Asset | None) -> dict[str, int]:
 
 def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, state: TrainState) -> None:
     minutes, stages = plan.request.minutes, plan.config.stages
-    steps, each = state.step // len(state.particles), ""
-    if len(state.particles) > 1:
+    # Of several seeds, the one that is kept.
+    steps, each = state.particles[0].iterations, ""
+    if plan.request.particles > 1:
         each = " of each particle"
     if outcome == "finished" and minutes is not None and steps < FEW_STEPS:
         written.warnings.append(

@@ -181,6 +181,8 @@ def train(
                 save()
                 saved = clock.now()
             strip.update(state, task, budget.elapsed_s())
+        if outcome == "finished":
+            give_up(state, task, 1.0, folder, callbacks)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_memory(error):
             if state.is_consistent():
@@ -194,7 +196,8 @@ def train(
     finally:
         log.close()
     skipped = max(p.skipped for p in state.particles)
-    if outcome == "finished" and any(p.is_stuck() for p in state.particles):
+    exported = state.particles[: 1 if task.candidates > 1 else None]
+    if outcome == "finished" and any(p.is_stuck() for p in exported):
         outcome = "diverged"  # a short run in which nothing ever changed
     elif outcome == "finished" and skipped:
         callbacks.warn(f"NaN or Inf: the last {skipped} iterations{_of_any(state)} changed nothing")

@@ -150,10 +150,10 @@ def checked(request: Request) -> Request:
 def _with_objects(request: Request) -> Request:
     """The request with its number of objects checked. Seeds that are all kept are particles."""
     for name in OBJECTS:
-        number = getattr(request, name)
-        if not isinstance(number, numbers.Integral) or number < 1:
+        number: Any = getattr(request, name)
+        if not isinstance(number, numbers.Integral) or int(number) < 1:
             raise UserError(f"--{name}: expected a whole number, 1 or more, got {number!r}")
-        if request.steps is not None and request.steps < number:
+        if request.steps is not None and request.steps < int(number):
             raise UserError(
                 f"--{name} {number}: more than --steps {request.steps}, so some would have no "
                 "iteration"
@@ -166,6 +166,10 @@ def _with_objects(request: Request) -> Request:
         raise UserError("give --particles or --seeds, not both")
     if request.keep == "all":
         return replace(request, particles=request.seeds, seeds=1)
+    if request.start is not None:
+        raise UserError(
+            "give --seeds or --start, not both: all seeds would begin as the same splats"
+        )
     return request
 
 

@@ -90,6 +90,16 @@ def states(batch):
     return {entry.name: entry.state for entry in status_of(batch.folder)}
 
 
+@pytest.mark.parametrize("keep,folders", [("all", 3), ("best", 1)])
+def test_rows_of_several_seeds_are_there_too(batch, keep, folders):
+    batch = changed(batch, seeds=3, keep=keep)
+    rows = planned(batch, read_rows(batch.rows)[:1])
+    assert rows[0].progress == "new" and "--seeds 3" in rows[0].command
+    result = execute(prepare(rows[0].request))
+    assert len(list(result.folder.rglob("splats.ply"))) == folders
+    assert planned(batch, read_rows(batch.rows)[:1])[0].progress == "done"
+
+
 def test_a_batch_is_made_once_and_then_is_there(batch):
     status, said, events = made(batch)
     assert status == 0 and said[-1].startswith("2 of 2 rows to make, 1 at once")

@@ -1,15 +1,15 @@
 """What `gs3d batch` prints while it works: a live table on a terminal, or plain lines elsewhere."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gs3d.batch.shown.tally import Tally
 from gs3d.batch.workers.job import Event
 from gs3d.cli.output import say, silence
+from gs3d.core.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -24,10 +24,18 @@ MOST_RUNNING = 16
 
 @dataclass(frozen=True)
 class Seen:
-    """How far a running row was when it was first heard of."""
+    """How far a running row was when it was first heard of, and the last time."""
 
     step: int
     time_s: float
+    last_step: int
+    last_s: float
+
+    @property
+    def rate(self) -> float | None:
+        """Iterations a second; None before the second time."""
+        passed = self.last_s - self.time_s
+        return (self.last_step - self.step) / passed if passed > 0 else None
 
 
 class Lines:
@@ -74,8 +82,10 @@ class Table(Lines):
         self.tally = tally
         name, now = event.row.row.name, time.monotonic()
         if event.kind == "step":
-            self._seen.setdefault(name, Seen(event.values["step"], now))
-        else:
+            step = event.values["step"]
+            before = self._seen.get(name, Seen(step, now, step, now))
+            self._seen[name] = replace(before, last_step=step, last_s=now)
+        elif event.kind != "warning":
             self._seen.pop(name, None)
         if (line := line_of(event, tally)) is not None:
             self.say(line)
@@ -89,7 +99,8 @@ class Table(Lines):
             super().say(line)
             return
         with self._kept_open():
-            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            text = printable(line)
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         live, self._live = self._live, None
@@ -118,9 +129,9 @@ class Table(Lines):
         running = [e for e in tally.entries.values() if e.state == "running"]
         for entry in running[:MOST_RUNNING]:
             bar = ProgressBar(total=1.0, completed=entry.progress, width=20)
-            rate = ""
-            if (seen := self._seen.get(entry.name)) is not None and now > seen.time_s:
-                rate = f"{(entry.steps - seen.step) / (now - seen.time_s):.1f} it/s"
+            seen = self._seen.get(entry.name)
+            known = None if seen is None else seen.rate
+            rate = "" if known is None else f"{known:.1f} it/s"
             share = f"{100 * entry.progress:3.0f} %"
             grid.add_row(bar, share, f"step {entry.steps}", rate, Text(entry.name))
         if len(running) > MOST_RUNNING:
@@ -130,7 +141,10 @@ class Table(Lines):
 
 def lines() -> Lines:
     """What fits where this is printed."""
-    return Table() if sys.stdout is not None and sys.stdout.isatty() else Lines()
+    from rich.console import Console
+
+    console = Console()
+    return Table(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
 def line_of(event: Event, tally: Tally) -> str | None:

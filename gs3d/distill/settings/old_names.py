@@ -64,9 +64,10 @@ def rename_checkpoint(
     for name in OF_PARTICLES[:2]:
         if not isinstance(fields[name], list):
             fields[name] = [fields[name]]
-    count = len(fields[OF_PARTICLES[0]])
-    taken = [len(range(i, fields["step"], count)) for i in range(count)]
-    fields = {"number": list(range(1, count + 1)), "iterations": taken} | fields
+    if "iterations" not in fields:
+        count = len(fields[OF_PARTICLES[0]])
+        fields["number"] = list(range(1, count + 1))
+        fields["iterations"] = [len(range(i, fields["step"], count)) for i in range(count)]
     return fields, {_tensor_name(k): v for k, v in tensors.items()}
 
 

@@ -1,10 +1,31 @@
-"""A warning for particles that share nothing."""
+"""What a run with several objects is warned of, or refused for."""
 
+from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.guidance import name_of
 from gs3d.guidance.base import learns
+from gs3d.priors.base import Prior
+from gs3d.priors.loading.components import Source
 from gs3d.runs.callbacks import Message
+from gs3d.runs.choice.score import VIEWS
 from gs3d.runs.request import Request
+
+
+def check_seeds(request: Request, config: RunConfig, prior: Source | Prior) -> None:
+    """Raise `UserError` if the run cannot begin with several seeds and keep the best."""
+    if request.seeds == 1:
+        return
+    if config.begin:
+        raise UserError(
+            f"--seeds {request.seeds}: the config begins at {config.begin:g} of the schedules, "
+            "where some seeds would have been given up already; leave `begin` out"
+        )
+    views = prior.family.views if isinstance(prior, Source) else prior.views
+    if VIEWS % views:
+        raise UserError(
+            f"--seeds {request.seeds}: objects are judged by {VIEWS} views, and the prior "
+            f"{prior.name} denoises {views} together; expected a divisor of {VIEWS}"
+        )
 
 
 def nothing_shared(request: Request, config: RunConfig) -> list[Message]:

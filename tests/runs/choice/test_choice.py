@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -13,6 +14,7 @@ from gs3d.io import load_asset
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs import loop
 from gs3d.runs.choice import choose
+from gs3d.runs.choice.score import WORST
 from gs3d.runs.history import representation_of, training_cameras
 from tests.runs.running import (
     SPLATS,
@@ -135,7 +137,62 @@ def test_a_seed_that_is_not_finite_is_given_up(four, monkeypatch):
     result = generate(four, say=said.append, control=control)
     assert result.outcome == "finished" and result.steps == STEPS
     assert "warning: seed 2 of the run gave NaN or Inf; the others go on" in said
-    assert 2 not in record_in(result.folder)["result"]["choice"]["rounds"][0]["scores"]
+    rounds = record_in(result.folder)["result"]["choice"]["rounds"]
+    assert rounds[0]["scores"] == {2: WORST} and rounds[0]["kept"] == [1, 3, 4]
+    assert set(rounds[1]["scores"]) == {1, 3, 4}
+
+
+def test_a_seed_that_gave_nan_last_is_behind_all_others(four, monkeypatch):
+    monkeypatch.setattr(choose, "score_of", lambda *_: 1.0)
+    real, bad = Gaussians.render, [None]
+
+    def render(self, *arguments):
+        out = real(self, *arguments)
+        return dataclasses.replace(out, rgb=out.rgb * float("nan")) if self is bad[0] else out
+
+    monkeypatch.setattr(Gaussians, "render", render)
+
+    def control(state):
+        bad[0] = bad[0] or state.particles[0].representation
+        return "continue"
+
+    result = generate(four, control=control)
+    rounds = record_in(result.folder)["result"]["choice"]["rounds"]
+    assert result.outcome == "finished" and rounds[0]["kept"] == [2, 3]
+
+
+def test_full_memory_while_they_are_judged_ends_no_run(four, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(choose, "score_of", full)
+    said: list[str] = []
+    result = generate(four, say=said.append)
+    assert result.outcome == "finished"
+    assert "warning: seeds: no memory to judge them; the first go on" in said
+    assert record_in(result.folder)["result"]["choice"]["number"] == 1
+
+
+def test_none_is_given_up_before_all_have_had_an_iteration(four):
+    result = generate(dataclasses.replace(four, steps=4))
+    assert [row["particle"] for row in log_rows(result.folder)] == [1, 2, 3, 4]
+    choice = record_in(result.folder)["result"]["choice"]
+    # At the end, so that the best one is exported.
+    assert choice["left"] == 1 and len(choice["rounds"][0]["scores"]) == 4
+
+
+def test_stopped_before_the_first_round(four):
+    stopped = generate(four, report=interrupt_after(1))
+    choice = record_in(stopped.folder)["result"]["choice"]
+    assert (choice["number"], choice["left"], choice["rounds"]) == (1, 4, [])
+
+
+def test_seeds_that_would_begin_alike_or_late_are_refused(four, tmp_path):
+    finished = generate(dataclasses.replace(four, seeds=1, steps=2, out=tmp_path / "one"))
+    with pytest.raises(UserError, match="give seeds or start, not both"):
+        generate(dataclasses.replace(four, start=finished.folder))
+    with pytest.raises(UserError, match="seeds 4: the config begins at 0.3 of the schedules"):
+        generate(dataclasses.replace(four, set=("begin=0.3",)))
 
 
 def test_all_seeds_are_kept_as_particles(four):
