@@ -25,4 +25,4 @@ def write_round(
 
 def _words(number: int, found: Round) -> str:
     what = "goes on" if number in found.kept else "given up"
-    return f"seed {number}\nscore {found.scores[number]:.3f}\n{what}"
+    return f"number {number}\nscore {found.scores[number]:.3f}\n{what}"
