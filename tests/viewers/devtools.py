@@ -151,7 +151,10 @@ def opened(address: str, width: int, height: int, downloads: Path) -> Iterator[P
         )
         try:
             with connect(
-                _tab_address(Path(profile) / "DevToolsActivePort"), max_size=None
+                _tab_address(Path(profile) / "DevToolsActivePort"),
+                max_size=None,
+                # On a busy machine, a browser that compiles a page answers no ping for long.
+                ping_interval=None,
             ) as socket:
                 page = Page(socket)
                 for domain in ("Page", "Runtime", "Log", "Network"):
