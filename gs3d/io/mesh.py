@@ -267,7 +267,7 @@ class _Beside(Resolver):
 
     def write(self, name: str, data: object) -> None:
         """A reader writes nothing."""
-        raise NotImplementedError
+        raise io.UnsupportedOperation(f"{name}: only read here")
 
     def namespaced(self, namespace: str) -> "_Beside":
         """The files in a folder."""

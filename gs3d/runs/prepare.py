@@ -28,7 +28,7 @@ from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
 from gs3d.runs.planning.devices import raster_device_of
-from gs3d.runs.planning.particles import check_seeds, nothing_shared
+from gs3d.runs.planning.particles import about_seeds, nothing_shared
 from gs3d.runs.planning.recorded import as_recorded, differences_from, loss_to_name
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
@@ -116,7 +116,7 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     raster_device = raster_device_of(request, device, config, messages)
     messages += too_many(splats, config)
     messages += nothing_shared(request, config)
-    check_seeds(request, config, prior)
+    messages += about_seeds(request, config, prior)
     messages += student_warning(prior, config)
     if not _is_like_builtin(prior):
         messages += suggested(request, config)

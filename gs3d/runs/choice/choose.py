@@ -65,7 +65,7 @@ def give_up_stuck(state: TrainState, task: Task, particle: Particle, callbacks: 
     state.particles = [p for p in state.particles if p is not particle]
     kept = [p.number for p in state.particles]
     state.rounds.append(Round(state.progress, {particle.number: WORST}, kept))
-    callbacks.warn(f"seed {particle.number} of the run gave NaN or Inf; the others go on")
+    callbacks.warn(f"seeds: number {particle.number} gave NaN or Inf; the others go on")
     return True
 
 

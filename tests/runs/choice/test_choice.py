@@ -49,6 +49,23 @@ def scored(monkeypatch):
     return calls
 
 
+def nan_from(index, monkeypatch):
+    """A `control` after whose first call renders of the object at `index` are NaN."""
+    real, bad = Gaussians.render, [None]
+
+    def render(self, *arguments):
+        out = real(self, *arguments)
+        return dataclasses.replace(out, rgb=out.rgb * float("nan")) if self is bad[0] else out
+
+    monkeypatch.setattr(Gaussians, "render", render)
+
+    def control(state):
+        bad[0] = bad[0] or state.particles[index].representation
+        return "continue"
+
+    return control
+
+
 def record_in(folder):
     return yaml.safe_load((folder / "run.yaml").read_text("utf-8"))
 
@@ -56,6 +73,7 @@ def record_in(folder):
 def test_the_better_half_goes_on_after_each_round(four, scored):
     said: list[str] = []
     result = generate(four, say=said.append)
+    assert "--seeds 4: the best one has about 69 % of the iterations" in said
     rows = [row["particle"] for row in log_rows(result.folder)]
     # A quarter of the run for all, a quarter for two, half of it for one.
     assert rows == [1, 2, 3, 4, 1, *[2, 3, 2, 3, 2], *[2] * 10]
@@ -121,22 +139,10 @@ def test_the_choice_is_before_a_second_stage(tiny_sd_folder, tmp_path):
 
 def test_a_seed_that_is_not_finite_is_given_up(four, monkeypatch):
     monkeypatch.setattr(loop, "MAX_SKIPPED", 1)
-    real, bad = Gaussians.render, [None]
-
-    def render(self, *arguments):
-        out = real(self, *arguments)
-        return dataclasses.replace(out, rgb=out.rgb * float("nan")) if self is bad[0] else out
-
-    monkeypatch.setattr(Gaussians, "render", render)
-
-    def control(state):
-        bad[0] = bad[0] or state.particles[1].representation
-        return "continue"
-
     said: list[str] = []
-    result = generate(four, say=said.append, control=control)
+    result = generate(four, say=said.append, control=nan_from(1, monkeypatch))
     assert result.outcome == "finished" and result.steps == STEPS
-    assert "warning: seed 2 of the run gave NaN or Inf; the others go on" in said
+    assert "warning: seeds: number 2 gave NaN or Inf; the others go on" in said
     rounds = record_in(result.folder)["result"]["choice"]["rounds"]
     assert rounds[0]["scores"] == {2: WORST} and rounds[0]["kept"] == [1, 3, 4]
     assert set(rounds[1]["scores"]) == {1, 3, 4}
@@ -144,19 +150,7 @@ def test_a_seed_that_is_not_finite_is_given_up(four, monkeypatch):
 
 def test_a_seed_that_gave_nan_last_is_behind_all_others(four, monkeypatch):
     monkeypatch.setattr(choose, "score_of", lambda *_: 1.0)
-    real, bad = Gaussians.render, [None]
-
-    def render(self, *arguments):
-        out = real(self, *arguments)
-        return dataclasses.replace(out, rgb=out.rgb * float("nan")) if self is bad[0] else out
-
-    monkeypatch.setattr(Gaussians, "render", render)
-
-    def control(state):
-        bad[0] = bad[0] or state.particles[0].representation
-        return "continue"
-
-    result = generate(four, control=control)
+    result = generate(four, control=nan_from(0, monkeypatch))
     rounds = record_in(result.folder)["result"]["choice"]["rounds"]
     assert result.outcome == "finished" and rounds[0]["kept"] == [2, 3]
 
