@@ -143,9 +143,9 @@ def _run(
     pauses.tell()
     for line in written.warnings:
         callbacks.warn(line)
-    stages = sorted(folder.glob("stage-*.ply"))
+    more = [*sorted(folder.glob("candidates-*.png")), *sorted(folder.glob("stage-*.ply"))]
     results = [file for other in others for file in other.files[:1]]
-    files = [*written.files, *results, *stages, folder / "run.yaml", folder / LOG]
+    files = [*written.files, *results, *more, folder / "run.yaml", folder / LOG]
     return Result(
         folder,
         outcome,

@@ -178,6 +178,8 @@ def left(tally: Tally) -> str:
     """The end of a line: how long the rest will take."""
     if not (seconds := tally.seconds_left):
         return ""
+    if seconds < 60:
+        return f"; about {seconds:.0f} s left"
     minutes = seconds / 60
     return (
         f"; about {minutes / 60:.1f} h left" if minutes >= 90 else f"; about {minutes:.0f} min left"

@@ -88,6 +88,7 @@ def test_the_better_half_goes_on_after_each_round(four, scored):
     ]
     pictures = [np.asarray(Image.open(result.folder / f"candidates-{i}.png")) for i in (1, 2)]
     assert pictures[0].shape[0] == 2 * pictures[1].shape[0]
+    assert {"candidates-1.png", "candidates-2.png"} <= {path.name for path in result.files}
     assert result.others == [] and not (result.folder / "particle-2").exists()
 
 
