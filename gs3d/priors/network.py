@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int
     from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
+    from gs3d.priors.plain.transformer import Transformer
+
     Backbone = (
         UNet2DConditionModel
         | SD3Transformer2DModel
         | PixArtTransformer2DModel
         | FluxTransformer2DModel
+        | Transformer
     )
     Autoencoder = AutoencoderKL | AutoencoderTiny
 
@@ -168,7 +171,7 @@ def use_attention(backbone: Backbone, attention: Attention) -> None:
             "or set `attention: sdpa` in the config"
         ) from None
     try:
-        backbone.enable_xformers_memory_efficient_attention()
+        cast(Any, backbone).enable_xformers_memory_efficient_attention()
     except (ImportError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -76,12 +76,13 @@ def command(mode: str, folder: Path, *more: str) -> list[str]:
 
 
 def kill_of(number: int, mode: str, lasts_s: float, rng: random.Random) -> Kill:
-    """Any moment, a checkpoint and another file in turn."""
+    """Any moment, a checkpoint, and a file at the end of a run or before it, in turn."""
     delay_s = rng.uniform(0, REPLACE_S)
     if number % 3 == 1:
         return Kill("write", "checkpoint", rng.randint(1, 3), delay_s)
     if number % 3 == 2:
-        return Kill("write", rng.choice(EXPORTED[mode] + WRITTEN[mode]), 1, delay_s)
+        files = EXPORTED[mode] if number % 2 == 0 else WRITTEN[mode]
+        return Kill("write", rng.choice(files), 1, delay_s)
     return Kill("any", delay_s=rng.uniform(0, lasts_s))
 
 

@@ -17,6 +17,7 @@ from gs3d.core.runtime.interrupts import deferred
 from gs3d.priors.families import Family, family_of, known
 from gs3d.priors.families.base import AUTOENCODERS as AUTOENCODERS
 from gs3d.priors.families.base import BACKBONES, NETWORKS, TEXT_ENCODERS
+from gs3d.priors.families.builtin import BUILTIN
 from gs3d.priors.images import downsampling
 from gs3d.priors.loading.headers import read_object
 from gs3d.priors.loading.parts import (
@@ -26,8 +27,14 @@ from gs3d.priors.loading.parts import (
     quiet,
     usable,
 )
-from gs3d.priors.loading.schedulers import check_scaling, check_scheduler, scaling_of
+from gs3d.priors.loading.schedulers import (
+    check_scaling,
+    check_scheduler,
+    edm_scaling,
+    scaling_of,
+)
 from gs3d.priors.network import Network, TextEncoder
+from gs3d.priors.plain.reading import Place, read_networks
 from gs3d.priors.scalings import Scaling
 from gs3d.priors.text.building import build_text
 from gs3d.priors.text.several import TextEncoders, tokenizer_of
@@ -203,14 +210,21 @@ def read(
     vae_dtype: torch.dtype,
     vae: "Autoencoder | None" = None,
     text_on_cpu: bool = False,
+    plain: bool = False,
 ) -> Components:
     """Load all parts of the model in `source.folder`; a given `vae` replaces the model's own.
 
     With `text_on_cpu`, the text encoders are not on `device`, and a CLIP is in float32.
     `vae_dtype` is also that of a network that was trained in bfloat16 and of a T5, whose sums
-    overflow float16. Reads local files only. Raises `UserError` if a part is missing, unknown or
-    damaged.
+    overflow float16. With `plain`, a model like the built-in prior gets the networks of
+    `priors.plain`, which compute the same. Reads local files only. Raises `UserError` if a part is
+    missing, unknown or damaged.
     """
+    place = torch.device("cpu") if text_on_cpu else device
+    text_kind = torch.float32 if text_on_cpu else dtype
+    found = plain and vae is None and read_plain(source, (device, dtype), (place, text_kind))
+    if found:
+        return found
     with deferred():
         import diffusers
         import transformers
@@ -225,10 +239,7 @@ def read(
         scheduler = load_part(*_place(source, "scheduler"), cls)
         encoders: dict[str, tuple[Any, Any]] = {}
         for part, tokenizer in tokenizers.items():
-            cls, kind = getattr(transformers, index[part][1]), dtype
-            place = torch.device("cpu") if text_on_cpu else device
-            if text_on_cpu:
-                kind = torch.float32
+            cls, kind = getattr(transformers, index[part][1]), text_kind
             if index[part][1].startswith("T5"):
                 # In float32 the largest would take 19 GB.
                 kind = torch.bfloat16 if text_on_cpu else vae_dtype
@@ -247,6 +258,22 @@ def read(
         scaling = scaling_of(scheduler, source.name)
     check_scaling(source.name, scaling, family)
     return Components(source, backbone, vae, text, scaling)
+
+
+def read_plain(source: Source, network: Place, text: Place) -> Components | None:
+    """The model in the classes of `priors.plain`, if they fit its files."""
+    classes = {part: source.index.get(part, ("", ""))[1] for part in ("scheduler", *NETWORKS)}
+    if source.family is not BUILTIN or source.loras or classes["vae"]:
+        return None
+    what, folder = _place(source, "scheduler")
+    check_scheduler(what, folder, classes["scheduler"])
+    scaling = edm_scaling(read_object(folder / "scheduler_config.json", what))
+    if scaling is None or (networks := read_networks(source.folder, network, text)) is None:
+        return None
+    backbone, encoder, tokenizer = networks
+    # They have what is used of the classes of transformers.
+    text_encoder = TextEncoder(cast(Any, encoder), cast(Any, tokenizer))
+    return Components(source, backbone, None, text_encoder, scaling)
 
 
 def _place(source: Source, part: str) -> tuple[str, Path]:

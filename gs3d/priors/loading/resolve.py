@@ -144,7 +144,9 @@ def load(
     found = {key: resolve_autoencoder(name, offline, key) for key, name in named.items()}
     vae_source, backward_source = found.get("vae"), found.get("vae_backward")
     autoencoder = vae_source and read_autoencoder(vae_source, device, vae_dtype(device))
-    parts = components.read(source, device, dtype, vae_dtype(device), autoencoder, text_on_cpu)
+    parts = components.read(
+        source, device, dtype, vae_dtype(device), autoencoder, text_on_cpu, attention == "sdpa"
+    )
     fuse_loras(parts)
     loaded, backward = _built(parts, checkpoint_encoder, vae_source), None
     if backward_source and isinstance(loaded, LatentPrior):

@@ -1,5 +1,6 @@
 """From a diffusers scheduler to the scaling of its network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ DATA_STD = (1e-3, 1e3)
 """Range of the standard deviation of data."""
 KINDS = {"EDM": ("sigma_data",), "FlowMatch": ("num_train_timesteps",)}
 """Beginning of the class of a scheduler → settings without which its noise would be a guess."""
+EDM = "EDMEulerScheduler"
 TABLE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
 """The same for all other classes; trained_betas may stand for all of them."""
 
@@ -62,6 +64,12 @@ def check_scaling(name: str, scaling: Scaling, family: Family) -> None:
 
 def _kind(cls: str) -> str:
     return next((kind for kind in KINDS if cls.startswith(kind)), "")
+
+
+def edm_scaling(config: Mapping[str, Any]) -> Edm | None:
+    """`scaling_of` an EDMEulerScheduler, from its file alone; None for any other scheduler."""
+    kinds = config.get("_class_name"), config.get("prediction_type", "epsilon")
+    return Edm(float(config["sigma_data"])) if kinds == (EDM, "epsilon") else None
 
 
 def scaling_of(scheduler: Any, where: str = "the model") -> Scaling:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gs3d.core import rng
 from gs3d.core.types import Splats
+from gs3d.representations.adam import Adam
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.dmtet.dmtet import Dmtet, ball_distance
 from gs3d.representations.dmtet.tets import tet_grid
@@ -92,13 +93,13 @@ def _fit(field: Field, points: Tensor, reach: Tensor, colors: Tensor) -> None:
     The fit includes points displaced by up to ±`reach` [P, 3], because the surface will move.
     """
     gen = rng.generator(0, "fit")
-    optimizer = torch.optim.Adam(field.parameters(), lr=FIT_RATE, betas=(0.9, 0.99), eps=1e-15)
+    optimizer = Adam([list(field.parameters())], FIT_RATE, betas=(0.9, 0.99))
     for _ in range(FIT_STEPS):
         at = torch.randint(len(points), (FIT_POINTS,), generator=gen).to(points.device)
         off = (2 * torch.rand(FIT_POINTS, 1, generator=gen) - 1).to(points.device)
         functional.mse_loss(field.albedo(points[at] + off * reach[at]), colors[at]).backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
 
 
 def distance_of(

@@ -17,7 +17,7 @@ from torch.nn import functional
 from gs3d.core import rng
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Render
-from gs3d.representations.adam_state import Named, moments_of, put_moments
+from gs3d.representations.adam import Adam, Named, moments_of, put_moments
 from gs3d.representations.dmtet.config import DmtetConfig
 from gs3d.representations.dmtet.tets import TetGrid, marching_tetrahedra, tet_grid
 from gs3d.representations.meshing.triangles import (
@@ -71,9 +71,7 @@ class Dmtet:
         self.colors = colors
         networks = [p for name, p in colors.named_parameters() if name != "table"]
         groups = [[self.distance], [self.offset], [colors.table], networks]
-        self.optimizer = torch.optim.Adam(
-            [{"params": g} for g in groups], lr=1e-3, betas=(0.9, 0.99), eps=1e-15
-        )
+        self.optimizer = Adam(groups, betas=(0.9, 0.99))
 
     @staticmethod
     def ball(config: DmtetConfig, radius: float, seed: int, device: str = "cpu") -> Dmtet:
@@ -193,7 +191,7 @@ class Dmtet:
         """Do nothing: the grid is fixed."""
 
     def discard_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
     def is_consistent(self) -> bool:
         return True
@@ -229,7 +227,7 @@ class Dmtet:
         ):
             group["lr"] = rate(progress)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
 
 def _consistency(mesh: SurfaceMesh) -> Tensor:

@@ -8,13 +8,14 @@ grows, up to the maximum count.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from gs3d.core.checks import require, within
 from gs3d.core.rng import seeded
+from gs3d.representations.adam import Adam
 
 # Step numbers passed to the strategy. It refines when the number is a multiple of `refine_every`,
 # and prunes splats that are too big only after `reset_every`.
@@ -22,7 +23,7 @@ _ACCUMULATE_STEP, _REFINE_STEP, _REFINE_EVERY, _RESET_EVERY = 3, 4, 2, 1
 
 
 Parameters = torch.nn.ParameterDict
-Optimizers = dict[str, torch.optim.Optimizer]
+Optimizers = dict[str, Adam]
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,15 @@ class Densifier:
                 from gsplat.strategy.ops import reset_opa
 
                 opacity = 2 * self.config.prune_opacity
-                reset_opa(params, optimizers, self.state, value=opacity)
+                reset_opa(params, cast(Any, optimizers), self.state, value=opacity)
         return rounds or resets
 
     def _run_strategy(
         self, params: Parameters, optimizers: Optimizers, number: int, info: dict
     ) -> None:
-        self.strategy.step_post_backward(params, optimizers, self.state, number, info, packed=False)
+        # gsplat's types name torch's optimizers, of which `Adam` has what it uses.
+        theirs = cast(Any, optimizers)
+        self.strategy.step_post_backward(params, theirs, self.state, number, info, packed=False)
 
     @torch.no_grad()
     def _set_thresholds(self, params: Parameters) -> None:

@@ -15,7 +15,7 @@ from gs3d.core import rng
 from gs3d.core.cameras import Cameras
 from gs3d.core.types import Render, Splats
 from gs3d.raster import BLUR_PX2, rasterize
-from gs3d.representations.adam_state import Named, moments_of, put_moments
+from gs3d.representations.adam import Adam, Named, moments_of, put_moments
 from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import Densifier, DensifyConfig, Optimizers
 from gs3d.representations.gaussians.existing import parameters_of
@@ -52,11 +52,7 @@ class Gaussians:
         """Current width of the smoothing filter in world units; `optimize` updates it."""
         self.densifier = None if densify is None else Densifier(densify)
         self.params = nn.ParameterDict({k: nn.Parameter(v.contiguous()) for k, v in params.items()})
-        # eps is far below Adam's default: a splat that covers few pixels has tiny gradients but
-        # still has to move.
-        self.optimizers: Optimizers = {
-            k: torch.optim.Adam([p], lr=1e-3, eps=1e-15) for k, p in self.params.items()
-        }
+        self.optimizers: Optimizers = {k: Adam([[p]]) for k, p in self.params.items()}
 
     @staticmethod
     def blob(
@@ -160,7 +156,7 @@ class Gaussians:
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = factor * getattr(rates, name)(progress)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
         self.smoothing = self._smoothing_at(progress)
 
     def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:
@@ -173,7 +169,7 @@ class Gaussians:
     def discard_gradients(self) -> None:
         """Clear the current gradients, for a step that is skipped."""
         for optimizer in self.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
 
     def is_consistent(self) -> bool:
         """Return whether all parameters have the same number of rows.

@@ -15,7 +15,7 @@ from gs3d.core import rng
 from gs3d.core.cameras import Cameras, rays
 from gs3d.core.runtime.transfer import moved
 from gs3d.core.types import Render
-from gs3d.representations.adam_state import Named, moments_of, put_moments
+from gs3d.representations.adam import Adam, Named, moments_of, put_moments
 from gs3d.representations.nerf.background import BackgroundNetwork
 from gs3d.representations.nerf.config import NerfConfig
 from gs3d.representations.nerf.field import Field
@@ -43,12 +43,7 @@ class Nerf:
         )
         self.occupancy = Occupancy(config.occupancy_resolution, device)
         networks = [p for name, p in self._parameters().items() if name != "table"]
-        self.optimizer = torch.optim.Adam(
-            [{"params": [self.field.table]}, {"params": networks}],
-            lr=1e-3,
-            betas=(0.9, 0.99),
-            eps=1e-15,
-        )
+        self.optimizer = Adam([[self.field.table], networks], betas=(0.9, 0.99))
 
     @property
     def device(self) -> torch.device:
@@ -183,7 +178,7 @@ class Nerf:
             self.update_occupancy(now, rng.generator(seed, "occupancy", step))
 
     def discard_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
     def is_consistent(self) -> bool:
         return True
@@ -220,4 +215,4 @@ class Nerf:
             self.config.network_rate(progress),
         )
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()

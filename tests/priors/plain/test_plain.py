@@ -1,0 +1,179 @@
+"""The networks in plain torch compute what diffusers and transformers do, and need neither."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gs3d.core import rng
+from gs3d.priors import builtin, prompts
+from gs3d.priors.loading import components
+from gs3d.priors.plain.text import TextModel, Tokenizer
+from gs3d.priors.plain.transformer import Transformer
+
+CPU = torch.device("cpu")
+TEXTS = [
+    "a red mushroom with white spots, 45 degrees left, 15 up",
+    "",
+    "A BLUE zebra, xyzzy!",
+    "red car " * 30,
+]
+
+
+def read(folder, plain, dtype=torch.float32):
+    source = components.Source("a model", folder)
+    return components.read(source, CPU, dtype, dtype, plain=plain)
+
+
+@pytest.fixture(params=["shipped", "four views"])
+def folder(request, tmp_path):
+    """The shipped model, and one of other sizes with every weight random."""
+    if request.param == "shipped":
+        return builtin.FOLDER
+    tokenizer = builtin.new_tokenizer(TEXTS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = builtin.new_backbone(64, layers=2, heads=2, head_width=32)
+        torch.nn.init.normal_(backbone.proj_out.weight)
+        encoder = builtin.new_text_encoder(tokenizer)
+    builtin.save(tmp_path, backbone, encoder, tokenizer, views=4)
+    return tmp_path
+
+
+def test_text_is_that_of_transformers(folder):
+    theirs, ours = read(folder, plain=False).text, read(folder, plain=True).text
+    assert isinstance(ours.model, TextModel)
+    assert isinstance(ours.tokenizer, Tokenizer)
+    assert torch.equal(ours.embed(TEXTS), theirs.embed(TEXTS))
+    one, other = ours.tokenizer, theirs.tokenizer
+    assert one.get_vocab() == other.get_vocab()
+    assert {*one.all_special_ids} == {*other.all_special_ids}
+    assert {*one.all_special_tokens} == {*other.all_special_tokens}
+    assert one.unk_token_id == other.unk_token_id
+    assert [one.decode([i]) for i in (1, 5)] == [other.decode([i]) for i in (1, 5)]
+    assert prompts.is_closed(one)
+    assert prompts.vocabulary(one) == prompts.vocabulary(other)
+    assert prompts.knows_exact_views(one) == prompts.knows_exact_views(other)
+    assert prompts.unknown_words(one, TEXTS[2]) == prompts.unknown_words(other, TEXTS[2])
+    for one, other in zip(ours.encoders, theirs.encoders, strict=True):
+        assert one.max_tokens == other.max_tokens
+        assert [one.length(text) for text in TEXTS] == [other.length(text) for text in TEXTS]
+
+
+@pytest.mark.parametrize("text", [TEXTS[0], TEXTS])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": True},
+        {"padding": "max_length"},
+        {"truncation": True},
+        {"padding": "max_length", "truncation": True, "return_tensors": "pt"},
+        {"padding": True, "truncation": True, "max_length": 5},
+    ],
+)
+def test_options_of_the_tokenizer(folder, text, options):
+    theirs, ours = read(folder, plain=False).text, read(folder, plain=True).text
+    one, other = ours.tokenizer(text, **options), theirs.tokenizer(text, **options)
+    for key in ("input_ids", "attention_mask"):
+        found, expected = getattr(one, key), getattr(other, key)
+        if "return_tensors" in options:
+            found, expected = found.tolist(), expected.tolist()
+        assert found == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_network_is_that_of_diffusers(folder, dtype):
+    theirs, ours = read(folder, False, dtype), read(folder, True, dtype)
+    assert isinstance(ours.backbone, Transformer)
+    assert ours.backbone.dtype == theirs.backbone.dtype == dtype
+    assert ours.scaling == theirs.scaling
+    text = ours.text.embed(TEXTS)
+    side = ours.backbone.config["sample_size"]
+    # A transformer crops its table of positions for a smaller image.
+    for size in (side, side // 2):
+        z = rng.normal((len(TEXTS), 3, size, size), 0, "z")
+        sigma = torch.tensor([0.02, 0.5, 3.0, 20.0])
+        expected = theirs.network().denoise(z, sigma, text)
+        assert torch.equal(ours.network().denoise(z, sigma, text), expected)
+
+
+def test_gradient_is_that_of_diffusers(folder):
+    theirs, ours = read(folder, plain=False), read(folder, plain=True)
+    text, sigma = ours.text.embed(TEXTS[:1]), torch.tensor([0.5])
+    gradients = []
+    for parts in (theirs, ours):
+        z = rng.normal((1, 3, 64, 64), 0, "z").requires_grad_(True)
+        parts.network().differentiable(z, sigma, text).square().sum().backward()
+        gradients.append(z.grad)
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_layers_have_the_names_of_diffusers(folder):
+    theirs, ours = read(folder, plain=False).backbone, read(folder, plain=True).backbone
+    shapes = [{n: p.shape for n, p in b.named_parameters()} for b in (theirs, ours)]
+    assert shapes[1] == shapes[0]
+    assert not any(p.requires_grad for p in ours.parameters())
+
+
+def changed_config(folder, part, file="config.json", **changes):
+    path = folder / part / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def changed_weights(folder, change):
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: changed_config(f, "transformer", qk_norm="rms_norm"),
+        lambda f: changed_config(f, "transformer", num_layers=1),
+        lambda f: changed_config(f, "transformer", another_setting=1),
+        lambda f: changed_config(f, "text_encoder", hidden_act="gelu"),
+        lambda f: changed_config(f, "text_encoder", sum_at_padding=False),
+        lambda f: changed_config(
+            f, "scheduler", "scheduler_config.json", prediction_type="v_prediction"
+        ),
+        lambda f: changed_weights(f, lambda t: t.pop("proj_out.bias")),
+        lambda f: changed_weights(f, lambda t: t["proj_out.bias"].fill_(float("nan"))),
+        lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"),
+        lambda f: (f / "text_encoder" / "model.safetensors").write_bytes(b"none"),
+    ],
+)
+def test_what_does_not_fit_is_left_to_the_libraries(change, tmp_path):
+    folder = shutil.copytree(builtin.FOLDER, tmp_path / "model")
+    change(folder)
+    source = components.Source("a model", folder)
+    place = CPU, torch.float32
+    assert components.read_plain(source, place, place) is None
+
+
+def test_loras_and_other_autoencoders_are_left_to_the_libraries():
+    source = components.Source("a model", builtin.FOLDER)
+    place = CPU, torch.float32
+    assert components.read_plain(source, place, place) is not None
+    assert components.read_plain(replace(source, loras=(None,)), place, place) is None
+
+
+def test_a_run_imports_neither_library_nor_the_compiler(tmp_path):
+    code = """
+import sys
+from gs3d.cli.main import main
+main(["generate", "a red mushroom", "--steps", "1", "--prior", "builtin", "--device", "cpu",
+      "--out", sys.argv[1], "--set", "batch=4", "--set", "gaussians.count=100"])
+heavy = {"diffusers", "transformers", "peft", "torch._dynamo", "sympy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
