@@ -55,10 +55,8 @@ SHELL = (
     "!!",
     "$IFS$9touch${IFS}ran",
     "\\",
-    "--help",
-    "--out=/tmp/ran",
-    "-rf",
 )
+OPTIONS = ("--help", "--out=/tmp/ran", "-rf", "- a red car", "-")
 MARKS = (
     "\u202ecat a\u202c",
     "a \u2066\u2067cat\u2069\u2069",
@@ -69,6 +67,6 @@ MARKS = (
     "\ufeffa cat",
     "a\u200bcat\u200d",
 )
-REFUSED = ("\0", "a\0b", "\x1b[2J", "\x07", "x" * 10_000, "\udcff", "", " \n ")
+REFUSED = ("\0", "a\0b", "\x1b[2J", "\x07", "x" * 10_000, "\udcff", "", " \n ", *OPTIONS)
 """Prompts that no run takes."""
 TAKEN = (*SCRIPTS, *PATHS, *SHELL, *MARKS, "a\ncat\r\nhere", "x " * 499)

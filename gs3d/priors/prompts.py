@@ -57,6 +57,10 @@ def check_prompt(prompt: Any, what: str = "prompt") -> str:
         raise UserError(
             f'{what}: it is empty; say what to make, such as "a red mushroom with white spots"'
         )
+    if cleaned.startswith("-"):
+        raise UserError(
+            f"{what}: it begins with -, as an option of a command does; leave the - out"
+        )
     if len(cleaned) > MAX_CHARACTERS:
         raise UserError(
             f"{what}: expected at most {MAX_CHARACTERS} characters, got {len(cleaned)}; "

@@ -203,6 +203,10 @@ def test_white_space_is_collapsed():
             " \n\t ",
             'prompt: it is empty; say what to make, such as "a red mushroom with white spots"',
         ),
+        (
+            " - a red car",
+            "prompt: it begins with -, as an option of a command does; leave the - out",
+        ),
         (None, "prompt: expected text, got NoneType"),
         (b"a car", "prompt: expected text, got bytes"),
         (
