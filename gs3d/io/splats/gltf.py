@@ -170,12 +170,17 @@ def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
         check_extensions(glb)
         check_size(glb)
         read, parts, others = partial(read_array, glb), [], 0
+        # A primitive is read once, however many places it has.
+        known: dict[int, Splats] = {}
         for placed in placed_primitives(glb):
             if (settings := _settings_of(placed.primitive)) is None:
                 others += 1
                 continue
-            splats = _read_primitive(glb, read, placed.primitive["attributes"], settings)
-            parts.append(apply_transform(path, splats, placed.matrix))
+            key = id(placed.primitive)
+            if key not in known:
+                attributes = placed.primitive["attributes"]
+                known[key] = _read_primitive(glb, read, attributes, settings)
+            parts.append(apply_transform(path, known[key], placed.matrix))
         if others:
             warnings.warn(
                 f"{path}: {others} parts beside its splats are meshes, points or lines, which are "
