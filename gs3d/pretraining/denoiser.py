@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gs3d.priors import builtin, load
 from gs3d.priors.families.builtin import predict
 from gs3d.priors.network import encode
+from gs3d.priors.plain.text import PREFIX
 from gs3d.priors.scalings import Edm
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ def begin_from(model: Denoiser, tokenizer, folder: Path) -> None:
     known = old.text.tokenizer.get_vocab()
     shared = [(row, known[word]) for word, row in tokenizer.get_vocab().items() if word in known]
     rows, old_rows = (list(r) for r in zip(*shared, strict=True))
-    trained = encoder.state_dict()
-    for name, weight in model.text_encoder.state_dict().items():
+    trained = {k.removeprefix(PREFIX): v for k, v in encoder.state_dict().items()}
+    for key, weight in model.text_encoder.state_dict().items():
+        name = key.removeprefix(PREFIX)
         if name.endswith("token_embedding.weight"):
             weight[rows] = trained[name][old_rows].to(weight.device)
         elif name.endswith("position_embedding.weight"):

@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from gs3d.priors.loading.headers import FLOATS, read_header, read_object
+from gs3d.priors.loading.headers import bounded, check_headers, read_object
 from gs3d.priors.loading.parts import freeze
 from gs3d.priors.loading.weights import weight_files
-from gs3d.priors.plain.text import TextModel, Tokenizer, supports_text
+from gs3d.priors.plain.text import PREFIX, TextModel, Tokenizer, supports_text
 from gs3d.priors.plain.transformer import Transformer, supports_transformer
 
+Network = TypeVar("Network", bound=nn.Module)
 Place = tuple[torch.device, torch.dtype]
 
 
@@ -29,17 +30,11 @@ def read_networks(
     None if a file is not as `builtin.save` writes it: diffusers and transformers then read the
     folder, or tell what is wrong with it.
     """
-    place = folder / "transformer", folder / "text_encoder"
     # Damaged files raise anything, such as the bare Exception of the library tokenizers.
     try:
         tokenizer = _tokenizer(folder / "tokenizer")
-        configs = [read_object(p / "config.json", "") for p in place]
-        if not (supports_transformer(configs[0]) and supports_text(configs[1])):
-            return None
-        with torch.device("meta"):
-            backbone, encoder = Transformer(configs[0]), TextModel(configs[1])
-        _fill(backbone, place[0], network[1])
-        _fill(encoder, place[1], text[1])
+        backbone = _network(Transformer, supports_transformer, folder / "transformer", network[1])
+        encoder = _network(TextModel, supports_text, folder / "text_encoder", text[1])
     except Exception:
         return None
     return freeze(backbone, *network), freeze(encoder, *text, text=True), tokenizer
@@ -47,22 +42,32 @@ def read_networks(
 
 def _tokenizer(folder: Path) -> Tokenizer:
     config = read_object(folder / "tokenizer_config.json", "")
-    names = (config["model_max_length"], config["pad_token"], config["unk_token"])
-    return Tokenizer(folder / "tokenizer.json", *names)
+    if type(length := config["model_max_length"]) is not int or length < 1:
+        raise ValueError("no length")
+    return Tokenizer(folder / "tokenizer.json", length, config["pad_token"], config["unk_token"])
 
 
-def _fill(model: nn.Module, folder: Path, dtype: torch.dtype) -> None:
-    """Read the weights of an empty `model`. Raises ValueError unless they fit and are finite."""
+def _network(
+    cls: Callable[[Mapping[str, Any]], Network],
+    supports: Callable[[Mapping[str, Any]], bool],
+    folder: Path,
+    dtype: torch.dtype,
+) -> Network:
+    """The network in a folder. Raises ValueError unless its weights fit and are finite."""
     from safetensors.torch import load_file
 
-    file, *others = weight_files(folder, half=dtype == torch.float16)
-    header: Mapping[str, Any] = read_header("", file)
-    found = {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
-    types = {v["dtype"] for k, v in header.items() if k != "__metadata__"}
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if others or found != expected or not types <= {*FLOATS}:
+    config = read_object(folder / "config.json", "")
+    files = weight_files(folder, half=dtype == torch.float16)
+    tensors = check_headers("", folder, files)
+    if not supports(config) or len(files) != 1:
+        raise ValueError("another network")
+    with torch.device("meta"), bounded("", tensors):
+        model = cls(config)
+    weights = {k.removeprefix(PREFIX): v.to(dtype) for k, v in load_file(files[0]).items()}
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    if {name: value.shape for name, value in weights.items()} != expected:
         raise ValueError("weights of another network")
-    weights = {name: value.to(dtype) for name, value in load_file(file).items()}
     if not all(value.isfinite().all() for value in weights.values()):
         raise ValueError("NaN or infinite weights")
     model.load_state_dict(weights, assign=True)
+    return model

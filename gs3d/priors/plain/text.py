@@ -25,6 +25,8 @@ SIZES = (
 FIXED = {"hidden_act": "quick_gelu", "model_type": "clip_text_model", "sum_at_padding": True}
 """Other settings that decide what is computed → the values with which this class computes it."""
 QUICK_GELU = 1.702
+PREFIX = "text_model."
+"""Begins the names of all weights in files that transformers 4 wrote."""
 
 
 def supports_text(config: Mapping[str, Any]) -> bool:

@@ -133,11 +133,21 @@ def changed_weights(folder, change):
     save_file(tensors, path)
 
 
+def test_names_of_transformers_4(tmp_path):
+    folder = shutil.copytree(builtin.FOLDER, tmp_path / "model")
+    path = folder / "text_encoder" / "model.safetensors"
+    save_file({f"text_model.{name}": value for name, value in load_file(path).items()}, path)
+    parts = read(folder, plain=True)
+    assert isinstance(parts.text.model, TextModel)
+    assert torch.equal(parts.text.embed(TEXTS), read(builtin.FOLDER, True).text.embed(TEXTS))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda f: changed_config(f, "transformer", qk_norm="rms_norm"),
         lambda f: changed_config(f, "transformer", num_layers=1),
+        lambda f: changed_config(f, "transformer", num_layers=10**9),
         lambda f: changed_config(f, "transformer", another_setting=1),
         lambda f: changed_config(f, "text_encoder", hidden_act="gelu"),
         lambda f: changed_config(f, "text_encoder", sum_at_padding=False),
@@ -146,6 +156,7 @@ def changed_weights(folder, change):
         ),
         lambda f: changed_weights(f, lambda t: t.pop("proj_out.bias")),
         lambda f: changed_weights(f, lambda t: t["proj_out.bias"].fill_(float("nan"))),
+        lambda f: changed_config(f, "tokenizer", "tokenizer_config.json", model_max_length="x"),
         lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"),
         lambda f: (f / "text_encoder" / "model.safetensors").write_bytes(b"none"),
     ],
