@@ -11,14 +11,15 @@ MINUTES ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--durations=30 --durations-min=3
 
-.PHONY: help demo test run-tests test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
+.PHONY: help demo test run-tests test-all run-all-tests test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
 
 help:
 	@echo "make demo    set up .venv and make splats from \"$(PROMPT)\" in $(MINUTES) minutes, offline"
-	@echo "make test    set up .venv, lint, check the format, run all tests"
+	@echo "make test    set up .venv, lint, check the format, run the tests"
+	@echo "make test-all  the same, with the tests that take long and seldom find what others do not"
 	@echo "make test-fast  the tests that take no whole runs, in about a minute"
 	@echo "make test-processors  all tests with the kernels of two older processors"
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
@@ -44,10 +45,16 @@ test: ruff
 	$(MAKE) -j2 types run-tests
 
 run-tests: $(VENV)/installed
+	$(PYTEST) -m "not thorough"
+
+test-all: ruff
+	$(MAKE) -j2 types run-all-tests
+
+run-all-tests: $(VENV)/installed
 	$(PYTEST)
 
 test-fast: $(VENV)/installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not thorough"
 
 # torch and oneDNN choose kernels by the processor; tests must not depend on the choice.
 test-processors: $(VENV)/installed

@@ -217,6 +217,20 @@ def tiny_builtin(tiny_builtin_folder):
     return load(tiny_builtin_folder, "cpu")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_files():
+    """Runs write images and textures of a few pixels, meshes of a few triangles, and a blank
+    log.png: these take longer than a run of a few steps. Tests of `runs.outputs` have real ones."""
+    from gs3d.runs.outputs import files, plot
+    from tests.small import SMALL, blank_figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setattr(files, name, value)
+        patch.setattr(plot, "draw_figure", blank_figure)
+        yield
+
+
 @pytest.fixture
 def card(monkeypatch):
     """Fake CUDA device for one test; the value counts the operations on it (tests/fake_cuda.py)."""

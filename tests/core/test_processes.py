@@ -97,7 +97,15 @@ if __name__ == '__main__':
     assert done.stdout == "child ok\nexit 0\n", done.stderr
 
 
-@pytest.mark.parametrize("module", ["gs3d.api", "torch", "torch.nn", "gs3d.core.cameras"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "gs3d.api",
+        "torch",
+        pytest.param("torch.nn", marks=pytest.mark.thorough),
+        pytest.param("gs3d.core.cameras", marks=pytest.mark.thorough),
+    ],
+)
 def test_an_interrupt_during_the_first_import(tmp_path, module):
     """It comes while `module` is imported, comes through after all, and the next call works."""
     save_splats(tmp_path / "ball.ply", ball(40))

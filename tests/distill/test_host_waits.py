@@ -174,7 +174,7 @@ def test_stand_in(card):
     assert waits_of(prior, stage, 0.5) == SPLATS
 
 
-@pytest.mark.parametrize("lambert", [0.0, 1.0])
+@pytest.mark.parametrize("lambert", [pytest.param(0.0, marks=pytest.mark.thorough), 1.0])
 def test_field(card, tiny_sd_folder, lambert):
     stage = stage_of("two-stage")
     light = dataclasses.replace(stage.nerf.light, lambert=lambert, textureless=0.0)

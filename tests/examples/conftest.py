@@ -1,3 +1,3 @@
-from tests.runs.conftest import fast_conversions, small_files
+from tests.runs.conftest import fast_conversions
 
-__all__ = ["fast_conversions", "small_files"]
+__all__ = ["fast_conversions"]

@@ -30,7 +30,6 @@ stages:
 }
 
 
-@pytest.mark.usefixtures("small_files")
 def test_own_loss_runs_and_is_recorded(capsys, tmp_path, monkeypatch):
     options = ["a red ball", "--steps", 3, "--out", tmp_path / "a"]
     assert run_program(monkeypatch, "examples/own_loss.py", *options) == 0
@@ -64,7 +63,7 @@ def test_own_format_is_read_and_written_by_every_function(tmp_path, monkeypatch)
         gs3d.load(tmp_path / "b.csv")
 
 
-@pytest.mark.usefixtures("small_files", "fast_conversions")
+@pytest.mark.usefixtures("fast_conversions")
 @pytest.mark.parametrize("mode", SMALL)
 def test_own_prior_runs_in_every_mode(mode, tmp_path):
     prior = runpy.run_path(str(EXAMPLES / "own_prior.py"))["DiskPrior"]()
@@ -81,7 +80,6 @@ def test_own_prior_runs_in_every_mode(mode, tmp_path):
     assert parse_config(record["config"], "run.yaml").stages
 
 
-@pytest.mark.usefixtures("small_files")
 def test_own_prior_gives_its_color(tmp_path):
     prior = runpy.run_path(str(EXAMPLES / "own_prior.py"))["DiskPrior"]()
     changes = ["gaussians.count=300", "gaussians.rates.iterations=60", "cameras.draws=60"]
@@ -97,7 +95,6 @@ def flat(prior, condition, z0, progress, seed, step):
     return gs3d.GuidanceOut(z0.detach() * 0.01)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_guidance_may_be_a_function(tmp_path):
     out, changes = tmp_path / "run", ["gaussians.count=50", "batch=1"]
     options = {"prior": "builtin", "guidance": flat, "set": changes, "out": out, "device": "cpu"}

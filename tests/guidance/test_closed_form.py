@@ -232,7 +232,7 @@ def test_theorem_1_error_of_a_chain_of_cds_steps_is_linear_in_the_step():
     assert all(0.7 < s < 1.4 for s in slopes), slopes
 
 
-@pytest.mark.parametrize("means", [[0.3], [-1.0, 1.0]])
+@pytest.mark.parametrize("means", [[0.3], pytest.param([-1.0, 1.0], marks=pytest.mark.thorough)])
 def test_theorem_1_error_of_cds_descent_is_linear_in_the_step(means):
     # The same for the optimized images. On a uniform grid of noise levels with spacing Δ, the last
     # pair is σ2 = Δ, σ1 = 2Δ. There the gradient

@@ -5,19 +5,8 @@ import pytest
 from gs3d.representations import extract_mesh
 from gs3d.representations.dmtet import convert
 from gs3d.runs import execute
-from gs3d.runs.outputs import files, plot
 from gs3d.runs.outputs.files import Written
 from tests.runs.running import SPLATS, generate, request_for
-from tests.small import SMALL, blank_figure
-
-
-@pytest.fixture(scope="package", autouse=True)
-def small_files():
-    """Runs write images and textures of a few pixels, and meshes of a few triangles."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setattr(files, name, value)
-        yield
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -27,15 +16,6 @@ def fast_conversions():
         patch.setattr(convert, "FIT_STEPS", 10)
         patch.setattr(extract_mesh, "FIELD_RESOLUTION", 24)
         yield
-
-
-@pytest.fixture(autouse=True)
-def blank_plot(monkeypatch):
-    """log.png is a blank image, because drawing it takes longer than a run of a few steps.
-
-    outputs/test_plot.py tests the real one.
-    """
-    monkeypatch.setattr(plot, "draw_figure", blank_figure)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def test_loss_of_a_file_is_a_method(evaluate, tmp_path):
     assert set(tables) == {*found}
 
 
+@pytest.mark.thorough
 def test_runs_with_and_without_a_start(evaluate, tmp_path):
     save_splats(tmp_path / "there.ply", random_splats(200, 0))
     methods = ("--methods", "sds", "sds,start=there.ply")
@@ -106,6 +107,7 @@ def test_runs_that_start_from_the_builtin_prior(evaluate, tmp_path):
     assert (record["hardware"]["device"], record["hardware"]["raster_device"]) == ("cpu", "cpu")
 
 
+@pytest.mark.thorough
 def test_lora_of_a_method(evaluate, tmp_path, tiny_sd_folder):
     pytest.importorskip("peft")
     from gs3d.priors import load

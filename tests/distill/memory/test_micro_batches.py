@@ -65,7 +65,7 @@ def check_same(one, other):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_three_steps_are_those_of_the_whole_batch(tiny_sd, loss):
     whole = after_three_steps(tiny_sd, loss, None)
-    for rows in (4, 2, 1):
+    for rows in (4, 1):
         check_same(after_three_steps(tiny_sd, loss, rows), whole)
 
 

@@ -27,7 +27,8 @@ WRITERS = {
     "pixart": write_tiny_pixart,
     "if": write_tiny_if,
 }
-KINDS = ("builtin", "builtin-512", "eps", *WRITERS, pytest.param("flux", marks=pytest.mark.slow))
+OTHERS = [pytest.param(kind, marks=pytest.mark.thorough) for kind in (*WRITERS, "flux")]
+KINDS = ("builtin", "builtin-512", "eps", *OTHERS)
 
 
 def lively(folder):

@@ -24,7 +24,7 @@ def test_run(tmp_path, folders, name):
     assert len(record["prior"]["weights_sha256"]) == 64
 
 
-@pytest.mark.parametrize("name", ["alpha", "if", "dev"])
+@pytest.mark.parametrize("name", [pytest.param("alpha", marks=pytest.mark.thorough), "if", "dev"])
 def test_run_on_a_fake_card(tmp_path, folders, name, monkeypatch):
     """Tensors of two devices in one operation are refused there, and the networks are in half
     precision."""
