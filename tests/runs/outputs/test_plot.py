@@ -23,8 +23,9 @@ from tests.runs.running import generate, interrupt_after
 
 
 @pytest.fixture(autouse=True)
-def blank_plot():
-    """Here log.png is drawn; elsewhere in tests/runs it is blank."""
+def drawn_plot(monkeypatch):
+    """Here log.png is drawn; elsewhere it is blank."""
+    monkeypatch.setattr(plot, "draw_figure", draw_figure)
 
 
 def row(step: int, size_key: str = "splats", **more) -> dict:
