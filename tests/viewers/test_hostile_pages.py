@@ -205,6 +205,24 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         assert page.value(f"{CARDS}[3].querySelector('input').checked")
 
 
+def test_a_long_gallery_shows_more_as_one_scrolls_and_finds_all(tmp_path):
+    folder = tmp_path / "batch"
+    folder.mkdir()
+    write_page(folder)
+    write_rows(folder, [Entry(f"row-{i}", i, f"a cup, number {i}", i) for i in range(700)], {})
+    with guarded(folder / "gallery.html", folder, tmp_path) as page:
+        count = f"{CARDS}.length"
+        page._until(lambda: page.value(count) == 300, "no cards")
+        scroll = "scrollTo(0, document.body.scrollHeight)"
+        for expected in (600, 700):
+            page.value(scroll)
+            page._until(lambda n=expected: page.value(count) == n, f"not {expected} cards")
+        assert page.value("document.getElementById('more').hidden")
+        search = "document.getElementById('search')"
+        page.value(f"{search}.value = '699', {search}.dispatchEvent(new Event('input'))")
+        assert page.value(PROMPTS) == ["a cup, number 699"]
+
+
 def test_the_viewer_shows_hostile_texts_as_they_are(tmp_path):
     pytest.importorskip("viser")
     from gs3d.ops.place import WORLD
