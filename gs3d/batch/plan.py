@@ -22,6 +22,8 @@ from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request, device_of
 
 Progress = Literal["new", "begun", "done"]
+END = ("result", "timings_s")
+"""What a record says of the end of its run."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Planned:
     """Whether its folder is empty, or holds a part of this very run, or all of it."""
     url: str | None = None
     """Where its files go, if not to the output directory of the request."""
+    found: Found | None = None
+    """What is there of it, with the end of its record alone: thousands of whole ones take
+    hundreds of megabytes."""
 
     @property
     def minutes(self) -> float:
@@ -90,7 +95,8 @@ def planned(
                 warn(message.text)
             told.add(message.text)
         url = results.where(row.name) if results.place else None
-        found.append(Planned(row, number, request, plan.config, progress, url))
+        end = there and Found({k: v for k, v in there.record.items() if k in END}, there.ended)
+        found.append(Planned(row, number, request, plan.config, progress, url, end))
     return ordered(found, batch)
 
 

@@ -64,9 +64,9 @@ def _make(
     todo = [row for row in rows if row.progress != "done"]
     _write_rows(batch, rows)
     write_page(batch.folder)
-    tally = Tally(len(rows), len(rows) - len(todo), makers.count)
-    tally.entries = {row.row.name: first_entry(row, results.find(row.row.name)) for row in rows}
-    tally.minutes = {row.row.name: row.minutes for row in rows}
+    entries = {row.row.name: first_entry(row) for row in rows}
+    minutes = {row.row.name: row.minutes for row in rows}
+    tally = Tally(len(rows), len(rows) - len(todo), makers.count, entries, minutes)
     shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
     shown.all(tally)
     say(_begun(batch, rows, todo, makers.in_words))
@@ -86,7 +86,7 @@ def _make(
             elif event.kind == "ended":
                 results.copy(name, STRIP)
             entry = after(tally.entries[name], event, found)
-            tally.entries[name] = entry
+            tally.put(entry)
             shown.one(entry, tally)
             watch(event, tally)
     shown.all(tally)

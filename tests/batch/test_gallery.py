@@ -59,13 +59,13 @@ def test_a_thousand_events_open_the_index_a_few_times(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "put", lambda db, some: (times.append(len(some)), real(db, some)))
     shown = Shown(tmp_path, {}, lambda line: None)
     shown.all(tally)
-    for number, entry in enumerate(entries.values()):
+    for number, entry in enumerate(list(entries.values())):
         now = number / 500
-        entries[entry.name] = replace(entry, state="done", steps=number)
+        tally.put(replace(entry, state="done", steps=number))
         shown.one(entries[entry.name], tally)
     assert len(times) <= 5  # 1,000 events in two seconds
     now += files.INDEX_EVERY_S
-    entries["row-0"] = replace(entries["row-0"], steps=7)
+    tally.put(replace(entries["row-0"], steps=7))
     shown.one(entries["row-0"], tally)
     assert index.read(tmp_path) == stamped(entries.values(), index.read(tmp_path))
     assert sum(times) == 1000 + 1000 + 1
