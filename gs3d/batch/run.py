@@ -11,7 +11,7 @@ from gs3d.batch.plan import Planned, planned
 from gs3d.batch.remote.folder import check, opened
 from gs3d.batch.request import Batch, checked
 from gs3d.batch.results import URL, Results
-from gs3d.batch.rows import read_rows
+from gs3d.batch.rows import Row, read_rows
 from gs3d.batch.shown.files import Shown
 from gs3d.batch.shown.gallery import STRIP, write_page
 from gs3d.batch.shown.tally import Tally, after, first_entry
@@ -43,13 +43,20 @@ def run_batch(batch: Batch, say: Callable[[str], None], watch: Watch) -> int:
     listed = read_rows(batch.rows)
     results = results_of(batch)
     with makers_of(batch, say) as (makers, batch):
-        rows = planned(batch, listed, lambda line: say(f"warning: {line}"), results)
         is_new = not batch.folder.exists()
+        # Of many rows that are there, a check takes minutes, so there is one: before a new folder,
+        # or under the lock of one that another batch may have worked on until now.
+        rows = _checked_rows(batch, listed, results, say) if is_new else []
         with writable(batch.folder), locked(batch.folder):
+            rows = rows if is_new else _checked_rows(batch, listed, results, say)
             makers.check()
-            # Another batch may have ended here since the rows were checked.
-            rows = rows if is_new else planned(batch, listed, results=results)
             return _make(batch, rows, results, makers, say, watch)
+
+
+def _checked_rows(
+    batch: Batch, listed: Sequence[Row], results: Results, say: Callable[[str], None]
+) -> list[Planned]:
+    return planned(batch, listed, lambda line: say(f"warning: {line}"), results)
 
 
 def _make(
