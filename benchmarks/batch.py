@@ -6,12 +6,17 @@
 Without --rows, everything is the real code of a batch, but for the workers: in their place, a loop
 says of each row that it began, went on and ended, and writes its run.yaml. Times are of the process
 that keeps the batch, in milliseconds of its wall clock for each event; the rest is in seconds.
+
+With --rows, what a row costs beside its run is the time from its first event to its last one, less
+what the run says that it took. Rows of 20 seconds and more are the preset `builtin`. Shorter ones
+have a tiny untrained prior, small files, and as many iterations as take that time.
 """
 
 import contextlib
 import io
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -32,12 +37,19 @@ from gs3d.batch.shown import index
 from gs3d.batch.shown.gallery import DATA
 from gs3d.batch.shown.tally import Tally
 from gs3d.batch.status import rebuild
+from gs3d.batch.workers import pool
 from gs3d.batch.workers.job import Event
 from gs3d.cli.runs.batch_lines import Lines
 from gs3d.io import SPLATS
 from gs3d.runs.execute import execute
 from gs3d.runs.prepare import prepare
 
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.small import use_small_files  # noqa: E402 - not part of the package
+
+SMALL = pool.CODE.replace("; from", "; from tests.small import use_small_files as u; u(); from", 1)
+"""A worker that writes small files."""
+FULL_S = 20.0
 PROMPT = "a red mushroom with white spots"
 AT_ONCE = 1000
 """Rows that run at once, or all of a shorter list."""
@@ -52,11 +64,9 @@ class Args:
     sizes: tuple[int, ...] = (1000, 20_000)
     """Rows of each list."""
     rows: int | None = None
-    """Make this many whole rows on two workers instead, and compare them with bare runs."""
+    """Make this many whole rows on two workers instead."""
     seconds: float = 2.0
-    """Length of each of those."""
-    bare: int = 5
-    """Bare runs to compare with."""
+    """Length of each of those, about."""
     record: bool = False
     """Append the result to results.jsonl."""
 
@@ -191,20 +201,32 @@ def pretended(args: Args, folder: Path) -> dict[str, Any]:
     return found
 
 
+def steps_in(batch: Batch, folder: Path, wanted_s: float) -> int:
+    """Iterations of a run that takes so long, by two short ones."""
+    one = planned(batch, read_rows(batch.rows))[0].request
+    few, many = 5, 105
+    times = []
+    for steps in (few, few, many):  # the first one compiles
+        request = replace(one, steps=steps, out=folder / f"bare-{len(times)}")
+        times.append(execute(prepare(request)).seconds)
+    each = max((times[2] - times[1]) / (many - few), 1e-4)
+    return max(round((wanted_s - times[1]) / each), few)
+
+
 def whole(args: Args, folder: Path) -> dict[str, Any]:
-    """Rows that are made, beside bare runs: what a row takes of a worker, and what it would take
-    in a process that does nothing else."""
+    """Rows that are made: what each takes beside its run, and what the batch keeps in memory."""
     assert args.rows is not None
-    minutes = args.seconds / 60
-    batch = replace(batch_of(folder, args.rows), steps=None, minutes=minutes, workers=2)
-    batch = replace(batch, prior="builtin", set=())
-    bare: list[float] = []
-    for number in range(args.bare):
-        request = batch.request_of(read_rows(batch.rows)[0])
-        plan = prepare(replace(request, out=folder / f"bare-{number}"))
-        bare.append(execute(plan).seconds)
+    write_prior(folder / "prior")
+    batch = replace(batch_of(folder, args.rows), workers=2)
+    if args.seconds >= FULL_S:
+        batch = replace(batch, steps=None, minutes=args.seconds / 60, prior="builtin", set=())
+    else:
+        use_small_files()
+        pool.COMMAND = (sys.executable, "-c", SMALL)
+        batch = replace(batch, steps=steps_in(batch, folder, args.seconds))
     began: dict[str, float] = {}
-    took: list[float] = []
+    runs: list[float] = []
+    beside: list[float] = []
     memory: list[float] = []
     shown = Lines()
 
@@ -213,25 +235,27 @@ def whole(args: Args, folder: Path) -> dict[str, Any]:
         if event.kind == "started":
             began[event.row.row.name] = time.monotonic()
         elif event.kind == "ended":
-            took.append(time.monotonic() - began[event.row.row.name])
+            runs.append(event.values["seconds"])
+            beside.append(time.monotonic() - began[event.row.row.name] - runs[-1])
             memory.append(resident_mb())
 
     all_s, status = seconds(lambda: run_batch(batch, shown.say, watch))
     assert status == 0
-    # The first row of each worker waits for its process, which later ones share.
+    # The first row of each worker waits for its process and the prior, which the others share.
+    run_s, beside_s = statistics.median(runs), statistics.median(beside[2:] or beside)
     row = {
         "rows": args.rows,
-        "seconds": args.seconds,
-        "bare_s": round(statistics.median(bare), 2),
-        "row_s": round(statistics.median(took[2:] or took), 2),
+        "run_s": round(run_s, 3),
+        "beside_s": round(beside_s, 3),
+        "beside_percent": round(100 * beside_s / run_s, 2),
+        "first_rows_beside_s": [round(s, 1) for s in beside[:2]],
         "batch_s": all_s,
-        "memory_mb": [memory[min(WARM_UP, len(memory) // 2)], memory[-1]],
+        "memory_mb": [round(memory[min(WARM_UP, len(memory) // 2)], 1), round(memory[-1], 1)],
         "index_open_s": seconds(lambda: index.read(batch.folder))[0],
         "gallery_mb": round((batch.folder / DATA).stat().st_size / 1e6, 2),
     }
-    row["overhead_s"] = round(row["row_s"] - row["bare_s"], 2)
     for name, value in row.items():
-        print(f"  {name:<14} {value}")
+        print(f"  {name:<20} {value}")
     return row
 
 
@@ -241,7 +265,7 @@ def main(args: Args) -> None:
         measure = pretended if args.rows is None else whole
         row = measure(args, Path(temporary))
     if args.record:
-        append("batch" if args.rows is None else "batch-whole", {"lists": row}, shared)
+        append("batch" if args.rows is None else "batch-rows", {"lists": row}, shared)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gs3d.batch.plan import Planned, planned
 from gs3d.batch.remote.folder import check, opened
 from gs3d.batch.request import Batch, checked
-from gs3d.batch.results import URL, Results
+from gs3d.batch.results import URL, Copies, Results
 from gs3d.batch.rows import Row, read_rows
 from gs3d.batch.shown.files import Shown
 from gs3d.batch.shown.gallery import STRIP, write_page
@@ -77,25 +77,28 @@ def _make(
     shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
     shown.all(tally)
     say(_begun(batch, rows, todo, makers.in_words))
-    for row in rows:
-        if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
-            results.copy(row.row.name, STRIP)
-    if not todo:
-        return 0
-    with _stopped_by_signals(makers, say) as stopped:
-        for event in makers.run(todo):
-            name = event.row.row.name
-            found = None
-            if event.kind == "stopped":
-                with contextlib.suppress(UserError):  # then what is there is not known
-                    results.read([name])
-                    found = results.find(name)
-            elif event.kind == "ended":
-                results.copy(name, STRIP)
-            entry = after(tally.entries[name], event, found)
-            tally.put(entry)
-            shown.one(entry, tally)
-            watch(event, tally)
+    with Copies(results) as copies:
+        for row in rows:
+            if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
+                copies.add(row.row.name, STRIP)
+        if not todo:
+            return 0
+        with _stopped_by_signals(makers, say) as stopped:
+            for event in makers.run(todo):
+                name = event.row.row.name
+                found = None
+                if event.kind == "stopped":
+                    with contextlib.suppress(UserError):  # then what is there is not known
+                        results.read([name])
+                        found = results.find(name)
+                elif event.kind == "ended":
+                    copies.add(name, STRIP)
+                entry = after(tally.entries[name], event, found)
+                tally.put(entry)
+                shown.one(entry, tally)
+                watch(event, tally)
+        if stopped:
+            copies.stop()
     shown.all(tally)
     if stopped:
         return 130
