@@ -9,13 +9,16 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import tyro
 from record import append
-from scale_model import HOUR_S, Cluster, Outcome, simulate
+from scale_model import HOUR_S, UNLIMITED, Cluster, Outcome, simulate
 
 from gs3d.batch.rows import MOST_ROWS
+
+simulated = lru_cache(simulate)
 
 REQUEST_PRICE = 5e-6
 """Of a write or a list at S3, in dollars."""
@@ -29,7 +32,7 @@ class Args:
     """Rows in all, in batches of as many as a list may have."""
     gpus: tuple[int, ...] = (100, 1000, 10_000)
     """Sizes of the cluster."""
-    sweep: tuple[int, ...] = (1000, 3000, 10_000, 30_000)
+    sweep: tuple[int, ...] = (1000, 5000, 20_000)
     """Sizes for what is full first, without failures."""
     lost: tuple[float, ...] = (2e-5, 0.05, 0.5)
     """How often a GPU is taken away in an hour."""
@@ -103,7 +106,7 @@ def sizes(args: Args, base: Cluster) -> dict[str, dict]:
     found = {}
     for gpus in args.gpus:
         cluster = replace(base, gpus=gpus)
-        found[f"{gpus:,} GPUs"] = summed(args.rows, cluster, simulate(cluster), args.price, 1)
+        found[f"{gpus:,} GPUs"] = summed(args.rows, cluster, simulated(cluster), args.price, 1)
     return found
 
 
@@ -113,19 +116,20 @@ def failures(args: Args, base: Cluster) -> dict[str, dict]:
     found = {}
     for lost in args.lost:
         cluster = replace(base, lost_a_gpu_hour=lost)
-        row = summed(args.rows, cluster, simulate(cluster), args.price, 1)
+        row = summed(args.rows, cluster, simulated(cluster), args.price, 1)
         found[f"{lost:g} an hour"] = {name: row[name] for name in (*kept, "days", "$ an asset")}
     return found
 
 
-def full(args: Args, base: Cluster) -> dict[str, dict]:
+def full(args: Args, base: Cluster, steps_s: float) -> dict[str, dict]:
     """How full each part is with one batch that keeps all GPUs at work, and at how many it would be
-    full, by the largest size at which it is not."""
+    full, by the largest size at which it is not. Rows tell of so many steps together."""
     found: dict[str, dict[str, Any]] = {}
     ends: dict[str, Any] = {}
+    base = replace(base, lost_a_gpu_hour=0.0, load_s=0.0, steps_s=steps_s)
     for gpus in args.sweep:
-        cluster = replace(base, gpus=gpus, rows=gpus, lost_a_gpu_hour=0.0, load_s=0.0)
-        out = simulate(cluster)
+        cluster = replace(base, gpus=gpus, rows=gpus)
+        out = simulated(cluster)
         found[f"{gpus:,} GPUs"] = {n: f"{100 * used:.1f} %" for n, used in out.busy.items()}
         found[f"{gpus:,} GPUs"]["until the batch knows of the last row, s"] = round(
             out.wall_s - out.work_end_s
@@ -146,7 +150,7 @@ def larger(args: Args, base: Cluster, cases: Sequence[tuple[str, int, int, int]]
     for title, batches, prefixes, rows in cases:
         whole = replace(base, gpus=max(args.gpus), rows=rows)
         cluster = at_once(whole, batches, prefixes)
-        out = simulate(cluster)
+        out = simulated(cluster)
         found[title] = summed(10 * args.rows, cluster, out, args.price, batches)
     return found
 
@@ -156,8 +160,10 @@ def main(args: Args) -> None:
     rows = {"sizes": sizes(args, base)}
     table(f"{args.rows:,} rows of {base.row_s / 60:g} minutes, batches of {MOST_ROWS:,} one after "
           "another", rows["sizes"])  # fmt: skip
-    rows["full"] = full(args, base)
+    rows["full"] = full(args, base, base.steps_s)
     table("How full each part is, one batch", rows["full"])
+    rows["full, all steps"] = full(args, base, UNLIMITED)
+    table("The same if each row told of a step every two seconds", rows["full, all steps"])
     rows["failures"] = failures(args, base)
     table(f"GPUs that are taken away, {base.gpus:,} GPUs", rows["failures"])
     rows["larger"] = larger(
