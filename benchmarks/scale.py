@@ -136,7 +136,7 @@ def full(args: Args, base: Cluster, steps_s: float) -> dict[str, dict]:
         )
         for name, used in out.busy.items():
             if used < 1:
-                ends[name] = round(gpus / used, -2 if gpus / used < 1e5 else -4)
+                ends[name] = int(round(gpus / used, -2 if gpus / used < 1e5 else -4))
     # The network of a node serves its own GPUs alone.
     ends["network of a node"] = "never"
     found["full at, GPUs"] = {**ends, "until the batch knows of the last row, s": ""}
