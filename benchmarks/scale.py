@@ -1,7 +1,7 @@
 """Simulate a million rows on a thousand GPUs, and what breaks first with more of them.
 
 `python benchmarks/scale.py [--gpus 100 1000 10000] [--record]` prints tables in Markdown, in half a
-minute. docs/scale.md says where the numbers that it assumes are from (`scale_model.Cluster`), and
+minute. docs/scale.md says where the numbers that it assumes are from (`scale_parts.Cluster`), and
 what follows.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 
 import tyro
 from record import append
-from scale_model import HOUR_S, UNLIMITED, Cluster, Outcome, simulate
+from scale_model import simulate
+from scale_parts import HOUR_S, UNLIMITED, Cluster, Outcome
 
 from gs3d.batch.rows import MOST_ROWS
 

@@ -9,7 +9,8 @@ from gs3d.batch.remote.upload import WAITS_S
 from tests.programs import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
-from scale_model import HOUR_S, UNLIMITED, Cluster, simulate  # noqa: E402 - not a package
+from scale_model import simulate  # noqa: E402 - not a package
+from scale_parts import HOUR_S, UNLIMITED, Cluster  # noqa: E402
 
 FREE = Cluster(
     gpus=50,
