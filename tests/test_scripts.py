@@ -13,7 +13,7 @@ from gs3d.experiments.methods import Method
 from gs3d.guidance import GUIDANCE
 from tests.programs import ROOT, run_program
 
-MODULES = ("record.py", "gpu_timing.py", "training_options.py")
+MODULES = ("record.py", "gpu_timing.py", "scale_model.py", "scale_parts.py", "training_options.py")
 """Files that other scripts import and that are not run themselves."""
 PROGRAMS = [
     f"{folder}/{path.name}"

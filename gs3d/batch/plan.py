@@ -13,6 +13,7 @@ from gs3d.batch.results import Found, Results
 from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
+from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
 from gs3d.priors.loading.resolve import default_prior, source_facts
 from gs3d.runs.history import prior_of
@@ -21,6 +22,8 @@ from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request, device_of
 
 Progress = Literal["new", "begun", "done"]
+END = ("result", "timings_s")
+"""What a record says of the end of its run."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Planned:
     """Whether its folder is empty, or holds a part of this very run, or all of it."""
     url: str | None = None
     """Where its files go, if not to the output directory of the request."""
+    found: Found | None = None
+    """What is there of it, with the end of its record alone: thousands of whole ones take
+    hundreds of megabytes."""
 
     @property
     def minutes(self) -> float:
@@ -68,15 +74,19 @@ def planned(
     # All priors first: a download would change what auto means for the rows after it.
     results = results or Results(batch.folder)
     results.read([row.name for row in rows])
-    requests = [_with_prior(batch.request_of(row), results.find(row.name)) for row in rows]
-    for number, (row, request) in enumerate(zip(rows, requests, strict=True)):
+    requests = [batch.request_of(row) for row in rows]
+    priors = [_prior_now(request) for request in requests]
+    for number, (row, request, prior) in enumerate(zip(rows, requests, priors, strict=True)):
         try:
+            # Once: of thousands of rows, this takes most of the time.
+            there = results.find(row.name)
+            request = _with_prior(request, there, prior)
             settings = (request.prior, row.mode, row.config, row.minutes)
             if settings not in plans:
                 # Without a folder: what is in that of this row is looked at below.
                 plans[settings] = prepare(_checkable(replace(request, out=None)))
             plan = plans[settings]
-            progress = _progress(request, plan, results, row.name)
+            progress = _progress(request, plan, there, results.where(row.name))
         except UserError as error:
             where = f"{batch.rows} row {number + 1} ({row.name})"
             raise UserError(f"{where}: {error.for_command_line}") from None
@@ -85,20 +95,26 @@ def planned(
                 warn(message.text)
             told.add(message.text)
         url = results.where(row.name) if results.place else None
-        found.append(Planned(row, number, request, plan.config, progress, url))
+        end = there and Found({k: v for k, v in there.record.items() if k in END}, there.ended)
+        found.append(Planned(row, number, request, plan.config, progress, url, end))
     return ordered(found, batch)
 
 
-def _with_prior(request: Request, found: Found | None) -> Request:
-    """The request with a prior by name in place of auto: that of the run which is there, so that
-    the row can go on, or what auto is now."""
+def _prior_now(request: Request) -> str | Prior:
+    """The prior of a request, with what auto is now."""
     if request.prior != "auto":
-        return request
-    if found is not None and found.ended:
-        return replace(request, prior=prior_of(found.record))
+        return request.prior
     on_cuda = str(request.device).startswith("cuda")
     device = "cuda" if on_cuda else device_of(request)
-    return replace(request, prior=default_prior(device, request.prompt)[0])
+    return default_prior(device, request.prompt)[0]
+
+
+def _with_prior(request: Request, found: Found | None, now: str | Prior) -> Request:
+    """The request with a prior by name in place of auto: that of the run which is there, so that
+    the row can go on, or what auto is `now`."""
+    if request.prior == "auto" and found is not None and found.ended:
+        return replace(request, prior=prior_of(found.record))
+    return replace(request, prior=now)
 
 
 def _checkable(request: Request) -> Request:
@@ -132,9 +148,9 @@ def command_of(request: Request) -> str:
     return shlex.join(parts)
 
 
-def _progress(request: Request, plan: Plan, results: Results, name: str) -> Progress:
-    """How much of a row is there. `UserError` if it is another run."""
-    if (found := results.find(name)) is None:
+def _progress(request: Request, plan: Plan, found: Found | None, where: str) -> Progress:
+    """How much of a row is there. `UserError` if what was `found` is another run."""
+    if found is None:
         return "new"
     prior = found.record.get("prior")
     facts = _facts(plan, prior if isinstance(prior, dict) else {})
@@ -143,7 +159,7 @@ def _progress(request: Request, plan: Plan, results: Results, name: str) -> Prog
     request = replace(request, seeds=asked.seeds, particles=asked.particles)
     record = RunRecord(request, plan.config, facts, plan.device, plan.raster_device)
     if found.record and (what := record.difference(found.record)):
-        where, what = results.where(name), what.split("; ")[0]
+        what = what.split("; ")[0]
         raise UserError(f"{where} holds another run: {what}; choose another --out")
     if not found.ended or found.record["result"]["outcome"] != "finished":
         return "begun"

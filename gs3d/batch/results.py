@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs3d.batch.remote.folder import Remote, opened, why
+from gs3d.batch.remote.folder import BUCKETS, Remote, opened, why
 from gs3d.batch.remote.upload import RECORD
 from gs3d.core.errors import UserError
 from gs3d.io import result_file
@@ -15,6 +16,8 @@ from gs3d.runs.history import has_ended
 
 URL = "url.txt"
 """File in the folder of a batch whose rows are at a URL: that URL."""
+COPIES_AT_ONCE = 8
+"""Each waits for two answers, of some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,36 @@ class Results:
         if self.place is not None:
             with contextlib.suppress(Exception):
                 self.place.get(f"{name}/{file}", self.folder / name / file)
+
+
+class Copies:
+    """Copies of small files from a bucket, in threads: the batch does not wait for them, since in
+    that time it could hear of hundreds of rows. At the end it does. As a context that an exception
+    leaves, or after `stop`, those that have not begun are left out."""
+
+    def __init__(self, results: Results):
+        place = results.place
+        # Of other file systems it is not known whether threads may share one.
+        aside = place is not None and place.url.partition("://")[0] in BUCKETS
+        self._results, self._stopped = results, False
+        self._pool = ThreadPoolExecutor(COPIES_AT_ONCE) if aside else None
+
+    def add(self, name: str, file: str) -> None:
+        """Copy a file as `Results.copy` does."""
+        if self._pool is None:
+            self._results.copy(name, file)
+        else:
+            self._pool.submit(self._results.copy, name, file)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def __enter__(self) -> "Copies":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=self._stopped or kind is not None)
 
 
 def results_in(folder: Path) -> Results:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gs3d.batch.plan import Planned, planned
 from gs3d.batch.remote.folder import check, opened
 from gs3d.batch.request import Batch, checked
-from gs3d.batch.results import URL, Results
-from gs3d.batch.rows import read_rows
+from gs3d.batch.results import URL, Copies, Results
+from gs3d.batch.rows import Row, read_rows
 from gs3d.batch.shown.files import Shown
 from gs3d.batch.shown.gallery import STRIP, write_page
 from gs3d.batch.shown.tally import Tally, after, first_entry
@@ -43,13 +43,20 @@ def run_batch(batch: Batch, say: Callable[[str], None], watch: Watch) -> int:
     listed = read_rows(batch.rows)
     results = results_of(batch)
     with makers_of(batch, say) as (makers, batch):
-        rows = planned(batch, listed, lambda line: say(f"warning: {line}"), results)
         is_new = not batch.folder.exists()
+        # Of many rows that are there, a check takes minutes, so there is one: before a new folder,
+        # or under the lock of one that another batch may have worked on until now.
+        rows = _checked_rows(batch, listed, results, say) if is_new else []
         with writable(batch.folder), locked(batch.folder):
+            rows = rows if is_new else _checked_rows(batch, listed, results, say)
             makers.check()
-            # Another batch may have ended here since the rows were checked.
-            rows = rows if is_new else planned(batch, listed, results=results)
             return _make(batch, rows, results, makers, say, watch)
+
+
+def _checked_rows(
+    batch: Batch, listed: Sequence[Row], results: Results, say: Callable[[str], None]
+) -> list[Planned]:
+    return planned(batch, listed, lambda line: say(f"warning: {line}"), results)
 
 
 def _make(
@@ -64,31 +71,34 @@ def _make(
     todo = [row for row in rows if row.progress != "done"]
     _write_rows(batch, rows)
     write_page(batch.folder)
-    tally = Tally(len(rows), len(rows) - len(todo), makers.count)
-    tally.entries = {row.row.name: first_entry(row, results.find(row.row.name)) for row in rows}
-    tally.minutes = {row.row.name: row.minutes for row in rows}
+    entries = {row.row.name: first_entry(row) for row in rows}
+    minutes = {row.row.name: row.minutes for row in rows}
+    tally = Tally(len(rows), len(rows) - len(todo), makers.count, entries, minutes)
     shown = Shown(batch.folder, {row.row.name: _line(row) for row in rows}, say)
     shown.all(tally)
     say(_begun(batch, rows, todo, makers.in_words))
-    for row in rows:
-        if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
-            results.copy(row.row.name, STRIP)
-    if not todo:
-        return 0
-    with _stopped_by_signals(makers, say) as stopped:
-        for event in makers.run(todo):
-            name = event.row.row.name
-            found = None
-            if event.kind == "stopped":
-                with contextlib.suppress(UserError):  # then what is there is not known
-                    results.read([name])
-                    found = results.find(name)
-            elif event.kind == "ended":
-                results.copy(name, STRIP)
-            entry = after(tally.entries[name], event, found)
-            tally.entries[name] = entry
-            shown.one(entry, tally)
-            watch(event, tally)
+    with Copies(results) as copies:
+        for row in rows:
+            if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
+                copies.add(row.row.name, STRIP)
+        if not todo:
+            return 0
+        with _stopped_by_signals(makers, say) as stopped:
+            for event in makers.run(todo):
+                name = event.row.row.name
+                found = None
+                if event.kind == "stopped":
+                    with contextlib.suppress(UserError):  # then what is there is not known
+                        results.read([name])
+                        found = results.find(name)
+                elif event.kind == "ended":
+                    copies.add(name, STRIP)
+                entry = after(tally.entries[name], event, found)
+                tally.put(entry)
+                shown.one(entry, tally)
+                watch(event, tally)
+        if stopped:
+            copies.stop()
     shown.all(tally)
     if stopped:
         return 130

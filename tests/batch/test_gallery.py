@@ -1,10 +1,14 @@
-"""rows.js and the page that reads it: hostile prompts stay text."""
+"""rows.js and the page that reads it: hostile prompts stay text; and how often it is written."""
 
 import json
 import re
+from dataclasses import replace
 
+from gs3d.batch.shown import files, index
+from gs3d.batch.shown.files import Shown
 from gs3d.batch.shown.gallery import script_json, write_page, write_rows
 from gs3d.batch.shown.index import Entry
+from gs3d.batch.shown.tally import Tally
 
 HOSTILE = '</script><script>alert(1)</script> \u2028 & "quotes" \''
 
@@ -43,3 +47,30 @@ def test_rows_have_what_the_page_shows(tmp_path):
         "pieces": 0,
         "line": '{"prompt": "a cat"}',
     }
+
+
+def test_a_thousand_events_open_the_index_a_few_times(tmp_path, monkeypatch):
+    """Opened for each, it took twenty milliseconds of every event."""
+    entries = {f"row-{i}": Entry(f"row-{i}", i, "a cat", i) for i in range(1000)}
+    tally = Tally(1000, 0, 1, entries)
+    now, times = 0.0, []
+    real = index.put
+    monkeypatch.setattr(files.time, "monotonic", lambda: now)
+    monkeypatch.setattr(index, "put", lambda db, some: (times.append(len(some)), real(db, some)))
+    shown = Shown(tmp_path, {}, lambda line: None)
+    shown.all(tally)
+    for number, entry in enumerate(list(entries.values())):
+        now = number / 500
+        tally.put(replace(entry, state="done", steps=number))
+        shown.one(entries[entry.name], tally)
+    assert len(times) <= 5  # 1,000 events in two seconds
+    now += files.INDEX_EVERY_S
+    tally.put(replace(entries["row-0"], steps=7))
+    shown.one(entries["row-0"], tally)
+    assert index.read(tmp_path) == stamped(entries.values(), index.read(tmp_path))
+    assert sum(times) == 1000 + 1000 + 1
+
+
+def stamped(entries, as_read):
+    """Entries with the times at which the index wrote them."""
+    return [replace(e, changed=r.changed) for e, r in zip(entries, as_read, strict=True)]

@@ -1,6 +1,7 @@
 """Folders of rows at a URL: whole or not there, tried again, and gone on with elsewhere."""
 
 import sys
+import threading
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -11,6 +12,7 @@ from gs3d.batch.remote import upload as module
 from gs3d.batch.remote import work
 from gs3d.batch.remote.folder import Remote, check, is_url, opened
 from gs3d.batch.remote.upload import Upload, following
+from gs3d.batch.results import Copies, Results
 from gs3d.core.errors import UserError
 
 RUNNING, FINISHED = "result: null\n", "result: {outcome: finished}\n"
@@ -189,3 +191,34 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch):
     with pytest.raises(UserError) as caught:
         opened("s3://bucket/a")
     assert 's3:// needs a library; `pip install "gs3d[batch]"`' in str(caught.value)
+
+
+def test_copies_from_a_bucket_are_made_beside_the_batch(tmp_path, monkeypatch):
+    far = tmp_path / "far"
+    names = [f"row-{i}" for i in range(20)]
+    for name in names:
+        (far / name).mkdir(parents=True)
+        (far / name / "strip.webp").write_bytes(name.encode())
+    results = Results(tmp_path / "near", Remote("s3://bucket/far", LocalFileSystem(), str(far)))
+    answers, get = threading.Event(), Remote.get
+    monkeypatch.setattr(Remote, "get", lambda s, n, f: (answers.wait(60), get(s, n, f)))
+    with Copies(results) as copies:
+        for name in names:
+            copies.add(name, "strip.webp")
+        assert not (tmp_path / "near").exists()
+        answers.set()
+    found = {p.parent.name: p.read_text() for p in (tmp_path / "near").glob("*/strip.webp")}
+    assert found == {name: name for name in names}
+
+
+def test_a_batch_that_stops_waits_for_no_copies(tmp_path, monkeypatch):
+    asked = []
+    place = Remote("s3://bucket/far", LocalFileSystem(), str(tmp_path))
+    answers = threading.Event()
+    monkeypatch.setattr(Remote, "get", lambda s, n, f: (asked.append(n), answers.wait(60)))
+    with Copies(Results(tmp_path / "near", place)) as copies:
+        for i in range(200):
+            copies.add(f"row-{i}", "strip.webp")
+        copies.stop()
+        threading.Timer(0.2, answers.set).start()
+    assert len(asked) < 200

@@ -28,7 +28,8 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>"
 
 @pytest.fixture(scope="module")
 def server():
-    """A server of S3. It refuses as many writes of files whose names end in `what` as `times`."""
+    """A server of S3, and the methods of its requests. It refuses as many writes of files whose
+    names end in `what` as `times`."""
     pytest.importorskip("s3fs", reason='wants `pip install "gs3d[batch]"`')
     pytest.importorskip("moto", reason='wants `pip install "gs3d[dev]"`')
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -36,8 +37,10 @@ def server():
 
     app = DomainDispatcherApplication(create_backend_app)
     refusal = SimpleNamespace(what="", times=0)
+    methods = []
 
     def answer(environment, start):
+        methods.append(environment["REQUEST_METHOD"])
         writes = environment["REQUEST_METHOD"] == "PUT"
         if writes and refusal.times and environment["PATH_INFO"].endswith(refusal.what):
             refusal.times -= 1
@@ -48,7 +51,8 @@ def server():
     found = make_server("127.0.0.1", 0, answer, threaded=True)
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
-    yield SimpleNamespace(refusal=refusal, url=f"http://127.0.0.1:{found.server_port}")
+    url = f"http://127.0.0.1:{found.server_port}"
+    yield SimpleNamespace(refusal=refusal, methods=methods, url=url)
     found.shutdown()
     thread.join()
 
@@ -64,7 +68,7 @@ def bucket(server, monkeypatch, tmp_path):
     fs = opened(url).fs
     if not fs.exists("bucket"):
         fs.mkdir("bucket")
-    return SimpleNamespace(url=url, refusal=server.refusal)
+    return SimpleNamespace(url=url, refusal=server.refusal, methods=server.methods)
 
 
 @pytest.fixture
@@ -105,6 +109,17 @@ def test_a_row_that_the_server_never_takes_fails_is_kept_and_is_there_later(job,
     assert opened(job.url).read(["log.jsonl"]) == {
         "log.jsonl": before
     }  # nothing was computed again
+
+
+def test_a_file_takes_one_request(bucket, tmp_path):
+    place, file = opened(bucket.url), tmp_path / "splats.ply"
+    file.write_bytes(bytes(2_000_000))
+    bucket.methods.clear()
+    place.put("row/splats.ply", file)
+    place.put("row/run.yaml", b"result: null")
+    assert bucket.methods == ["PUT", "PUT"]
+    found = place.read(["row/splats.ply", "row/run.yaml"])
+    assert found == {"row/splats.ply": bytes(2_000_000), "row/run.yaml": b"result: null"}
 
 
 def test_a_batch_of_local_workers_goes_to_the_server(

@@ -125,11 +125,12 @@ def test_a_gallery_shows_hostile_texts_as_they_are(gallery, tmp_path):
             page._until(
                 lambda i=i: (
                     entries[i].state == "failed"
+                    or entries[i].name != f"row-{i}"
                     or page.value(f"{CARDS}[{i}].querySelector('.turn').style.backgroundImage")
                 ),
                 "no image",
             )
-        # Names that are none have no image; the browser says so.
+        # Names that are no names have no image; the browser says so.
         page.errors[:] = [text for text in page.errors if "ERR_" not in text]
 
 
@@ -145,7 +146,7 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
     lines = {entry.name: line_of(entry) for entry in entries}
     for entry in entries[:2]:
         (folder / entry.name).mkdir()
-        Image.new("RGB", (24 * 96, 96)).save(folder / entry.name / "strip.webp")
+    Image.new("RGB", (24 * 96, 96)).save(folder / "row-0" / "strip.webp")
     write_page(folder)
     write_rows(folder, entries, lines)
     with guarded(folder / "gallery.html", folder, tmp_path) as page:
@@ -182,6 +183,13 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         assert [turned(key) for key in moves] == ["-96px", "0px", "-2208px"]
         image = page._until(lambda: page.value(f"{turn}.style.backgroundImage") or None, "no image")
         assert image == 'url("row-0/strip.webp")'
+        # An image that comes after its row, as from a bucket, is asked for again.
+        late = f"{CARDS}[1].querySelector('.turn').style.backgroundImage"
+        page.errors[:] = [text for text in page.errors if "ERR_FILE_NOT_FOUND" not in text]
+        assert not page.value(late)
+        Image.new("RGB", (24 * 96, 96)).save(folder / "row-1" / "strip.webp")
+        page._until(lambda: page.value(late) or None, "no late image")
+        page.errors[:] = [text for text in page.errors if "ERR_FILE_NOT_FOUND" not in text]
 
         for i in (3, 0):
             page.value(f"{CARDS}[{i}].querySelector('input').click()")
@@ -203,6 +211,22 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         facts = f"{CARDS}[3].querySelector('.facts').textContent"
         assert page.value(facts) == "seed 3, failed, no room"
         assert page.value(f"{CARDS}[3].querySelector('input').checked")
+
+
+def test_a_long_gallery_shows_more_as_one_scrolls_and_finds_all(tmp_path):
+    folder = tmp_path / "batch"
+    folder.mkdir()
+    write_page(folder)
+    write_rows(folder, [Entry(f"row-{i}", i, f"a cup, number {i}", i) for i in range(700)], {})
+    with guarded(folder / "gallery.html", folder, tmp_path) as page:
+        count = f"{CARDS}.length"
+        page._until(lambda: page.value(count) == 300, "no cards")
+        scroll = "scrollTo(0, document.body.scrollHeight)"
+        page._until(lambda: page.value(f"{scroll}, {count}") == 700, "not all cards")
+        assert page.value("document.getElementById('more').hidden")
+        search = "document.getElementById('search')"
+        page.value(f"{search}.value = '699', {search}.dispatchEvent(new Event('input'))")
+        assert page.value(PROMPTS) == ["a cup, number 699"]
 
 
 def test_the_viewer_shows_hostile_texts_as_they_are(tmp_path):

@@ -19,6 +19,8 @@ IN_ONE_PROCESS = ("memory",)
 """Schemes whose files other processes do not see."""
 BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss")
 """Schemes without folders. Asked for one, some make a bucket of a misspelt name."""
+S3 = ("s3", "s3a")
+"""Schemes of which an object is whole or not there, whatever way it is written."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,15 @@ class Remote:
 
     def put(self, name: str, content: Path | bytes) -> None:
         """Create or replace a file. Until it is whole, readers find the one before."""
-        path = f"{self.root}/{name}"
-        if self.url.partition("://")[0] not in BUCKETS:
+        path, scheme = f"{self.root}/{name}", self.url.partition("://")[0]
+        if scheme in S3:
+            # One request, where a transaction takes three, one after the other.
+            if isinstance(content, bytes):
+                self.fs.pipe_file(path, content)
+            else:
+                self.fs.put_file(str(content), path)
+            return
+        if scheme not in BUCKETS:
             self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self.fs.transaction, self.fs.open(path, "wb") as target:
             if isinstance(content, bytes):

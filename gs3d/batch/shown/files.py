@@ -10,8 +10,12 @@ from gs3d.batch.shown.index import Entry
 from gs3d.batch.shown.tally import Tally
 from gs3d.core.errors import UserError
 
+INDEX_EVERY_S = 0.5
+"""Seconds between two times that the index is written, at least."""
 GALLERY_EVERY_S = 2.0
 """Seconds between two versions of what the gallery shows, at least."""
+SHARE = 0.05
+"""Part of the time that each of the two may take: of many rows, it takes longer."""
 
 
 class Shown:
@@ -21,7 +25,9 @@ class Shown:
     def __init__(self, folder: Path, lines: dict[str, str], say: Callable[[str], None]):
         self._folder, self._lines, self._say = folder, lines, say
         self._said: set[str] = set()
-        self._due = 0.0
+        self._changed: dict[str, Entry] = {}
+        """Name -> entry that the index lacks."""
+        self._index_due = self._gallery_due = 0.0
 
     def all(self, tally: Tally) -> None:
         """Write all rows anew."""
@@ -30,19 +36,25 @@ class Shown:
         self._gallery(entries)
 
     def one(self, entry: Entry, tally: Tally) -> None:
-        """Write a row that changed; the gallery now and then."""
-        self._index([entry])
-        if time.monotonic() >= self._due:
+        """A row changed. It is written now, or with those that change soon after: an index that is
+        opened for each event of a thousand rows takes longer than they do."""
+        self._changed[entry.name] = entry
+        if time.monotonic() >= self._index_due:
+            self._index(list(self._changed.values()))
+        if time.monotonic() >= self._gallery_due:
             self._gallery(list(tally.entries.values()))
 
     def _index(self, entries: Sequence[Entry], clear: bool = False) -> None:
+        began = time.monotonic()
         try:
             with index.opened(self._folder) as db:
                 if clear:
                     index.clear(db)
                 index.put(db, entries)
+            self._changed.clear()
         except UserError as error:
             self._warn(error)
+        self._index_due = _next(began, INDEX_EVERY_S)
 
     def _gallery(self, entries: Sequence[Entry]) -> None:
         began = time.monotonic()
@@ -50,11 +62,15 @@ class Shown:
             write_rows(self._folder, entries, self._lines)
         except UserError as error:
             self._warn(error)
-        now = time.monotonic()
-        # Of many rows it takes longer, and may take a twentieth of the time.
-        self._due = now + max(GALLERY_EVERY_S, 20 * (now - began))
+        self._gallery_due = _next(began, GALLERY_EVERY_S)
 
     def _warn(self, error: UserError) -> None:
         if error.for_command_line not in self._said:
             self._say(f"warning: {error.for_command_line}")
         self._said.add(error.for_command_line)
+
+
+def _next(began: float, every_s: float) -> float:
+    """When something that began then, and has ended now, may be done again."""
+    now = time.monotonic()
+    return now + max(every_s, (now - began) / SHARE)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from gs3d.batch.plan import Planned
@@ -9,38 +10,68 @@ from gs3d.batch.results import Found
 from gs3d.batch.shown.index import Entry
 from gs3d.batch.workers.job import Event
 
+LEFT = ("waiting", "running")
+"""States of rows that the batch has yet to end."""
+
 
 @dataclass
 class Tally:
-    """Rows by what became of them, and how many there are to make."""
+    """Rows by what became of them, and how many there are to make. It counts as entries come:
+    over twenty thousand of them, a sum takes milliseconds, and is asked for with each event."""
 
     total: int
     done_before: int
     workers: int
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    """Name -> entry; `put` changes them."""
     minutes: dict[str, float] = field(default_factory=dict[str, float])
     """Minutes of each row; infinite for those by steps."""
     began: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self._states: Counter[str] = Counter()
+        self._timed_s = 0.0
+        """What is left to do of rows that have minutes."""
+        self._untimed = 0
+        """Rows left that have none."""
+        for entry in self.entries.values():
+            self._count(entry, 1)
+
+    def put(self, entry: Entry) -> None:
+        """Change an entry, or add one."""
+        if (before := self.entries.get(entry.name)) is not None:
+            self._count(before, -1)
+        self.entries[entry.name] = entry
+        self._count(entry, 1)
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        self._states[entry.state] += sign
+        if entry.state in LEFT:
+            seconds = (1 - entry.progress) * 60 * self.minutes.get(entry.name, math.inf)
+            if math.isfinite(seconds):
+                self._timed_s += sign * seconds
+            else:
+                self._untimed += sign
+
     def count(self, *states: str) -> int:
-        return sum(e.state in states for e in self.entries.values())
+        return sum(self._states[state] for state in states)
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until all rows are done: from their minutes, or from the rows that ended; None
         before the first of those."""
-        left = [e for e in self.entries.values() if e.state in ("waiting", "running")]
-        timed = sum((1 - e.progress) * 60 * self.minutes[e.name] for e in left)
-        if math.isfinite(timed):
-            return timed / self.workers
+        if not (left := self.count(*LEFT)):
+            return 0.0
+        if not self._untimed:
+            return max(self._timed_s, 0.0) / self.workers
         made = self.count("done") - self.done_before
-        return None if made <= 0 else (time.monotonic() - self.began) / made * len(left)
+        return None if made <= 0 else (time.monotonic() - self.began) / made * left
 
 
-def first_entry(row: Planned, found: Found | None) -> Entry:
+def first_entry(row: Planned) -> Entry:
     """What the index holds of a row before the batch goes on."""
     entry = Entry(row.row.name, row.number, row.row.prompt, row.row.seed, command=row.command)
-    entry = recorded(entry, found, is_done=row.progress == "done")
+    entry = recorded(entry, row.found, is_done=row.progress == "done")
     return entry if entry.state == "done" else replace(entry, state="waiting")
 
 

@@ -22,6 +22,9 @@ LOOK_S = 0.5
 """Seconds between looks for what tasks have said, and for those that ended."""
 ANSWER_S = 180.0
 """Seconds in which a node has to answer. It may have to start Python on a slow disk."""
+STEPS_A_SECOND = 250
+"""Steps that all rows tell of together. What passes them on takes some 2,800 events a second, and a
+thousand rows would tell of 500."""
 SPARE = 3
 """Starts of a task beyond its retries: of those that ended before their row began."""
 
@@ -159,11 +162,13 @@ class Cluster:
         options = self._options | {"max_calls": 0, "max_retries": retries, "name": "gs3d row"}
         task = ray.remote(**options)(make_row)
         threads = max(int(self._needs["CPU"]), 1)
+        every_s = self.count / STEPS_A_SECOND
+        common = (events, self._facts, threads, os.getcwd(), every_s)
         for row in rows:
             name = row.row.name
             job = job_to(replace(job_of(row), request=_absolute(row)))
             self._rows[name] = row
-            self._tasks[name] = task.remote(job, name, events, self._facts, threads, os.getcwd())
+            self._tasks[name] = task.remote(job, name, *common)
         try:
             while self._tasks:
                 yield from self._look(events)

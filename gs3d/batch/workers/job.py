@@ -1,6 +1,8 @@
 """A row on its way to the process that makes it, and what comes back."""
 
 import json
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -54,3 +56,18 @@ def job_from(line: str) -> Job:
         values[name] = values[name] and Path(values[name])
     lists = {name: tuple(values[name]) for name in ("lora", "set")}
     return Job(replace(Request(**values), **lists), found["url"])
+
+
+def seldom(send: Send, every_s: float) -> Send:
+    """`send`, but for steps that come within so many seconds of the one before."""
+    last = -math.inf
+
+    def some(event: dict[str, Any]) -> None:
+        nonlocal last
+        if event["event"] == "step":
+            if (now := time.monotonic()) - last < every_s:
+                return
+            last = now
+        send(event)
+
+    return some

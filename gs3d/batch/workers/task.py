@@ -15,7 +15,13 @@ _leaves = False
 
 
 def make_row(
-    job: str, name: str, events: Any, expected: dict[str, str], threads: int, folder: str
+    job: str,
+    name: str,
+    events: Any,
+    expected: dict[str, str],
+    threads: int,
+    folder: str,
+    every_s: float,
 ) -> dict[str, Any]:
     """Make a row on the node of this process. Returns the event with which it ends.
 
@@ -26,6 +32,7 @@ def make_row(
         expected: `nodes.facts` of the batch: a node may have come after all were asked.
         threads: Of torch and the rasterizer, without a GPU.
         folder: The working directory of the batch, where relative paths begin, if it is here too.
+        every_s: Seconds between two steps that it tells of, at least.
     """
     global _kept, _leaves
     if _leaves:
@@ -42,7 +49,7 @@ def make_row(
     spin_briefly()
     import torch
 
-    from gs3d.batch.workers.job import job_from
+    from gs3d.batch.workers.job import job_from, seldom
     from gs3d.batch.workers.make import Kept, ended, make
 
     with contextlib.suppress(OSError):
@@ -53,7 +60,7 @@ def make_row(
         torch.set_num_threads(threads)
     else:
         found = replace(found, request=replace(found.request, device=_card()))
-    last = ended(lambda: make(found, send, _kept))
+    last = ended(lambda: make(found, seldom(send, every_s), _kept))
     _leaves = last["leaves"]
     return last
 

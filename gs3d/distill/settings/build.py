@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from gs3d.core.errors import TYPE_WORDS, UserError
@@ -121,6 +122,7 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where}: {error}") from None
 
 
+@lru_cache(maxsize=256)
 def _types_of(kind: Any) -> dict[str, Any]:
     """Name -> type of each field of a dataclass."""
     hints = typing.get_type_hints(kind)
