@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from gs3d.batch.plan import Planned
 from gs3d.batch.results import Found
 from gs3d.batch.shown.index import Entry
-from gs3d.batch.workers.job import Event
+from gs3d.batch.workers.job import ADVICE, Event
 
 
 @dataclass
@@ -76,9 +76,10 @@ def after(entry: Entry, event: Event, found: Found | None) -> Entry:
     if event.kind == "ended":
         whole = values["outcome"] == "finished"
         state = "done" if whole else "stopped"
-        reason = (
-            "" if whole or values["outcome"] in STOPPED else f"ended early: {values['outcome']}"
-        )
+        reason = ""
+        if not whole and values["outcome"] not in STOPPED:
+            reason = f"ended early: {values['outcome']}"
+            reason += f"; {ADVICE}" if values["outcome"] == "out of memory" else ""
         return replace(
             entry,
             state="failed" if reason else state,
