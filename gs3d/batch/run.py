@@ -29,7 +29,7 @@ from gs3d.runs.request import pick_device
 if TYPE_CHECKING:
     from gs3d.batch.workers.cluster import Cluster
 
-NOTICE_S = 8.0
+NOTICE_S = 6.0
 """Seconds after SIGTERM in which rows write what there is, first of all a checkpoint. Machines that
 are taken away give notice of ten."""
 Watch = Callable[[Event, Tally], None]

@@ -12,6 +12,7 @@ import torch
 from gs3d.batch import run
 from gs3d.batch.plan import planned
 from gs3d.batch.rows import read_rows
+from gs3d.batch.shown import files as shown
 from gs3d.batch.shown import index
 from gs3d.batch.status import status_of
 from gs3d.batch.workers import hang, pool
@@ -100,8 +101,9 @@ def worker(monkeypatch):
     return use
 
 
-def test_a_full_disk_fails_its_row_alone_and_loses_nothing(batch, disk, tmp_path):
+def test_a_full_disk_fails_its_row_alone_and_loses_nothing(batch, disk, tmp_path, monkeypatch):
     """The batch is on a disk that is full while its first row runs. The second row is elsewhere."""
+    monkeypatch.setattr(shown, "GALLERY_EVERY_S", 0.0)
     batch = changed(batch, out=disk.folder / "out")
     batch.folder.mkdir()
     (tmp_path / "elsewhere").mkdir()

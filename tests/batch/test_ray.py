@@ -18,6 +18,7 @@ from gs3d.batch.request import Batch
 from gs3d.batch.shown import index
 from gs3d.batch.status import rebuild, status_of
 from gs3d.batch.workers import nodes
+from gs3d.batch.workers.job import ADVICE
 from gs3d.batch.workers.task import device_of
 from gs3d.core.errors import UserError
 from tests.batch.losses import LOSS, NAME, computed, is_continued, kinds, logged
@@ -129,6 +130,59 @@ def test_a_killed_process_goes_on_and_ctrl_c_writes_what_there_is(batch, tmp_pat
     status, said, _ = made(changed(batch, steps=entry.steps + 1))
     assert status == 0 and ", 1 go on" in said[-1]
     assert logged(batch.folder / NAME) == list(range(entry.steps + 1))
+
+
+def test_a_row_that_is_killed_each_time_fails_after_its_retries(batch, tmp_path):
+    (tmp_path / "kill-always").touch()
+    status, _, events = made(changed(batch, retries=1))
+    assert status == 1 and kinds(events) == ["started", "lost", "failed"] and is_continued(batch)
+    (entry,) = status_of(batch.folder)
+    assert entry.state == "failed"
+    assert entry.reason == "its process or node ended 2 times; see the logs of Ray"
+
+
+def test_too_many_failures_start_no_more_rows(batch, tmp_path):
+    (tmp_path / "fail").touch()
+    batch.rows.write_text("a red mushroom\na blue chair\n")
+    status, _, events = made(changed(batch, max_failures=1))
+    failed, chair = status_of(batch.folder)
+    assert status == 1 and (failed.state, chair.state) == ("failed", "waiting")
+    assert "ended" not in kinds(events) and not (batch.folder / chair.name).exists()
+
+
+def test_full_memory_and_a_folder_that_cannot_be_are_a_line_each(batch, tmp_path):
+    (tmp_path / "memory").touch()
+    batch.folder.mkdir()
+    (batch.folder / "a-blue-chair-s0").symlink_to("/proc/none")
+    batch.rows.write_text("a red mushroom\na blue chair\na white duck\n")
+    status, said, _ = made(changed(batch, steps=2))
+    memory, folder, duck = status_of(batch.folder)
+    assert status == 1 and duck.state == "done"
+    assert memory.reason == f"ended early: out of memory; {ADVICE}"
+    where = batch.folder / folder.name
+    assert folder.reason.startswith(f"--out {where}: cannot be written (")
+    processes = {row[2] for row in computed(batch)}
+    assert len(processes) == 2  # full memory leaves no process for another row
+
+
+def test_a_second_ctrl_c_ends_a_row_at_once(batch, tmp_path):
+    (tmp_path / "hold-head").touch()
+    presses = []
+
+    def press(event, tally):
+        if event.kind == "step" and not presses:
+            presses.append(threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)))
+            presses[0].start()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    status, said, events = made(batch, press)
+    presses[0].join()
+    assert status == 130 and kinds(events) == ["started", "stopped"]
+    (entry,) = status_of(batch.folder)
+    assert entry.state == "stopped" and not (batch.folder / NAME / "splats.ply").exists()
+    (tmp_path / "hold-head").unlink()
+    assert made(batch)[0] == 0 and is_continued(batch)
+    assert logged(batch.folder / NAME) == list(range(6))
 
 
 def test_a_removed_node_goes_on_elsewhere_from_the_url(cluster, batch, tmp_path, monkeypatch):
