@@ -42,7 +42,7 @@ class Loss(Sds):
                 bytearray(1 << 60)
             while step == 3 and (BESIDE / f"hold-{NODE}").exists():
                 time.sleep(0.05)
-            while step == 3 and (BESIDE / "until-ctrl-c").exists() and not has_stopped():
+            while step == 1 and (BESIDE / "until-ctrl-c").exists() and not has_stopped():
                 time.sleep(0.05)
         return super().__call__(prior, condition, z0, progress, seed, step)
 '''

@@ -209,6 +209,8 @@ def test_the_row_after_full_memory_has_another_process(batch, worker):
     assert full.reason == f"ended early: out of memory; {ADVICE}"
     assert chair.state == duck.state == "done" and chair.steps == duck.steps
     assert kinds(events).count("lost") == 0
+    status, _, events = made(changed(batch, max_failures=1))
+    assert status == 1 and kinds(events) == ["started", "ended"]  # the other two wait
 
 
 def test_a_killed_worker_is_said_to_be_and_what_to_do(batch, worker):
@@ -245,26 +247,6 @@ def test_a_stopped_worker_is_replaced(batch, worker, tmp_path, monkeypatch):
     assert made(batch, wait)[0] == 0
 
 
-def test_a_row_without_progress_goes_on_in_another_process(batch, tmp_path, monkeypatch):
-    hold = tmp_path / "hold-here"
-    hold.touch()
-    now = [0.0]
-    monkeypatch.setattr(hang.clock, "now", lambda: now[0])
-
-    def wait(event, tally):
-        if event.kind == "step" and hold.exists() and now[0] == 0:
-            now[0] = 61.0
-        if event.kind == "lost":
-            hold.unlink()
-
-    batch.rows.write_text("a red mushroom\n")
-    status, _, events = made(changed(batch, hang_minutes=1.0), wait)
-    assert status == 0 and kinds(events) == ["started", "lost", "ended"]
-    assert is_continued(batch) and logged(batch.folder / NAME) == list(range(6))
-    # Where it was.
-    assert 'loss.py", line' in (batch.folder / "workers" / "worker-0.log").read_text()
-
-
 def test_silence_counts_by_the_clock_without_pauses(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(hang.clock, "now", lambda: now[0])
@@ -281,24 +263,35 @@ def test_silence_counts_by_the_clock_without_pauses(monkeypatch):
         assert process.wait() == -signal.SIGKILL and "for 1 minutes" in watch.why(process)
 
 
-def test_after_sigterm_the_same_command_goes_on_to_the_same_result(batch, tmp_path):
-    hold = tmp_path / "until-ctrl-c"
-    hold.touch()
-    came = []
+def test_after_sigterm_and_a_hang_the_result_is_the_same(batch, tmp_path, monkeypatch):
+    until, hold = tmp_path / "until-ctrl-c", tmp_path / "hold-here"
+    until.touch()
+    now = [0.0]
+    monkeypatch.setattr(hang.clock, "now", lambda: now[0])
 
     def end(event, tally):
-        if event.kind == "step" and not came:
-            came.append(os.kill(os.getpid(), signal.SIGTERM))
+        if event.kind == "step" and until.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def wait(event, tally):
+        if event.kind == "step" and now[0] == 0:
+            now[0] = 61.0
+        if event.kind == "lost":
+            hold.unlink()
 
     batch.rows.write_text("a red mushroom\n")
     status, _, _ = made(batch, end)
     (entry,) = status_of(batch.folder)
-    assert status == 130 and entry.state == "stopped"
-    newest = max((batch.folder / NAME).glob("checkpoint/*"))
-    assert newest.name == f"step_{entry.steps:07d}.safetensors" and 0 < entry.steps < 6
-    hold.unlink()
-    assert made(batch)[0] == 0 and is_continued(batch)
+    assert status == 130 and (entry.state, entry.steps) == ("stopped", 2)
+    assert max((batch.folder / NAME).glob("checkpoint/*")).name == "step_0000002.safetensors"
+    until.unlink()
+    hold.touch()
+    status, said, events = made(changed(batch, hang_minutes=1.0), wait)
+    assert status == 0 and kinds(events) == ["started", "lost", "ended"]
+    assert ", 1 go on" in said[-1] and is_continued(batch)
     assert logged(batch.folder / NAME) == list(range(6))
+    # Where it was.
+    assert 'loss.py", line' in (batch.folder / "workers" / "worker-0.log").read_text()
     row = planned(batch, read_rows(batch.rows))[0]
     execute(prepare(replace(row.request, out=tmp_path / "alone")))
     alone, found = (load_asset(folder) for folder in (tmp_path / "alone", row.request.out))

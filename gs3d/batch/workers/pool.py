@@ -15,7 +15,7 @@ from typing import IO
 import gs3d
 from gs3d.batch.plan import Planned
 from gs3d.batch.workers.hang import Watch
-from gs3d.batch.workers.job import ADVICE, Event, job_of, job_to
+from gs3d.batch.workers.job import ADVICE, Event, fault_of, job_of, job_to
 from gs3d.batch.workers.places import Place
 from gs3d.core.errors import UserError
 
@@ -118,13 +118,16 @@ class Pool:
                         process.kill()
 
     def _failed(self, row: Planned, reason: str) -> None:
-        """Tell that a row failed, after starting no more of them if it was one too many."""
+        self._count_failure()
+        self._events.put(Event(row, "failed", {"reason": reason}))
+
+    def _count_failure(self) -> None:
+        """Start no more rows if this one that failed is one too many."""
         with self._lock:
             if self._failures_left is not None:
                 self._failures_left -= 1
                 if self._failures_left <= 0:
                     self._stopping.set()
-        self._events.put(Event(row, "failed", {"reason": reason}))
 
     def _work(self, place: Place) -> None:
         """What the thread of one worker does."""
@@ -152,10 +155,9 @@ class Pool:
             if process is None or process.poll() is not None:
                 process = self._start(place)
             if (last := self._follow(row, process, job)) is not None:
-                if last.kind == "failed":
-                    self._failed(row, last.values["reason"])
-                else:
-                    self._events.put(last)
+                if fault_of(last.kind, last.values):
+                    self._count_failure()
+                self._events.put(last)
                 if not last.values["leaves"]:
                     return process
                 self._end(process)
