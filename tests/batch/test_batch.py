@@ -318,6 +318,7 @@ def test_shortest_first(batch, tmp_path):
         ({"workers": 10_000}, "workers: expected 1 to"),
         ({"retries": -1}, "retries: expected 0 or more"),
         ({"max_failures": 0}, "max_failures: expected 1 or more"),
+        ({"hang_minutes": 0}, "hang_minutes: expected a number above 0, got 0"),
         ({"price": 2.0}, "price: has no effect without dry_run"),
         ({"minutes": 1.0}, "give minutes or steps"),
         ({"device": "cuda:99"}, "device cuda:99"),

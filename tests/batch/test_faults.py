@@ -1,5 +1,6 @@
 """Rows whose disk is full or read-only, whose memory is full, or that hang; and SIGTERM."""
 
+import io
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from gs3d.batch.workers import hang, pool
 from gs3d.batch.workers import make as making
 from gs3d.batch.workers.job import ADVICE, job_of
 from gs3d.batch.workers.make import Kept, ended, make
+from gs3d.batch.workers.process import Log
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
 from gs3d.runs.execute import execute
@@ -130,6 +132,12 @@ def test_a_full_disk_fails_its_row_alone_and_loses_nothing(batch, disk, tmp_path
     assert status == 0 and ", 1 go on" in said[-1] and kinds(events) == ["started", "ended"]
     assert is_continued(batch) and logged(batch.folder / NAME) == list(range(6))
     assert set(states(batch).values()) == {"done"}
+
+
+def test_the_log_of_a_worker_has_no_room():
+    log = io.TextIOWrapper(Log("/dev/full", "wb"), write_through=True)
+    print("row", file=log, flush=True)  # an ordinary file raises OSError
+    log.close()
 
 
 def test_a_folder_that_becomes_read_only_is_one_line(batch, made_here, monkeypatch):

@@ -247,6 +247,7 @@ def test_a_folder_that_nodes_do_not_share_is_one_line(tmp_path):
     "change,message",
     [
         ({"workers": 1}, "workers: has no effect with ray"),
+        ({"hang_minutes": 5}, "hang_minutes: has no effect with ray"),
         ({"ray": None}, "cpus: has no effect without ray"),
         ({"gpus": 0, "cpus": 0}, "cpus: expected more than 0"),
         ({"cpus": -1}, "cpus: expected 0 or more"),
