@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -114,6 +115,10 @@ def test_a_full_disk_fails_its_row_alone_and_loses_nothing(batch, disk, tmp_path
 
     def fill(event, tally):
         if event.kind == "step" and (tmp_path / "hold-here").exists():
+            deadline = time.monotonic() + 60
+            while not list((batch.folder / NAME).glob("checkpoint/*.safetensors")):
+                assert time.monotonic() < deadline, "no checkpoint was written"
+                time.sleep(0.05)
             disk.full()
             (tmp_path / "hold-here").unlink()
         if (event.row.row.name, event.kind) == (CHAIR, "ended"):
