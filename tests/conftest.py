@@ -253,6 +253,7 @@ SLOW = (
     "experiments",
     "viewer",
     "batch/test_ray.py",
+    "batch/test_faults.py",
     "batch/test_s3.py",
     "priors/loading/test_run_options.py",
     "representations/meshing/test_fusion.py",

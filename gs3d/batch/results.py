@@ -59,12 +59,12 @@ class Results:
             if (text := self._texts.get(name)) is None:
                 return None
             record = parsed_record(text) or {}
-            return Found(record, has_ended(record))  # run.yaml came last
+            return Found(record, _has_result(record))  # run.yaml came last
         folder = self.folder / name
         record = run_yaml(folder)
         if record is None and not (folder / RECORD).exists():
             return None
-        return Found(record or {}, has_ended(record) and result_file(folder) is not None)
+        return Found(record or {}, _has_result(record) and result_file(folder) is not None)
 
     def where(self, name: str) -> str:
         """The folder of a row, or its URL."""
@@ -106,6 +106,13 @@ class Copies:
     def __exit__(self, kind: object, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=self._stopped or kind is not None)
+
+
+def _has_result(record: dict[str, Any] | None) -> bool:
+    """Whether a run has ended and could write its splats or mesh."""
+    if record is None or not has_ended(record):
+        return False
+    return bool(record["result"].get("splats") or record["result"].get("triangles"))
 
 
 def results_in(folder: Path) -> Results:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from gs3d.batch.shown.gallery import STRIP, write_page
 from gs3d.batch.shown.tally import Tally, after, first_entry
 from gs3d.batch.status import COMMANDS, ROWS
 from gs3d.batch.workers.job import Event
-from gs3d.batch.workers.pool import Pool, places
+from gs3d.batch.workers.places import places
+from gs3d.batch.workers.pool import HANG_MINUTES, Pool
 from gs3d.core.errors import UserError
 from gs3d.io.atomic import write_atomic
 from gs3d.runs.folders import writable
@@ -27,6 +29,9 @@ from gs3d.runs.request import pick_device
 if TYPE_CHECKING:
     from gs3d.batch.workers.cluster import Cluster
 
+NOTICE_S = 6.0
+"""Seconds after SIGTERM in which rows write what there is, first of all a checkpoint. Machines that
+are taken away give notice of ten."""
 Watch = Callable[[Event, Tally], None]
 """Gets each event."""
 
@@ -123,7 +128,8 @@ def makers_of(batch: Batch, say: Callable[[str], None]) -> "Iterator[tuple[Pool 
     """
     if batch.ray is None:
         found = places(batch.workers, pick_device(batch.device))
-        yield Pool(batch.folder, found, batch.retries, batch.max_failures), batch
+        hang = HANG_MINUTES if batch.hang_minutes is None else batch.hang_minutes
+        yield Pool(batch.folder, found, batch.retries, batch.max_failures, hang), batch
         return
     from gs3d.batch.workers.cluster import connected
 
@@ -136,11 +142,15 @@ def _stopped_by_signals(
     makers: "Pool | Cluster", say: Callable[[str], None]
 ) -> Iterator[list[int]]:
     """Stop what makes rows at Ctrl-C, SIGTERM or the end of the terminal, and at once when one
-    comes again. Yields the signals that came."""
+    comes again, or `NOTICE_S` after SIGTERM. Yields the signals that came."""
     came: list[int] = []
+    notice = threading.Timer(NOTICE_S, makers.stop, kwargs={"at_once": True})
+    notice.daemon = True
 
     def stop(number: int, _: object) -> None:
         came.append(number)
+        if number == signal.SIGTERM and came.count(number) == 1:
+            notice.start()
         if len(came) == 1:
             say("stopping: rows in progress write what there is; press Ctrl-C again to leave now")
             makers.stop()
@@ -156,6 +166,7 @@ def _stopped_by_signals(
     try:
         yield came
     finally:
+        notice.cancel()
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 

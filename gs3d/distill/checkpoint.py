@@ -3,6 +3,7 @@
 A checkpoint is written to a temporary file and then renamed. The newest valid one is used.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -104,7 +105,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk may be read-only
+            temporary.unlink(missing_ok=True)
         raise UserError(
             f"checkpoint {path}: cannot be written ({error.strerror}); free some space or choose "
             "another --out, then use --resume"
@@ -112,7 +114,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     existing = sorted(folder.glob("step_*.safetensors"))
     kept = [p for p in existing if p.name <= path.name][-KEEP:]
     for other in set(existing) - set(kept):
-        other.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            other.unlink(missing_ok=True)
     return path
 
 

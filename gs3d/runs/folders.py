@@ -147,7 +147,8 @@ def make_writable(folder: Path) -> None:
             "choose another folder or free some space"
         ) from None
     finally:
-        if folder.is_dir():
+        # On a read-only disk even a file that is not there cannot be deleted.
+        with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
 
 

@@ -11,7 +11,8 @@ from gs3d.core.errors import UserError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process. `UserError` if another process holds it.
+    """Hold `folder` for this process. `UserError` if another process holds it, or nothing can be
+    written there.
 
     The system releases the lock when the process ends, however it ends. A file system without
     locks is not protected.
@@ -23,7 +24,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     path = folder / ".gs3d-running"
     while True:
-        with open(path, "w") as file:
+        with _opened(folder, path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -40,8 +41,19 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # the disk may be read-only by now
+                    path.unlink(missing_ok=True)
             return
+
+
+def _opened(folder: Path, path: Path) -> TextIO:
+    try:
+        return open(path, "w")
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: cannot be written ({error.strerror}); "
+            "choose another folder or free some space"
+        ) from None
 
 
 def _is_at(path: Path, file: TextIO) -> bool:

@@ -136,11 +136,18 @@ def train(
     it is restored from the newest checkpoint.
     """
 
+    failing = False
+
     def save() -> None:
+        nonlocal failing
         try:
             save_checkpoint(folder / "checkpoint", to_checkpoint(state, budget.elapsed_s()))
+            failing = False
         except UserError as error:
-            callbacks.warn(error.for_command_line)
+            # Said once for a disk that stays full.
+            if not failing:
+                callbacks.warn(error.for_command_line)
+            failing = True
 
     def leave() -> None:
         strip.add(state, task, budget.elapsed_s())

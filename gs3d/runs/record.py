@@ -1,5 +1,6 @@
 """run.yaml: what was requested, with what, on what, and how long each phase took."""
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass, replace
@@ -77,7 +78,8 @@ class RunRecord:
             temporary.write_text(text, "utf-8")
             os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk may be read-only
+                temporary.unlink(missing_ok=True)
             raise UserError(
                 f"{path}: cannot be written ({error.strerror}); free some space, then use --resume"
             ) from None

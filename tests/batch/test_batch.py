@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -19,6 +18,7 @@ from gs3d.batch.shown import index
 from gs3d.batch.status import rebuild, status_of
 from gs3d.batch.workers import pool
 from gs3d.batch.workers.job import job_of, job_to
+from gs3d.batch.workers.places import places
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
 from gs3d.runs.execute import execute
@@ -159,7 +159,7 @@ def test_the_worker_of_a_killed_batch_ends_and_the_next_batch_goes_on(batch):
     row = planned(changed(batch, steps=100_000), read_rows(batch.rows))[0]
     make_writable(batch.folder)
     (batch.folder / "workers").mkdir()
-    (place,) = pool.places(1, "cpu")
+    (place,) = places(1, "cpu")
     process = pool.Pool(batch.folder, [place], 0)._start(place)
     process.stdin.write(job_to(job_of(row)) + "\n")
     process.stdin.flush()
@@ -172,22 +172,6 @@ def test_the_worker_of_a_killed_batch_ends_and_the_next_batch_goes_on(batch):
     assert process.wait(60) == 0 and status == 0
     rows = (row.request.out / "log.jsonl").read_text().splitlines()
     assert len(rows) >= steps + 200
-
-
-def test_the_index_is_no_reason_to_stop(batch, monkeypatch):
-    real = index.put
-    calls = []
-
-    def put(db, entries):
-        calls.append(len(entries))
-        if len(calls) > 1:
-            raise sqlite3.OperationalError("disk I/O error")
-        real(db, entries)
-
-    monkeypatch.setattr(index, "put", put)
-    status, said, _ = made(batch)
-    assert status == 0 and sum("cannot be used (disk I/O error)" in line for line in said) == 1
-    assert len(calls) > 3
 
 
 def test_a_running_row_of_a_batch_that_is_gone_is_stopped(copied):
@@ -334,6 +318,7 @@ def test_shortest_first(batch, tmp_path):
         ({"workers": 10_000}, "workers: expected 1 to"),
         ({"retries": -1}, "retries: expected 0 or more"),
         ({"max_failures": 0}, "max_failures: expected 1 or more"),
+        ({"hang_minutes": 0}, "hang_minutes: expected a number above 0, got 0"),
         ({"price": 2.0}, "price: has no effect without dry_run"),
         ({"minutes": 1.0}, "give minutes or steps"),
         ({"device": "cuda:99"}, "device cuda:99"),

@@ -18,43 +18,11 @@ from gs3d.batch.request import Batch
 from gs3d.batch.shown import index
 from gs3d.batch.status import rebuild, status_of
 from gs3d.batch.workers import nodes
+from gs3d.batch.workers.job import ADVICE
 from gs3d.batch.workers.task import device_of
 from gs3d.core.errors import UserError
+from tests.batch.losses import LOSS, NAME, computed, is_continued, kinds, logged
 from tests.batch.test_batch import CONFIG, changed, made
-
-LOSS = '''
-"""SDS that does what the files beside it say. It also makes results small."""
-import os, signal, time
-from dataclasses import dataclass
-from pathlib import Path
-from gs3d.guidance import Sds
-
-BESIDE = Path(__file__).parent
-NODE = os.environ.get("GS3D_TEST_NODE")
-if NODE:  # not in the process of the tests
-    from gs3d.runs.outputs import files, plot
-    from tests.small import SMALL, blank_figure
-    for name, value in SMALL.items():
-        setattr(files, name, value)
-    plot.draw_figure = blank_figure
-
-@dataclass(frozen=True)
-class Loss(Sds):
-    def __call__(self, prior, condition, z0, progress, seed, step):
-        if NODE:
-            with open(BESIDE / "steps.txt", "a") as file:
-                file.write(f"{NODE} {step} {os.getpid()} {id(prior)}\\n")
-            if step == 3 and (BESIDE / "kill").exists():
-                (BESIDE / "kill").unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-            if step == 1 and (BESIDE / "fail").exists():
-                (BESIDE / "fail").unlink()
-                raise RuntimeError("a fault of CUDA")
-            while step == 3 and (BESIDE / f"hold-{NODE}").exists():
-                time.sleep(0.05)
-        return super().__call__(prior, condition, z0, progress, seed, step)
-'''
-NAME = "a-red-mushroom-s0"
 
 
 def node(tmp, name, cpus=1, **environment):
@@ -110,26 +78,6 @@ def web():
     thread.join()
 
 
-def kinds(events):
-    return [kind for _, kind in events if kind not in ("step", "warning")]
-
-
-def logged(folder):
-    return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
-def computed(batch):
-    """(node, step, process, object of the prior) of each iteration that was computed."""
-    lines = (batch.rows.parent / "steps.txt").read_text().splitlines()
-    return [(name, int(step), *rest) for name, step, *rest in map(str.split, lines)]
-
-
-def is_continued(batch):
-    """Whether the last process of a row began after its first iteration."""
-    found = computed(batch)
-    return min(step for _, step, process, _ in found if process == found[-1][2]) > 0
-
-
 def test_rows_keep_the_prior_and_one_that_cannot_load_stops_nothing(
     batch, tiny_builtin_folder, tmp_path
 ):
@@ -182,6 +130,53 @@ def test_a_killed_process_goes_on_and_ctrl_c_writes_what_there_is(batch, tmp_pat
     status, said, _ = made(changed(batch, steps=entry.steps + 1))
     assert status == 0 and ", 1 go on" in said[-1]
     assert logged(batch.folder / NAME) == list(range(entry.steps + 1))
+
+
+def test_a_row_that_is_killed_each_time_fails_after_its_retries(batch, tmp_path):
+    (tmp_path / "kill-always").touch()
+    status, _, events = made(changed(batch, retries=1))
+    assert status == 1 and kinds(events) == ["started", "lost", "failed"] and is_continued(batch)
+    (entry,) = status_of(batch.folder)
+    assert entry.state == "failed"
+    assert entry.reason == "its process or node ended 2 times; see the logs of Ray"
+
+
+def test_faults_of_rows_are_a_line_each_and_too_many_start_no_more(batch, tmp_path):
+    (tmp_path / "memory").touch()
+    batch.folder.mkdir()
+    (batch.folder / "a-blue-chair-s0").symlink_to("/proc/none")
+    batch.rows.write_text("a blue chair\na red mushroom\na white duck\n")
+    status, _, events = made(changed(batch, steps=2, max_failures=2))
+    folder, memory, duck = status_of(batch.folder)
+    assert status == 1 and (folder.state, memory.state) == ("failed", "failed")
+    assert folder.reason.startswith(f"--out {batch.folder / folder.name}: cannot be written (")
+    assert memory.reason == f"ended early: out of memory; {ADVICE}"
+    # Ray looks for another process for it, since full memory leaves none.
+    assert duck.state == "waiting" and not (batch.folder / duck.name).exists()
+
+
+def test_a_second_ctrl_c_ends_a_row_at_once(batch, tmp_path):
+    (tmp_path / "hold-head").touch()
+    presses = []
+
+    def press(event, tally):
+        if event.kind == "step" and not presses:
+            deadline = time.monotonic() + 60
+            while computed(batch)[-1][1] < 3:  # where it holds, after three checkpoints
+                assert time.monotonic() < deadline, "the row makes no progress"
+                time.sleep(0.05)
+            presses.append(threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)))
+            presses[0].start()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    status, said, events = made(batch, press)
+    presses[0].join()
+    assert status == 130 and kinds(events) == ["started", "stopped"]
+    (entry,) = status_of(batch.folder)
+    assert entry.state == "stopped" and not (batch.folder / NAME / "splats.ply").exists()
+    (tmp_path / "hold-head").unlink()
+    assert made(batch)[0] == 0 and is_continued(batch)
+    assert logged(batch.folder / NAME) == list(range(6))
 
 
 def test_a_removed_node_goes_on_elsewhere_from_the_url(cluster, batch, tmp_path, monkeypatch):
@@ -256,6 +251,7 @@ def test_a_folder_that_nodes_do_not_share_is_one_line(tmp_path):
     "change,message",
     [
         ({"workers": 1}, "workers: has no effect with ray"),
+        ({"hang_minutes": 5}, "hang_minutes: has no effect with ray"),
         ({"ray": None}, "cpus: has no effect without ray"),
         ({"gpus": 0, "cpus": 0}, "cpus: expected more than 0"),
         ({"cpus": -1}, "cpus: expected 0 or more"),

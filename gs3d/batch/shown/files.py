@@ -1,11 +1,11 @@
 """The files that show a batch: they are written while it works."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.batch.shown import index
-from gs3d.batch.shown.gallery import write_rows
+from gs3d.batch.shown.gallery import DATA, write_rows
 from gs3d.batch.shown.index import Entry
 from gs3d.batch.shown.tally import Tally
 from gs3d.core.errors import UserError
@@ -19,55 +19,60 @@ SHARE = 0.05
 
 
 class Shown:
-    """The index and the gallery of a batch. What cannot be written is said once and stops nothing:
-    the truth is in the folders of the rows."""
+    """The index and the gallery of a batch. What cannot be written is said once, is written as soon
+    as that works again, and stops nothing: the truth is in the folders of the rows."""
 
     def __init__(self, folder: Path, lines: dict[str, str], say: Callable[[str], None]):
         self._folder, self._lines, self._say = folder, lines, say
         self._said: set[str] = set()
+        self._whole = False
+        """Whether the index holds all rows, as they were when it was written last."""
         self._changed: dict[str, Entry] = {}
-        """Name -> entry that the index lacks."""
+        """Name -> entry that changed since then."""
         self._index_due = self._gallery_due = 0.0
 
     def all(self, tally: Tally) -> None:
         """Write all rows anew."""
-        entries = list(tally.entries.values())
-        self._index(entries, clear=True)
-        self._gallery(entries)
+        self._whole = False
+        self._index(tally)
+        self._gallery(tally)
 
     def one(self, entry: Entry, tally: Tally) -> None:
         """A row changed. It is written now, or with those that change soon after: an index that is
         opened for each event of a thousand rows takes longer than they do."""
         self._changed[entry.name] = entry
         if time.monotonic() >= self._index_due:
-            self._index(list(self._changed.values()))
+            self._index(tally)
         if time.monotonic() >= self._gallery_due:
-            self._gallery(list(tally.entries.values()))
+            self._gallery(tally)
 
-    def _index(self, entries: Sequence[Entry], clear: bool = False) -> None:
+    def _index(self, tally: Tally) -> None:
         began = time.monotonic()
+        whole, self._whole = self._whole, False
         try:
             with index.opened(self._folder) as db:
-                if clear:
-                    index.clear(db)
-                index.put(db, entries)
+                if whole:
+                    index.put(db, list(self._changed.values()))
+                else:
+                    index.replace_all(db, list(tally.entries.values()))
+            self._whole = True
             self._changed.clear()
         except UserError as error:
-            self._warn(error)
+            self._warn(index.NAME, error)
         self._index_due = _next(began, INDEX_EVERY_S)
 
-    def _gallery(self, entries: Sequence[Entry]) -> None:
+    def _gallery(self, tally: Tally) -> None:
         began = time.monotonic()
         try:
-            write_rows(self._folder, entries, self._lines)
+            write_rows(self._folder, list(tally.entries.values()), self._lines)
         except UserError as error:
-            self._warn(error)
+            self._warn(DATA, error)
         self._gallery_due = _next(began, GALLERY_EVERY_S)
 
-    def _warn(self, error: UserError) -> None:
-        if error.for_command_line not in self._said:
-            self._say(f"warning: {error.for_command_line}")
-        self._said.add(error.for_command_line)
+    def _warn(self, file: str, error: UserError) -> None:
+        if file not in self._said:
+            self._say(f"warning: {error.for_command_line.rstrip('.')}; the batch goes on")
+        self._said.add(file)
 
 
 def _next(began: float, every_s: float) -> float:

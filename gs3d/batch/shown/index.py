@@ -5,6 +5,7 @@ again.
 """
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from typing import Literal, get_args
 from gs3d.core.errors import UserError
 
 NAME = "batch.sqlite"
+FEW_BYTES = 2**16
+"""With less than that on its disk, it cannot be written."""
 State = Literal["waiting", "running", "stopped", "failed", "done"]
 
 
@@ -63,18 +66,38 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
             index.execute(f"CREATE TABLE IF NOT EXISTS rows (name PRIMARY KEY, {columns})")
             yield index
     except sqlite3.Error as error:
+        # It calls a full disk an I/O error at times.
+        full = ", the disk is full" if _is_full(folder) and "full" not in str(error) else ""
         raise UserError(
-            f"{path}: cannot be used ({error}); `gs3d batch index {folder}` makes it again"
+            f"{path}: cannot be used ({error}{full}); `gs3d batch index {folder}` makes it again"
         ) from None
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FEW_BYTES
+    except OSError:
+        return False
 
 
 def put(index: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     """Write entries in place of those with their names."""
+    with index:
+        _put(index, entries)
+
+
+def replace_all(index: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Write entries in place of all that are there."""
+    with index:
+        index.execute("DELETE FROM rows")
+        _put(index, entries)
+
+
+def _put(index: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     places = ", ".join("?" * len(COLUMNS))
     now = time.time()
     rows = [astuple(replace(entry, changed=now)) for entry in entries]
-    with index:
-        index.executemany(f"INSERT OR REPLACE INTO rows VALUES ({places})", rows)
+    index.executemany(f"INSERT OR REPLACE INTO rows VALUES ({places})", rows)
 
 
 def entries(index: sqlite3.Connection) -> list[Entry]:
@@ -87,12 +110,6 @@ def counts(found: Sequence[Entry]) -> dict[str, int]:
     """State -> number of rows, in the order of `State`; states without rows are left out."""
     numbers = {state: sum(e.state == state for e in found) for state in get_args(State)}
     return {state: number for state, number in numbers.items() if number}
-
-
-def clear(index: sqlite3.Connection) -> None:
-    """Delete all entries."""
-    with index:
-        index.execute("DELETE FROM rows")
 
 
 def read(folder: Path) -> list[Entry]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from gs3d.batch.plan import Planned
 from gs3d.batch.results import Found
 from gs3d.batch.shown.index import Entry
-from gs3d.batch.workers.job import Event
+from gs3d.batch.workers.job import Event, fault_of
 
 LEFT = ("waiting", "running")
 """States of rows that the batch has yet to end."""
@@ -107,9 +107,7 @@ def after(entry: Entry, event: Event, found: Found | None) -> Entry:
     if event.kind == "ended":
         whole = values["outcome"] == "finished"
         state = "done" if whole else "stopped"
-        reason = (
-            "" if whole or values["outcome"] in STOPPED else f"ended early: {values['outcome']}"
-        )
+        reason = fault_of(event.kind, values)
         return replace(
             entry,
             state="failed" if reason else state,
@@ -120,7 +118,3 @@ def after(entry: Entry, event: Event, found: Found | None) -> Entry:
             progress=1.0 if whole else entry.progress,
         )
     return entry
-
-
-STOPPED = ("interrupted", "terminated")
-"""Outcomes of a run that goes on when the batch does."""

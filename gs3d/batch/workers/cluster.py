@@ -10,7 +10,7 @@ from typing import Any
 
 from gs3d.batch.plan import Planned
 from gs3d.batch.request import Batch
-from gs3d.batch.workers.job import Event, job_of, job_to
+from gs3d.batch.workers.job import Event, fault_of, job_of, job_to
 from gs3d.batch.workers.nodes import TOKEN, facts, name_of, report
 from gs3d.batch.workers.task import make_row
 from gs3d.batch.workers.to_ray import close, connect
@@ -23,8 +23,7 @@ LOOK_S = 0.5
 ANSWER_S = 180.0
 """Seconds in which a node has to answer. It may have to start Python on a slow disk."""
 STEPS_A_SECOND = 250
-"""Steps that all rows tell of together. What passes them on takes some 2,800 events a second, and a
-thousand rows would tell of 500."""
+"""Steps that all rows tell of together; what passes them on takes some 2,800 events a second."""
 SPARE = 3
 """Starts of a task beyond its retries: of those that ended before their row began."""
 
@@ -212,11 +211,9 @@ class Cluster:
                 yield self._failed(name, f"its process or node ended{again}; see the logs of Ray")
         elif name in self._told:
             return
-        elif kind == "failed":
-            yield self._failed(name, values["reason"])
+        elif kind in ("ended", "failed"):
+            yield self._ended(name, kind, values)
         else:
-            if kind == "ended":
-                self._told.add(name)
             yield Event(self._rows[name], kind, values)
 
     def _done(self, name: str, task: Any) -> Iterator[Event]:
@@ -240,14 +237,17 @@ class Cluster:
             yield Event(self._rows[name], "stopped", {})
 
     def _failed(self, name: str, reason: str) -> Event:
-        """The event of a row that failed, after starting no more if it was one too many."""
+        return self._ended(name, "failed", {"reason": reason})
+
+    def _ended(self, name: str, kind: str, values: dict[str, Any]) -> Event:
+        """The last event of a row, after starting no more if it failed as one too many."""
         self._told.add(name)
-        if self._failures_left is not None:
+        if fault_of(kind, values) and self._failures_left is not None:
             self._failures_left -= 1
             if self._failures_left <= 0:
                 waiting = (task for n, task in self._tasks.items() if n not in self._starts)
                 self._cancel_all(waiting)
-        return Event(self._rows[name], "failed", {"reason": reason})
+        return Event(self._rows[name], kind, values)
 
     def _cancel(self) -> None:
         """Do what `stop` has asked for."""

@@ -14,6 +14,10 @@ from gs3d.runs.request import Request
 Send = Callable[[dict[str, Any]], None]
 """Takes an event of a row: its kind as "event", and values."""
 PATHS = ("out", "start", "config")
+ADVICE = "make fewer rows at once (--workers; with --ray, --memory) or fewer splats"
+"""What to do where memory was full."""
+STOPPED = ("interrupted", "terminated")
+"""Outcomes of a run that goes on when the batch does."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,16 @@ class Event:
     """started, step, warning, ended, failed; lost: its worker was killed, and it waits for another
     one; or stopped: its worker was killed while the batch stops."""
     values: dict[str, Any]
+
+
+def fault_of(kind: str, values: dict[str, Any]) -> str:
+    """Why a row failed, by its last event; "" if it did not, or was stopped."""
+    if kind == "failed":
+        return values["reason"]
+    if kind != "ended" or values["outcome"] in ("finished", *STOPPED):
+        return ""
+    advice = f"; {ADVICE}" if values["outcome"] == "out of memory" else ""
+    return f"ended early: {values['outcome']}{advice}"
 
 
 @dataclass(frozen=True)

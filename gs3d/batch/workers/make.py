@@ -14,10 +14,10 @@ from gs3d.batch.remote.folder import opened
 from gs3d.batch.remote.upload import Upload, following
 from gs3d.batch.remote.work import fetch, remove, work_folder
 from gs3d.batch.shown.gallery import STRIP
-from gs3d.batch.workers.job import Job, Send, job_to
+from gs3d.batch.workers.job import ADVICE, Job, Send, job_to
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
-from gs3d.distill.memory.shortage import release
+from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.distill.step import StepLog
 from gs3d.io.atomic import write_atomic
 from gs3d.priors.base import Prior
@@ -25,6 +25,7 @@ from gs3d.priors.loading.components import Source
 from gs3d.representations.asset import primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.execute import Result, execute
+from gs3d.runs.folders import make_writable
 from gs3d.runs.lock import locked
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.request import Request
@@ -115,7 +116,8 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
     plan = replace(plan, started=time.monotonic())
     result = execute(plan, Callbacks(on_message, on_step), kept.load)
     if result.asset is None:
-        reason = "; ".join(result.warnings) or "nothing to export"
+        # The first one is about the result.
+        reason = result.warnings[0] if result.warnings else "nothing to export"
         return {"event": "failed", "reason": reason, "leaves": False}
     _write_strip(result)
     ended = {"outcome": result.outcome, "steps": result.steps, "seconds": result.seconds}
@@ -130,7 +132,7 @@ def ended(row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return row()
     except UserError as error:
         reason = error.for_command_line.splitlines()[0]
-        return {"event": "failed", "reason": reason, "leaves": False}
+        return {"event": "failed", "reason": reason, "leaves": is_memory(error)}
     except Exception as error:
         traceback.print_exc()
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -138,6 +140,8 @@ def ended(row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         where = f"{Path(place.filename).name} line {place.lineno}"
         # Another process for the next row: after some faults of CUDA, all that follows fails.
         reason = f"{type(error).__name__}: {text} ({where})"
+        if is_memory(error):
+            reason = f"out of memory ({where}); {ADVICE}"
         return {"event": "failed", "reason": reason, "leaves": True}
 
 
@@ -156,7 +160,9 @@ def _write_strip(result: Result) -> None:
 
 def _wait_for(folder: Path) -> None:
     """Wait while another process writes into a folder: the worker of a batch that was killed may
-    still write what it has."""
+    still write what it has. `UserError` if nothing can be written there."""
+    if folder.is_dir():
+        make_writable(folder)
     deadline = time.monotonic() + WAIT_S
     while folder.is_dir() and time.monotonic() < deadline:
         try:

@@ -9,57 +9,27 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import torch
-
 import gs3d
 from gs3d.batch.plan import Planned
-from gs3d.batch.workers.job import Event, job_of, job_to
+from gs3d.batch.workers.hang import Watch
+from gs3d.batch.workers.job import ADVICE, Event, fault_of, job_of, job_to
+from gs3d.batch.workers.places import Place
 from gs3d.core.errors import UserError
-from gs3d.core.runtime.threads import cores
 
 ROOT = Path(gs3d.__file__).parents[1]
 MODULE = "gs3d.batch.workers.process"
 CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from {MODULE} import main; main()"
 COMMAND = (sys.executable, "-c", CODE)
 """With -m, Python would look for modules in the working directory first."""
+HANG_MINUTES = 15.0
+"""Default of --hang-minutes. Loading a prior and compiling its kernels may take many."""
+END_S = 60.0
+"""Seconds in which a worker that has no row ends."""
 LOGS = "workers"
 """Folder of what the workers print."""
-CORES_EACH = 2
-"""Cores of a worker without a GPU. The networks and the rasterizer use two well."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a worker runs."""
-
-    number: int
-    cores: tuple[int, ...]
-    gpu: int | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment of its process. CUDA shows it its own card alone, as number 0."""
-        return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": _visible()[self.gpu]}
-
-
-def places(workers: int | None, device: str | None) -> list[Place]:
-    """The workers of this machine: one a GPU by default, or one for two cores without one."""
-    on = torch.device(device or "cpu")
-    gpus = [on.index] if on.index is not None else list(range(torch.cuda.device_count()))
-    if on.type != "cuda":
-        gpus = []
-    own = cores()
-    count = len(gpus) or (max(len(own) // CORES_EACH, 1) if on.type == "cpu" else 1)
-    count = workers or count
-    size = max(len(own) // count, 1)
-    return [
-        Place(i, tuple(own[i * size : (i + 1) * size]), gpus[i % len(gpus)] if gpus else None)
-        for i in range(count)
-    ]
 
 
 class Pool:
@@ -75,10 +45,13 @@ class Pool:
         places: Sequence[Place],
         retries: int,
         max_failures: int | None = None,
+        hang_minutes: float = HANG_MINUTES,
     ):
-        """`max_failures` is the number of failed rows after which no other starts."""
+        """`max_failures` is the number of failed rows after which no other starts. A worker that
+        says nothing for `hang_minutes` is killed."""
         self._folder, self._places, self._retries = folder, places, retries
         self._failures_left = max_failures
+        self._watch = Watch(60 * hang_minutes)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._rows: queue.SimpleQueue[Planned] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -109,7 +82,8 @@ class Pool:
 
     def run(self, rows: Sequence[Planned]) -> Iterator[Event]:
         """Make the rows, and yield what the workers say. Closing the iterator stops them."""
-        (self._folder / LOGS).mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):  # then there are no logs
+            (self._folder / LOGS).mkdir(exist_ok=True)
         for row in rows:
             self._rows.put(row)
         threads = [
@@ -119,17 +93,18 @@ class Pool:
         for thread in threads:
             thread.start()
         left = len(threads)
-        try:
-            while left:
-                event = self._events.get()
-                if event is None:
-                    left -= 1
-                else:
-                    yield event
-        finally:
-            self.stop()
-            for thread in threads:
-                thread.join()
+        with self._watch.open():
+            try:
+                while left:
+                    event = self._events.get()
+                    if event is None:
+                        left -= 1
+                    else:
+                        yield event
+            finally:
+                self.stop()
+                for thread in threads:
+                    thread.join()
 
     def stop(self, at_once: bool = False) -> None:
         """Start no more rows. Those that run end after their iteration with what there is, or at
@@ -143,13 +118,16 @@ class Pool:
                         process.kill()
 
     def _failed(self, row: Planned, reason: str) -> None:
-        """Tell that a row failed, after starting no more of them if it was one too many."""
+        self._count_failure()
+        self._events.put(Event(row, "failed", {"reason": reason}))
+
+    def _count_failure(self) -> None:
+        """Start no more rows if this one that failed is one too many."""
         with self._lock:
             if self._failures_left is not None:
                 self._failures_left -= 1
                 if self._failures_left <= 0:
                     self._stopping.set()
-        self._events.put(Event(row, "failed", {"reason": reason}))
 
     def _work(self, place: Place) -> None:
         """What the thread of one worker does."""
@@ -161,7 +139,7 @@ class Pool:
                 break
             try:
                 process = self._make(row, place, process)
-            except Exception as error:  # such as a disk without room for the log of a worker
+            except Exception as error:  # such as a system without room for another process
                 self._failed(row, f"{type(error).__name__}: {error}")
         if process is not None:
             self._end(process)
@@ -177,24 +155,23 @@ class Pool:
             if process is None or process.poll() is not None:
                 process = self._start(place)
             if (last := self._follow(row, process, job)) is not None:
-                if last.kind == "failed":
-                    self._failed(row, last.values["reason"])
-                else:
-                    self._events.put(last)
+                if fault_of(last.kind, last.values):
+                    self._count_failure()
+                self._events.put(last)
                 if not last.values["leaves"]:
                     return process
                 self._end(process)
                 return None
-            status = self._end(process)
-            process = None
+            why = _why(self._end(process))
+            why, process = self._watch.why(process) or why, None
             if self._stopping.is_set():
                 self._events.put(Event(row, "stopped", {}))
                 break
             if attempt < self._retries:
-                self._events.put(Event(row, "lost", {"reason": _why(status)}))
+                self._events.put(Event(row, "lost", {"reason": why}))
             else:
                 again = f" {attempt + 1} times" if attempt else ""
-                reason = f"its worker ended{again} ({_why(status)}); see {self._log(place)}"
+                reason = f"its worker ended{again} ({why}); see {self._log(place)}"
                 self._failed(row, reason)
         return process
 
@@ -207,19 +184,21 @@ class Pool:
             process.stdin.flush()
         except (OSError, ValueError):  # it has ended, or the batch is stopping
             return None
-        for line in process.stdout:
-            try:
-                values = json.loads(line)
-                kind = values.pop("event")
-            except (ValueError, KeyError, AttributeError):
-                continue  # half a line of a worker that was killed
-            if kind in ("ended", "failed"):
-                return Event(row, kind, values)
-            self._events.put(Event(row, kind, values))
+        with self._watch.of(process) as heard:
+            for line in process.stdout:
+                heard()
+                try:
+                    values = json.loads(line)
+                    kind = values.pop("event")
+                except (ValueError, KeyError, AttributeError):
+                    continue  # half a line of a worker that was killed
+                if kind in ("ended", "failed"):
+                    return Event(row, kind, values)
+                self._events.put(Event(row, kind, values))
         return None
 
     def _start(self, place: Place) -> subprocess.Popen[str]:
-        with open(self._log(place), "ab") as log:
+        with self._opened_log(place) as log:
             process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
@@ -241,12 +220,22 @@ class Pool:
         return process
 
     def _end(self, process: subprocess.Popen[str]) -> int:
-        """Let a worker end, and return its exit status."""
+        """Let a worker without a row end, and return its exit status."""
         _close(process)
-        status = process.wait()
+        try:
+            status = process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
         with self._lock:
             self._processes.discard(process)
         return status
+
+    def _opened_log(self, place: Place) -> IO[bytes]:
+        try:
+            return open(self._log(place), "ab")
+        except OSError:  # such as a full disk, which need not be that of the rows
+            return open(os.devnull, "ab")
 
     def _log(self, place: Place) -> Path:
         return self._folder / LOGS / f"worker-{place.number}.log"
@@ -263,15 +252,7 @@ def _close(process: subprocess.Popen[str]) -> None:
 def _why(status: int) -> str:
     """An exit status in words."""
     if status == -signal.SIGKILL:
-        return "killed, which the system does when memory is full"
+        return f"killed, which the system does when memory is full: {ADVICE}"
     if status < 0:
         return f"signal {signal.Signals(-status).name}"
     return f"exit status {status}"
-
-
-def _visible() -> list[str]:
-    """Names of the GPUs that this process sees, as CUDA_VISIBLE_DEVICES has them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    return [str(i) for i in range(torch.cuda.device_count())]

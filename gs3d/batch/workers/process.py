@@ -5,6 +5,8 @@ standard output. What libraries print goes to standard error.
 """
 
 import contextlib
+import faulthandler
+import io
 import json
 import os
 import queue
@@ -12,8 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
+from gs3d.batch.workers.hang import TRACE
 from gs3d.batch.workers.job import job_from
 from gs3d.batch.workers.make import Kept, ended, make
 
@@ -22,6 +25,9 @@ def main() -> int:
     """Make the rows that come in, until the input ends."""
     # A batch in the background may have left it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.enable(2)
+    if TRACE is not None:
+        faulthandler.register(TRACE, 2)
     with _own_output() as output, contextlib.suppress(KeyboardInterrupt):
 
         def send(event: dict[str, Any]) -> None:
@@ -39,6 +45,17 @@ def main() -> int:
             if last["leaves"]:
                 break
     return 0
+
+
+class Log(io.FileIO):
+    """A file that loses what it has no room for. A full disk under the log of a worker is no reason
+    for rows on other disks to fail."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _rows(busy: threading.Event) -> "queue.SimpleQueue[str | None]":
@@ -64,4 +81,8 @@ def _own_output() -> Iterator[TextIO]:
     # Without a reader, closing fails once more.
     with contextlib.suppress(OSError), os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
         os.dup2(2, 1)
+        log = Log(2, "wb", closefd=False)
+        sys.stdout = sys.stderr = io.TextIOWrapper(
+            cast(Any, log), "utf-8", "backslashreplace", write_through=True
+        )
         yield output

@@ -149,6 +149,8 @@ def _write_meshes(folder: Path, representation: "Nerf | Dmtet", written: Written
         written.attempt(target, write_plain, again)
     for suffix in (".ply", ".obj"):
         written.attempt(target.with_suffix(suffix), write_plain, again)
+    if target not in written.files:
+        written.asset = None
 
 
 def write_renders(folder: Path, written: Written) -> None:
