@@ -39,6 +39,7 @@ ALLOWED = {
     ("gs3d/guidance/loss_file.py", "exec"): "a loss file that the user names on the command line",
     ("gs3d/guidance/loss_file.py", "compile"): "the same",
     ("gs3d/io/plain_yaml.py", "yaml.load"): "the loader is one of two safe ones, chosen above it",
+    ("benchmarks/uploads.py", "http://"): "a server that it starts on this machine",
     ("gs3d/viewer/server.py", "http://"): "the address of this machine for its own browser; with "
     "another address the help says that the connection is not encrypted",
 }
