@@ -88,23 +88,26 @@ def _make(
                 copies.add(row.row.name, STRIP)
         if not todo:
             return 0
-        with _stopped_by_signals(makers, say) as stopped:
-            for event in makers.run(todo):
-                name = event.row.row.name
-                found = None
-                if event.kind == "stopped":
-                    with contextlib.suppress(UserError):  # then what is there is not known
-                        results.read([name])
-                        found = results.find(name)
-                elif event.kind == "ended":
-                    copies.add(name, STRIP)
-                entry = after(tally.entries[name], event, found)
-                tally.put(entry)
-                shown.one(entry, tally)
-                watch(event, tally)
+        try:
+            with _stopped_by_signals(makers, say) as stopped:
+                for event in makers.run(todo):
+                    name = event.row.row.name
+                    found = None
+                    if event.kind == "stopped":
+                        with contextlib.suppress(UserError):  # then what is there is not known
+                            results.read([name])
+                            found = results.find(name)
+                    elif event.kind == "ended":
+                        copies.add(name, STRIP)
+                    entry = after(tally.entries[name], event, found)
+                    tally.put(entry)
+                    shown.one(entry, tally)
+                    watch(event, tally)
+        finally:
+            # Before the copies end: a machine that is about to be taken away may not wait for them.
+            shown.close(tally)
         if stopped:
             copies.stop()
-    shown.all(tally)
     if stopped:
         return 130
     return 1 if tally.count("failed") else 0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 
 from gs3d.batch.shown import files, index
@@ -69,6 +70,27 @@ def test_a_thousand_events_open_the_index_a_few_times(tmp_path, monkeypatch):
     shown.one(entries["row-0"], tally)
     assert index.read(tmp_path) == stamped(entries.values(), index.read(tmp_path))
     assert sum(times) == 1000 + 1  # each change once
+    shown.close(tally)
+
+
+def test_the_last_change_is_written_though_no_event_follows(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "INDEX_EVERY_S", 0.2)
+    monkeypatch.setattr(files, "GALLERY_EVERY_S", 0.2)
+    entries = {name: Entry(name, i, "a cat", i) for i, name in enumerate("ab")}
+    tally = Tally(2, 0, 1, entries)
+    shown = Shown(tmp_path, {}, lambda line: None)
+    shown.all(tally)
+    for state, name in (("failed", "a"), ("running", "b")):
+        tally.put(replace(entries[name], state=state, reason="why"))
+        shown.one(tally.entries[name], tally)
+    deadline = time.monotonic() + 30
+    while [e.state for e in index.read(tmp_path)] != ["failed", "running"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    while '"running"' not in (tmp_path / "rows.js").read_text("utf-8"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    shown.close(tally)
 
 
 def stamped(entries, as_read):

@@ -1,5 +1,6 @@
 """The files that show a batch: they are written while it works."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,22 +30,51 @@ class Shown:
         """Whether the index holds all rows, as they were when it was written last."""
         self._changed: dict[str, Entry] = {}
         """Name -> entry that changed since then."""
+        self._unshown: dict[str, Entry] = {}
+        """The same of the gallery."""
         self._index_due = self._gallery_due = 0.0
+        self._lock = threading.Lock()
+        self._later: threading.Timer | None = None
+        self._closed = False
 
     def all(self, tally: Tally) -> None:
         """Write all rows anew."""
-        self._whole = False
-        self._index(tally)
-        self._gallery(tally)
+        with self._lock:
+            self._whole = False
+            self._index(tally)
+            self._gallery(tally)
+
+    def close(self, tally: Tally) -> None:
+        """Write all rows anew, for the last time."""
+        with self._lock:
+            self._closed = True
+        self.all(tally)
 
     def one(self, entry: Entry, tally: Tally) -> None:
-        """A row changed. It is written now, or with those that change soon after: an index that is
-        opened for each event of a thousand rows takes longer than they do."""
-        self._changed[entry.name] = entry
-        if time.monotonic() >= self._index_due:
+        """A row changed. It is written now, or soon with those that change meanwhile: an index that
+        is opened for each event of a thousand rows takes longer than they do."""
+        with self._lock:
+            self._changed[entry.name] = self._unshown[entry.name] = entry
+            self._write(tally)
+
+    def _write(self, tally: Tally) -> None:
+        """Write what is due, and the rest when it is, though no event may come by then."""
+        if self._changed and time.monotonic() >= self._index_due:
             self._index(tally)
-        if time.monotonic() >= self._gallery_due:
+        if self._unshown and time.monotonic() >= self._gallery_due:
             self._gallery(tally)
+        dues = [self._index_due] * bool(self._changed) + [self._gallery_due] * bool(self._unshown)
+        if dues and self._later is None and not self._closed:
+            wait_s = max(min(dues) - time.monotonic(), 0.0)
+            self._later = threading.Timer(wait_s, self._at_last, [tally])
+            self._later.daemon = True
+            self._later.start()
+
+    def _at_last(self, tally: Tally) -> None:
+        with self._lock:
+            self._later = None
+            if not self._closed:
+                self._write(tally)
 
     def _index(self, tally: Tally) -> None:
         began = time.monotonic()
@@ -63,6 +93,7 @@ class Shown:
 
     def _gallery(self, tally: Tally) -> None:
         began = time.monotonic()
+        self._unshown.clear()
         try:
             write_rows(self._folder, list(tally.entries.values()), self._lines)
         except UserError as error:

@@ -82,4 +82,9 @@ class Watch:
                 process.send_signal(TRACE)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(TRACE_S)
+            with self._lock:
+                # It may have said something meanwhile.
+                if self._heard.get(process, now) > now - self.limit_s:
+                    self._killed.discard(process)
+                    continue
             process.kill()

@@ -118,7 +118,8 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
     if result.asset is None:
         # The first one is about the result.
         reason = result.warnings[0] if result.warnings else "nothing to export"
-        return {"event": "failed", "reason": reason, "leaves": False}
+        # The reason may be a full memory, after which a process is in no state for another row.
+        return {"event": "failed", "reason": reason, "leaves": True}
     _write_strip(result)
     ended = {"outcome": result.outcome, "steps": result.steps, "seconds": result.seconds}
     # A process whose memory was full is in no state for another row.

@@ -265,6 +265,8 @@ def read_plain(source: Source, network: Place, text: Place) -> Components | None
     classes = {part: source.index.get(part, ("", ""))[1] for part in ("scheduler", *NETWORKS)}
     if source.family is not BUILTIN or source.loras or classes["vae"]:
         return None
+    if source.index["tokenizer"][1] != "PreTrainedTokenizerFast":
+        return None
     what, folder = _place(source, "scheduler")
     check_scheduler(what, folder, classes["scheduler"])
     scaling = edm_scaling(read_object(folder / "scheduler_config.json", what))

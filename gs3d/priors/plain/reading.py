@@ -17,6 +17,14 @@ from gs3d.priors.loading.weights import weight_files
 from gs3d.priors.plain.text import PREFIX, TextModel, Tokenizer, supports_text
 from gs3d.priors.plain.transformer import Transformer, supports_transformer
 
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""What transformers 5 and 4 call a tokenizer that is all in `TOKENIZER`."""
+SETTINGS = {
+    *("backend", "bos_token", "eos_token", "model_max_length", "pad_token", "tokenizer_class"),
+    "unk_token",
+}
+"""Settings of a tokenizer, all of which `Tokenizer` has or does not need."""
 Network = TypeVar("Network", bound=nn.Module)
 Place = tuple[torch.device, torch.dtype]
 
@@ -41,10 +49,17 @@ def read_networks(
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
-    config = read_object(folder / "tokenizer_config.json", "")
+    """The tokenizer in a folder. Raises ValueError if a setting or another file may change it."""
+    config = read_object(folder / CONFIG, "")
+    others = {file.name for file in folder.iterdir()} - {TOKENIZER, CONFIG}
+    if others or not config.keys() <= SETTINGS or config.get("tokenizer_class") not in CLASSES:
+        raise ValueError("another tokenizer")
     if type(length := config["model_max_length"]) is not int or length < 1:
         raise ValueError("no length")
-    return Tokenizer(folder / "tokenizer.json", length, config["pad_token"], config["unk_token"])
+    found = Tokenizer(folder / TOKENIZER, length, config["pad_token"], config["unk_token"])
+    if type(found.backend_tokenizer.model).__name__ != "WordLevel":
+        raise ValueError("a tokenizer of parts of words")
+    return found
 
 
 def _network(
@@ -63,9 +78,11 @@ def _network(
         raise ValueError("another network")
     with torch.device("meta"), bounded("", tensors):
         model = cls(config)
-    weights = {k.removeprefix(PREFIX): v.to(dtype) for k, v in load_file(files[0]).items()}
+    stored = load_file(files[0])
+    weights = {name.removeprefix(PREFIX): value.to(dtype) for name, value in stored.items()}
     expected = {name: value.shape for name, value in model.state_dict().items()}
-    if {name: value.shape for name, value in weights.items()} != expected:
+    found = {name: value.shape for name, value in weights.items()}
+    if found != expected or len(found) != len(stored):
         raise ValueError("weights of another network")
     if not all(value.isfinite().all() for value in weights.values()):
         raise ValueError("NaN or infinite weights")

@@ -119,6 +119,8 @@ class Patches(nn.Module):
     def forward(self, image: Float[Tensor, "B C h w"]) -> Float[Tensor, "B N W"]:
         x = self.proj(image)
         rows, columns = x.shape[-2:]
+        if max(rows, columns) > self.side:
+            raise ValueError(f"expected at most {self.side}² patches, got {rows} × {columns}")
         top, left = (self.side - rows) // 2, (self.side - columns) // 2
         table = self.pos_embed.unflatten(1, (self.side, self.side))
         positions = table[:, top : top + rows, left : left + columns].flatten(1, 2)
@@ -200,7 +202,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
-        self.add_q_proj, self.add_k_proj, self.add_v_proj = (
+        # In the order of diffusers: a LoRA draws its first weights in it.
+        self.add_k_proj, self.add_v_proj, self.add_q_proj = (
             nn.Linear(width, width) for _ in range(3)
         )
         self.to_out = nn.Sequential(nn.Linear(width, width))

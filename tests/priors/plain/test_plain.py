@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from gs3d.core import rng
 from gs3d.priors import builtin, prompts
+from gs3d.priors.adapter.opened import projections, time_module
 from gs3d.priors.loading import components
 from gs3d.priors.plain.text import TextModel, Tokenizer
 from gs3d.priors.plain.transformer import Transformer
@@ -119,6 +120,32 @@ def test_layers_have_the_names_of_diffusers(folder):
     shapes = [{n: p.shape for n, p in b.named_parameters()} for b in (theirs, ours)]
     assert shapes[1] == shapes[0]
     assert not any(p.requires_grad for p in ours.parameters())
+    # A LoRA draws its first weights in this order.
+    assert list(projections(ours)) == list(projections(theirs))
+    assert [width for _, width in map(time_module, (ours, theirs))] == 2 * [
+        ours.time_text_embed.text_embedder.linear_2.out_features
+    ]
+
+
+def test_an_image_beyond_the_positions_is_refused():
+    parts = read(builtin.FOLDER, plain=True)
+    text = parts.text.embed(TEXTS[:1])
+    with pytest.raises(ValueError, match=r"at most 8² patches, got 9 × 9"):
+        parts.network().denoise(torch.zeros(1, 3, 72, 72), torch.ones(1), text)
+
+
+BPE = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [],
+        "model": {
+            "type": "BPE",
+            "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2, "red</w>": 3},
+            "merges": [],
+            "unk_token": "[UNK]",
+        },
+    }
+)
 
 
 def changed_config(folder, part, file="config.json", **changes):
@@ -156,7 +183,20 @@ def test_names_of_transformers_4(tmp_path):
         ),
         lambda f: changed_weights(f, lambda t: t.pop("proj_out.bias")),
         lambda f: changed_weights(f, lambda t: t["proj_out.bias"].fill_(float("nan"))),
-        lambda f: changed_config(f, "tokenizer", "tokenizer_config.json", model_max_length="x"),
+        *(
+            lambda f, change=change: changed_config(
+                f, "tokenizer", "tokenizer_config.json", **change
+            )
+            for change in (
+                {"model_max_length": "x"},
+                {"padding_side": "left"},
+                {"truncation_side": "left"},
+                {"extra_special_tokens": ["<new>"]},
+                {"tokenizer_class": "CLIPTokenizer"},
+            )
+        ),
+        lambda f: (f / "tokenizer" / "added_tokens.json").write_text('{"new": 248}'),
+        lambda f: (f / "tokenizer" / "tokenizer.json").write_text(BPE),
         lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"),
         lambda f: (f / "text_encoder" / "model.safetensors").write_bytes(b"none"),
     ],
