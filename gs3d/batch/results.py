@@ -11,7 +11,6 @@ from gs3d.batch.remote.folder import BUCKETS, Remote, opened, why
 from gs3d.batch.remote.upload import RECORD
 from gs3d.core.errors import UserError
 from gs3d.io import result_file
-from gs3d.io.atomic import write_atomic
 from gs3d.runs.folders import parsed_record, run_yaml
 from gs3d.runs.history import has_ended
 
@@ -75,10 +74,8 @@ class Results:
         """Copy a small file of a row from a URL into its folder in that of the batch, if it is
         there and can be read."""
         if self.place is not None:
-            place, path = self.place, self.folder / name / file
             with contextlib.suppress(Exception):
-                path.parent.mkdir(exist_ok=True)
-                write_atomic(path, lambda temp: place.get(f"{name}/{file}", temp), lambda _: None)
+                self.place.get(f"{name}/{file}", self.folder / name / file)
 
 
 class Copies:

@@ -1,6 +1,7 @@
 """A folder at a URL, and how files get there: each is whole or is not there."""
 
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -61,10 +62,15 @@ class Remote:
         return found
 
     def get(self, name: str, file: Path) -> None:
-        """Copy a file from here."""
+        """Copy a file from here. It is there when it is whole."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        with self.fs.open(f"{self.root}/{name}", "rb") as source, open(file, "wb") as target:
-            shutil.copyfileobj(source, target)
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            with self.fs.open(f"{self.root}/{name}", "rb") as source, open(part, "wb") as target:
+                shutil.copyfileobj(source, target)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
     def put(self, name: str, content: Path | bytes) -> None:
         """Create or replace a file. Until it is whole, readers find the one before."""
