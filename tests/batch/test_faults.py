@@ -264,7 +264,7 @@ def test_silence_counts_by_the_clock_without_pauses(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(hang.clock, "now", lambda: now[0])
     monkeypatch.setattr(hang, "TRACE", None)
-    watch = hang.Watch(60.0)
+    watch = hang.HangWatch(60.0)
     with subprocess.Popen(["sleep", "600"], text=True) as process, watch.of(process) as heard:
         now[0] = 50.0
         heard()

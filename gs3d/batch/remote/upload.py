@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gs3d.batch.remote.folder import Remote, why
 from gs3d.core.errors import UserError
+from gs3d.core.runtime.threads import meanwhile
 from gs3d.runs.folders import run_yaml
 
 RECORD = "run.yaml"
@@ -85,9 +86,8 @@ class Upload:
 def following(upload: Upload, warn: Callable[[str], None]) -> Iterator[None]:
     """Upload each new checkpoint while a run goes on, in a thread. What fails is said once, and
     tried again with the next one."""
-    ended = threading.Event()
 
-    def follow() -> None:
+    def follow(ended: threading.Event) -> None:
         said, wait_s = False, LOOK_S
         while not ended.wait(wait_s):
             began = time.monotonic()
@@ -99,13 +99,8 @@ def following(upload: Upload, warn: Callable[[str], None]) -> Iterator[None]:
                 said = True
             wait_s = max(LOOK_S, (time.monotonic() - began) / SHARE)
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(follow):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def newest_step(names: list[str]) -> str:

@@ -30,8 +30,8 @@ class Shown:
         """Whether the index holds all rows, as they were when it was written last."""
         self._changed: dict[str, Entry] = {}
         """Name -> entry that changed since then."""
-        self._unshown: dict[str, Entry] = {}
-        """The same of the gallery."""
+        self._stale = False
+        """Whether an entry changed since the gallery was written last."""
         self._index_due = self._gallery_due = 0.0
         self._lock = threading.Lock()
         self._later: threading.Timer | None = None
@@ -54,16 +54,16 @@ class Shown:
         """A row changed. It is written now, or soon with those that change meanwhile: an index that
         is opened for each event of a thousand rows takes longer than they do."""
         with self._lock:
-            self._changed[entry.name] = self._unshown[entry.name] = entry
+            self._changed[entry.name], self._stale = entry, True
             self._write(tally)
 
     def _write(self, tally: Tally) -> None:
         """Write what is due, and the rest when it is, though no event may come by then."""
         if self._changed and time.monotonic() >= self._index_due:
             self._index(tally)
-        if self._unshown and time.monotonic() >= self._gallery_due:
+        if self._stale and time.monotonic() >= self._gallery_due:
             self._gallery(tally)
-        dues = [self._index_due] * bool(self._changed) + [self._gallery_due] * bool(self._unshown)
+        dues = [self._index_due] * bool(self._changed) + [self._gallery_due] * self._stale
         if dues and self._later is None and not self._closed:
             wait_s = max(min(dues) - time.monotonic(), 0.0)
             self._later = threading.Timer(wait_s, self._at_last, [tally])
@@ -93,7 +93,7 @@ class Shown:
 
     def _gallery(self, tally: Tally) -> None:
         began = time.monotonic()
-        self._unshown.clear()
+        self._stale = False
         try:
             write_rows(self._folder, list(tally.entries.values()), self._lines)
         except UserError as error:

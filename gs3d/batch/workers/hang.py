@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from gs3d.core.runtime import clock
+from gs3d.core.runtime.threads import meanwhile
 
 LOOK_S = 1.0
 """Seconds between looks, at most."""
@@ -16,7 +17,7 @@ TRACE = getattr(signal, "SIGUSR1", None)
 """Signal at which a worker does, where the system has it."""
 
 
-class Watch:
+class HangWatch:
     """Kills workers that say nothing of their row for `limit_s` seconds.
 
     Time in which this process is stopped too, or the whole machine, does not count.
@@ -31,20 +32,13 @@ class Watch:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Watch meanwhile, in a thread."""
-        ended = threading.Event()
 
-        def look() -> None:
+        def look(ended: threading.Event) -> None:
             while not ended.wait(min(LOOK_S, self.limit_s / 4)):
                 self.look()
 
-        with clock.noticing_pauses():
-            thread = threading.Thread(target=look, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                thread.join()
+        with clock.noticing_pauses(), meanwhile(look):
+            yield
 
     @contextlib.contextmanager
     def of(self, process: subprocess.Popen[str]) -> Iterator[Callable[[], None]]:
@@ -74,8 +68,8 @@ class Watch:
         """Kill those that are silent for too long."""
         now = clock.now()
         with self._lock:
-            hung = [p for p, heard in self._heard.items() if now - heard > self.limit_s]
-            hung = [process for process in hung if process not in self._killed]
+            silent = {p for p, heard in self._heard.items() if now - heard > self.limit_s}
+            hung = silent - self._killed
             self._killed.update(hung)
         for process in hung:
             if TRACE is not None:

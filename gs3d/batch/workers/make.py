@@ -14,7 +14,7 @@ from gs3d.batch.remote.folder import opened
 from gs3d.batch.remote.upload import Upload, following
 from gs3d.batch.remote.work import fetch, remove, work_folder
 from gs3d.batch.shown.gallery import STRIP
-from gs3d.batch.workers.job import ADVICE, Job, Send, job_to
+from gs3d.batch.workers.job import ADVICE, Job, Send, job_to, seldom
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.memory.shortage import is_memory, release
@@ -94,7 +94,6 @@ def _at_url(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
 
 def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
     """Make one row in its output directory."""
-    last = 0.0
     assert request.out is not None
     _wait_for(request.out)
     # Whatever an earlier process had written; a new run where that is nothing.
@@ -105,11 +104,10 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
         if message.is_warning and message not in plan.messages:
             send({"event": "warning", "text": message.text})
 
+    tell = seldom(send, EVERY_S)
+
     def on_step(entry: StepLog, budget: Budget) -> None:
-        nonlocal last
-        if (now := time.monotonic()) - last >= EVERY_S:
-            last = now
-            send({"event": "step", "step": entry.step + 1, "progress": entry.progress})
+        tell({"event": "step", "step": entry.step + 1, "progress": entry.progress})
 
     # The minutes of a row do not depend on whether it is the first of its worker.
     kept.load(plan)

@@ -14,7 +14,7 @@ from typing import IO
 
 import gs3d
 from gs3d.batch.plan import Planned
-from gs3d.batch.workers.hang import Watch
+from gs3d.batch.workers.hang import HangWatch
 from gs3d.batch.workers.job import ADVICE, Event, fault_of, job_of, job_to
 from gs3d.batch.workers.places import Place
 from gs3d.core.errors import UserError
@@ -51,7 +51,7 @@ class Pool:
         says nothing for `hang_minutes` is killed."""
         self._folder, self._places, self._retries = folder, places, retries
         self._failures_left = max_failures
-        self._watch = Watch(60 * hang_minutes)
+        self._watch = HangWatch(60 * hang_minutes)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._rows: queue.SimpleQueue[Planned] = queue.SimpleQueue()
         self._stopping = threading.Event()

@@ -1,9 +1,10 @@
 """Runs the tasks of a compiled kernel on several threads."""
 
+import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -29,6 +30,19 @@ def _workers(count: int) -> ThreadPoolExecutor:
         if _pool is None or _pool_size < count:
             _pool, _pool_size = ThreadPoolExecutor(count, thread_name_prefix="gs3d-kernel"), count
         return _pool
+
+
+@contextlib.contextmanager
+def meanwhile(act: Callable[[threading.Event], None]) -> Generator[None, None, None]:
+    """Run `act` in a thread. It gets an event that is set at the end, and then shall end."""
+    ended = threading.Event()
+    thread = threading.Thread(target=act, args=[ended], daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def cores() -> list[int]:
