@@ -50,9 +50,10 @@ class Batch:
     retries: int = 2
     """How often a row whose worker was killed goes on in another one, from its newest
     checkpoint."""
-    hang_minutes: float | None = None
-    """Minutes without a new iteration or other news of a row, after which its worker is killed and
-    another one goes on, as with --retries. Default 15. Not with --ray."""
+    hang_minutes: float = 15.0
+    """Minutes without a new iteration or other news of a row, after which its process is ended and
+    another one goes on, as with --retries. Loading a prior and compiling its kernels may take
+    many."""
     dry_run: bool = False
     """Check all rows, and print what the batch would take, without starting it."""
     price: float | None = None
@@ -140,10 +141,8 @@ def checked(batch: Batch) -> Batch:
         raise UserError(
             f"--workers: expected 1 to {len(cores())}, a core each, got {batch.workers}"
         )
-    if batch.hang_minutes is not None and not 0 < batch.hang_minutes < math.inf:
+    if not 0 < batch.hang_minutes < math.inf:
         raise UserError(f"--hang-minutes: expected a number above 0, got {batch.hang_minutes:g}")
-    if batch.hang_minutes is not None and batch.ray is not None:
-        raise UserError("--hang-minutes: has no effect with --ray")
     if batch.price is not None and not batch.price > 0:
         raise UserError(f"--price: expected a number above 0, got {batch.price:g}")
     if batch.price is not None and not batch.dry_run:

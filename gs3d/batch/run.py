@@ -19,7 +19,7 @@ from gs3d.batch.shown.tally import Tally, after, first_entry
 from gs3d.batch.status import COMMANDS, ROWS
 from gs3d.batch.workers.job import Event
 from gs3d.batch.workers.places import places
-from gs3d.batch.workers.pool import HANG_MINUTES, Pool
+from gs3d.batch.workers.pool import Pool
 from gs3d.core.errors import UserError
 from gs3d.io.atomic import write_atomic
 from gs3d.runs.folders import writable
@@ -131,8 +131,8 @@ def makers_of(batch: Batch, say: Callable[[str], None]) -> "Iterator[tuple[Pool 
     """
     if batch.ray is None:
         found = places(batch.workers, pick_device(batch.device))
-        hang = HANG_MINUTES if batch.hang_minutes is None else batch.hang_minutes
-        yield Pool(batch.folder, found, batch.retries, batch.max_failures, hang), batch
+        pool = Pool(batch.folder, found, batch.retries, batch.max_failures, 60 * batch.hang_minutes)
+        yield pool, batch
         return
     from gs3d.batch.workers.cluster import connected
 

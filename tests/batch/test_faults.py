@@ -249,7 +249,7 @@ def test_a_stopped_worker_is_replaced(batch, worker, tmp_path, monkeypatch):
 
     def wait(event, tally):
         if event.kind == "step" and event.row.row.name == NAME:
-            now[0] += 60 * pool.HANG_MINUTES + 1
+            now[0] += 60 * batch.hang_minutes + 1
 
     status, _, events = made(changed(batch, retries=1), wait)
     hung, chair = status_of(batch.folder)
@@ -274,6 +274,26 @@ def test_silence_counts_by_the_clock_without_pauses(monkeypatch):
         now[0] = 111.0
         watch.look()
         assert process.wait() == -signal.SIGKILL and "for 1 minutes" in watch.why(process)
+
+
+def test_a_process_that_nobody_watches_ends_itself():
+    """Where it hangs without running Python, too; not while it says something, nor after that."""
+    code = """
+import signal, sys, time
+from gs3d.batch.workers.hang import ending_if_silent
+with ending_if_silent(1.0) as heard:
+    for _ in range(4):
+        time.sleep(0.4)
+        heard()
+time.sleep(1.2)
+print("lives", flush=True)
+with ending_if_silent(0.2):
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    signal.sigwait({signal.SIGUSR1})
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1 and found.stdout == "lives\n"
+    assert "Timeout" in found.stderr and "line 12" in found.stderr
 
 
 def test_after_sigterm_and_a_hang_the_result_is_the_same(batch, tmp_path, monkeypatch):

@@ -179,6 +179,20 @@ def test_a_second_ctrl_c_ends_a_row_at_once(batch, tmp_path):
     assert logged(batch.folder / NAME) == list(range(6))
 
 
+@pytest.mark.thorough
+def test_a_row_that_hangs_goes_on_in_another_process(batch, tmp_path):
+    hold = tmp_path / "hold-head"
+    hold.touch()
+
+    def wait(event, tally):
+        if event.kind == "lost":
+            hold.unlink()
+
+    status, _, events = made(changed(batch, hang_minutes=0.3), wait)
+    assert status == 0 and kinds(events) == ["started", "lost", "ended"] and is_continued(batch)
+    assert logged(batch.folder / NAME) == list(range(6))
+
+
 def test_a_removed_node_goes_on_elsewhere_from_the_url(cluster, batch, tmp_path, monkeypatch):
     """Two nodes have room for the row; the one that makes it is removed."""
     monkeypatch.chdir(tmp_path)  # the default folder of a batch is relative
@@ -251,7 +265,6 @@ def test_a_folder_that_nodes_do_not_share_is_one_line(tmp_path):
     "change,message",
     [
         ({"workers": 1}, "workers: has no effect with ray"),
-        ({"hang_minutes": 5}, "hang_minutes: has no effect with ray"),
         ({"ray": None}, "cpus: has no effect without ray"),
         ({"gpus": 0, "cpus": 0}, "cpus: expected more than 0"),
         ({"cpus": -1}, "cpus: expected 0 or more"),

@@ -161,8 +161,8 @@ class Cluster:
         options = self._options | {"max_calls": 0, "max_retries": retries, "name": "gs3d row"}
         task = ray.remote(**options)(make_row)
         threads = max(int(self._needs["CPU"]), 1)
-        every_s = self.count / STEPS_A_SECOND
-        common = (events, self._facts, threads, os.getcwd(), every_s)
+        times = (self.count / STEPS_A_SECOND, 60 * self._batch.hang_minutes)
+        common = (events, self._facts, threads, os.getcwd(), *times)
         for row in rows:
             name = row.row.name
             job = job_to(replace(job_of(row), request=_absolute(row)))

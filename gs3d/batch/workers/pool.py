@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -24,8 +25,6 @@ MODULE = "gs3d.batch.workers.process"
 CODE = f"import sys; sys.path[0] = {str(ROOT)!r}; from {MODULE} import main; main()"
 COMMAND = (sys.executable, "-c", CODE)
 """With -m, Python would look for modules in the working directory first."""
-HANG_MINUTES = 15.0
-"""Default of --hang-minutes. Loading a prior and compiling its kernels may take many."""
 END_S = 60.0
 """Seconds in which a worker that has no row ends."""
 LOGS = "workers"
@@ -45,13 +44,13 @@ class Pool:
         places: Sequence[Place],
         retries: int,
         max_failures: int | None = None,
-        hang_minutes: float = HANG_MINUTES,
+        hang_s: float = math.inf,
     ):
         """`max_failures` is the number of failed rows after which no other starts. A worker that
-        says nothing for `hang_minutes` is killed."""
+        says nothing for `hang_s` seconds is killed."""
         self._folder, self._places, self._retries = folder, places, retries
         self._failures_left = max_failures
-        self._watch = HangWatch(60 * hang_minutes)
+        self._watch = HangWatch(hang_s)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._rows: queue.SimpleQueue[Planned] = queue.SimpleQueue()
         self._stopping = threading.Event()

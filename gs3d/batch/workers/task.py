@@ -22,6 +22,7 @@ def make_row(
     threads: int,
     folder: str,
     every_s: float,
+    hang_s: float,
 ) -> dict[str, Any]:
     """Make a row on the node of this process. Returns the event with which it ends.
 
@@ -33,6 +34,8 @@ def make_row(
         threads: Of torch and the rasterizer, without a GPU.
         folder: The working directory of the batch, where relative paths begin, if it is here too.
         every_s: Seconds between two steps that it tells of, at least.
+        hang_s: Seconds without an event after which this process ends, so that Ray gives the row
+            to another one.
     """
     global _kept, _leaves
     if _leaves:
@@ -49,6 +52,7 @@ def make_row(
     spin_briefly()
     import torch
 
+    from gs3d.batch.workers.hang import ending_if_silent
     from gs3d.batch.workers.job import job_from, seldom
     from gs3d.batch.workers.make import Kept, ended, make
 
@@ -60,7 +64,14 @@ def make_row(
         torch.set_num_threads(threads)
     else:
         found = replace(found, request=replace(found.request, device=_card()))
-    last = ended(lambda: make(found, seldom(send, every_s), _kept))
+    tell = seldom(send, every_s)
+    with ending_if_silent(hang_s) as heard:
+
+        def alive(event: dict[str, Any]) -> None:
+            heard()
+            tell(event)
+
+        last = ended(lambda: make(found, alive, _kept))
     _leaves = last["leaves"]
     return last
 
