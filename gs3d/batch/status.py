@@ -1,6 +1,7 @@
 """What has become of a batch, from its index, or from its rows."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ ROWS = "rows.jsonl"
 """File in the folder of a batch: its rows, as a list."""
 COMMANDS = "commands.json"
 """The command of each row."""
+LATEST = 100
+"""Rows that ended last, which tell how long one takes."""
 
 
 def rebuild(folder: Path) -> list[Entry]:
@@ -59,3 +62,16 @@ def status_of(folder: Path) -> list[Entry]:
             return [replace(e, state="stopped") if e.state == "running" else e for e in found]
     except (UserError, OSError):
         return found
+
+
+def pace_of(found: Sequence[Entry]) -> tuple[float, float] | None:
+    """Rows a second of a batch at work, and the seconds until all are made: from the seconds that
+    the latest rows took, with as many at once as now. None if nothing runs or nothing is done."""
+    done = sorted((e for e in found if e.state == "done"), key=lambda e: e.changed)[-LATEST:]
+    running = [entry for entry in found if entry.state == "running"]
+    seconds = sum(entry.seconds for entry in done)
+    if not running or not seconds:
+        return None
+    rate = len(running) * len(done) / seconds
+    left = sum(e.state == "waiting" for e in found) + sum(1 - e.progress for e in running)
+    return rate, left / rate

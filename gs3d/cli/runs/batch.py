@@ -10,10 +10,10 @@ from gs3d.batch.estimate import dry_run
 from gs3d.batch.request import Batch
 from gs3d.batch.run import run_batch
 from gs3d.batch.shown.index import Entry, counts
-from gs3d.batch.status import rebuild, status_of
+from gs3d.batch.status import pace_of, rebuild, status_of
 from gs3d.cli.output import say
 from gs3d.cli.parse import collect, parse
-from gs3d.cli.runs.batch_lines import lines
+from gs3d.cli.runs.batch_lines import MOST_RUNNING, left, lines, per_hour
 from gs3d.cli.runs.generate import GUIDANCE_METAVAR
 
 MOST_FAILED = 20
@@ -66,8 +66,17 @@ def run(argv: list[str]) -> int:
 
 
 def _report(found: list[Entry]) -> None:
-    """Print how many rows are in which state, and those that failed with their commands."""
-    say(", ".join(f"{number} {state}" for state, number in counts(found).items()) or "no rows")
+    """Print how many rows are in which state, how far and fast those that run are, and those that
+    failed with their commands."""
+    parts = [f"{number} {state}" for state, number in counts(found).items()]
+    pace = pace_of(found)
+    parts += [per_hour(pace[0])] if pace else []
+    say((", ".join(parts) or "no rows") + left(pace[1] if pace else None))
+    running = [entry for entry in found if entry.state == "running"]
+    for entry in running[:MOST_RUNNING]:
+        say(f"running: {entry.name}: step {entry.steps}, {100 * entry.progress:.0f} %")
+    if len(running) > MOST_RUNNING:
+        say(f"and {len(running) - MOST_RUNNING} more")
     failed = [entry for entry in found if entry.state == "failed"]
     for entry in failed[:MOST_FAILED]:
         say(f"failed: {entry.name}: {entry.reason}")

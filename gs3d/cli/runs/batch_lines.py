@@ -53,7 +53,9 @@ class Lines:
         elif time.monotonic() - self._said >= EVERY_S:
             running = [e for e in tally.entries.values() if e.state == "running"]
             parts = ", ".join(f"{e.name} {100 * e.progress:.0f} %" for e in running[:MOST_RUNNING])
-            self.say(f"{tally.count('done')} of {tally.total} done; {parts}{left(tally)}")
+            self.say(
+                f"{tally.count('done')} of {tally.total} done; {parts}{left(tally.seconds_left)}"
+            )
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -156,7 +158,7 @@ def line_of(event: Event, tally: Tally) -> str | None:
         return f"{ended}: failed: {entry.reason}"
     if event.kind == "ended":
         what = f"{entry.pieces} in {entry.seconds:.0f} s, {entry.steps} steps"
-        return f"{ended}: {entry.reason or entry.state}: {what}{left(tally)}"
+        return f"{ended}: {entry.reason or entry.state}: {what}{left(tally.seconds_left)}"
     if event.kind == "lost":
         return f"{name}: its worker ended ({values['reason']}); another one goes on"
     if event.kind == "warning":
@@ -170,13 +172,17 @@ def whole(tally: Tally, now: float) -> str:
     parts = [f"{tally.count(state)} {state}" for state in states if tally.count(state)]
     made = tally.count("done") - tally.done_before
     if made > 0:
-        parts.append(f"{made * 3600 / max(now - tally.began, 1e-9):.3g} rows an hour")
-    return ", ".join(parts) + left(tally)
+        parts.append(per_hour(made / max(now - tally.began, 1e-9)))
+    return ", ".join(parts) + left(tally.seconds_left)
 
 
-def left(tally: Tally) -> str:
-    """The end of a line: how long the rest will take."""
-    if not (seconds := tally.seconds_left):
+def per_hour(rows_per_s: float) -> str:
+    return f"{3600 * rows_per_s:.3g} rows an hour"
+
+
+def left(seconds: float | None) -> str:
+    """The end of a line: how long the rest will take, if that is known."""
+    if not seconds:
         return ""
     if seconds < 60:
         return f"; about {seconds:.0f} s left"

@@ -4,6 +4,7 @@ import pytest
 
 from gs3d.batch.shown import index
 from gs3d.batch.shown.index import Entry
+from gs3d.runs.lock import locked
 from tests.cli.commands import one_line_fault, run
 
 
@@ -39,6 +40,28 @@ def test_status_lists_what_failed_with_its_command(tmp_path, capsys):
         "failed: b-s0: no room",
         "  gs3d generate b",
     ]
+
+
+def test_status_of_a_batch_at_work_says_how_fast_it_is(tmp_path, capsys):
+    entries = [
+        Entry("a-s0", 0, "a", 0, "done", seconds=100.0),
+        Entry("b-s0", 1, "b", 0, "done", seconds=80.0),
+        Entry("c-s0", 2, "c", 0, "running", steps=30, progress=0.25),
+        Entry("d-s0", 3, "d", 0, "running", steps=90, progress=0.75),
+        Entry("e-s0", 4, "e", 0),
+    ]
+    with index.opened(tmp_path) as db:
+        index.put(db, entries)
+    with locked(tmp_path):
+        status, said, _ = run(capsys, "batch", "status", str(tmp_path))
+    # 90 s a row, two at once, two rows left in all.
+    assert status == 0 and said.splitlines() == [
+        "1 waiting, 2 running, 2 done, 80 rows an hour; about 2 min left",
+        "running: c-s0: step 30, 25 %",
+        "running: d-s0: step 90, 75 %",
+    ]
+    _, said, _ = run(capsys, "batch", "status", str(tmp_path))
+    assert said.splitlines() == ["1 waiting, 2 stopped, 2 done"]
 
 
 @pytest.mark.parametrize("command", ["status", "index"])
