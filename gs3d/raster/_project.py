@@ -30,9 +30,10 @@ njit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # break the checks for NaN and infinity.
 njit_contract = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
-# Columns of a projected splat, one cache line of float32. At s = CUTOFF, alpha falls to 1/255;
-# RIGHTMOST_DY is the dy of the rightmost point of the ellipse s = CUTOFF. numba's cache only checks
-# the file that contains a kernel: after changing these numbers, touch _tiles.py as well.
+# Columns of a projected splat, one cache line of float32. At s = CUTOFF, alpha falls to 1/255.
+# FIRST_ROW is the first pixel row that the splat may touch, END_ROW one past the last; both are 0
+# if there is none. numba's cache only checks the file that contains a kernel: after changing these
+# numbers, touch _tiles.py as well.
 (
     X,
     Y,
@@ -48,8 +49,9 @@ njit_contract = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath
     NORMAL_Y,
     NORMAL_Z,
     CUTOFF,
-    RIGHTMOST_DY,
-) = range(15)
+    FIRST_ROW,
+    END_ROW,
+) = range(16)
 COLUMNS = 16
 
 # Columns of a camera, float64. Columns 0-8 are the rotation by rows, 9-11 the translation, 12-14
@@ -221,14 +223,12 @@ def project(
     splats,
     means2d,
     radii,
-    rows,
 ):
     """Project all splats into all views. The tasks are blocks of 256 splats.
 
     Reads means [N, 3], quats [N, 4], scales [N, 3], opacities [N] and sh [N, K, 3] float32, and
     cameras [B, CAMERA_COLUMNS] float64. Writes splats [B, N, COLUMNS] and means2d [B, N, 2]
-    float32, radii [B, N, 2] int32 (0 = not visible), and rows [B, N, 2] int32: the first pixel row
-    that a splat may touch and one past the last (both 0 = none).
+    float32, and radii [B, N, 2] int32 (0 = not visible).
     """
     count = sh.shape[1]
     basis = np.zeros(16)
@@ -249,7 +249,6 @@ def project(
                     splats[view, i, c] = 0
                 means2d[view, i, 0], means2d[view, i, 1] = 0, 0
                 radii[view, i, 0], radii[view, i, 1] = 0, 0
-                rows[view, i, 0], rows[view, i, 1] = 0, 0
                 tx = _dot(_camera_row(camera, 0), mean) + camera[9]
                 ty = _dot(_camera_row(camera, 1), mean) + camera[10]
                 tz = _dot(_camera_row(camera, 2), mean) + camera[11]
@@ -280,14 +279,13 @@ def project(
                 x0, x1 = _pixel_range(px, ex, width)
                 y0, y1 = _pixel_range(py, ey, height)
                 if x0 < x1 and y0 < y1:
-                    rows[view, i, 0], rows[view, i, 1] = y0, y1
+                    splats[view, i, FIRST_ROW], splats[view, i, END_ROW] = y0, y1
                 means2d[view, i, 0], means2d[view, i, 1] = px, py
                 splats[view, i, X], splats[view, i, Y] = px, py
                 splats[view, i, SHEAR] = -cxy / cyy
                 splats[view, i, AU], splats[view, i, AV] = 0.5 / q, 0.5 / cyy
                 splats[view, i, OPACITY], splats[view, i, CUTOFF] = opacity, cutoff
                 splats[view, i, DEPTH] = tz
-                splats[view, i, RIGHTMOST_DY] = cxy / cxx * ex
                 if count > 1:
                     d = (mean[0] - camera[12], mean[1] - camera[13], mean[2] - camera[14])
                     d = _scaled(d, 1 / math.sqrt(_dot(d, d)))

@@ -5,12 +5,14 @@
 Import this module only when it is needed, because it imports numba.
 
 Layout. An image is divided into bands of 16 pixel rows, and a band into tiles 8 pixels wide. 8
-pixels are one AVX2 vector; for splats a few pixels wide, this takes a third less work than 16. One
-task renders one band of one view. It takes the band's splats in depth order, assigns them to tiles,
+pixels are one AVX2 vector; for splats a few pixels wide, this takes a third less work than 16.
+`sort` copies the splats of a view so that those of a band are close in memory, and `list_bands`
+lists them in depth order. One task then renders one band of one view: it finds the tiles that each
+splat touches, with the rows in each (as in Speedy-Splat, Hanson et al., 2024, arXiv 2412.00578),
 and composites each tile front to back (Kerbl et al., 2023, Sec. 6). Transmittance and color are in
 a scratch buffer that fits in the L1 cache. The loops over the pixels of a tile have no branches, so
-LLVM vectorizes them. Nothing is stored per (pixel, splat) or (tile, splat) pair: the backward pass
-traverses the same list again, front to back.
+LLVM vectorizes them. Nothing is stored per (pixel, splat) pair: the backward pass traverses the
+same lists again, front to back.
 
 Compositing. With background b: w = α·T, C = Σ w·c + T·b, and T ← T·(1 − α) after each splat. As
 Σ w = 1 − T, C − b = Σ w·(c − b). The expected depth D = Σ w·z / Σ w has dD = Σ dw·(z − D) / Σ w. So
@@ -36,13 +38,14 @@ from gs3d.raster._project import (
     COLUMNS,
     CUTOFF,
     DEPTH,
+    END_ROW,
+    FIRST_ROW,
     GREEN,
     NORMAL_X,
     NORMAL_Y,
     NORMAL_Z,
     OPACITY,
     RED,
-    RIGHTMOST_DY,
     SHEAR,
     X,
     Y,
@@ -53,11 +56,20 @@ njit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # Allows reordered sums and fused multiply-adds. `nnan` and `ninf` stay off, so that comparisons
 # with NaN and infinity stay correct.
 njit_vector = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+    forceinline=True,
+)
+njit_ordered = numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True
 )
 
 # Pixel rows per band, pixel columns per tile.
 BAND, TILE = 16, 8
+# Items of a band that are kept for the backward pass, for each of its splats. 1.5 are usual.
+ROOM = 2
 PIXELS = BAND * TILE
 
 ZERO, ONE, TWO, EIGHTH = np.float32(0), np.float32(1), np.float32(2), np.float32(0.125)
@@ -67,6 +79,8 @@ TILES_PER_PX = np.float32(1 / TILE)
 SLACK_PX, SLACK_RELATIVE = np.float32(1e-2), np.float32(1e-5)
 MAX_ALPHA = np.float32(0.999)
 MIN_T = np.float32(1e-4)
+# Between 1 − 1/255, by which the smallest splat reduces T, and 1.
+SLIGHTLY_LESS = np.float32(0.998)
 # Slightly more than ln 255, the largest s for which exp(−s) is needed.
 MAX_CUTOFF = np.float32(5.6)
 # Coefficients of a polynomial for exp(−y) on [0, 0.7], accurate to 8e-8, from least squares
@@ -81,12 +95,13 @@ E3, E4, E5 = np.float32(-0.16597396), np.float32(0.03977255), np.float32(-0.0058
 #   BEHIND: S, the sum over the splats behind.
 #   G_T: ∂L/∂T of the final transmittance, g·b − ∂L/∂(Σw).
 #   MEAN_Z: expected depth.
+#   LAST_T: in the backward pass, slightly less than the final transmittance.
 # The offsets are unsigned, because numba checks signed indices for negative values, and loops with
 # this check are not vectorized.
-PX, PY, T, R, G, B, Z, W, NX, NY, NZ, BEHIND, G_T, MEAN_Z = (
-    np.uint64(k * PIXELS) for k in range(14)
+PX, PY, T, R, G, B, Z, W, NX, NY, NZ, BEHIND, G_T, MEAN_Z, LAST_T = (
+    np.uint64(k * PIXELS) for k in range(15)
 )
-SCRATCH = 14 * PIXELS
+SCRATCH = 15 * PIXELS
 ROW = np.uint64(TILE)
 
 # Columns of a row of gradient sums, with v = ∂L/∂ln α: Σv, Σvu, Σv·dy, Σvu², Σvu·dy, Σv·dy², then
@@ -95,24 +110,36 @@ V, VU, VY, VUU, VUY, VYY, V_RED, V_GREEN, V_BLUE, V_DEPTH, V_NX, V_NY, V_NZ = ra
 
 
 @njit
-def sort(piece, pieces, splats, rows, order, order_rows, counts, band_counts):
+def sort(piece, pieces, splats, grouped, order, by_depth, counts, band_counts):
     """Sort the splats of each view that touch a pixel by depth. The tasks are views.
 
-    Writes the first counts[b] entries of order [B, N] int32, their `rows` in the same order to
-    order_rows [B, N, 2] int32, and the number of splats that touch each band to band_counts
-    [B, bands + 1]. It is a radix sort on the bits of the depth, which is positive. The sort is
-    stable, so the image is deterministic.
+    Of counts[b] such splats, writes copies to grouped [B, N, COLUMNS], in groups that begin in the
+    same band, each by depth; their indices to order [B, N] int32; and their places in `grouped` by
+    depth to by_depth [B, N] int32. What a band needs is so in few pieces of memory. band_counts
+    [B, bands + 1] is the number of splats that touch each band. It is a radix sort on the bits of
+    the depth, which is positive. The sort is stable, so the image is deterministic.
     """
     n, bands = splats.shape[1], band_counts.shape[1] - 1
     ids, keys = np.empty(n, np.int32), np.empty(n, np.float32)
     other_ids, other_keys = np.empty(n, np.int32), np.empty(n, np.uint32)
-    histogram = np.empty(2048, np.int64)
+    histogram, ends = np.empty(2048, np.int64), np.empty(bands + 1, np.int64)
+    # Splats are copied as pairs of numbers, which is half the work.
+    pairs, grouped_pairs = splats.view(np.int64), grouped.view(np.int64)
     for view in range(piece, splats.shape[0], pieces):
         m = 0
+        band_counts[view, :] = 0
+        ends[:] = 0
         for i in range(n):
-            if rows[view, i, 1] > rows[view, i, 0]:
+            top, bottom = int(splats[view, i, FIRST_ROW]), int(splats[view, i, END_ROW])
+            if top < bottom:
                 ids[m], keys[m] = i, splats[view, i, DEPTH]
                 m += 1
+                ends[top // BAND + 1] += 1
+                band_counts[view, top // BAND] += 1
+                band_counts[view, (bottom - 1) // BAND + 1] -= 1
+        for k in range(1, bands + 1):
+            ends[k] += ends[k - 1]
+            band_counts[view, k] += band_counts[view, k - 1]
         a, b, a_keys, b_keys = ids, other_ids, keys.view(np.uint32), other_keys
         for shift in (0, 11, 22):
             histogram[:] = 0
@@ -126,70 +153,151 @@ def sort(piece, pieces, splats, rows, order, order_rows, counts, band_counts):
                 b[histogram[k]], b_keys[histogram[k]] = a[j], a_keys[j]
                 histogram[k] += 1
             a, b, a_keys, b_keys = b, a, b_keys, a_keys
-        band_counts[view, :] = 0
         for j in range(m):
             i = a[j]
-            order[view, j] = i
-            order_rows[view, j, 0], order_rows[view, j, 1] = rows[view, i, 0], rows[view, i, 1]
-            band_counts[view, rows[view, i, 0] // BAND] += 1
-            band_counts[view, (rows[view, i, 1] - 1) // BAND + 1] -= 1
-        for k in range(1, bands + 1):
-            band_counts[view, k] += band_counts[view, k - 1]
+            band = int(splats[view, i, FIRST_ROW]) // BAND
+            place = ends[band]
+            ends[band] = place + 1
+            by_depth[view, j], order[view, place] = place, i
+            for c in range(COLUMNS // 2):
+                grouped_pairs[view, place, c] = pairs[view, i, c]
         counts[view] = m
 
 
 @njit
-def _bin_band(view, band, splats, order, order_rows, count, height, tiles):
-    """Select the splats of a band in depth order, and assign them to its tiles.
+def list_bands(piece, pieces, first, bands, offsets, grouped, by_depth, counts, listed):
+    """List the splats of each band in depth order, from the output of `sort`. The tasks are views.
 
-    Returns ids [n] int32, indices of the splats; local [n, COLUMNS] float32, a copy of the splats,
-    so that tiles read memory in order; rows [n, 2] int32, the range of rows of the band (0 to 16)
-    that a splat may touch; and starts [tiles + 2] and items, int32: tile t draws the local splats
-    items[starts[t] : starts[t + 1]].
+    Band first + t, counted over all views, gets listed[offsets[t] : offsets[t + 1]], places in
+    `grouped`.
     """
-    n = 0
-    found = np.empty(count, np.int32)
-    y0, y1 = band * BAND, min(band * BAND + BAND, height)
-    for j in range(count):
-        found[n] = j
-        n += order_rows[view, j, 0] < y1 and order_rows[view, j, 1] > y0
-    ids, local = np.empty(n, np.int32), np.empty((n, COLUMNS), np.float32)
-    rows, spans = np.empty((n, 2), np.int32), np.empty((n, 2), np.int32)
-    starts = np.zeros(tiles + 2, np.int32)
-    top, bottom = np.float32(y0) + HALF, np.float32(y1) - HALF
+    last = first + offsets.shape[0] - 1
+    for view in range(piece, counts.shape[0], pieces):
+        low, high = max(first - view * bands, 0), min(last - view * bands, bands)
+        if low >= high:
+            continue
+        ends = np.empty(bands, np.int64)
+        for band in range(low, high):
+            ends[band] = offsets[view * bands + band - first]
+        for j in range(counts[view]):
+            place = by_depth[view, j]
+            top, bottom = int(grouped[view, place, FIRST_ROW]), int(grouped[view, place, END_ROW])
+            for band in range(max(top // BAND, low), min((bottom - 1) // BAND + 1, high)):
+                listed[ends[band]] = place
+                ends[band] += 1
+
+
+@njit
+def _copy(view, grouped, listed):
+    """Copy splats of a band, so that tiles read memory in order: [n, COLUMNS] float32."""
+    n = listed.shape[0]
+    source, copy = grouped.view(np.int64), np.empty((n, COLUMNS // 2), np.int64)
     for j in range(n):
-        i = order[view, found[j]]
-        ids[j] = i
-        rows[j, 0] = max(order_rows[view, found[j], 0] - y0, 0)
-        rows[j, 1] = min(order_rows[view, found[j], 1] - y0, BAND)
-        for c in range(COLUMNS):
-            local[j, c] = splats[view, i, c]
-        # Columns that the ellipse s = cutoff covers inside the band. Its right and left edges
-        # x(dy) = mx − shear·dy ± √((cutoff − av·dy²)/au) have their extrema at dy = ±rightmost_dy,
-        # or else at the end of the band that is nearest to it.
-        x, y, shear, au, av = local[j, X], local[j, Y], local[j, SHEAR], local[j, AU], local[j, AV]
-        cutoff, rightmost_dy = local[j, CUTOFF], local[j, RIGHTMOST_DY]
-        low, high = top - y, bottom - y
-        dy = min(max(rightmost_dy, low), high)
-        right = x - shear * dy + math.sqrt(max(cutoff - av * dy * dy, ZERO) / au)
-        dy = min(max(-rightmost_dy, low), high)
-        left = x - shear * dy - math.sqrt(max(cutoff - av * dy * dy, ZERO) / au)
+        place = listed[j]
+        for c in range(COLUMNS // 2):
+            copy[j, c] = source[view, place, c]
+    return copy.view(np.float32)
+
+
+@njit_vector
+def _clamped(value, high):
+    """`value` limited to [0, high]; 0 for NaN."""
+    value = value if value > ZERO else ZERO
+    return value if value < high else high
+
+
+@njit_vector
+def _measure(shapes, top, bottom, tiles):
+    """Measure ellipses s = cutoff. The rows of shapes [10, n] are x, y, shear, au, av and cutoff.
+
+    Writes to rows 6 and 7 the first tile, and one past the last, that the ellipse covers between
+    the pixel centers top and bottom. Its right and left edges x(dy) = mx − shear·dy
+    ± √((cutoff − av·dy²)/au) have their extrema at dy = ±rightmost, or else at the end that is
+    nearest to it. Writes 1/c and the dx of the lowest point to rows 8 and 9, with c of `_bin_band`.
+    """
+    xs, ys, shears, aus, avs, cutoffs = (
+        shapes[0],
+        shapes[1],
+        shapes[2],
+        shapes[3],
+        shapes[4],
+        shapes[5],
+    )
+    firsts, lasts, per_cs, lowest = shapes[6], shapes[7], shapes[8], shapes[9]
+    for j in range(np.uint64(shapes.shape[1])):
+        x, shear, au, av, cutoff = xs[j], shears[j], aus[j], avs[j], cutoffs[j]
+        per_c = ONE / (au * shear * shear + av)
+        height2 = cutoff / av
+        rightmost = -shear * math.sqrt(height2 * (au * per_c))
+        low, high = top - ys[j], bottom - ys[j]
+        per_au = ONE / au
+        dy = rightmost if rightmost > low else low
+        dy = dy if dy < high else high
+        inside = cutoff - av * dy * dy
+        right = x - shear * dy + math.sqrt((inside if inside > ZERO else ZERO) * per_au)
+        dy = -rightmost if -rightmost > low else low
+        dy = dy if dy < high else high
+        inside = cutoff - av * dy * dy
+        left = x - shear * dy - math.sqrt((inside if inside > ZERO else ZERO) * per_au)
         slack = SLACK_PX + SLACK_RELATIVE * (abs(left) + abs(right))
-        # Clamp to the image before the conversion to integers. `int` rounds towards 0, so the right
-        # end is one past the last tile.
-        first = min(max((left - slack) * TILES_PER_PX, ZERO), np.float32(tiles))
-        last = min(max((right + slack) * TILES_PER_PX + ONE, ZERO), np.float32(tiles))
-        spans[j, 0], spans[j, 1] = int(first), int(last)
-        for tile in range(spans[j, 0], spans[j, 1]):
-            starts[tile + 2] += 1
-    for tile in range(2, tiles + 2):
-        starts[tile] += starts[tile - 1]
-    items = np.empty(starts[tiles + 1], np.int32)
+        firsts[j] = _clamped((left - slack) * TILES_PER_PX, tiles)
+        lasts[j] = _clamped((right + slack) * TILES_PER_PX + ONE, tiles)
+        per_cs[j], lowest[j] = per_c, -shear * math.sqrt(height2)
+
+
+@njit
+def _bin_band(band, local, height, starts, ends, room):
+    """Assign the splats of a band, local [n, COLUMNS] in depth order, to its tiles.
+
+    Tile t draws items[starts[t] : ends[t]], rows of three int32: a local splat, its first row in
+    the band, and the row after its last. Returns items [m, 3], which are in `room` if that is long
+    enough, and writes starts [tiles + 1] and ends [tiles], both int32.
+    """
+    n, tiles = local.shape[0], ends.shape[0]
+    for tile in range(tiles + 1):
+        starts[tile] = 0
+    y0, y1 = band * BAND, min(band * BAND + BAND, height)
+    top, bottom = np.float32(y0) + HALF, np.float32(y1) - HALF
+    shapes, spans = np.empty((10, n), np.float32), np.empty((n, 2), np.int32)
     for j in range(n):
+        shapes[0, j], shapes[1, j], shapes[2, j] = local[j, X], local[j, Y], local[j, SHEAR]
+        shapes[3, j], shapes[4, j], shapes[5, j] = local[j, AU], local[j, AV], local[j, CUTOFF]
+    _measure(shapes, top, bottom, np.float32(tiles))
+    for j in range(n):
+        # `int` rounds towards 0.
+        spans[j, 0], spans[j, 1] = int(shapes[6, j]), int(shapes[7, j])
         for tile in range(spans[j, 0], spans[j, 1]):
-            items[starts[tile + 1]] = j
             starts[tile + 1] += 1
-    return ids, local, rows, starts, items
+    for tile in range(tiles):
+        starts[tile + 1] += starts[tile]
+        ends[tile] = starts[tile]
+    items = room if starts[tiles] <= room.shape[0] else np.empty((starts[tiles], 3), np.int32)
+    for j in range(n):
+        # Rows that it covers inside each tile: as above with the axes exchanged. For a given dx,
+        # s = c·(dy − slope·dx)² + k·dx² with c = au·shear² + av.
+        au, cutoff, per_c = shapes[3, j], shapes[5, j], shapes[8, j]
+        slope, k, lowest_dx = -au * shapes[2, j] * per_c, au * per_c * shapes[4, j], shapes[9, j]
+        shift = shapes[1, j] - top
+        row0 = max(int(local[j, FIRST_ROW]) - y0, 0)
+        row1 = min(int(local[j, END_ROW]) - y0, BAND)
+        for tile in range(spans[j, 0], spans[j, 1]):
+            left = np.float32(tile * TILE) + HALF - shapes[0, j]
+            right = left + np.float32(TILE - 1)
+            dx = min(max(-lowest_dx, left), right)
+            center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
+            high = center - half - SLACK_RELATIVE * (abs(center) + half)
+            dx = min(max(lowest_dx, left), right)
+            center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
+            low = center + half + SLACK_RELATIVE * (abs(center) + half)
+            # One row more for rounding down.
+            first = int(_clamped(high + shift - SLACK_PX, np.float32(BAND)))
+            last = int(_clamped(low + shift + SLACK_PX + ONE, np.float32(BAND)))
+            first, last = max(first, row0), min(last, row1)
+            if first < last:
+                end = ends[tile]
+                items[end, 0], items[end, 1], items[end, 2] = j, first, last
+                ends[tile] = end + 1
+    return items
 
 
 @njit_vector
@@ -198,7 +306,9 @@ def _falloff(u, dy, au8, av8, cutoff8):
     y = au8 * u * u + av8 * dy * dy
     inside = y <= cutoff8
     y = y if y < EIGHTH * MAX_CUTOFF else EIGHTH * MAX_CUTOFF
-    e = ((((E5 * y + E4) * y + E3) * y + E2) * y + E1) * y + E0
+    # In this order the processor has less to wait for than with Horner's.
+    y2 = y * y
+    e = ((E5 * y + E4) * y2 + (E3 * y + E2)) * y2 + (E1 * y + E0)
     e = e * e
     e = e * e
     return e * e, inside
@@ -215,16 +325,17 @@ def _start_tile(scratch, x0, y0, width, height):
 
 
 @njit_vector
-def _composite(scratch, local, j, rows, normal):
-    """Composite splat j of the band into its rows of a tile.
+def _composite(scratch, local, item, normal):
+    """Composite a splat of the band into its rows of a tile.
 
     numba compiles two versions: with normals, and without (`normal` is None).
     """
+    j = item[0]
     mx, my, shear, opacity = local[j, X], local[j, Y], local[j, SHEAR], local[j, OPACITY]
     au8, av8, cutoff8 = local[j, AU] * EIGHTH, local[j, AV] * EIGHTH, local[j, CUTOFF] * EIGHTH
     red, green, blue, depth = local[j, RED], local[j, GREEN], local[j, BLUE], local[j, DEPTH]
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
-    for k in range(np.uint64(rows[j, 0]) * ROW, np.uint64(rows[j, 1]) * ROW):
+    for k in range(np.uint64(item[1]) * ROW, np.uint64(item[2]) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
         e, inside = _falloff(u, dy, au8, av8, cutoff8)
@@ -234,11 +345,11 @@ def _composite(scratch, local, j, rows, normal):
         w = alpha * t
         t_after = t - w
         # Skip the splat that would reduce T to 1e-4 or below, and all after it. Finished pixels
-        # have t < 0, so their t_after is negative too.
-        drawn = inside and t_after > MIN_T
-        w = w if drawn else ZERO
-        t_if_not_drawn = -abs(t) if inside else t
-        scratch[T + k] = t_after if drawn else t_if_not_drawn
+        # have t < 0, so their t_after is negative too. `&`, because `and` gives branches, and with
+        # these a store under a mask, which is slow on some processors.
+        finishes = inside & (t_after <= MIN_T)
+        w = w if inside & (not finishes) else ZERO
+        scratch[T + k] = -abs(t) if finishes else t - w
         scratch[R + k] += w * red
         scratch[G + k] += w * green
         scratch[B + k] += w * blue
@@ -261,40 +372,60 @@ def _count_unfinished(scratch):
 
 @njit
 def forward(
-    piece, pieces, splats, order, order_rows, counts, background, rgb, alpha, depth, normal, drawn
+    piece,
+    pieces,
+    first,
+    offsets,
+    grouped,
+    listed,
+    background,
+    rgb,
+    alpha,
+    depth,
+    normal,
+    drawn,
+    last_t,
+    starts,
+    items,
 ):
-    """Render all views. The tasks are (view, band) pairs.
+    """Render bands. Task t is band first + t, counted over all views.
 
-    Reads splats [B, N, COLUMNS], the output of `sort`, and background [B, 3]. Writes rgb
+    Reads the output of `sort` and `list_bands`, and background [B, 3]. Writes rgb
     [B, H, W, 3], alpha and depth [B, H, W, 1], normal [B, H, W, 3] unless it is None, and drawn
-    [B, bands, tiles] int32: the number of splats that each tile processed before it was finished.
+    [B, bands, tiles] int32: the number of splats that each tile processed before it was finished;
+    and last_t [B, H, W]: the final transmittance.
+
+    What `_bin_band` gives is kept for `backward` in starts [B, bands, tiles + 1] int32, and in
+    items [ROOM · M, 3] int32 for M listed splats. Where a band finds no room, its last start is −1.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     bands, tiles = drawn.shape[1], drawn.shape[2]
-    scratch = np.empty(SCRATCH, np.float32)
-    for task in range(piece, splats.shape[0] * bands, pieces):
-        view, band = task // bands, task % bands
-        _, local, rows, starts, items = _bin_band(
-            view, band, splats, order, order_rows, counts[view], height, tiles
-        )
+    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int32)
+    for task in range(piece, offsets.shape[0] - 1, pieces):
+        view, band = (first + task) // bands, (first + task) % bands
+        local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
+        room = items[ROOM * offsets[task] : ROOM * offsets[task + 1]]
+        begin = starts[view, band]
+        own = _bin_band(band, local, height, begin, ends, room)
         y0 = band * BAND
         for tile in range(tiles):
             x0 = tile * TILE
             _start_tile(scratch, x0, y0, width, height)
             scratch[R : BEHIND if normal is not None else NX] = ZERO
-            j = starts[tile]
-            while j < starts[tile + 1]:
-                stop = min(j + 16, starts[tile + 1])
+            j = begin[tile]
+            while j < ends[tile]:
+                stop = min(j + 16, ends[tile])
                 while j < stop:
-                    _composite(scratch, local, items[j], rows, normal)
+                    _composite(scratch, local, own[j], normal)
                     j += 1
                 if _count_unfinished(scratch) == 0:
                     break
-            drawn[view, band, tile] = j - starts[tile]
+            drawn[view, band, tile] = j - begin[tile]
             for y in range(y0, min(y0 + BAND, height)):
                 for x in range(x0, min(x0 + TILE, width)):
                     k = np.uint64((y - y0) * TILE + x - x0)
                     t = abs(scratch[T + k])
+                    last_t[view, y, x] = t
                     # 1 − t would be inaccurate where alpha is small.
                     weight_sum = scratch[W + k]
                     rgb[view, y, x, 0] = scratch[R + k] + t * background[view, 0]
@@ -308,21 +439,30 @@ def forward(
                         normal[view, y, x, 0] = scratch[NX + k]
                         normal[view, y, x, 1] = scratch[NY + k]
                         normal[view, y, x, 2] = scratch[NZ + k]
+        if begin[tiles] > room.shape[0]:
+            begin[tiles] = -1
+
+
+@njit_ordered
+def _slope(t, g_w, behind, alpha):
+    """∂L/∂α. The quotient does not wait for `behind`."""
+    return t * g_w - behind * (ONE / (ONE - alpha))
 
 
 @njit_vector
-def _composite_backward(scratch, local, j, rows, sums, row, g_depth, g_normal):
-    """Add the gradient sums of splat j over its rows of a tile to a row of `sums`.
+def _composite_backward(scratch, local, item, sums, g_depth, g_normal):
+    """Add the gradient sums of a splat of the band over its rows of a tile to its row of `sums`.
 
     Advances T and BEHIND of the tile past the splat.
     """
+    j = item[0]
     mx, my, shear, opacity = local[j, X], local[j, Y], local[j, SHEAR], local[j, OPACITY]
     au8, av8, cutoff8 = local[j, AU] * EIGHTH, local[j, AV] * EIGHTH, local[j, CUTOFF] * EIGHTH
     red, green, blue, depth = local[j, RED], local[j, GREEN], local[j, BLUE], local[j, DEPTH]
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
     v_sum = vu = vy = vuu = vuy = vyy = ZERO
     v_red = v_green = v_blue = v_depth = v_nx = v_ny = v_nz = ZERO
-    for k in range(np.uint64(rows[j, 0]) * ROW, np.uint64(rows[j, 1]) * ROW):
+    for k in range(np.uint64(item[1]) * ROW, np.uint64(item[2]) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
         e, inside = _falloff(u, dy, au8, av8, cutoff8)
@@ -331,9 +471,9 @@ def _composite_backward(scratch, local, j, rows, sums, row, g_depth, g_normal):
         t = scratch[T + k]
         w = alpha * t
         t_after = t - w
-        drawn = inside and t_after > MIN_T
+        # Behind the last splat that was drawn, T stays, so t_after is below it.
+        drawn = inside & (t_after > scratch[LAST_T + k])
         w = w if drawn else ZERO
-        t_if_not_drawn = -abs(t) if inside else t
         g_w = (
             red * scratch[R + k] + green * scratch[G + k] + blue * scratch[B + k] - scratch[G_T + k]
         )
@@ -343,10 +483,10 @@ def _composite_backward(scratch, local, j, rows, sums, row, g_depth, g_normal):
             g_w += nx * scratch[NX + k] + ny * scratch[NY + k] + nz * scratch[NZ + k]
         behind = scratch[BEHIND + k] - w * g_w
         scratch[BEHIND + k] = behind
-        scratch[T + k] = t_after if drawn else t_if_not_drawn
+        scratch[T + k] = t - w
         # An alpha clamped at 0.999 has zero gradient.
-        v = raw * (t * g_w - behind / (ONE - alpha))
-        v = v if drawn and raw <= MAX_ALPHA else ZERO
+        v = raw * _slope(t, g_w, behind, alpha)
+        v = v if drawn & (raw <= MAX_ALPHA) else ZERO
         v_u, v_y = v * u, v * dy
         v_sum += v
         vu += v_u
@@ -363,34 +503,35 @@ def _composite_backward(scratch, local, j, rows, sums, row, g_depth, g_normal):
             v_nx += w * scratch[NX + k]
             v_ny += w * scratch[NY + k]
             v_nz += w * scratch[NZ + k]
-    sums[row, V] += v_sum
-    sums[row, VU] += vu
-    sums[row, VY] += vy
-    sums[row, VUU] += vuu
-    sums[row, VUY] += vuy
-    sums[row, VYY] += vyy
-    sums[row, V_RED] += v_red
-    sums[row, V_GREEN] += v_green
-    sums[row, V_BLUE] += v_blue
+    sums[j, V] += v_sum
+    sums[j, VU] += vu
+    sums[j, VY] += vy
+    sums[j, VUU] += vuu
+    sums[j, VUY] += vuy
+    sums[j, VYY] += vyy
+    sums[j, V_RED] += v_red
+    sums[j, V_GREEN] += v_green
+    sums[j, V_BLUE] += v_blue
     if g_depth is not None:
-        sums[row, V_DEPTH] += v_depth
+        sums[j, V_DEPTH] += v_depth
     if g_normal is not None:
-        sums[row, V_NX] += v_nx
-        sums[row, V_NY] += v_ny
-        sums[row, V_NZ] += v_nz
+        sums[j, V_NX] += v_nx
+        sums[j, V_NY] += v_ny
+        sums[j, V_NZ] += v_nz
 
 
 @njit
 def backward(
     piece,
     pieces,
-    tasks,
+    first,
     offsets,
-    splats,
-    order,
-    order_rows,
-    counts,
+    grouped,
+    listed,
     drawn,
+    last_t,
+    starts,
+    items,
     background,
     rgb,
     alpha,
@@ -401,39 +542,39 @@ def backward(
     g_depth,
     g_normal,
     sums,
-    ids,
 ):
-    """Compute gradient sums per band and splat. The tasks are rows (view, band) of `tasks`.
+    """Compute gradient sums per band and splat. Task t is band first + t, counted over all views.
 
-    Task t writes its sums to sums[offsets[t] : offsets[t + 1]], and the indices of their splats to
-    the same range of `ids`. Reads the images that `forward` rendered and their gradients, of the
-    same shapes. g_depth, or g_normal and normal, are None where the loss does not use them; numba
-    compiles a kernel for each case.
+    It writes the sums of the splats listed[offsets[t] : offsets[t + 1]] to that range of `sums`.
+    Reads the images that `forward` rendered and their gradients, of the same shapes. g_depth, or
+    g_normal and normal, are None where the loss does not use them; numba compiles a kernel for
+    each case.
     """
     height, width = rgb.shape[1], rgb.shape[2]
-    tiles = drawn.shape[2]
-    scratch = np.empty(SCRATCH, np.float32)
-    for task in range(piece, tasks.shape[0], pieces):
-        view, band = tasks[task, 0], tasks[task, 1]
-        band_ids, local, rows, starts, items = _bin_band(
-            view, band, splats, order, order_rows, counts[view], height, tiles
-        )
-        start = offsets[task]
+    bands, tiles = drawn.shape[1], drawn.shape[2]
+    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int32)
+    for task in range(piece, offsets.shape[0] - 1, pieces):
+        view, band = (first + task) // bands, (first + task) % bands
+        local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
+        own, begin = items[ROOM * offsets[task] : ROOM * offsets[task + 1]], starts[view, band]
+        if begin[tiles] < 0:
+            begin = np.empty(tiles + 1, np.int32)
+            own = _bin_band(band, local, height, begin, ends, own)
+        band_sums = sums[offsets[task] : offsets[task + 1]]
+        band_sums[:] = ZERO
         red, green, blue = background[view, 0], background[view, 1], background[view, 2]
-        for j in range(band_ids.shape[0]):
-            ids[start + j] = band_ids[j]
-            for c in range(sums.shape[1]):
-                sums[start + j, c] = ZERO
         y0 = band * BAND
         for tile in range(tiles):
             if drawn[view, band, tile] == 0:
                 continue
             x0 = tile * TILE
             _start_tile(scratch, x0, y0, width, height)
-            scratch[R:] = ZERO
+            scratch[R:LAST_T] = ZERO
+            scratch[LAST_T:] = np.inf  # outside the image nothing is drawn
             for y in range(y0, min(y0 + BAND, height)):
                 for x in range(x0, min(x0 + TILE, width)):
                     k = np.uint64((y - y0) * TILE + x - x0)
+                    scratch[LAST_T + k] = SLIGHTLY_LESS * last_t[view, y, x]
                     g_r, g_g = g_rgb[view, y, x, 0], g_rgb[view, y, x, 1]
                     g_b, g_a = g_rgb[view, y, x, 2], g_alpha[view, y, x, 0]
                     scratch[R + k], scratch[G + k], scratch[B + k] = g_r, g_g, g_b
@@ -460,54 +601,49 @@ def backward(
                             + n_z * normal[view, y, x, 2]
                         )
                     scratch[BEHIND + k] = behind
-            for j in range(starts[tile], starts[tile] + drawn[view, band, tile]):
-                _composite_backward(
-                    scratch, local, items[j], rows, sums, start + items[j], g_depth, g_normal
-                )
+            for j in range(begin[tile], begin[tile] + drawn[view, band, tile]):
+                _composite_backward(scratch, local, own[j], band_sums, g_depth, g_normal)
 
 
 @njit
-def gather(piece, pieces, tasks, offsets, sums, ids, totals):
-    """Add the sums [rows, columns] of all bands, in order, to totals [B, N, COLUMNS].
-
-    The tasks are views.
+def gather(piece, pieces, first, bands, offsets, listed, sums, totals):
+    """Add the sums [M, columns] of all bands, in order, to totals [B, N, COLUMNS], which are in the
+    order of `grouped`. The tasks are views.
     """
+    last = first + offsets.shape[0] - 1
     for view in range(piece, totals.shape[0], pieces):
-        for task in range(tasks.shape[0]):
-            if tasks[task, 0] == view:
-                for j in range(offsets[task], offsets[task + 1]):
-                    i = ids[j]
-                    for c in range(sums.shape[1]):
-                        totals[view, i, c] += sums[j, c]
+        top, bottom = max(view * bands, first), min((view + 1) * bands, last)
+        if top < bottom:
+            for j in range(offsets[top - first], offsets[bottom - first]):
+                place = listed[j]
+                for c in range(sums.shape[1]):
+                    totals[view, place, c] += sums[j, c]
 
 
 @njit
-def finish(piece, pieces, splats, totals, g_means2d):
-    """Convert gradient sums to gradients of the projected splats, in place in `totals`.
+def finish(piece, pieces, grouped, order, counts, totals, g_splats, g_means2d):
+    """Convert gradient sums to gradients of the projected splats. The tasks are views.
 
-    totals is [B, N, COLUMNS]; also writes g_means2d [B, N, 2]. The tasks are blocks of 256 splats.
-    Here s = au·u² + av·dy² and u = dx + shear·dy, with (dx, dy) from the splat to the pixel, and
-    v = ∂L/∂ln α = −∂L/∂s.
+    Reads totals of `gather`, and writes g_splats [B, N, COLUMNS] and g_means2d [B, N, 2] of all
+    splats that `sort` has found, in their first order. Here s = au·u² + av·dy² and
+    u = dx + shear·dy, with (dx, dy) from the splat to the pixel, and v = ∂L/∂ln α = −∂L/∂s.
     """
-    n = splats.shape[1]
-    for block in range(piece, (n + 255) // 256, pieces):
-        for view in range(splats.shape[0]):
-            for i in range(256 * block, min(256 * block + 256, n)):
-                shear, opacity = splats[view, i, SHEAR], splats[view, i, OPACITY]
-                au, av = splats[view, i, AU], splats[view, i, AV]
-                v, vu, vy = totals[view, i, V], totals[view, i, VU], totals[view, i, VY]
-                vuu, vuy, vyy = totals[view, i, VUU], totals[view, i, VUY], totals[view, i, VYY]
-                g_x = TWO * au * vu
-                g_means2d[view, i, 0], g_means2d[view, i, 1] = g_x, shear * g_x + TWO * av * vy
-                color = totals[view, i, V_RED], totals[view, i, V_GREEN], totals[view, i, V_BLUE]
-                depth = totals[view, i, V_DEPTH]
-                normal = totals[view, i, V_NX], totals[view, i, V_NY], totals[view, i, V_NZ]
-                totals[view, i, X], totals[view, i, Y] = ZERO, ZERO
-                totals[view, i, SHEAR] = -TWO * au * vuy
-                totals[view, i, AU], totals[view, i, AV] = -vuu, -vyy
-                totals[view, i, OPACITY] = v / opacity if opacity > ZERO else ZERO
-                totals[view, i, RED], totals[view, i, GREEN], totals[view, i, BLUE] = color
-                totals[view, i, DEPTH] = depth
-                totals[view, i, NORMAL_X] = normal[0]
-                totals[view, i, NORMAL_Y] = normal[1]
-                totals[view, i, NORMAL_Z] = normal[2]
+    for view in range(piece, counts.shape[0], pieces):
+        for j in range(counts[view]):
+            i = order[view, j]
+            shear, opacity = grouped[view, j, SHEAR], grouped[view, j, OPACITY]
+            au, av = grouped[view, j, AU], grouped[view, j, AV]
+            g_x = TWO * au * totals[view, j, VU]
+            g_means2d[view, i, 0] = g_x
+            g_means2d[view, i, 1] = shear * g_x + TWO * av * totals[view, j, VY]
+            g_splats[view, i, SHEAR] = -TWO * au * totals[view, j, VUY]
+            g_splats[view, i, AU] = -totals[view, j, VUU]
+            g_splats[view, i, AV] = -totals[view, j, VYY]
+            g_splats[view, i, OPACITY] = totals[view, j, V] / opacity
+            g_splats[view, i, RED] = totals[view, j, V_RED]
+            g_splats[view, i, GREEN] = totals[view, j, V_GREEN]
+            g_splats[view, i, BLUE] = totals[view, j, V_BLUE]
+            g_splats[view, i, DEPTH] = totals[view, j, V_DEPTH]
+            g_splats[view, i, NORMAL_X] = totals[view, j, V_NX]
+            g_splats[view, i, NORMAL_Y] = totals[view, j, V_NY]
+            g_splats[view, i, NORMAL_Z] = totals[view, j, V_NZ]

@@ -22,11 +22,7 @@ from gs3d.core.cameras import Cameras
 from gs3d.core.runtime.threads import run
 from gs3d.core.types import Render, Splats
 from gs3d.raster._check import BLUR_PX2, check
-
-MAX_SUMS = 32_000_000
-"""Maximum number of gradient sums in memory at a time, in floats (128 MB).
-
-A very large number of huge splats can exceed it. The sums are then computed in several batches."""
+from gs3d.raster._lists import Batch, batches, grouped_by_band, kernels
 
 
 @functools.cache
@@ -35,14 +31,6 @@ def _project() -> ModuleType:
     from gs3d.raster import _project
 
     return _project
-
-
-@functools.cache
-def _tiles() -> ModuleType:
-    """Import the tile kernels at the first render."""
-    from gs3d.raster import _tiles
-
-    return _tiles
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -72,7 +60,7 @@ def _camera_table(cameras: Cameras, blur_px2: float) -> np.ndarray:
 class _Project(torch.autograd.Function):
     """Projection of splats to the image plane.
 
-    Outputs means2d [B, N, 2], splats2d [B, N, COLUMNS], radii and rows [B, N, 2] int32; see
+    Outputs means2d [B, N, 2], splats2d [B, N, COLUMNS] and radii [B, N, 2] int32; see
     `_project.project`.
     """
 
@@ -87,22 +75,21 @@ class _Project(torch.autograd.Function):
         cameras: Cameras,
         normals: bool,
         blur_px2: float,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         p = _project()
         n, table = len(means), _camera_table(cameras, blur_px2)
         splats2d = means.new_empty(len(table), n, p.COLUMNS)
         means2d = means.new_empty(len(table), n, 2)
         radii = means.new_empty(len(table), n, 2, dtype=torch.int32)
-        rows = means.new_empty(len(table), n, 2, dtype=torch.int32)
         inputs = [_array(t) for t in (means, quats, scales, opacities, sh)]
-        outputs = [t.numpy() for t in (splats2d, means2d, radii, rows)]
+        outputs = [t.numpy() for t in (splats2d, means2d, radii)]
         options = table, cameras.width, cameras.height, normals
         run(p.project, -(-n // 256), *inputs, *options, *outputs)
         ctx.save_for_backward(means, quats, scales, sh, splats2d, radii)
         ctx.table, ctx.normals = table, normals
-        ctx.mark_non_differentiable(radii, rows)
+        ctx.mark_non_differentiable(radii)
         ctx.set_materialize_grads(False)
-        return means2d, splats2d, radii, rows
+        return means2d, splats2d, radii
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -139,29 +126,32 @@ class _Draw(torch.autograd.Function):
         ctx: Any,
         means2d: Tensor,
         splats2d: Tensor,
-        rows: Tensor,
         background: Tensor,
         width: int,
         height: int,
         normals: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        k = _tiles()
-        views, n = means2d.shape[:2]
+        k = kernels()
+        views = len(means2d)
         bands, tiles = -(-height // k.BAND), -(-width // k.TILE)
-        order, order_rows = np.empty((views, n), np.int32), np.empty((views, n, 2), np.int32)
-        counts, band_counts = np.empty(views, np.int32), np.empty((views, bands + 1), np.int32)
         drawn = np.empty((views, bands, tiles), np.int32)
+        starts = np.empty((views, bands, tiles + 1), np.int32)
+        last_t = np.empty((views, height, width), np.float32)
         rgb, alpha, depth = (means2d.new_empty(views, height, width, c) for c in (3, 1, 1))
         normal = means2d.new_empty(views, height, width, 3) if normals else None
-        splats = _array(splats2d)
-        run(k.sort, views, splats, _array(rows), order, order_rows, counts, band_counts)
         images = [
             image if image is None else image.numpy() for image in (rgb, alpha, depth, normal)
         ]
-        inputs = splats, order, order_rows, counts, _array(background)
-        run(k.forward, views * bands, *inputs, *images, drawn)
-        ctx.save_for_backward(splats2d, rgb, alpha, depth, normal)
-        ctx.buffers = order, order_rows, counts, band_counts, drawn, _array(background).copy()
+        found, colors = grouped_by_band(_array(splats2d), height), _array(background).copy()
+        kept: list[Batch] = []
+        for batch in batches(found):
+            inputs = batch.first, batch.offsets, found.splats, batch.listed, colors
+            outputs = *images, drawn, last_t, starts, batch.items
+            run(k.forward, len(batch.offsets) - 1, *inputs, *outputs)
+            # Of several batches, none is kept.
+            kept = [batch] if len(batch.offsets) == views * bands + 1 else []
+        ctx.save_for_backward(rgb, alpha, depth, normal)
+        ctx.buffers = found, kept, starts, drawn, last_t, colors
         ctx.set_materialize_grads(False)
         return rgb, alpha, depth, normal
 
@@ -174,9 +164,9 @@ class _Draw(torch.autograd.Function):
         g_depth: Tensor | None,
         g_normal: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
-        k = _tiles()
-        splats2d, rgb, alpha, depth, normal = ctx.saved_tensors
-        order, order_rows, counts, band_counts, drawn, background = ctx.buffers
+        k = kernels()
+        rgb, alpha, depth, normal = ctx.saved_tensors
+        found, kept, starts, drawn, last_t, background = ctx.buffers
         views, bands = drawn.shape[:2]
         with_normals = g_normal is not None
         g_rgb = torch.zeros_like(rgb) if g_rgb is None else g_rgb
@@ -188,28 +178,33 @@ class _Draw(torch.autograd.Function):
             _array(normal) if with_normals else None,
         ]
         grads = [g if g is None else _array(g) for g in (g_rgb, g_alpha, g_depth, g_normal)]
-        splats, totals = _array(splats2d), torch.zeros_like(splats2d)
         columns = k.V_NZ + 1 if with_normals else k.V_DEPTH + 1
-        tasks = np.stack(
-            np.meshgrid(np.arange(views), np.arange(bands), indexing="ij"), axis=-1
-        ).reshape(-1, 2)
-        ends = np.cumsum(band_counts[:, :bands].reshape(-1), dtype=np.int64)
-        first = 0
-        while first < len(tasks):
-            done = ends[first - 1] if first else 0
-            fitting = int(np.searchsorted(ends, done + MAX_SUMS // columns, side="right"))
-            last = max(first + 1, fitting)
-            offsets = np.concatenate([[0], ends[first:last] - done])
-            sums = np.empty((offsets[-1], columns), np.float32)
-            ids = np.empty(offsets[-1], np.int32)
-            inputs = tasks[first:last], offsets, splats, order, order_rows, counts, drawn
-            run(k.backward, last - first, *inputs, background, *images, *grads, sums, ids)
-            run(k.gather, views, tasks[first:last], offsets, sums, ids, totals.numpy())
-            first = last
-        g_means2d = splats2d.new_empty(*splats2d.shape[:2], 2)
-        run(k.finish, -(-totals.shape[1] // 256), splats, totals.numpy(), g_means2d.numpy())
-        g_background = (g_rgb * (1 - alpha)).sum(dim=(1, 2)) if ctx.needs_input_grad[3] else None
-        return g_means2d, totals, None, g_background, None, None, None
+        totals = np.zeros_like(found.splats)
+        if not kept:
+            starts = np.full_like(starts, -1)
+        for batch in kept or batches(found):
+            sums = np.empty((len(batch.listed), columns), np.float32)
+            place = batch.first, batch.offsets, found.splats, batch.listed
+            run(
+                k.backward,
+                len(batch.offsets) - 1,
+                *place,
+                drawn,
+                last_t,
+                starts,
+                batch.items,
+                background,
+                *images,
+                *grads,
+                sums,
+            )
+            run(k.gather, views, batch.first, bands, batch.offsets, batch.listed, sums, totals)
+        g_splats2d = rgb.new_zeros(found.splats.shape)
+        g_means2d = rgb.new_zeros(*found.order.shape, 2)
+        outputs = g_splats2d.numpy(), g_means2d.numpy()
+        run(k.finish, views, found.splats, found.order, found.counts, totals, *outputs)
+        g_background = (g_rgb * (1 - alpha)).sum(dim=(1, 2)) if ctx.needs_input_grad[2] else None
+        return g_means2d, g_splats2d, g_background, None, None, None
 
 
 def rasterize_cpu(
@@ -226,8 +221,8 @@ def rasterize_cpu(
     normals are computed only if the loss uses them.
 
     Memory is proportional to splats × views and to the number of pixels. Buffers proportional to
-    splats × bands (of 16 pixel rows) are limited to 128 MB at a time, and buffers proportional to
-    splats × tiles exist for one band at a time.
+    splats × bands (of 16 pixel rows) are limited to some 160 MB at a time, and buffers proportional
+    to splats × tiles exist for one band at a time.
 
     Args:
         splats: N Gaussians with the shapes that `Splats` documents. A splat with NaN in its mean,
@@ -255,12 +250,10 @@ def rasterize_cpu(
     background = background.expand(views, 3)
     tensors = splats.means, splats.quats, splats.scales, splats.opacities, splats.sh
     projected = _Project.apply(*tensors, cameras, normals, blur_px2)
-    means2d, splats2d, radii, rows = cast("tuple[Tensor, Tensor, Tensor, Tensor]", projected)
+    means2d, splats2d, radii = cast("tuple[Tensor, Tensor, Tensor]", projected)
     if means2d.requires_grad:
         means2d.retain_grad()
-    images = _Draw.apply(
-        means2d, splats2d, rows, background, cameras.width, cameras.height, normals
-    )
+    images = _Draw.apply(means2d, splats2d, background, cameras.width, cameras.height, normals)
     rgb, alpha, depth, normal = cast("tuple[Tensor, Tensor, Tensor, Tensor | None]", images)
     aux: dict[str, Any] = {
         "means2d": means2d,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gs3d.core.types import Splats
-from gs3d.raster import cpu, rasterize
+from gs3d.raster import _lists, cpu, rasterize
 from gs3d.raster.reference import rasterize_reference
 from tests.raster.raster_scenes import (
     camera_along_z,
@@ -180,7 +180,7 @@ def test_results_are_bitwise_equal_for_any_number_of_threads():
 def test_gradient_sums_in_batches_are_bitwise_equal(monkeypatch):
     scene, views = random_scene(300), cameras(2, 40, 90)
     _, at_once, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
-    monkeypatch.setattr(cpu, "MAX_SUMS", 100)
+    monkeypatch.setattr(_lists, "MAX_SPLATS", 10)
     _, in_batches, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
     assert all(torch.equal(at_once[name], in_batches[name]) for name in at_once)
 
