@@ -1,5 +1,6 @@
 """From a plan to a folder of files."""
 
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.clock import noticing_pauses, paused_s
 from gs3d.core.runtime.memory import keep_freed_blocks, peak_memory_mb
+from gs3d.core.runtime.neighbors import tuned
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.distill.budget import Budget
 from gs3d.distill.state import Task, TrainState
@@ -128,7 +130,10 @@ def _run(
         trim_log(folder / LOG, state.step)
         trim_strip(folder / STRIP, state.step)
         write_records(None)
-        outcome = train(state, task, budget, folder, callbacks, stop, pauses)
+        # By steps, the result shall not depend on what else the machine does.
+        on_cpu = budget.seconds is not None and state.representation.device.type == "cpu"
+        with tuned() if on_cpu else contextlib.nullcontext() as took:
+            outcome = train(state, task, budget, folder, callbacks, stop, pauses, took)
         phases.end("optimize")
         written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)

@@ -129,8 +129,10 @@ def train(
     callbacks: Callbacks,
     stop: StopSignals,
     pauses: Pauses,
+    took: Callable[[float], None] | None = None,
 ) -> Outcome:
-    """Run `state` to the end of `budget`. Writes log.jsonl, progress.png and checkpoint/.
+    """Run `state` to the end of `budget`. Writes log.jsonl, progress.png and checkpoint/. `took` is
+    told the seconds of each iteration.
 
     `state` is consistent afterwards in any case: if memory runs out in the middle of a change,
     it is restored from the newest checkpoint.
@@ -170,7 +172,10 @@ def train(
             enter_stage(state, task.config, progress, leave)
             before, particle = state.micro_batch, state.particles[state.turn]
             share = budget.share(progress, particle.progress, len(state.particles))
+            began = clock.now()
             entry = iterate(state, task, progress, share)
+            if took is not None:
+                took(clock.now() - began)
             if state.micro_batch != before:
                 callbacks.warn(smaller_micro_batch(state))
             log.add(entry, budget)

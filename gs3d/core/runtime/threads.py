@@ -12,6 +12,14 @@ import torch
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
+_count: int | None = None
+"""Number of threads of `run`; None for that of torch."""
+
+
+def use(count: int | None) -> None:
+    """Let `run` use so many threads, or with None as many as torch."""
+    global _count
+    _count = count
 
 
 def _forget_pool() -> None:
@@ -56,8 +64,9 @@ def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
     """Call `kernel(piece, pieces, *args)` for every piece in range(pieces), on several threads.
 
     Piece p processes the tasks p, p + pieces, p + 2·pieces, … below `tasks`. The number of threads
-    is that of `torch.set_num_threads`, and so of OMP_NUM_THREADS. There are more pieces than
-    threads, and threads take them in turn, so one delayed thread does not delay the others.
+    is that of `torch.set_num_threads`, and so of OMP_NUM_THREADS, unless `use` set another. There
+    are more pieces than threads, and threads take them in turn, so one delayed thread does not
+    delay the others.
 
     Each task of a kernel must write only to its own part of the output. The result is then bitwise
     independent of the number of threads and pieces.
@@ -66,7 +75,7 @@ def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
     a viewer can render from its own thread during training (numba's fallback threading layer would
     kill the process), forking stays safe, and kernels compile in half the time.
     """
-    threads = min(torch.get_num_threads(), tasks)
+    threads = min(torch.get_num_threads() if _count is None else _count, tasks)
     if threads <= 1:
         kernel(0, 1, *args)
         return

@@ -1,0 +1,86 @@
+"""The numbers of threads follow what is fastest, on machines that are made up."""
+
+import pytest
+
+from gs3d.core.runtime.neighbors import WAITING_SHARE, Choice, Tuner, choices
+
+
+class Machine:
+    """Two processors. Other programs make threads that wait for each other slow."""
+
+    def __init__(self, most=2, counts=True):
+        self.now, self.waited, self.programs, self.counts = 0.0, 0.0, 0, counts
+        self.choice, self.used = choices(most)[0], []
+        self.tuner = Tuner(most, self.use, lambda: self.now, self.waiting)
+
+    def use(self, choice):
+        self.choice = choice
+        self.used.append(choice)
+
+    def waiting(self):
+        return self.waited if self.counts else None
+
+    def iteration_s(self):
+        network = {2: 0.05 if not self.programs else 0.3, 1: 0.08}[self.choice.network]
+        raster = {2: 0.05 if not self.programs else 0.07, 1: 0.09}[self.choice.raster]
+        return network + raster
+
+    def run(self, seconds):
+        """How many iterations it made."""
+        end, made = self.now + seconds, 0
+        while self.now < end:
+            seconds = self.iteration_s()
+            self.now += seconds
+            self.waited += seconds * (0.4 if self.programs and self.choice.network > 1 else 0.01)
+            self.tuner.took(seconds)
+            made += 1
+        return made
+
+
+def test_choices_are_halves_for_the_network_or_for_both():
+    assert choices(1) == [Choice(1, 1)]
+    assert choices(2) == [Choice(2, 2), Choice(1, 2), Choice(1, 1)]
+    assert choices(6)[:3] == [Choice(6, 6), Choice(3, 6), Choice(3, 3)]
+    assert choices(6)[3:] == [Choice(1, 6), Choice(1, 1)]
+
+
+def test_alone_nothing_is_tried():
+    machine = Machine()
+    assert machine.run(300) >= 3000 and not machine.used
+
+
+def test_one_thread_leaves_no_choice():
+    machine = Machine(most=1)
+    machine.programs = 1
+    machine.run(60)
+    assert not machine.used
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_beside_a_program_the_network_has_one_thread_until_that_ends(counts):
+    machine = Machine(counts=counts)
+    machine.run(10)
+    machine.programs = 1
+    machine.run(20)
+    assert machine.tuner.best == machine.choice == Choice(1, 2)
+    # Trials become rare: of 120 s at 0.15 s an iteration, few are lost.
+    assert machine.run(120) > 0.9 * 120 / 0.15
+    machine.programs = 0
+    machine.run(45)
+    assert machine.tuner.best == machine.choice == Choice(2, 2)
+
+
+def test_a_choice_that_is_hardly_faster_changes_nothing():
+    machine = Machine(counts=False)
+    machine.iteration_s = lambda: 0.1 if machine.choice == Choice(2, 2) else 0.098
+    machine.run(60)
+    assert machine.used and machine.tuner.best == machine.choice == Choice(2, 2)
+
+
+def test_threads_that_wait_are_no_reason_for_trials_without_end():
+    """Two threads stay the fastest beside a program that takes little."""
+    machine = Machine()
+    machine.programs = 1
+    machine.iteration_s = lambda: 0.1 if machine.choice == Choice(2, 2) else 0.12
+    assert WAITING_SHARE < 0.4
+    assert machine.run(300) > 0.97 * 3000 and machine.tuner.best == Choice(2, 2)
