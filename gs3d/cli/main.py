@@ -65,9 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
-    from gs3d.core.runtime.openmp import spin_briefly
+    from gs3d.core.runtime.openmp import keep_to_quota, spin_briefly
 
     spin_briefly()
+    keep_to_quota()
     try:
         return import_module(f"gs3d.cli.{COMMANDS[command][0]}.{command}").run(argv)
     except UserError as error:

@@ -1,13 +1,18 @@
 """Runs the tasks of a compiled kernel on several threads."""
 
 import contextlib
+import functools
 import itertools
+import math
 import os
+import random
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+from gs3d.core.runtime.quota import cpu_quota
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -54,10 +59,22 @@ def meanwhile(act: Callable[[threading.Event], None]) -> Generator[None, None, N
 
 
 def cores() -> list[int]:
-    """Indices of the CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    """Indices of the CPU cores that this process may use: not more than a container has quota for,
+    rounded up."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    found, quota = sorted(os.sched_getaffinity(0)), cpu_quota()
+    if quota is None or quota >= len(found):
+        return found
+    # Containers on one machine do not know of each other, and shall not all take the first cores.
+    first = _first_core() % len(found)
+    return sorted((found[first:] + found[:first])[: math.ceil(quota)])
+
+
+@functools.cache
+def _first_core() -> int:
+    """A random number, the same whenever this process asks."""
+    return random.SystemRandom().randrange(2**16)
 
 
 def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
