@@ -52,8 +52,8 @@ class Batch:
     checkpoint."""
     hang_minutes: float = 15.0
     """Minutes without a new iteration or other news of a row, after which its process is ended and
-    another one goes on, as with --retries. Loading a prior and compiling its kernels may take
-    many."""
+    another one goes on, as with --retries; inf for never. Loading a prior and compiling its
+    kernels may take many."""
     dry_run: bool = False
     """Check all rows, and print what the batch would take, without starting it."""
     price: float | None = None
@@ -141,7 +141,7 @@ def checked(batch: Batch) -> Batch:
         raise UserError(
             f"--workers: expected 1 to {len(cores())}, a core each, got {batch.workers}"
         )
-    if not 0 < batch.hang_minutes < math.inf:
+    if not batch.hang_minutes > 0:
         raise UserError(f"--hang-minutes: expected a number above 0, got {batch.hang_minutes:g}")
     if batch.price is not None and not batch.price > 0:
         raise UserError(f"--price: expected a number above 0, got {batch.price:g}")

@@ -66,7 +66,8 @@ def status_of(folder: Path) -> list[Entry]:
 
 def pace_of(found: Sequence[Entry]) -> tuple[float, float] | None:
     """Rows a second of a batch at work, and the seconds until all are made: from the seconds that
-    the latest rows took, with as many at once as now. None if nothing runs or nothing is done."""
+    the runs of the latest rows took, with as many at once as now. None if nothing runs or nothing
+    is done."""
     done = sorted((e for e in found if e.state == "done"), key=lambda e: e.changed)[-LATEST:]
     running = [entry for entry in found if entry.state == "running"]
     seconds = sum(entry.seconds for entry in done)
@@ -74,4 +75,5 @@ def pace_of(found: Sequence[Entry]) -> tuple[float, float] | None:
         return None
     rate = len(running) * len(done) / seconds
     left = sum(e.state == "waiting" for e in found) + sum(1 - e.progress for e in running)
-    return rate, left / rate
+    slowest = max(1 - e.progress for e in running) * seconds / len(done)
+    return rate, max(left / rate, slowest)

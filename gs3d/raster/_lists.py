@@ -12,8 +12,9 @@ import numpy as np
 from gs3d.core.runtime.threads import run
 
 MAX_SPLATS = 2_000_000
-"""Maximum number of splats of all bands that are in memory at a time, at some 80 bytes each: those
-that touch two bands count twice.
+"""Maximum number of splats of all bands whose lists are in memory at a time, but of one band at
+least. Those that touch two bands count twice. Lists take 20 bytes a splat, and while gradients are
+computed 40 to 52 more.
 
 A very large number of huge splats can exceed it. They are then drawn in several batches."""
 
@@ -43,7 +44,7 @@ class Grouped:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Lists:
     """The M splats of some bands; those that touch two bands count twice."""
 
     first: int
@@ -53,7 +54,7 @@ class Batch:
     listed: np.ndarray
     """What `_tiles.list_bands` writes: [M] int32."""
     items: np.ndarray
-    """Room for what `_tiles.forward` keeps: [ROOM · M, 3] int32."""
+    """Room for what `_tiles.forward` keeps: [ROOM · M, 2] int32."""
 
 
 def grouped_by_band(splats: np.ndarray, height: int) -> Grouped:
@@ -63,11 +64,12 @@ def grouped_by_band(splats: np.ndarray, height: int) -> Grouped:
     band_counts = np.empty((views, -(-height // k.BAND) + 1), np.int32)
     order, by_depth = np.empty((views, n), np.int32), np.empty((views, n), np.int32)
     found = Grouped(np.empty_like(splats), order, by_depth, np.empty(views, np.int32), band_counts)
-    run(k.sort, views, splats, *vars(found).values())
+    places = found.splats, found.order, found.by_depth
+    run(k.sort, views, splats, *places, found.counts, found.band_counts)
     return found
 
 
-def batches(found: Grouped) -> Iterator[Batch]:
+def batches(found: Grouped) -> Iterator[Lists]:
     """All bands, in batches of at most `MAX_SPLATS` splats, but of whole bands."""
     k = kernels()
     views, bands = len(found.counts), found.band_counts.shape[1] - 1
@@ -81,5 +83,5 @@ def batches(found: Grouped) -> Iterator[Batch]:
         listed = np.empty(offsets[-1], np.int32)
         inputs = offsets, found.splats, found.by_depth, found.counts
         run(k.list_bands, views, first, bands, *inputs, listed)
-        yield Batch(first, offsets, listed, np.empty((k.ROOM * offsets[-1], 3), np.int32))
+        yield Lists(first, offsets, listed, np.empty((k.ROOM * offsets[-1], 2), np.int32))
         first = last

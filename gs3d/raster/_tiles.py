@@ -68,9 +68,12 @@ njit_ordered = numba.njit(
 
 # Pixel rows per band, pixel columns per tile.
 BAND, TILE = 16, 8
-# Items of a band that are kept for the backward pass, for each of its splats. 1.5 are usual.
-ROOM = 2
 PIXELS = BAND * TILE
+# Items of a band that are kept for the backward pass, for each of its splats: more than there are
+# where splats are a few pixels wide (1.3 to 1.4 in `benchmarks/raster.py`).
+ROOM = 2
+# Factor of the last row of an item.
+ROWS = 32
 
 ZERO, ONE, TWO, EIGHTH = np.float32(0), np.float32(1), np.float32(2), np.float32(0.125)
 HALF = np.float32(0.5)
@@ -104,6 +107,10 @@ PX, PY, T, R, G, B, Z, W, NX, NY, NZ, BEHIND, G_T, MEAN_Z, LAST_T = (
 SCRATCH = 15 * PIXELS
 ROW = np.uint64(TILE)
 
+# Rows of what `_measure` reads and writes.
+SHAPE_X, SHAPE_Y, SHAPE_SHEAR, SHAPE_AU, SHAPE_AV, SHAPE_CUTOFF = range(6)
+FIRST_TILE, END_TILE, PER_C, LOWEST_DX = range(6, 10)
+
 # Columns of a row of gradient sums, with v = ∂L/∂ln α: Σv, Σvu, Σv·dy, Σvu², Σvu·dy, Σv·dy², then
 # color, depth and normal.
 V, VU, VY, VUU, VUY, VYY, V_RED, V_GREEN, V_BLUE, V_DEPTH, V_NX, V_NY, V_NZ = range(13)
@@ -115,30 +122,31 @@ def sort(piece, pieces, splats, grouped, order, by_depth, counts, band_counts):
 
     Of counts[b] such splats, writes copies to grouped [B, N, COLUMNS], in groups that begin in the
     same band, each by depth; their indices to order [B, N] int32; and their places in `grouped` by
-    depth to by_depth [B, N] int32. What a band needs is so in few pieces of memory. band_counts
+    depth to by_depth [B, N] int32. So the splats of a band are in few parts of memory. band_counts
     [B, bands + 1] is the number of splats that touch each band. It is a radix sort on the bits of
     the depth, which is positive. The sort is stable, so the image is deterministic.
     """
     n, bands = splats.shape[1], band_counts.shape[1] - 1
     ids, keys = np.empty(n, np.int32), np.empty(n, np.float32)
     other_ids, other_keys = np.empty(n, np.int32), np.empty(n, np.uint32)
-    histogram, ends = np.empty(2048, np.int64), np.empty(bands + 1, np.int64)
+    histogram = np.empty(2048, np.int64)
+    free = np.empty(bands + 1, np.int64)  # the next place of each group
     # Splats are copied as pairs of numbers, which is half the work.
     pairs, grouped_pairs = splats.view(np.int64), grouped.view(np.int64)
     for view in range(piece, splats.shape[0], pieces):
         m = 0
         band_counts[view, :] = 0
-        ends[:] = 0
+        free[:] = 0
         for i in range(n):
             top, bottom = int(splats[view, i, FIRST_ROW]), int(splats[view, i, END_ROW])
             if top < bottom:
                 ids[m], keys[m] = i, splats[view, i, DEPTH]
                 m += 1
-                ends[top // BAND + 1] += 1
+                free[top // BAND + 1] += 1
                 band_counts[view, top // BAND] += 1
                 band_counts[view, (bottom - 1) // BAND + 1] -= 1
         for k in range(1, bands + 1):
-            ends[k] += ends[k - 1]
+            free[k] += free[k - 1]
             band_counts[view, k] += band_counts[view, k - 1]
         a, b, a_keys, b_keys = ids, other_ids, keys.view(np.uint32), other_keys
         for shift in (0, 11, 22):
@@ -156,8 +164,8 @@ def sort(piece, pieces, splats, grouped, order, by_depth, counts, band_counts):
         for j in range(m):
             i = a[j]
             band = int(splats[view, i, FIRST_ROW]) // BAND
-            place = ends[band]
-            ends[band] = place + 1
+            place = free[band]
+            free[band] = place + 1
             by_depth[view, j], order[view, place] = place, i
             for c in range(COLUMNS // 2):
                 grouped_pairs[view, place, c] = pairs[view, i, c]
@@ -176,15 +184,15 @@ def list_bands(piece, pieces, first, bands, offsets, grouped, by_depth, counts, 
         low, high = max(first - view * bands, 0), min(last - view * bands, bands)
         if low >= high:
             continue
-        ends = np.empty(bands, np.int64)
+        free = np.empty(bands, np.int64)
         for band in range(low, high):
-            ends[band] = offsets[view * bands + band - first]
+            free[band] = offsets[view * bands + band - first]
         for j in range(counts[view]):
             place = by_depth[view, j]
             top, bottom = int(grouped[view, place, FIRST_ROW]), int(grouped[view, place, END_ROW])
             for band in range(max(top // BAND, low), min((bottom - 1) // BAND + 1, high)):
-                listed[ends[band]] = place
-                ends[band] += 1
+                listed[free[band]] = place
+                free[band] += 1
 
 
 @njit
@@ -208,50 +216,46 @@ def _clamped(value, high):
 
 @njit_vector
 def _measure(shapes, top, bottom, tiles):
-    """Measure ellipses s = cutoff. The rows of shapes [10, n] are x, y, shear, au, av and cutoff.
+    """Measure ellipses s = cutoff, from the first rows of shapes [10, n] to its last four.
 
-    Writes to rows 6 and 7 the first tile, and one past the last, that the ellipse covers between
-    the pixel centers top and bottom. Its right and left edges x(dy) = mx − shear·dy
-    ± √((cutoff − av·dy²)/au) have their extrema at dy = ±rightmost, or else at the end that is
-    nearest to it. Writes 1/c and the dx of the lowest point to rows 8 and 9, with c of `_bin_band`.
+    FIRST_TILE and END_TILE are the first tile, and one past the last, that an ellipse covers
+    between the pixel centers top and bottom. Its right and left edges x(dy) = mx − shear·dy
+    ± √((cutoff − av·dy²)/au) have their extrema at dy = ±rightmost_dy, or else at the end that is
+    nearest to it. PER_C is 1/(au·shear² + av), and LOWEST_DX is the dx of the lowest point.
     """
-    xs, ys, shears, aus, avs, cutoffs = (
-        shapes[0],
-        shapes[1],
-        shapes[2],
-        shapes[3],
-        shapes[4],
-        shapes[5],
-    )
-    firsts, lasts, per_cs, lowest = shapes[6], shapes[7], shapes[8], shapes[9]
+    xs, ys, shears = shapes[SHAPE_X], shapes[SHAPE_Y], shapes[SHAPE_SHEAR]
+    aus, avs, cutoffs = shapes[SHAPE_AU], shapes[SHAPE_AV], shapes[SHAPE_CUTOFF]
+    firsts, ends = shapes[FIRST_TILE], shapes[END_TILE]
+    per_cs, lowest_dxs = shapes[PER_C], shapes[LOWEST_DX]
     for j in range(np.uint64(shapes.shape[1])):
         x, shear, au, av, cutoff = xs[j], shears[j], aus[j], avs[j], cutoffs[j]
-        per_c = ONE / (au * shear * shear + av)
+        per_au, per_c = ONE / au, ONE / (au * shear * shear + av)
         height2 = cutoff / av
-        rightmost = -shear * math.sqrt(height2 * (au * per_c))
-        low, high = top - ys[j], bottom - ys[j]
-        per_au = ONE / au
-        dy = rightmost if rightmost > low else low
-        dy = dy if dy < high else high
-        inside = cutoff - av * dy * dy
-        right = x - shear * dy + math.sqrt((inside if inside > ZERO else ZERO) * per_au)
-        dy = -rightmost if -rightmost > low else low
-        dy = dy if dy < high else high
-        inside = cutoff - av * dy * dy
-        left = x - shear * dy - math.sqrt((inside if inside > ZERO else ZERO) * per_au)
+        rightmost_dy = -shear * math.sqrt(height2 * (au * per_c))
+        first_dy, last_dy = top - ys[j], bottom - ys[j]
+        dy = rightmost_dy if rightmost_dy > first_dy else first_dy
+        dy = dy if dy < last_dy else last_dy
+        left_of_s = cutoff - av * dy * dy
+        half = math.sqrt((left_of_s if left_of_s > ZERO else ZERO) * per_au)
+        right = x - shear * dy + half
+        dy = -rightmost_dy if -rightmost_dy > first_dy else first_dy
+        dy = dy if dy < last_dy else last_dy
+        left_of_s = cutoff - av * dy * dy
+        half = math.sqrt((left_of_s if left_of_s > ZERO else ZERO) * per_au)
+        left = x - shear * dy - half
         slack = SLACK_PX + SLACK_RELATIVE * (abs(left) + abs(right))
         firsts[j] = _clamped((left - slack) * TILES_PER_PX, tiles)
-        lasts[j] = _clamped((right + slack) * TILES_PER_PX + ONE, tiles)
-        per_cs[j], lowest[j] = per_c, -shear * math.sqrt(height2)
+        ends[j] = _clamped((right + slack) * TILES_PER_PX + ONE, tiles)
+        per_cs[j], lowest_dxs[j] = per_c, -shear * math.sqrt(height2)
 
 
 @njit
 def _bin_band(band, local, height, starts, ends, room):
     """Assign the splats of a band, local [n, COLUMNS] in depth order, to its tiles.
 
-    Tile t draws items[starts[t] : ends[t]], rows of three int32: a local splat, its first row in
-    the band, and the row after its last. Returns items [m, 3], which are in `room` if that is long
-    enough, and writes starts [tiles + 1] and ends [tiles], both int32.
+    Tile t draws items[starts[t] : ends[t]], pairs of int32: a local splat, and its rows in the band
+    as 32·end + first. Returns items [m, 2], which are in `room` if that is long enough, and writes
+    starts [tiles + 1] and ends [tiles], both int64.
     """
     n, tiles = local.shape[0], ends.shape[0]
     for tile in range(tiles + 1):
@@ -260,43 +264,44 @@ def _bin_band(band, local, height, starts, ends, room):
     top, bottom = np.float32(y0) + HALF, np.float32(y1) - HALF
     shapes, spans = np.empty((10, n), np.float32), np.empty((n, 2), np.int32)
     for j in range(n):
-        shapes[0, j], shapes[1, j], shapes[2, j] = local[j, X], local[j, Y], local[j, SHEAR]
-        shapes[3, j], shapes[4, j], shapes[5, j] = local[j, AU], local[j, AV], local[j, CUTOFF]
+        shapes[SHAPE_X, j], shapes[SHAPE_Y, j] = local[j, X], local[j, Y]
+        shapes[SHAPE_AU, j], shapes[SHAPE_AV, j] = local[j, AU], local[j, AV]
+        shapes[SHAPE_SHEAR, j], shapes[SHAPE_CUTOFF, j] = local[j, SHEAR], local[j, CUTOFF]
     _measure(shapes, top, bottom, np.float32(tiles))
     for j in range(n):
         # `int` rounds towards 0.
-        spans[j, 0], spans[j, 1] = int(shapes[6, j]), int(shapes[7, j])
+        spans[j, 0], spans[j, 1] = int(shapes[FIRST_TILE, j]), int(shapes[END_TILE, j])
         for tile in range(spans[j, 0], spans[j, 1]):
             starts[tile + 1] += 1
     for tile in range(tiles):
         starts[tile + 1] += starts[tile]
         ends[tile] = starts[tile]
-    items = room if starts[tiles] <= room.shape[0] else np.empty((starts[tiles], 3), np.int32)
+    items = room if starts[tiles] <= room.shape[0] else np.empty((starts[tiles], 2), np.int32)
     for j in range(n):
         # Rows that it covers inside each tile: as above with the axes exchanged. For a given dx,
         # s = c·(dy − slope·dx)² + k·dx² with c = au·shear² + av.
-        au, cutoff, per_c = shapes[3, j], shapes[5, j], shapes[8, j]
-        slope, k, lowest_dx = -au * shapes[2, j] * per_c, au * per_c * shapes[4, j], shapes[9, j]
-        shift = shapes[1, j] - top
-        row0 = max(int(local[j, FIRST_ROW]) - y0, 0)
-        row1 = min(int(local[j, END_ROW]) - y0, BAND)
+        au, cutoff, per_c = shapes[SHAPE_AU, j], shapes[SHAPE_CUTOFF, j], shapes[PER_C, j]
+        slope, k = -au * shapes[SHAPE_SHEAR, j] * per_c, au * per_c * shapes[SHAPE_AV, j]
+        lowest_dx, shift = shapes[LOWEST_DX, j], shapes[SHAPE_Y, j] - top
+        first_row = max(int(local[j, FIRST_ROW]) - y0, 0)
+        end_row = min(int(local[j, END_ROW]) - y0, BAND)
         for tile in range(spans[j, 0], spans[j, 1]):
-            left = np.float32(tile * TILE) + HALF - shapes[0, j]
+            left = np.float32(tile * TILE) + HALF - shapes[SHAPE_X, j]
             right = left + np.float32(TILE - 1)
             dx = min(max(-lowest_dx, left), right)
             center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
-            high = center - half - SLACK_RELATIVE * (abs(center) + half)
+            first_dy = center - half - SLACK_RELATIVE * (abs(center) + half)
             dx = min(max(lowest_dx, left), right)
             center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
-            low = center + half + SLACK_RELATIVE * (abs(center) + half)
-            # One row more for rounding down.
-            first = int(_clamped(high + shift - SLACK_PX, np.float32(BAND)))
-            last = int(_clamped(low + shift + SLACK_PX + ONE, np.float32(BAND)))
-            first, last = max(first, row0), min(last, row1)
-            if first < last:
-                end = ends[tile]
-                items[end, 0], items[end, 1], items[end, 2] = j, first, last
-                ends[tile] = end + 1
+            last_dy = center + half + SLACK_RELATIVE * (abs(center) + half)
+            # One row more, since `int` rounds down.
+            first = int(_clamped(first_dy + shift - SLACK_PX, np.float32(BAND)))
+            end = int(_clamped(last_dy + shift + SLACK_PX + ONE, np.float32(BAND)))
+            first, end = max(first, first_row), min(end, end_row)
+            if first < end:
+                place = ends[tile]
+                items[place, 0], items[place, 1] = j, ROWS * end + first
+                ends[tile] = place + 1
     return items
 
 
@@ -335,7 +340,8 @@ def _composite(scratch, local, item, normal):
     au8, av8, cutoff8 = local[j, AU] * EIGHTH, local[j, AV] * EIGHTH, local[j, CUTOFF] * EIGHTH
     red, green, blue, depth = local[j, RED], local[j, GREEN], local[j, BLUE], local[j, DEPTH]
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
-    for k in range(np.uint64(item[1]) * ROW, np.uint64(item[2]) * ROW):
+    first, end = item[1] % ROWS, item[1] // ROWS
+    for k in range(np.uint64(first) * ROW, np.uint64(end) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
         e, inside = _falloff(u, dy, au8, av8, cutoff8)
@@ -395,12 +401,12 @@ def forward(
     [B, bands, tiles] int32: the number of splats that each tile processed before it was finished;
     and last_t [B, H, W]: the final transmittance.
 
-    What `_bin_band` gives is kept for `backward` in starts [B, bands, tiles + 1] int32, and in
-    items [ROOM · M, 3] int32 for M listed splats. Where a band finds no room, its last start is −1.
+    What `_bin_band` gives is kept for `backward` in starts [B, bands, tiles + 1] int64, and in
+    items [ROOM · M, 2] int32 for M listed splats. Where a band finds no room, its last start is −1.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     bands, tiles = drawn.shape[1], drawn.shape[2]
-    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int32)
+    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int64)
     for task in range(piece, offsets.shape[0] - 1, pieces):
         view, band = (first + task) // bands, (first + task) % bands
         local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
@@ -462,7 +468,8 @@ def _composite_backward(scratch, local, item, sums, g_depth, g_normal):
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
     v_sum = vu = vy = vuu = vuy = vyy = ZERO
     v_red = v_green = v_blue = v_depth = v_nx = v_ny = v_nz = ZERO
-    for k in range(np.uint64(item[1]) * ROW, np.uint64(item[2]) * ROW):
+    first, end = item[1] % ROWS, item[1] // ROWS
+    for k in range(np.uint64(first) * ROW, np.uint64(end) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
         e, inside = _falloff(u, dy, au8, av8, cutoff8)
@@ -552,13 +559,14 @@ def backward(
     """
     height, width = rgb.shape[1], rgb.shape[2]
     bands, tiles = drawn.shape[1], drawn.shape[2]
-    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int32)
+    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int64)
     for task in range(piece, offsets.shape[0] - 1, pieces):
         view, band = (first + task) // bands, (first + task) % bands
         local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
         own, begin = items[ROOM * offsets[task] : ROOM * offsets[task + 1]], starts[view, band]
-        if begin[tiles] < 0:
-            begin = np.empty(tiles + 1, np.int32)
+        is_kept = begin[tiles] >= 0
+        if not is_kept:
+            begin = np.empty(tiles + 1, np.int64)
             own = _bin_band(band, local, height, begin, ends, own)
         band_sums = sums[offsets[task] : offsets[task + 1]]
         band_sums[:] = ZERO
@@ -601,7 +609,10 @@ def backward(
                             + n_z * normal[view, y, x, 2]
                         )
                     scratch[BEHIND + k] = behind
-            for j in range(begin[tile], begin[tile] + drawn[view, band, tile]):
+            stop = begin[tile] + drawn[view, band, tile]
+            # The same number, unless compilers round differently in the two kernels.
+            stop = stop if is_kept else min(stop, ends[tile])
+            for j in range(begin[tile], stop):
                 _composite_backward(scratch, local, own[j], band_sums, g_depth, g_normal)
 
 
@@ -622,28 +633,29 @@ def gather(piece, pieces, first, bands, offsets, listed, sums, totals):
 
 @njit
 def finish(piece, pieces, grouped, order, counts, totals, g_splats, g_means2d):
-    """Convert gradient sums to gradients of the projected splats. The tasks are views.
+    """Convert gradient sums to gradients of the projected splats. Tasks are blocks of 256 places.
 
     Reads totals of `gather`, and writes g_splats [B, N, COLUMNS] and g_means2d [B, N, 2] of all
-    splats that `sort` has found, in their first order. Here s = au·u² + av·dy² and
+    splats that `sort` has found, in the order of the input. Here s = au·u² + av·dy² and
     u = dx + shear·dy, with (dx, dy) from the splat to the pixel, and v = ∂L/∂ln α = −∂L/∂s.
     """
-    for view in range(piece, counts.shape[0], pieces):
-        for j in range(counts[view]):
-            i = order[view, j]
-            shear, opacity = grouped[view, j, SHEAR], grouped[view, j, OPACITY]
-            au, av = grouped[view, j, AU], grouped[view, j, AV]
-            g_x = TWO * au * totals[view, j, VU]
-            g_means2d[view, i, 0] = g_x
-            g_means2d[view, i, 1] = shear * g_x + TWO * av * totals[view, j, VY]
-            g_splats[view, i, SHEAR] = -TWO * au * totals[view, j, VUY]
-            g_splats[view, i, AU] = -totals[view, j, VUU]
-            g_splats[view, i, AV] = -totals[view, j, VYY]
-            g_splats[view, i, OPACITY] = totals[view, j, V] / opacity
-            g_splats[view, i, RED] = totals[view, j, V_RED]
-            g_splats[view, i, GREEN] = totals[view, j, V_GREEN]
-            g_splats[view, i, BLUE] = totals[view, j, V_BLUE]
-            g_splats[view, i, DEPTH] = totals[view, j, V_DEPTH]
-            g_splats[view, i, NORMAL_X] = totals[view, j, V_NX]
-            g_splats[view, i, NORMAL_Y] = totals[view, j, V_NY]
-            g_splats[view, i, NORMAL_Z] = totals[view, j, V_NZ]
+    for block in range(piece, (order.shape[1] + 255) // 256, pieces):
+        for view in range(counts.shape[0]):
+            for j in range(256 * block, min(256 * block + 256, counts[view])):
+                i = order[view, j]
+                shear, opacity = grouped[view, j, SHEAR], grouped[view, j, OPACITY]
+                au, av = grouped[view, j, AU], grouped[view, j, AV]
+                g_x = TWO * au * totals[view, j, VU]
+                g_means2d[view, i, 0] = g_x
+                g_means2d[view, i, 1] = shear * g_x + TWO * av * totals[view, j, VY]
+                g_splats[view, i, SHEAR] = -TWO * au * totals[view, j, VUY]
+                g_splats[view, i, AU] = -totals[view, j, VUU]
+                g_splats[view, i, AV] = -totals[view, j, VYY]
+                g_splats[view, i, OPACITY] = totals[view, j, V] / opacity
+                g_splats[view, i, RED] = totals[view, j, V_RED]
+                g_splats[view, i, GREEN] = totals[view, j, V_GREEN]
+                g_splats[view, i, BLUE] = totals[view, j, V_BLUE]
+                g_splats[view, i, DEPTH] = totals[view, j, V_DEPTH]
+                g_splats[view, i, NORMAL_X] = totals[view, j, V_NX]
+                g_splats[view, i, NORMAL_Y] = totals[view, j, V_NY]
+                g_splats[view, i, NORMAL_Z] = totals[view, j, V_NZ]

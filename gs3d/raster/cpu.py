@@ -6,7 +6,8 @@
 It implements 3D Gaussian Splatting (Kerbl et al., 2023) with EWA projection (Zwicker et al., 2001).
 The constants are those of gsplat 1.5.3 in "classic" mode: 0.3 px² of blur unless another value is
 given, near plane 0.01, opacity at most 0.999, contributions below 1/255 skipped, and compositing
-stops before the transmittance T falls to 1e-4. The kernels are in `_project.py` and `_tiles.py`.
+stops before the transmittance T falls to 1e-4. The kernels are in `_project.py` and `_tiles.py`,
+and `_lists.py` prepares the work of the latter.
 `reference.py` is the same algorithm in plain PyTorch, for tests.
 """
 
@@ -22,7 +23,7 @@ from gs3d.core.cameras import Cameras
 from gs3d.core.runtime.threads import run
 from gs3d.core.types import Render, Splats
 from gs3d.raster._check import BLUR_PX2, check
-from gs3d.raster._lists import Batch, batches, grouped_by_band, kernels
+from gs3d.raster._lists import Grouped, Lists, batches, grouped_by_band, kernels
 
 
 @functools.cache
@@ -135,7 +136,7 @@ class _Draw(torch.autograd.Function):
         views = len(means2d)
         bands, tiles = -(-height // k.BAND), -(-width // k.TILE)
         drawn = np.empty((views, bands, tiles), np.int32)
-        starts = np.empty((views, bands, tiles + 1), np.int32)
+        starts = np.empty((views, bands, tiles + 1), np.int64)
         last_t = np.empty((views, height, width), np.float32)
         rgb, alpha, depth = (means2d.new_empty(views, height, width, c) for c in (3, 1, 1))
         normal = means2d.new_empty(views, height, width, 3) if normals else None
@@ -143,15 +144,16 @@ class _Draw(torch.autograd.Function):
             image if image is None else image.numpy() for image in (rgb, alpha, depth, normal)
         ]
         found, colors = grouped_by_band(_array(splats2d), height), _array(background).copy()
-        kept: list[Batch] = []
+        kept: tuple[np.ndarray, ...] = ()
         for batch in batches(found):
             inputs = batch.first, batch.offsets, found.splats, batch.listed, colors
             outputs = *images, drawn, last_t, starts, batch.items
             run(k.forward, len(batch.offsets) - 1, *inputs, *outputs)
-            # Of several batches, none is kept.
-            kept = [batch] if len(batch.offsets) == views * bands + 1 else []
-        ctx.save_for_backward(rgb, alpha, depth, normal)
-        ctx.buffers = found, kept, starts, drawn, last_t, colors
+            if len(batch.offsets) == views * bands + 1:  # of several batches, none is kept
+                kept = batch.offsets, batch.listed, batch.items
+        buffers = *vars(found).values(), starts, drawn, last_t, colors, *kept
+        # As tensors, so that autograd frees them.
+        ctx.save_for_backward(rgb, alpha, depth, normal, *map(torch.from_numpy, buffers))
         ctx.set_materialize_grads(False)
         return rgb, alpha, depth, normal
 
@@ -165,8 +167,10 @@ class _Draw(torch.autograd.Function):
         g_normal: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         k = kernels()
-        rgb, alpha, depth, normal = ctx.saved_tensors
-        found, kept, starts, drawn, last_t, background = ctx.buffers
+        rgb, alpha, depth, normal = ctx.saved_tensors[:4]
+        buffers = [tensor.numpy() for tensor in ctx.saved_tensors[4:]]
+        found, (starts, drawn, last_t, background) = Grouped(*buffers[:5]), buffers[5:9]
+        kept = [Lists(0, *buffers[9:])] if buffers[9:] else []
         views, bands = drawn.shape[:2]
         with_normals = g_normal is not None
         g_rgb = torch.zeros_like(rgb) if g_rgb is None else g_rgb
@@ -184,25 +188,16 @@ class _Draw(torch.autograd.Function):
             starts = np.full_like(starts, -1)
         for batch in kept or batches(found):
             sums = np.empty((len(batch.listed), columns), np.float32)
-            place = batch.first, batch.offsets, found.splats, batch.listed
-            run(
-                k.backward,
-                len(batch.offsets) - 1,
-                *place,
-                drawn,
-                last_t,
-                starts,
-                batch.items,
-                background,
-                *images,
-                *grads,
-                sums,
-            )
+            inputs = batch.first, batch.offsets, found.splats, batch.listed, drawn, last_t, starts
+            inputs = *inputs, batch.items, background, *images, *grads
+            run(k.backward, len(batch.offsets) - 1, *inputs, sums)
             run(k.gather, views, batch.first, bands, batch.offsets, batch.listed, sums, totals)
+            del sums  # before the next ones are there
         g_splats2d = rgb.new_zeros(found.splats.shape)
         g_means2d = rgb.new_zeros(*found.order.shape, 2)
         outputs = g_splats2d.numpy(), g_means2d.numpy()
-        run(k.finish, views, found.splats, found.order, found.counts, totals, *outputs)
+        inputs = found.splats, found.order, found.counts, totals
+        run(k.finish, -(-found.order.shape[1] // 256), *inputs, *outputs)
         g_background = (g_rgb * (1 - alpha)).sum(dim=(1, 2)) if ctx.needs_input_grad[2] else None
         return g_means2d, g_splats2d, g_background, None, None, None
 
@@ -220,9 +215,11 @@ def rasterize_cpu(
     gradients are bitwise reproducible, independent of the number of threads. Gradients of depth and
     normals are computed only if the loss uses them.
 
-    Memory is proportional to splats × views and to the number of pixels. Buffers proportional to
-    splats × bands (of 16 pixel rows) are limited to some 160 MB at a time, and buffers proportional
-    to splats × tiles exist for one band at a time.
+    Memory is proportional to splats × views and to the number of pixels. Lists of the splats in
+    each band (of 16 pixel rows) are limited to some 160 MB at a time, unless one band alone has
+    more than two million splats. Buffers proportional to splats × tiles exist for one band at a
+    time in each thread. With gradients, a copy of all projected splats (64 bytes for each and each
+    view) and the lists, if they fit at once, are kept until the backward pass has ended.
 
     Args:
         splats: N Gaussians with the shapes that `Splats` documents. A splat with NaN in its mean,

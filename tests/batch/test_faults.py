@@ -280,20 +280,22 @@ def test_a_process_that_nobody_watches_ends_itself():
     """Where it hangs without running Python, too; not while it says something, nor after that."""
     code = """
 import signal, sys, time
-from gs3d.batch.workers.hang import ending_if_silent
+from gs3d.batch.workers.silence import ending_if_silent
 with ending_if_silent(1.0) as heard:
     for _ in range(4):
         time.sleep(0.4)
         heard()
 time.sleep(1.2)
 print("lives", flush=True)
+with ending_if_silent(float("inf")):
+    pass
 with ending_if_silent(0.2):
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     signal.sigwait({signal.SIGUSR1})
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert found.returncode == 1 and found.stdout == "lives\n"
-    assert "Timeout" in found.stderr and "line 12" in found.stderr
+    assert "Timeout" in found.stderr and "line 14" in found.stderr
 
 
 def test_after_sigterm_and_a_hang_the_result_is_the_same(batch, tmp_path, monkeypatch):

@@ -138,7 +138,9 @@ def test_a_row_that_is_killed_each_time_fails_after_its_retries(batch, tmp_path)
     assert status == 1 and kinds(events) == ["started", "lost", "failed"] and is_continued(batch)
     (entry,) = status_of(batch.folder)
     assert entry.state == "failed"
-    assert entry.reason == "its process or node ended 2 times; see the logs of Ray"
+    assert entry.reason == (
+        "its process or node ended 2 times, or said nothing for 15 minutes; see the logs of Ray"
+    )
 
 
 def test_faults_of_rows_are_a_line_each_and_too_many_start_no_more(batch, tmp_path):

@@ -68,8 +68,14 @@ def test_a_refused_file_is_tried_again_after_growing_waits(place, run, monkeypat
     monkeypatch.setattr(Remote, "put", refused)
     monkeypatch.setattr(module.time, "sleep", waits.append)
     end(run)
-    Upload(run, place).whole()
+    signs = []
+    Upload(run, place).whole(lambda: signs.append(1))
     assert waits == [1.0, 2.0, 4.0] and "splats.ply" in place.files()
+    # Before each attempt, so that nobody takes a slow upload for a row that hangs.
+    assert len(signs) == len(place.files()) + 3
+    work.remove(run)
+    work.fetch(place, run, lambda: signs.append(1))
+    assert len(signs) == 2 * len(place.files()) + 3
 
 
 def test_a_row_whose_upload_fails_is_not_done(place, run, monkeypatch):

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -162,8 +163,24 @@ def test_background_shapes_and_gradient():
     assert torch.allclose(one.grad, (1 - out.alpha).sum().expand(3), rtol=1e-5)
 
 
-def test_results_are_bitwise_equal_for_any_number_of_threads():
-    scene, views = random_scene(800, 1), cameras(3, 90, 100)
+@pytest.fixture
+def forwards(monkeypatch):
+    """Arguments of the forward kernel, of each call."""
+    found, run = [], cpu.run
+
+    def spy(kernel, tasks, *args):
+        run(kernel, tasks, *args)
+        if kernel is _lists.kernels().forward:
+            found.append(args)
+
+    monkeypatch.setattr(cpu, "run", spy)
+    return found
+
+
+@pytest.mark.parametrize("size,room", [(0.08, False), (0.01, True)])
+def test_results_are_bitwise_equal_for_any_number_of_threads(forwards, size, room):
+    """Whether or not there is room to keep the lists of a band for the backward pass."""
+    scene, views = random_scene(800, 1, size=size), cameras(3, 200, 100)
     before = torch.get_num_threads()
     try:
         results = []
@@ -173,16 +190,50 @@ def test_results_are_bitwise_equal_for_any_number_of_threads():
             results.append(list(images.values()) + list(gradients.values()))
     finally:
         torch.set_num_threads(before)
+    starts = forwards[0][-2]
+    assert (starts[..., -1] >= 0).all() if room else (starts[..., -1] < 0).any()
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_gradient_sums_in_batches_are_bitwise_equal(monkeypatch):
-    scene, views = random_scene(300), cameras(2, 40, 90)
+@pytest.mark.parametrize("most", [10, 100, 200, 400])
+@pytest.mark.parametrize("size", [0.08, 0.01])
+def test_gradient_sums_in_batches_are_bitwise_equal(monkeypatch, forwards, most, size):
+    scene, views = random_scene(300, size=size), cameras(2, 40, 90)
     _, at_once, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
-    monkeypatch.setattr(_lists, "MAX_SPLATS", 10)
+    assert len(forwards) == 1
+    monkeypatch.setattr(_lists, "MAX_SPLATS", most)
     _, in_batches, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, True)
+    assert len(forwards) > 2
     assert all(torch.equal(at_once[name], in_batches[name]) for name in at_once)
+
+
+def test_what_is_kept_for_the_backward_pass_is_freed_with_it(forwards):
+    scene = random_scene(50)
+    scene.means.requires_grad_()
+    out = rasterize(scene, cameras(1))
+    kept = weakref.ref(forwards.pop()[2])
+    assert kept() is not None
+    out.rgb.sum().backward()
+    assert kept() is None
+
+
+def test_a_splat_behind_the_last_that_is_drawn_has_no_gradient():
+    """The second would leave T at 0.09·0.001, below 1e-4, so it is not drawn, nor is the third,
+    which alone would leave it at 0.0895."""
+    one = random_scene(1)
+    scene = Splats(
+        torch.tensor([[0.0, 0, 3], [0, 0, 4], [0, 0, 5]]),
+        one.quats.expand(3, 4).clone(),
+        torch.full((3, 3), 1e3),
+        torch.tensor([0.91, 1.0, 0.006]),
+        one.sh.expand(3, 1, 3).clone(),
+    )
+    views = camera_along_z(4, 4, 40.0)
+    images, gradients, _ = draw(cpu.rasterize_cpu, scene, views, torch.float32, False)
+    assert images["alpha"].flatten().tolist() == pytest.approx([0.91] * 16, rel=1e-5)
+    assert gradients["opacities"][0] != 0
+    assert gradients["opacities"][1:].tolist() == [0, 0]
 
 
 def test_concurrent_renders_from_python_threads():

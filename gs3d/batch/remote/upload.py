@@ -30,15 +30,15 @@ class Upload:
     sent: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """Name -> time and size of each file that is there as it is here."""
 
-    def whole(self) -> None:
+    def whole(self, alive: Callable[[], None] = lambda: None) -> None:
         """Upload what is new in the folder of a run that has ended, run.yaml last. Each file is
-        tried again, after growing waits.
+        tried again, after growing waits. `alive` is called before each attempt.
 
         Raises:
             UserError: A file cannot be written. The folder stays.
         """
         try:
-            self._send(WAITS_S, (self.folder / RECORD).read_bytes())
+            self._send(WAITS_S, (self.folder / RECORD).read_bytes(), alive)
         except Exception as error:
             raise UserError(f"cannot be uploaded to {self.place.url} ({why(error)})") from None
 
@@ -51,9 +51,10 @@ class Upload:
         # Read now: once it says that the run has ended, it has to be the last.
         record = (self.folder / RECORD).read_bytes()
         if (run_yaml(self.folder) or {"result": True}).get("result") is None:
-            self._send((), record)
+            # These are no signs of life: they are tried without end beside a run that hangs.
+            self._send((), record, lambda: None)
 
-    def _send(self, waits: tuple[float, ...], record: bytes) -> None:
+    def _send(self, waits: tuple[float, ...], record: bytes, alive: Callable[[], None]) -> None:
         newest = _newest(self.folder)
         for file in sorted(self.folder.rglob("*")):
             name = file.relative_to(self.folder).as_posix()
@@ -64,12 +65,12 @@ class Upload:
                 state = file.stat()
                 mark = (state.st_mtime_ns, state.st_size)
                 if self.sent.get(name) != mark:
-                    _put(self.place, name, file, waits)
+                    _put(self.place, name, file, waits, alive)
                     self.sent[name] = mark
             except FileNotFoundError:
                 if file.exists():
                     raise  # it is the place that is not there; otherwise the run has replaced it
-        _put(self.place, RECORD, record, waits)
+        _put(self.place, RECORD, record, waits, alive)
         # Only now: until here another process would go on from the one before.
         if newest is not None:
             self._delete_older(newest.name)
@@ -117,9 +118,16 @@ def _is_temporary(file: Path) -> bool:
     return file.name.startswith(".") or file.suffix in (".tmp", ".part")
 
 
-def _put(place: Remote, name: str, content: Path | bytes, waits: tuple[float, ...]) -> None:
-    """Write a file, and try again after each wait."""
+def _put(
+    place: Remote,
+    name: str,
+    content: Path | bytes,
+    waits: tuple[float, ...],
+    alive: Callable[[], None],
+) -> None:
+    """Write a file, and try again after each wait. `alive` is called before each attempt."""
     for wait_s in (*waits, None):
+        alive()
         try:
             place.put(name, content)
             return

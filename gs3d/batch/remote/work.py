@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.batch.remote.folder import Remote, why
@@ -33,8 +34,9 @@ def work_folder(place: Remote, settings: str) -> Path:
     return base / digest[:16] / place.url.rpartition("/")[2]
 
 
-def fetch(place: Remote, folder: Path) -> None:
-    """Copy a row from its place, unless the folder already holds as much of it.
+def fetch(place: Remote, folder: Path, alive: Callable[[], None] = lambda: None) -> None:
+    """Copy a row from its place, unless the folder already holds as much of it. `alive` is called
+    before each file.
 
     Raises:
         UserError: It cannot be read.
@@ -46,6 +48,7 @@ def fetch(place: Remote, folder: Path) -> None:
             return
         remove(folder)
         for name in (*(name for name in there if name != RECORD), RECORD):
+            alive()
             place.get(name, folder / name)
     except Exception as error:
         raise UserError(f"{place.url}: cannot be read ({why(error)})") from None

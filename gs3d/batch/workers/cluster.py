@@ -11,7 +11,7 @@ from typing import Any
 from gs3d.batch.plan import Planned
 from gs3d.batch.request import Batch
 from gs3d.batch.workers.job import Event, fault_of, job_of, job_to
-from gs3d.batch.workers.nodes import TOKEN, facts, name_of, report
+from gs3d.batch.workers.nodes import TOKEN, answer_of, facts, in_words, name_of, report
 from gs3d.batch.workers.task import make_row
 from gs3d.batch.workers.to_ray import close, connect
 from gs3d.core.errors import UserError
@@ -136,7 +136,7 @@ class Cluster:
             ]
             ray.wait(asked, num_returns=len(asked), timeout=ANSWER_S) if asked else None
             for node, answer in zip(self._nodes, asked, strict=True):
-                if found := _answer(answer):
+                if found := answer_of(answer, ANSWER_S):
                     raise UserError(f"--ray {self._batch.ray}: node {name_of(node)}: {found}")
         finally:
             (folder / TOKEN).unlink(missing_ok=True)
@@ -208,7 +208,9 @@ class Cluster:
                 self._kill(name)
                 times = self._batch.retries + 1
                 again = f" {times} times" if times > 1 else ""
-                yield self._failed(name, f"its process or node ended{again}; see the logs of Ray")
+                silent = f"or said nothing for {self._batch.hang_minutes:g} minutes"
+                reason = f"its process or node ended{again}, {silent}; see the logs of Ray"
+                yield self._failed(name, reason)
         elif name in self._told:
             return
         elif kind in ("ended", "failed"):
@@ -230,7 +232,7 @@ class Cluster:
         except exceptions.TaskCancelledError:
             reason = ""
         except exceptions.RayError as error:
-            reason = _in_words(error)
+            reason = in_words(error)
         if reason and not self._stopping:
             yield self._failed(name, reason)
         elif name in self._starts:
@@ -278,23 +280,3 @@ def _absolute(row: Planned) -> Request:
     """The request of a row whose output directory is the same from every working directory."""
     assert row.request.out is not None
     return replace(row.request, out=row.request.out.absolute())
-
-
-def _answer(asked: Any) -> str:
-    """Why a node cannot make rows, by what it answers; "" if it can."""
-    import ray
-    from ray import exceptions
-
-    try:
-        return ray.get(asked, timeout=0)
-    except exceptions.GetTimeoutError:
-        return f"does not answer within {ANSWER_S:.0f} s"
-    except exceptions.RayError as error:
-        return f"cannot use gs3d ({_in_words(error)}); install it there with gs3d[batch]"
-
-
-def _in_words(error: Exception) -> str:
-    """An exception of Ray in one line."""
-    error = getattr(error, "cause", None) or error
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,7 +1,6 @@
 """Workers that hang: those that were stopped, or wait without end for a card or a file system."""
 
 import contextlib
-import faulthandler
 import signal
 import subprocess
 import threading
@@ -12,28 +11,10 @@ from gs3d.core.runtime.threads import meanwhile
 
 LOOK_S = 1.0
 """Seconds between looks, at most."""
-STDERR = 2
-"""Its file descriptor: `sys.stderr` need not have one."""
 TRACE_S = 1.0
 """Seconds that a worker has to print where it hangs."""
 TRACE = getattr(signal, "SIGUSR1", None)
 """Signal at which a worker does, where the system has it."""
-
-
-@contextlib.contextmanager
-def ending_if_silent(limit_s: float) -> Iterator[Callable[[], None]]:
-    """End this process, with status 1, if what this yields is not called for `limit_s` seconds.
-    It prints where it hangs before that. For processes that no other one of gs3d watches."""
-
-    def heard() -> None:
-        # It ends the process even where no line of Python is run any more.
-        faulthandler.dump_traceback_later(limit_s, exit=True, file=STDERR)
-
-    heard()
-    try:
-        yield heard
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 class HangWatch:

@@ -13,6 +13,8 @@ from gs3d.runs.request import Request
 
 Send = Callable[[dict[str, Any]], None]
 """Takes an event of a row: its kind as "event", and values."""
+ALIVE: dict[str, Any] = {"event": "alive"}
+"""Says that a row goes on, where nothing else can be told."""
 PATHS = ("out", "start", "config")
 ADVICE = "make fewer rows at once (--workers; with --ray, --memory) or fewer splats"
 """What to do where memory was full."""

@@ -14,7 +14,7 @@ from gs3d.batch.remote.folder import opened
 from gs3d.batch.remote.upload import Upload, following
 from gs3d.batch.remote.work import fetch, remove, work_folder
 from gs3d.batch.shown.gallery import STRIP
-from gs3d.batch.workers.job import ADVICE, Job, Send, job_to, seldom
+from gs3d.batch.workers.job import ADVICE, ALIVE, Job, Send, job_to, seldom
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.memory.shortage import is_memory, release
@@ -74,7 +74,7 @@ def _at_url(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
     common = replace(job.request, out=None, steps=None, minutes=None, device=None)
     folder = work_folder(place, job_to(Job(common)))
     _wait_for(folder)
-    fetch(place, folder)
+    fetch(place, folder, lambda: send(ALIVE))
     upload = Upload(folder, place)
     try:
         with following(upload, lambda text: send({"event": "warning", "text": text})):
@@ -84,7 +84,7 @@ def _at_url(job: Job, send: Send, kept: Kept) -> dict[str, Any]:
             remove(folder)  # nothing to go on from
         raise
     try:
-        upload.whole()
+        upload.whole(lambda: send(ALIVE))
     except UserError as error:
         reason = f"{error.for_command_line}; its files are in {folder} on {socket.gethostname()}"
         return {"event": "failed", "reason": reason, "leaves": ended["leaves"]}
@@ -100,6 +100,7 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
     plan = prepare(replace(request, resume=(request.out / "run.yaml").exists()))
 
     def on_message(message: Message) -> None:
+        send(ALIVE)
         # Those of the plan were said when the rows were checked.
         if message.is_warning and message not in plan.messages:
             send({"event": "warning", "text": message.text})
@@ -110,7 +111,9 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
         tell({"event": "step", "step": entry.step + 1, "progress": entry.progress})
 
     # The minutes of a row do not depend on whether it is the first of its worker.
+    send(ALIVE)
     kept.load(plan)
+    send(ALIVE)
     plan = replace(plan, started=time.monotonic())
     result = execute(plan, Callbacks(on_message, on_step), kept.load)
     if result.asset is None:

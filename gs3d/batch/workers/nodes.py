@@ -69,3 +69,23 @@ def report(expected: dict[str, str], folder: str | None, token: str, url: str | 
 def name_of(node: dict[str, Any]) -> str:
     """A node of `ray.nodes()`, for messages."""
     return f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+
+
+def answer_of(asked: Any, within_s: float) -> str:
+    """Why a node cannot make rows, by its answer to `report`; "" if it can."""
+    import ray
+    from ray import exceptions
+
+    try:
+        return ray.get(asked, timeout=0)
+    except exceptions.GetTimeoutError:
+        return f"does not answer within {within_s:.0f} s"
+    except exceptions.RayError as error:
+        return f"cannot use gs3d ({in_words(error)}); install it there with gs3d[batch]"
+
+
+def in_words(error: Exception) -> str:
+    """An exception of Ray in one line."""
+    error = getattr(error, "cause", None) or error
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,7 +16,7 @@ from typing import IO
 import gs3d
 from gs3d.batch.plan import Planned
 from gs3d.batch.workers.hang import HangWatch
-from gs3d.batch.workers.job import ADVICE, Event, fault_of, job_of, job_to
+from gs3d.batch.workers.job import ADVICE, ALIVE, Event, fault_of, job_of, job_to
 from gs3d.batch.workers.places import Place
 from gs3d.core.errors import UserError
 
@@ -188,6 +188,8 @@ class Pool:
                 heard()
                 try:
                     values = json.loads(line)
+                    if values == ALIVE:
+                        continue
                     kind = values.pop("event")
                 except (ValueError, KeyError, AttributeError):
                     continue  # half a line of a worker that was killed

@@ -44,8 +44,8 @@ def test_status_lists_what_failed_with_its_command(tmp_path, capsys):
 
 def test_status_of_a_batch_at_work_says_how_fast_it_is(tmp_path, capsys):
     entries = [
-        Entry("a-s0", 0, "a", 0, "done", seconds=100.0),
-        Entry("b-s0", 1, "b", 0, "done", seconds=80.0),
+        Entry("a-s0", 0, "a", 0, "done", seconds=25.0),
+        Entry("b-s0", 1, "b", 0, "done", seconds=15.0),
         Entry("c-s0", 2, "c", 0, "running", steps=30, progress=0.25),
         Entry("d-s0", 3, "d", 0, "running", steps=90, progress=0.75),
         Entry("e-s0", 4, "e", 0),
@@ -54,9 +54,9 @@ def test_status_of_a_batch_at_work_says_how_fast_it_is(tmp_path, capsys):
         index.put(db, entries)
     with locked(tmp_path):
         status, said, _ = run(capsys, "batch", "status", str(tmp_path))
-    # 90 s a row, two at once, two rows left in all.
+    # 20 s a row, two at once, two rows left in all.
     assert status == 0 and said.splitlines() == [
-        "1 waiting, 2 running, 2 done, 80 rows an hour; about 2 min left",
+        "1 waiting, 2 running, 2 done, 360 rows an hour; about 20 s left",
         "running: c-s0: step 30, 25 %",
         "running: d-s0: step 90, 75 %",
     ]
