@@ -235,13 +235,13 @@ def _measure(shapes, top, bottom, tiles):
         first_dy, last_dy = top - ys[j], bottom - ys[j]
         dy = rightmost_dy if rightmost_dy > first_dy else first_dy
         dy = dy if dy < last_dy else last_dy
-        left_of_s = cutoff - av * dy * dy
-        half = math.sqrt((left_of_s if left_of_s > ZERO else ZERO) * per_au)
+        rest = cutoff - av * dy * dy
+        half = math.sqrt((rest if rest > ZERO else ZERO) * per_au)
         right = x - shear * dy + half
         dy = -rightmost_dy if -rightmost_dy > first_dy else first_dy
         dy = dy if dy < last_dy else last_dy
-        left_of_s = cutoff - av * dy * dy
-        half = math.sqrt((left_of_s if left_of_s > ZERO else ZERO) * per_au)
+        rest = cutoff - av * dy * dy
+        half = math.sqrt((rest if rest > ZERO else ZERO) * per_au)
         left = x - shear * dy - half
         slack = SLACK_PX + SLACK_RELATIVE * (abs(left) + abs(right))
         firsts[j] = _clamped((left - slack) * TILES_PER_PX, tiles)
