@@ -17,7 +17,7 @@ from gs3d.batch.run import run_batch
 from gs3d.batch.shown import index
 from gs3d.batch.status import rebuild, status_of
 from gs3d.batch.workers import pool
-from gs3d.batch.workers.job import job_of, job_to
+from gs3d.batch.workers.job import ALIVE, job_of, job_to
 from gs3d.batch.workers.places import places
 from gs3d.core.errors import UserError
 from gs3d.io import load_asset
@@ -163,7 +163,8 @@ def test_the_worker_of_a_killed_batch_ends_and_the_next_batch_goes_on(batch):
     process = pool.Pool(batch.folder, [place], 0)._start(place)
     process.stdin.write(job_to(job_of(row)) + "\n")
     process.stdin.flush()
-    assert json.loads(process.stdout.readline())["event"] == "step"
+    said = (json.loads(line) for line in process.stdout)
+    assert next(event for event in said if event != ALIVE)["event"] == "step"
     process.stdin.close()
     process.stdout.close()
     batch.rows.write_text("a red mushroom\n")

@@ -19,7 +19,7 @@ from gs3d.batch.shown import index
 from gs3d.batch.status import status_of
 from gs3d.batch.workers import hang, pool
 from gs3d.batch.workers import make as making
-from gs3d.batch.workers.job import ADVICE, job_of
+from gs3d.batch.workers.job import ADVICE, ALIVE, job_of
 from gs3d.batch.workers.make import Kept, ended, make
 from gs3d.batch.workers.process import Log
 from gs3d.core.errors import UserError
@@ -85,8 +85,9 @@ def made_here(batch, monkeypatch):
         events = []
 
         def send(event):
-            events.append(event)
-            heard(event)
+            if event != ALIVE:
+                events.append(event)
+                heard(event)
 
         return ended(lambda: make(job_of(row), send, kept or Kept())), events
 
