@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -39,56 +38,43 @@ def make_row(
         hang_s: Seconds without an event after which this process ends, so that Ray gives the row
             to another one.
     """
+    global _kept, _leaves
     if _leaves:
         os._exit(1)  # Ray gives the row to another process
-    with ending_if_silent(hang_s) as heard:
-        return _make(job, name, events, expected, threads, folder, every_s, heard)
-
-
-def _make(
-    job: str,
-    name: str,
-    events: Any,
-    expected: dict[str, str],
-    threads: int,
-    folder: str,
-    every_s: float,
-    heard: Callable[[], None],
-) -> dict[str, Any]:
-    """`make_row` under watch: `heard` is called with each event."""
-    global _kept, _leaves
 
     def send(event: dict[str, Any]) -> None:
         # Without waiting, as put() would: Ray gives the CPU of a task that waits to another row.
         events.actor.put_nowait.remote((name, event))
 
-    send({"event": "started", "node": _node()})
-    from gs3d.batch.workers import nodes
+    # From here on, since imports and folders may wait for a disk that does not answer.
+    with ending_if_silent(hang_s) as heard:
+        send({"event": "started", "node": _node()})
+        from gs3d.batch.workers import nodes
 
-    if found := nodes.difference(expected, nodes.facts()):
-        return {"event": "failed", "reason": f"node {_node()}: {found}"}
-    spin_briefly()
-    import torch
+        if found := nodes.difference(expected, nodes.facts()):
+            return {"event": "failed", "reason": f"node {_node()}: {found}"}
+        spin_briefly()
+        import torch
 
-    from gs3d.batch.workers.job import ALIVE, job_from, seldom
-    from gs3d.batch.workers.make import Kept, ended, make
+        from gs3d.batch.workers.job import ALIVE, job_from, seldom
+        from gs3d.batch.workers.make import Kept, ended, make
 
-    with contextlib.suppress(OSError):
-        os.chdir(folder)
-    _kept = _kept or Kept()
-    found = job_from(job)
-    if found.request.device != "cuda":
-        torch.set_num_threads(threads)
-    else:
-        found = replace(found, request=replace(found.request, device=_card()))
-    tell = seldom(send, every_s)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        _kept = _kept or Kept()
+        found = job_from(job)
+        if found.request.device != "cuda":
+            torch.set_num_threads(threads)
+        else:
+            found = replace(found, request=replace(found.request, device=_card()))
+        tell = seldom(send, every_s)
 
-    def alive(event: dict[str, Any]) -> None:
-        heard()
-        if event != ALIVE:
-            tell(event)
+        def alive(event: dict[str, Any]) -> None:
+            heard()
+            if event != ALIVE:
+                tell(event)
 
-    last = ended(lambda: make(found, alive, _kept))
+        last = ended(lambda: make(found, alive, _kept))
     _leaves = last["leaves"]
     return last
 
