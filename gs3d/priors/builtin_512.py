@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gs3d.priors.builtin import IMAGE_SIZE
-from gs3d.priors.images import from_network, to_network
+from gs3d.priors.images import check_square, from_network
 from gs3d.priors.loading.components import Source
 from gs3d.priors.network import Network, TextEncoder
 from gs3d.priors.pixel import PixelPrior
@@ -132,10 +132,20 @@ def encode(rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 64 64"]:
 
     Images of another size are first resized to 512², as for Stable Diffusion's autoencoder.
     """
-    x = to_network(rgb, DOWNSAMPLING * IMAGE_SIZE)
-    size = (IMAGE_SIZE, IMAGE_SIZE)
-    x = functional.interpolate(x.contiguous(), size, mode="bilinear", antialias=True)
-    return _from_colors(x)
+    check_square(rgb)
+    rows = _resizing(rgb.shape[1], rgb.device)
+    x = rows @ (rgb.float() * 2 - 1).flatten(2)
+    return _from_colors(x.reshape(len(rgb), IMAGE_SIZE, -1, 3).permute(0, 3, 1, 2) @ rows.T)
+
+
+@cache
+def _resizing(side: int, device: torch.device) -> Float[Tensor, "64 H"]:
+    """The resizing of one side of an image, as a matrix: several times as fast on a CPU as
+    interpolating, above all on the way back."""
+    rows = torch.eye(side, device=device)[None, None]
+    for height in (DOWNSAMPLING * IMAGE_SIZE, IMAGE_SIZE):
+        rows = functional.interpolate(rows, (height, side), mode="bilinear", antialias=True)
+    return rows[0, 0]
 
 
 def _from_colors(x: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 4 h w"]:

@@ -25,8 +25,7 @@ def to_network(rgb: Float[Tensor, "B H H 3"], size: int) -> Float32[Tensor, "B 3
 
     Raises ValueError if the images are not square.
     """
-    if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.shape[1] != rgb.shape[2]:
-        raise ValueError(f"encode: expected square images [B, H, H, 3], got {list(rgb.shape)}")
+    check_square(rgb)
     x = rgb.permute(0, 3, 1, 2).float() * 2 - 1
     if x.shape[2] == size:
         return x
@@ -34,6 +33,12 @@ def to_network(rgb: Float[Tensor, "B H H 3"], size: int) -> Float32[Tensor, "B 3
     return functional.interpolate(
         x.contiguous(), size=(size, size), mode="bilinear", antialias=True
     )
+
+
+def check_square(rgb: Tensor) -> None:
+    """Raise ValueError unless `rgb` are square images [B, H, H, 3]."""
+    if rgb.ndim != 4 or rgb.shape[3] != 3 or rgb.shape[1] != rgb.shape[2]:
+        raise ValueError(f"encode: expected square images [B, H, H, 3], got {list(rgb.shape)}")
 
 
 def from_network(x: Float[Tensor, "B 3 S S"]) -> Float32[Tensor, "B S S 3"]:

@@ -21,7 +21,7 @@ class Args:
 
     build: bool = False
     """Compile all kernels now, so that the first run does not have to: the rasterizers (numba for
-    the CPU, gsplat if CUDA is available) and what meshes need."""
+    the CPU, gsplat if CUDA is available), and what the built-in prior and meshes need."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,16 @@ def build() -> list[Finding]:
 
     import torch
 
+    from gs3d.priors.plain import _gelu
     from gs3d.raster import cpu, cuda
     from gs3d.representations.warm_up import warm_up
 
     found = []
-    for name, compile_all in (("CPU rasterizer", cpu.warm_up), ("fields and meshes", warm_up)):
+    for name, compile_all in (
+        ("CPU rasterizer", cpu.warm_up),
+        ("built-in prior", _gelu.warm_up),
+        ("fields and meshes", warm_up),
+    ):
         start = time.monotonic()
         compile_all()
         found.append(Finding(name, f"compiled in {time.monotonic() - start:.0f} s"))

@@ -87,4 +87,8 @@ def _network(
     if not all(value.isfinite().all() for value in weights.values()):
         raise ValueError("NaN or infinite weights")
     model.load_state_dict(weights, assign=True)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            # Stored in the order in which the product reads them, which is a few percent faster.
+            layer.weight.data = layer.weight.data.T.contiguous().T
     return model

@@ -5,6 +5,11 @@
 An MMDiT (Esser et al. 2024, Sec. 4 and Fig. 2): tokens of patches and tokens of text have weights
 of their own, and attend to each other. The names of the layers are those of diffusers, so that its
 weight files fit.
+
+Tokens come first here, images second. The tokens of patches and those of text then lie one behind
+the other in memory, whatever the number of images, and no layer has to copy them. States of text
+that are equal stay equal in all layers, because text has no positions here: the padding is one
+token, which counts as many as there are.
 """
 
 from __future__ import annotations
@@ -88,20 +93,34 @@ class Transformer(nn.Module):
     ) -> tuple[Float[Tensor, "B C h w"]]:
         """The arguments have diffusers' names. The result is a tuple, whatever `return_dict`."""
         x = self.pos_embed(hidden_states)
-        condition = self.time_text_embed(timestep, pooled_projections)
-        text = self.context_embedder(encoder_hidden_states)
+        condition = functional.silu(self.time_text_embed(timestep, pooled_projections))
+        repeats = equal_at_end(encoder_hidden_states)
+        text = encoder_hidden_states[:, : encoder_hidden_states.shape[1] - repeats]
+        text = self.context_embedder(text.transpose(0, 1).contiguous())
         for block in self.transformer_blocks:
-            x, text = block(x, text, condition)
+            x, text = block(x, text, condition, repeats)
         scale, shift = self.norm_out(condition)
         x = self.proj_out(modulated(x, scale, shift))
         return (self._image(x, *hidden_states.shape[-2:]),)
 
-    def _image(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Put the patches [B, N, P·P·C] together."""
+    def _image(self, tokens: Float[Tensor, "N B D"], height: int, width: int) -> Tensor:
+        """Put the patches together, which have P·P·C numbers each."""
         patch, channels = self.config["patch_size"], self.config["out_channels"]
-        rows, columns = height // patch, width // patch
-        x = tokens.reshape(len(tokens), rows, columns, patch, patch, channels)
-        return x.permute(0, 5, 1, 3, 2, 4).reshape(len(tokens), channels, height, width)
+        x = tokens.unflatten(0, (height // patch, width // patch))
+        x = x.unflatten(3, (patch, patch, channels))
+        return x.permute(2, 5, 0, 3, 1, 4).reshape(-1, channels, height, width)
+
+
+def equal_at_end(text: Float[Tensor, "B L E"]) -> int:
+    """Number of states that may be left out, because in every text they equal the one before.
+
+    0 where counting them would cost more than it saves: on a GPU, which would have to be waited
+    for, and while torch compiles.
+    """
+    if text.device.type != "cpu" or torch.compiler.is_compiling():
+        return 0
+    equal = (text[:, 1:] == text[:, :-1]).all(2).all(0)
+    return int(equal.flip(0).cumprod(0).sum())
 
 
 class Patches(nn.Module):
@@ -116,7 +135,7 @@ class Patches(nn.Module):
         self.side = side
         self.register_buffer("pos_embed", torch.empty(1, side * side, width))
 
-    def forward(self, image: Float[Tensor, "B C h w"]) -> Float[Tensor, "B N W"]:
+    def forward(self, image: Float[Tensor, "B C h w"]) -> Float[Tensor, "N B W"]:
         x = self.proj(image)
         rows, columns = x.shape[-2:]
         if max(rows, columns) > self.side:
@@ -124,7 +143,8 @@ class Patches(nn.Module):
         top, left = (self.side - rows) // 2, (self.side - columns) // 2
         table = self.pos_embed.unflatten(1, (self.side, self.side))
         positions = table[:, top : top + rows, left : left + columns].flatten(1, 2)
-        return (x.flatten(2).transpose(1, 2) + positions).to(x.dtype).contiguous()
+        x = x.flatten(2).permute(2, 0, 1) + positions.transpose(0, 1)
+        return x.to(self.proj.weight.dtype).contiguous()
 
 
 class TwoLayers(nn.Module):
@@ -157,20 +177,20 @@ class TimeAndText(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Factors and shifts for the channels of one image, from its vector."""
+    """Factors and shifts for the channels of one image, from the SiLU of its vector."""
 
     def __init__(self, width: int, count: int):
         super().__init__()
         self.linear = nn.Linear(width, count * width)
         self.count = count
 
-    def forward(self, condition: Float[Tensor, "B W"]) -> tuple[Float[Tensor, "B 1 W"], ...]:
-        return self.linear(functional.silu(condition))[:, None].chunk(self.count, dim=2)
+    def forward(self, condition: Float[Tensor, "B W"]) -> tuple[Float[Tensor, "B W"], ...]:
+        return self.linear(condition).chunk(self.count, dim=1)
 
 
-def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def modulated(x: Float[Tensor, "N B W"], scale: Tensor, shift: Tensor) -> Tensor:
     """Tokens with mean 0 and variance 1, scaled and shifted (Peebles & Xie 2023, adaLN)."""
-    return functional.layer_norm(x, x.shape[-1:], eps=EPSILON) * (1 + scale) + shift
+    return torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:], eps=EPSILON), 1 + scale)
 
 
 class Gelu(nn.Module):
@@ -181,7 +201,13 @@ class Gelu(nn.Module):
         self.proj = nn.Linear(width, WIDENING * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.gelu(self.proj(x), approximate="tanh")
+        x = self.proj(x)
+        on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+        if x.requires_grad or not on_cpu or torch.compiler.is_compiling():
+            return functional.gelu(x, approximate="tanh")
+        from gs3d.priors.plain._gelu import gelu_
+
+        return gelu_(x)
 
 
 class FeedForward(nn.Module):
@@ -210,20 +236,23 @@ class Attention(nn.Module):
         self.to_add_out = None if is_last else nn.Linear(width, width)
 
     def forward(
-        self, x: Float[Tensor, "B N W"], text: Float[Tensor, "B L W"]
-    ) -> tuple[Tensor, Tensor]:
-        of_x = (self.to_q, self.to_k, self.to_v)
-        of_text = (self.add_q_proj, self.add_k_proj, self.add_v_proj)
-        q, k, v = (
-            torch.cat([self._split(f(x)), self._split(g(text))], dim=2)
-            for f, g in zip(of_x, of_text, strict=True)
+        self, x: Float[Tensor, "N B W"], text: Float[Tensor, "L B W"], repeats: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """The last token of text is attended to as if `repeats` more followed. The last layer gives
+        no text."""
+        to_q, to_k, to_v = self.add_q_proj, self.add_k_proj, self.add_v_proj
+        q = self.to_q(x) if self.to_add_out is None else torch.cat([self.to_q(x), to_q(text)])
+        k, v = (
+            torch.cat([of_x, of_text, of_text[-1:].expand(repeats, -1, -1)])
+            for of_x, of_text in ((self.to_k(x), to_k(text)), (self.to_v(x), to_v(text)))
         )
-        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x, text = mixed[:, : x.shape[1]], mixed[:, x.shape[1] :]
-        return self.to_out(x), text if self.to_add_out is None else self.to_add_out(text)
+        q, k, v = self._split(q), self._split(k), self._split(v)
+        mixed = functional.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3).flatten(2)
+        x, text = self.to_out(mixed[: len(x)]), mixed[len(x) :]
+        return x, None if self.to_add_out is None else self.to_add_out(text)
 
-    def _split(self, tokens: Tensor) -> Float[Tensor, "B H N W//H"]:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+    def _split(self, tokens: Float[Tensor, "N B W"]) -> Float[Tensor, "B H N W//H"]:
+        return tokens.unflatten(2, (self.heads, -1)).permute(1, 2, 0, 3)
 
 
 class Block(nn.Module):
@@ -238,16 +267,15 @@ class Block(nn.Module):
         self.ff_context = None if is_last else FeedForward(width)
 
     def forward(
-        self, x: Float[Tensor, "B N W"], text: Float[Tensor, "B L W"], condition: Tensor
+        self, x: Float[Tensor, "N B W"], text: Tensor, condition: Tensor, repeats: int
     ) -> tuple[Tensor, Tensor]:
+        """`repeats` is that of `Attention`."""
         shift, scale, *after = self.norm1(condition)
         of_text = self.norm1_context(condition)
-        if self.ff_context is None:
-            text_scale, text_shift = of_text
-        else:
-            text_shift, text_scale = of_text[:2]
+        # The last layer has the two in the other order.
+        text_shift, text_scale = of_text[:2] if self.ff_context is not None else of_text[::-1]
         mixed, mixed_text = self.attn(
-            modulated(x, scale, shift), modulated(text, text_scale, text_shift)
+            modulated(x, scale, shift), modulated(text, text_scale, text_shift), repeats
         )
         x = _after(x, mixed, self.ff, *after)
         if self.ff_context is not None:
@@ -265,5 +293,5 @@ def _after(
     second_gate: Tensor,
 ) -> Tensor:
     """What a layer does to its tokens after the attention."""
-    x = x + gate * mixed
-    return x + second_gate * cast(Tensor, network(modulated(x, scale, shift)))
+    x = torch.addcmul(x, gate, mixed)
+    return torch.addcmul(x, second_gate, cast(Tensor, network(modulated(x, scale, shift))))
