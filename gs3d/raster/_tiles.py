@@ -69,8 +69,8 @@ njit_ordered = numba.njit(
 # Pixel rows per band, pixel columns per tile.
 BAND, TILE = 16, 8
 PIXELS = BAND * TILE
-# Items of a band that are kept for the backward pass, for each of its splats: more than there are
-# where splats are a few pixels wide (1.3 to 1.4 in `benchmarks/raster.py`).
+# Items of a band that are kept for the backward pass, for each of its splats: more than are drawn
+# where splats are a few pixels wide (1.3 to 1.5 in `benchmarks/raster.py`).
 ROOM = 2
 # Factor of the last row of an item.
 ROWS = 32
@@ -250,16 +250,13 @@ def _measure(shapes, top, bottom, tiles):
 
 
 @njit
-def _bin_band(band, local, height, starts, ends, room):
+def _bin_band(band, local, height, starts, ends):
     """Assign the splats of a band, local [n, COLUMNS] in depth order, to its tiles.
 
-    Tile t draws items[starts[t] : ends[t]], pairs of int32: a local splat, and its rows in the band
-    as 32·end + first. Returns items [m, 2], which are in `room` if that is long enough, and writes
-    starts [tiles + 1] and ends [tiles], both int64.
+    Tile t may draw found[starts[t] : ends[t]], which are rows of `local`. Returns found [m] int32
+    and what `_rows_in_tile` needs of the splats, and writes starts and ends, both [tiles] int64.
     """
     n, tiles = local.shape[0], ends.shape[0]
-    for tile in range(tiles + 1):
-        starts[tile] = 0
     y0, y1 = band * BAND, min(band * BAND + BAND, height)
     top, bottom = np.float32(y0) + HALF, np.float32(y1) - HALF
     shapes, spans = np.empty((10, n), np.float32), np.empty((n, 2), np.int32)
@@ -268,41 +265,49 @@ def _bin_band(band, local, height, starts, ends, room):
         shapes[SHAPE_AU, j], shapes[SHAPE_AV, j] = local[j, AU], local[j, AV]
         shapes[SHAPE_SHEAR, j], shapes[SHAPE_CUTOFF, j] = local[j, SHEAR], local[j, CUTOFF]
     _measure(shapes, top, bottom, np.float32(tiles))
+    ends[:] = 0
     for j in range(n):
         # `int` rounds towards 0.
         spans[j, 0], spans[j, 1] = int(shapes[FIRST_TILE, j]), int(shapes[END_TILE, j])
         for tile in range(spans[j, 0], spans[j, 1]):
-            starts[tile + 1] += 1
+            ends[tile] += 1
+    total = 0
     for tile in range(tiles):
-        starts[tile + 1] += starts[tile]
+        starts[tile] = total
+        total += ends[tile]
         ends[tile] = starts[tile]
-    items = room if starts[tiles] <= room.shape[0] else np.empty((starts[tiles], 2), np.int32)
+    found = np.empty(total, np.int32)
     for j in range(n):
-        # Rows that it covers inside each tile: as above with the axes exchanged. For a given dx,
-        # s = c·(dy − slope·dx)² + k·dx² with c = au·shear² + av.
-        au, cutoff, per_c = shapes[SHAPE_AU, j], shapes[SHAPE_CUTOFF, j], shapes[PER_C, j]
-        slope, k = -au * shapes[SHAPE_SHEAR, j] * per_c, au * per_c * shapes[SHAPE_AV, j]
-        lowest_dx, shift = shapes[LOWEST_DX, j], shapes[SHAPE_Y, j] - top
-        first_row = max(int(local[j, FIRST_ROW]) - y0, 0)
-        end_row = min(int(local[j, END_ROW]) - y0, BAND)
         for tile in range(spans[j, 0], spans[j, 1]):
-            left = np.float32(tile * TILE) + HALF - shapes[SHAPE_X, j]
-            right = left + np.float32(TILE - 1)
-            dx = min(max(-lowest_dx, left), right)
-            center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
-            first_dy = center - half - SLACK_RELATIVE * (abs(center) + half)
-            dx = min(max(lowest_dx, left), right)
-            center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
-            last_dy = center + half + SLACK_RELATIVE * (abs(center) + half)
-            # One row more, since `int` rounds down.
-            first = int(_clamped(first_dy + shift - SLACK_PX, np.float32(BAND)))
-            end = int(_clamped(last_dy + shift + SLACK_PX + ONE, np.float32(BAND)))
-            first, end = max(first, first_row), min(end, end_row)
-            if first < end:
-                place = ends[tile]
-                items[place, 0], items[place, 1] = j, ROWS * end + first
-                ends[tile] = place + 1
-    return items
+            found[ends[tile]] = j
+            ends[tile] += 1
+    return found, shapes
+
+
+@njit_ordered
+def _rows_in_tile(shapes, local, j, x0, y0):
+    """Rows of a tile that splat j of the band covers, as ROWS·end + first; 0 if there are none.
+
+    They are found as the tiles are, with the axes exchanged. For a given dx,
+    s = c·(dy − slope·dx)² + k·dx² with c = au·shear² + av.
+    """
+    au, cutoff, per_c = shapes[SHAPE_AU, j], shapes[SHAPE_CUTOFF, j], shapes[PER_C, j]
+    slope, k = -au * shapes[SHAPE_SHEAR, j] * per_c, au * per_c * shapes[SHAPE_AV, j]
+    lowest_dx, shift = shapes[LOWEST_DX, j], shapes[SHAPE_Y, j] - (np.float32(y0) + HALF)
+    left = np.float32(x0) + HALF - shapes[SHAPE_X, j]
+    right = left + np.float32(TILE - 1)
+    dx = min(max(-lowest_dx, left), right)
+    center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
+    first_dy = center - half - SLACK_RELATIVE * (abs(center) + half)
+    dx = min(max(lowest_dx, left), right)
+    center, half = slope * dx, math.sqrt(max(cutoff - k * dx * dx, ZERO) * per_c)
+    last_dy = center + half + SLACK_RELATIVE * (abs(center) + half)
+    # One row more, since `int` rounds down.
+    first = int(_clamped(first_dy + shift - SLACK_PX, np.float32(BAND)))
+    end = int(_clamped(last_dy + shift + SLACK_PX + ONE, np.float32(BAND)))
+    first = max(first, int(local[j, FIRST_ROW]) - y0)
+    end = min(end, int(local[j, END_ROW]) - y0)
+    return ROWS * end + first if first < end else 0
 
 
 @njit_vector
@@ -330,17 +335,16 @@ def _start_tile(scratch, x0, y0, width, height):
 
 
 @njit_vector
-def _composite(scratch, local, item, normal):
-    """Composite a splat of the band into its rows of a tile.
+def _composite(scratch, local, j, rows, normal):
+    """Composite splat j of the band into its rows of a tile.
 
     numba compiles two versions: with normals, and without (`normal` is None).
     """
-    j = item[0]
     mx, my, shear, opacity = local[j, X], local[j, Y], local[j, SHEAR], local[j, OPACITY]
     au8, av8, cutoff8 = local[j, AU] * EIGHTH, local[j, AV] * EIGHTH, local[j, CUTOFF] * EIGHTH
     red, green, blue, depth = local[j, RED], local[j, GREEN], local[j, BLUE], local[j, DEPTH]
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
-    first, end = item[1] % ROWS, item[1] // ROWS
+    first, end = rows % ROWS, rows // ROWS
     for k in range(np.uint64(first) * ROW, np.uint64(end) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
@@ -398,35 +402,42 @@ def forward(
 
     Reads the output of `sort` and `list_bands`, and background [B, 3]. Writes rgb
     [B, H, W, 3], alpha and depth [B, H, W, 1], normal [B, H, W, 3] unless it is None, and drawn
-    [B, bands, tiles] int32: the number of splats that each tile processed before it was finished;
+    [B, bands, tiles] int32: the number of splats that each tile drew before it was finished;
     and last_t [B, H, W]: the final transmittance.
 
-    What `_bin_band` gives is kept for `backward` in starts [B, bands, tiles + 1] int64, and in
-    items [ROOM · M, 2] int32 for M listed splats. Where a band finds no room, its last start is −1.
+    What was drawn is kept for `backward`: starts [B, bands, tiles] int64 says where the items of a
+    tile begin, and items [ROOM · M, 2] int32, for M listed splats, holds the splat in the band and
+    its rows. Where a band finds no room, its last start is −1.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     bands, tiles = drawn.shape[1], drawn.shape[2]
-    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int64)
+    scratch = np.empty(SCRATCH, np.float32)
+    begins, ends = np.empty(tiles, np.int64), np.empty(tiles, np.int64)
     for task in range(piece, offsets.shape[0] - 1, pieces):
         view, band = (first + task) // bands, (first + task) % bands
         local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
         room = items[ROOM * offsets[task] : ROOM * offsets[task + 1]]
-        begin = starts[view, band]
-        own = _bin_band(band, local, height, begin, ends, room)
-        y0 = band * BAND
+        found, shapes = _bin_band(band, local, height, begins, ends)
+        y0, place = band * BAND, 0
         for tile in range(tiles):
             x0 = tile * TILE
             _start_tile(scratch, x0, y0, width, height)
             scratch[R : BEHIND if normal is not None else NX] = ZERO
-            j = begin[tile]
-            while j < ends[tile]:
-                stop = min(j + 16, ends[tile])
-                while j < stop:
-                    _composite(scratch, local, own[j], normal)
-                    j += 1
+            starts[view, band, tile] = place
+            i = begins[tile]
+            while i < ends[tile]:
+                stop = min(i + 16, ends[tile])
+                while i < stop:
+                    rows = _rows_in_tile(shapes, local, found[i], x0, y0)
+                    if rows > 0:
+                        if place < room.shape[0]:
+                            room[place, 0], room[place, 1] = found[i], rows
+                        place += 1
+                        _composite(scratch, local, found[i], rows, normal)
+                    i += 1
                 if _count_unfinished(scratch) == 0:
                     break
-            drawn[view, band, tile] = j - begin[tile]
+            drawn[view, band, tile] = place - starts[view, band, tile]
             for y in range(y0, min(y0 + BAND, height)):
                 for x in range(x0, min(x0 + TILE, width)):
                     k = np.uint64((y - y0) * TILE + x - x0)
@@ -445,8 +456,32 @@ def forward(
                         normal[view, y, x, 0] = scratch[NX + k]
                         normal[view, y, x, 1] = scratch[NY + k]
                         normal[view, y, x, 2] = scratch[NZ + k]
-        if begin[tiles] > room.shape[0]:
-            begin[tiles] = -1
+        if place > room.shape[0]:
+            starts[view, band, tiles - 1] = -1
+
+
+@njit
+def _drawn_items(band, local, height, drawn, begins):
+    """What `forward` keeps of a band, once more: its items and where those of each tile begin.
+
+    There are at least as many as were drawn, unless compilers round differently in two kernels;
+    then the last ones are of no splat, with no rows.
+    """
+    starts, ends = np.empty_like(begins), np.empty_like(begins)
+    found, shapes = _bin_band(band, local, height, starts, ends)
+    items = np.zeros((drawn.sum(), 2), np.int32)
+    place = 0
+    for tile in range(len(begins)):
+        begins[tile] = place
+        i, stop = starts[tile], place + drawn[tile]
+        while place < stop and i < ends[tile]:
+            rows = _rows_in_tile(shapes, local, found[i], tile * TILE, band * BAND)
+            if rows > 0:
+                items[place, 0], items[place, 1] = found[i], rows
+                place += 1
+            i += 1
+        place = stop
+    return items
 
 
 @njit_ordered
@@ -456,19 +491,18 @@ def _slope(t, g_w, behind, alpha):
 
 
 @njit_vector
-def _composite_backward(scratch, local, item, sums, g_depth, g_normal):
-    """Add the gradient sums of a splat of the band over its rows of a tile to its row of `sums`.
+def _composite_backward(scratch, local, j, rows, sums, g_depth, g_normal):
+    """Add the gradient sums of splat j of the band over its rows of a tile to its row of `sums`.
 
     Advances T and BEHIND of the tile past the splat.
     """
-    j = item[0]
     mx, my, shear, opacity = local[j, X], local[j, Y], local[j, SHEAR], local[j, OPACITY]
     au8, av8, cutoff8 = local[j, AU] * EIGHTH, local[j, AV] * EIGHTH, local[j, CUTOFF] * EIGHTH
     red, green, blue, depth = local[j, RED], local[j, GREEN], local[j, BLUE], local[j, DEPTH]
     nx, ny, nz = local[j, NORMAL_X], local[j, NORMAL_Y], local[j, NORMAL_Z]
     v_sum = vu = vy = vuu = vuy = vyy = ZERO
     v_red = v_green = v_blue = v_depth = v_nx = v_ny = v_nz = ZERO
-    first, end = item[1] % ROWS, item[1] // ROWS
+    first, end = rows % ROWS, rows // ROWS
     for k in range(np.uint64(first) * ROW, np.uint64(end) * ROW):
         dy = scratch[PY + k] - my
         u = scratch[PX + k] - mx + shear * dy
@@ -559,15 +593,14 @@ def backward(
     """
     height, width = rgb.shape[1], rgb.shape[2]
     bands, tiles = drawn.shape[1], drawn.shape[2]
-    scratch, ends = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int64)
+    scratch, begins = np.empty(SCRATCH, np.float32), np.empty(tiles, np.int64)
     for task in range(piece, offsets.shape[0] - 1, pieces):
         view, band = (first + task) // bands, (first + task) % bands
         local = _copy(view, grouped, listed[offsets[task] : offsets[task + 1]])
         own, begin = items[ROOM * offsets[task] : ROOM * offsets[task + 1]], starts[view, band]
-        is_kept = begin[tiles] >= 0
-        if not is_kept:
-            begin = np.empty(tiles + 1, np.int64)
-            own = _bin_band(band, local, height, begin, ends, own)
+        if begin[tiles - 1] < 0:
+            begin = begins
+            own = _drawn_items(band, local, height, drawn[view, band], begin)
         band_sums = sums[offsets[task] : offsets[task + 1]]
         band_sums[:] = ZERO
         red, green, blue = background[view, 0], background[view, 1], background[view, 2]
@@ -609,11 +642,9 @@ def backward(
                             + n_z * normal[view, y, x, 2]
                         )
                     scratch[BEHIND + k] = behind
-            stop = begin[tile] + drawn[view, band, tile]
-            # The same number, unless compilers round differently in the two kernels.
-            stop = stop if is_kept else min(stop, ends[tile])
-            for j in range(begin[tile], stop):
-                _composite_backward(scratch, local, own[j], band_sums, g_depth, g_normal)
+            for i in range(begin[tile], begin[tile] + drawn[view, band, tile]):
+                j, rows = own[i, 0], own[i, 1]
+                _composite_backward(scratch, local, j, rows, band_sums, g_depth, g_normal)
 
 
 @njit

@@ -136,7 +136,7 @@ class _Draw(torch.autograd.Function):
         views = len(means2d)
         bands, tiles = -(-height // k.BAND), -(-width // k.TILE)
         drawn = np.empty((views, bands, tiles), np.int32)
-        starts = np.empty((views, bands, tiles + 1), np.int64)
+        starts = np.empty((views, bands, tiles), np.int64)
         last_t = np.empty((views, height, width), np.float32)
         rgb, alpha, depth = (means2d.new_empty(views, height, width, c) for c in (3, 1, 1))
         normal = means2d.new_empty(views, height, width, 3) if normals else None
