@@ -8,6 +8,11 @@ The scene resembles a run at half its time: centers uniform in a ball of radius 
 standard deviations of about half the distance between neighbors, opacities from clear to solid, one
 color per splat. The loss uses rgb and alpha. Each size runs in its own process, so that the peak
 memory is that of this size.
+
+"bound" is the time that the arithmetic alone would take: the pairs of a pixel and a splat that are
+drawn, times the operations for each, over the operations a second of a large matrix product, which
+is measured before. "share" is its part of the fastest time. The rest are sort, lists, projection,
+waiting for results of the operation before, and what tiles and splats cost whatever their size.
 """
 
 import argparse
@@ -26,6 +31,7 @@ from record import append, machine
 from gs3d.core.cameras import ring
 from gs3d.core.runtime.openmp import spin_briefly
 from gs3d.core.types import Splats
+from gs3d.raster import cpu
 
 SIZES = {
     "5k splats 64²": (5_000, 64),
@@ -34,6 +40,9 @@ SIZES = {
     "50k splats 512²": (50_000, 512),
 }
 VIEWS = 4
+OPERATIONS = 34 + 50
+"""Arithmetic operations for a pair in `_tiles._composite` and `_composite_backward`, without depth
+in the loss and without normals. A product with a sum is one, as for a matrix product."""
 
 
 def scene(count: int, seed: int = 0) -> Splats:
@@ -51,6 +60,35 @@ def scene(count: int, seed: int = 0) -> Splats:
     )
 
 
+def operations_per_s() -> float:
+    """What the threads of torch can do at most, of operations on float32."""
+    side, times = 1024, []
+    a = torch.randn(side, side)
+    for _ in range(10):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return side**3 / min(times)
+
+
+def drawn_pairs(image: torch.Tensor) -> int:
+    """Pairs of a pixel and a splat that drew `image`: those in the rows of tiles that are kept for
+    the backward pass."""
+    kernels = cpu.kernels()
+    saved = [t if t is None else t.detach().numpy() for t in image.grad_fn.saved_tensors]
+    starts, drawn, offsets, items = saved[9], saved[10], saved[13], saved[15]
+    pairs = 0
+    for task, (begins, counts) in enumerate(
+        zip(starts.reshape(-1, starts.shape[2]), drawn.reshape(-1, drawn.shape[2]), strict=True)
+    ):
+        if begins[-1] < 0:
+            raise RuntimeError("a band was not kept; raise ROOM")
+        first = kernels.ROOM * offsets[task]
+        rows = items[first : first + counts.sum(), 1]
+        pairs += kernels.TILE * int((rows // kernels.ROWS - rows % kernels.ROWS).sum())
+    return pairs
+
+
 def time_one(
     draw: Callable, count: int, size: int, seconds: float, warm_up: int, least: int
 ) -> dict:
@@ -63,6 +101,7 @@ def time_one(
         getattr(splats, name).requires_grad_()
     weights = torch.randn(VIEWS, size, size, 4, generator=torch.Generator().manual_seed(1))
     forward_ms, total_ms = [], []
+    most = operations_per_s()
     begin, runs = time.perf_counter(), 0
     while runs < warm_up + least or time.perf_counter() - begin < seconds:
         start = time.perf_counter()
@@ -80,7 +119,12 @@ def time_one(
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1024 * 1024 if sys.platform == "darwin" else 1024
     )
+    bound = None
+    if draw is cpu.rasterize_cpu:
+        out = draw(splats, cameras, background)
+        bound = round(1e3 * OPERATIONS * drawn_pairs(out.rgb) / most / VIEWS, 3)
     return {
+        "bound_ms_per_view": bound,
         "forward_ms_per_view": round(statistics.median(forward_ms), 3),
         "forward_backward_ms_per_view": round(statistics.median(total_ms), 3),
         "fastest_ms_per_view": round(min(total_ms), 3),
@@ -106,12 +150,11 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.worker:
-        from gs3d.raster.cpu import rasterize_cpu
         from gs3d.raster.reference import rasterize_reference
 
         # The oracle takes seconds per view, so it gets only two timed runs.
         draw, warm_up, least = (
-            (rasterize_cpu, 3, 5) if args.worker[0] == "cpu" else (rasterize_reference, 1, 2)
+            (cpu.rasterize_cpu, 3, 5) if args.worker[0] == "cpu" else (rasterize_reference, 1, 2)
         )
         count, size = int(args.worker[1]), int(args.worker[2])
         print(json.dumps(time_one(draw, count, size, args.seconds, warm_up, least)))
@@ -126,7 +169,8 @@ def main() -> None:
     )
     threads, load = common["threads"], common["load_before"]
     print(f"{common['cpu']}, {threads} threads, load {load}; ms per view, {VIEWS} views per call")
-    print(f"{'':24} {'forward':>9} {'fwd+bwd':>9} {'fastest':>9} {'runs':>6} {'peak MB':>8}")
+    columns = ("forward", "fwd+bwd", "fastest", "bound", "share %")
+    print(f"{'':24} {' '.join(f'{c:>9}' for c in columns)} {'runs':>6} {'peak MB':>8}")
     for method, name in jobs:
         worker = [method, *(str(v) for v in SIZES[name])]
         command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", *worker]
@@ -134,7 +178,10 @@ def main() -> None:
         row = json.loads(output.splitlines()[-1])
         label = name if method == "cpu" else f"{name} {method}"
         columns = ("forward_ms_per_view", "forward_backward_ms_per_view", "fastest_ms_per_view")
-        times = " ".join(f"{row[column]:9.2f}" for column in columns)
+        times = [row[column] for column in columns]
+        bound = row["bound_ms_per_view"]
+        times += ["", ""] if bound is None else [bound, 100 * bound / times[-1]]
+        times = " ".join(f"{t:>9}" if t == "" else f"{t:9.2f}" for t in times)
         print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)
         if not args.dry_run:
             append("raster", {"method": method, "size": name} | row, common)

@@ -13,7 +13,7 @@ from gs3d.core.runtime.threads import run
 
 MAX_SPLATS = 2_000_000
 """Maximum number of splats of all bands whose lists are in memory at a time, but of one band at
-least. Those that touch two bands count twice. Lists take 20 bytes a splat, and while gradients are
+least. Those that touch two bands count twice. Lists take 36 bytes a splat, and while gradients are
 computed 40 to 52 more.
 
 A very large number of huge splats can exceed it. They are then drawn in several batches."""

@@ -70,8 +70,8 @@ njit_ordered = numba.njit(
 BAND, TILE = 16, 8
 PIXELS = BAND * TILE
 # Items of a band that are kept for the backward pass, for each of its splats: more than are drawn
-# where splats are a few pixels wide (1.3 to 1.5 in `benchmarks/raster.py`).
-ROOM = 2
+# where splats are a few pixels wide (at most 3.9 in a band of `benchmarks/raster.py`).
+ROOM = 4
 # Factor of the last row of an item.
 ROWS = 32
 

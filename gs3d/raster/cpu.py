@@ -216,7 +216,7 @@ def rasterize_cpu(
     normals are computed only if the loss uses them.
 
     Memory is proportional to splats × views and to the number of pixels. Lists of the splats in
-    each band (of 16 pixel rows) are limited to some 160 MB at a time, unless one band alone has
+    each band (of 16 pixel rows) are limited to some 180 MB at a time, unless one band alone has
     more than two million splats. Buffers proportional to splats × tiles exist for one band at a
     time in each thread. With gradients, a copy of all projected splats (64 bytes for each and each
     view) and the lists, if they fit at once, are kept until the backward pass has ended.
