@@ -6,7 +6,10 @@ threads are faster. Which number is fastest depends on the machine, on its other
 the run, so it is measured: iterations themselves are the trials.
 """
 
+from __future__ import annotations
+
 import contextlib
+import os
 import statistics
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -20,16 +23,24 @@ WAITING_SHARE = 0.08
 """Share of the time that a thread waits for a processor, from which other programs are to blame."""
 LOOK_S = 1.0
 """Seconds between looks at that share."""
+IDLE = 0.4
+"""Idle processors, from which there may be room for more threads."""
 AGAIN_S = (4.0, 32.0)
-"""Seconds until the next trial while there are fewer threads than at first: after a change, and at
-most. It doubles from one to the other, since nobody tells that the other programs have ended."""
+"""Seconds until the next trial: after a change, and at most. It doubles from one to the other."""
+RARELY_S = 300.0
+"""The same while there are fewer threads than at first, and no processor is idle."""
 ROUNDS, EACH = 2, 3
-"""A trial has so many rounds, each with so many iterations of every choice. The first of them does
-not count, since threads may have to start."""
+"""A trial has at most so many rounds, each with so many iterations of every choice. The first of
+them does not count, since threads may have to start."""
+CLOSE = 1.15
+"""Only choices that take at most so many times what the fastest takes have another round."""
 GAIN = 0.97
 """A choice has to take at most this share of the time of the one before."""
-STATISTICS = Path("/proc/thread-self/schedstat")
+OF_THREAD = Path("/proc/thread-self/schedstat")
 """Of the thread that reads it: nanoseconds on a processor, and of waiting for one."""
+OF_PROCESSORS = Path("/proc/stat")
+"""Of each processor: its name, and ticks in which it had user programs, the same with less
+priority, the system, and nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,29 @@ def choices(most: int) -> list[Choice]:
     return found
 
 
-def waited_s() -> float | None:
-    """Seconds that this thread has waited for a processor; None where nobody counts them."""
-    try:
-        return int(STATISTICS.read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return None
+@dataclass(frozen=True)
+class Counts:
+    """What the system has counted since some time before; None where it does not."""
+
+    waited_s: float | None
+    """Seconds that this thread has waited for a processor."""
+    idle_s: float | None
+    """Seconds that the processors for this process had nothing to do, summed."""
+
+    @staticmethod
+    def now() -> Counts:
+        try:
+            waited_s = int(OF_THREAD.read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            waited_s = None
+        try:
+            names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+            rows = [line.split() for line in OF_PROCESSORS.read_text().splitlines()]
+            idle = sum(int(row[4]) for row in rows if row and row[0] in names)
+            idle_s = idle / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError, AttributeError):
+            idle_s = None
+        return Counts(waited_s, idle_s)
 
 
 class Tuner:
@@ -70,18 +98,20 @@ class Tuner:
         most: int,
         use: Callable[[Choice], None] = Choice.use,
         now: Callable[[], float] = clock.now,
-        waited_s: Callable[[], float | None] = waited_s,
+        counts: Callable[[], Counts] = Counts.now,
     ):
         """`most` is the number of threads to begin with."""
         self._choices = choices(most)
-        self._use, self._now, self._waited_s = use, now, waited_s
+        self._use, self._now, self._counts = use, now, counts
         self.best = self._choices[0]
         self._trial: dict[Choice, list[float]] = {}
         self._order: list[Choice] = []
-        """Choices of the iterations that are left of a trial."""
+        """Choices of the iterations that are left of a round of a trial."""
+        self._rounds = 0
+        """Rounds that are left after it."""
         self._last, self._wait_s = now(), AGAIN_S[0]
         """When the last trial ended, and seconds until the next one."""
-        self._looked = (now(), waited_s())
+        self._looked = (now(), counts())
 
     def took(self, seconds: float) -> None:
         """Tell that an iteration has ended, and how long it took."""
@@ -89,42 +119,56 @@ class Tuner:
             choice = self._order.pop(0)
             self._trial[choice].append(seconds)
             if not self._order:
-                self._decide()
+                self._end_round()
             self._use(self._order[0] if self._order else self.best)
         elif len(self._choices) > 1 and self._is_due():
             self._trial = {choice: [] for choice in self._choices}
-            once = [choice for choice in self._choices for _ in range(EACH)]
-            self._order = once * ROUNDS
+            self._begin_round(self._choices, ROUNDS - 1)
             self._use(self._order[0])
 
     def _is_due(self) -> bool:
         """Whether another choice may be faster by now."""
         now = self._now()
-        if self.best != self._choices[0]:
-            return now - self._last >= self._wait_s
-        looked, before = self._looked
-        if now - looked < LOOK_S:
+        since, counted = self._looked
+        if now - since < LOOK_S:
             return False
-        waited = self._waited_s()
-        self._looked = (now, waited)
-        if waited is None or before is None:
-            return now - self._last >= self._wait_s
-        share = (waited - before) / (now - looked)
-        # Right after a trial that has changed nothing, the same programs are still there.
-        return share >= WAITING_SHARE and now - self._last >= self._wait_s
+        counts = self._counts()
+        self._looked = (now, counts)
 
-    def _decide(self) -> None:
-        """Take the fastest choice of a trial."""
+        def share(end: float | None, begin: float | None) -> float | None:
+            return None if end is None or begin is None else (end - begin) / (now - since)
+
+        if self.best == self._choices[0]:
+            waiting = share(counts.waited_s, counted.waited_s)
+            if waiting is not None and waiting < WAITING_SHARE:
+                return False
+            # Right after a trial that has changed nothing, the same programs are still there.
+            wait_s = self._wait_s
+        else:
+            idle = share(counts.idle_s, counted.idle_s)
+            wait_s = self._wait_s if idle is None or idle >= IDLE else RARELY_S
+        return now - self._last >= wait_s
+
+    def _begin_round(self, choices: list[Choice], rounds: int) -> None:
+        self._order = [choice for choice in choices for _ in range(EACH)]
+        self._rounds = rounds
+
+    def _end_round(self) -> None:
+        """Try those again that are close, or take the fastest choice of the trial."""
         medians = {
             choice: statistics.median(s for i, s in enumerate(found) if i % EACH)
             for choice, found in self._trial.items()
         }
         fastest = min(medians, key=lambda choice: medians[choice])
+        close = [c for c in self._choices if medians[c] <= CLOSE * medians[fastest]]
+        if self._rounds and len(close) > 1:
+            self._begin_round(close, self._rounds - 1)
+            return
         changes = fastest != self.best and medians[fastest] <= GAIN * medians[self.best]
         self.best = fastest if changes else self.best
         self._wait_s = AGAIN_S[0] if changes else min(2 * self._wait_s, AGAIN_S[1])
         self._last = self._now()
-        self._looked = (self._last, self._waited_s())
+        self._looked = (self._last, self._counts())
 
 
 @contextlib.contextmanager

@@ -1,24 +1,29 @@
 """The numbers of threads follow what is fastest, on machines that are made up."""
 
+import os
+import time
+
 import pytest
 
-from gs3d.core.runtime.neighbors import WAITING_SHARE, Choice, Tuner, choices
+from gs3d.core.runtime import neighbors
+from gs3d.core.runtime.neighbors import WAITING_SHARE, Choice, Counts, Tuner, choices
 
 
 class Machine:
     """Two processors. Other programs make threads that wait for each other slow."""
 
     def __init__(self, most=2, counts=True):
-        self.now, self.waited, self.programs, self.counts = 0.0, 0.0, 0, counts
+        self.now, self.waited, self.idle = 0.0, 0.0, 0.0
+        self.programs, self.counts = 0, counts
         self.choice, self.used = choices(most)[0], []
-        self.tuner = Tuner(most, self.use, lambda: self.now, self.waiting)
+        self.tuner = Tuner(most, self.use, lambda: self.now, self.counted)
 
     def use(self, choice):
         self.choice = choice
         self.used.append(choice)
 
-    def waiting(self):
-        return self.waited if self.counts else None
+    def counted(self):
+        return Counts(self.waited, self.idle) if self.counts else Counts(None, None)
 
     def iteration_s(self):
         network = {2: 0.05 if not self.programs else 0.3, 1: 0.08}[self.choice.network]
@@ -32,6 +37,7 @@ class Machine:
             seconds = self.iteration_s()
             self.now += seconds
             self.waited += seconds * (0.4 if self.programs and self.choice.network > 1 else 0.01)
+            self.idle += seconds * max(2 - self.choice.network - self.programs, 0)
             self.tuner.took(seconds)
             made += 1
         return made
@@ -63,8 +69,11 @@ def test_beside_a_program_the_network_has_one_thread_until_that_ends(counts):
     machine.programs = 1
     machine.run(20)
     assert machine.tuner.best == machine.choice == Choice(1, 2)
-    # Trials become rare: of 120 s at 0.15 s an iteration, few are lost.
+    # Trials become rare, and where idle processors are counted there are none: few of 120 s at
+    # 0.15 s an iteration are lost.
+    tried = len(machine.used)
     assert machine.run(120) > 0.9 * 120 / 0.15
+    assert (len(machine.used) == tried) == counts
     machine.programs = 0
     machine.run(45)
     assert machine.tuner.best == machine.choice == Choice(2, 2)
@@ -84,3 +93,30 @@ def test_threads_that_wait_are_no_reason_for_trials_without_end():
     machine.iteration_s = lambda: 0.1 if machine.choice == Choice(2, 2) else 0.12
     assert WAITING_SHARE < 0.4
     assert machine.run(300) > 0.97 * 3000 and machine.tuner.best == Choice(2, 2)
+
+
+def test_a_choice_that_is_far_behind_has_one_round():
+    machine = Machine()
+    machine.programs = 1
+    machine.run(20)
+    assert machine.used.count(Choice(2, 2)) == 3
+    assert machine.used.count(Choice(1, 1)) == 6
+
+
+def test_counts_of_this_machine():
+    before = Counts.now()
+    if None in (before.waited_s, before.idle_s):
+        pytest.skip("this system does not count them")
+    begin = time.monotonic()
+    time.sleep(0.3)
+    after, passed = Counts.now(), time.monotonic() - begin
+    # Ticks are hundredths of a second, and processors are not read at the same moment.
+    most = (passed + 0.1) * len(os.sched_getaffinity(0))
+    assert 0 <= after.idle_s - before.idle_s <= most
+    assert 0 <= after.waited_s - before.waited_s <= passed
+
+
+def test_counts_that_cannot_be_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(neighbors, "OF_THREAD", tmp_path / "none")
+    monkeypatch.setattr(neighbors, "OF_PROCESSORS", tmp_path / "none")
+    assert Counts.now() == Counts(None, None)
