@@ -135,7 +135,8 @@ def encode(rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 64 64"]:
     check_square(rgb)
     rows = _resizing(rgb.shape[1], rgb.device)
     x = rows @ (rgb.float() * 2 - 1).flatten(2)
-    return _from_colors(x.reshape(len(rgb), IMAGE_SIZE, -1, 3).permute(0, 3, 1, 2) @ rows.T)
+    x = x.reshape(len(rgb), IMAGE_SIZE, rgb.shape[2], 3).permute(0, 3, 1, 2)
+    return _from_colors(x @ rows.T)
 
 
 @cache

@@ -8,8 +8,9 @@ Layout. An image is divided into bands of 16 pixel rows, and a band into tiles 8
 pixels are one AVX2 vector; for splats a few pixels wide, this takes a third less work than 16.
 `sort` copies the splats of a view so that those of a band are close in memory, and `list_bands`
 lists them in depth order. One task then renders one band of one view: it finds the tiles that each
-splat touches, with the rows in each (as in Speedy-Splat, Hanson et al., 2024, arXiv 2412.00578),
-and composites each tile front to back (Kerbl et al., 2023, Sec. 6). Transmittance and color are in
+splat touches and composites each tile front to back (Kerbl et al., 2023, Sec. 6), each splat in the
+rows that it covers there (as in Speedy-Splat, Hanson et al., 2024, arXiv 2412.00578). Transmittance
+and color are in
 a scratch buffer that fits in the L1 cache. The loops over the pixels of a tile have no branches, so
 LLVM vectorizes them. Nothing is stored per (pixel, splat) pair: the backward pass traverses the
 same lists again, front to back.
@@ -62,6 +63,7 @@ njit_vector = numba.njit(
     fastmath={"reassoc", "contract", "nsz", "arcp"},
     forceinline=True,
 )
+njit_inline = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 njit_ordered = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True
 )
@@ -284,7 +286,7 @@ def _bin_band(band, local, height, starts, ends):
     return found, shapes
 
 
-@njit_ordered
+@njit_inline
 def _rows_in_tile(shapes, local, j, x0, y0):
     """Rows of a tile that splat j of the band covers, as ROWS·end + first; 0 if there are none.
 
@@ -464,8 +466,8 @@ def forward(
 def _drawn_items(band, local, height, drawn, begins):
     """What `forward` keeps of a band, once more: its items and where those of each tile begin.
 
-    There are at least as many as were drawn, unless compilers round differently in two kernels;
-    then the last ones are of no splat, with no rows.
+    If compilers round differently in the two kernels, those at the end of a tile may differ; where
+    there are too few, the last ones have no rows.
     """
     starts, ends = np.empty_like(begins), np.empty_like(begins)
     found, shapes = _bin_band(band, local, height, starts, ends)

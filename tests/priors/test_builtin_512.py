@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
+from gs3d.core import rng
 from gs3d.core.cameras import ring
 from gs3d.priors import ViewPrompts, describe, load
 from gs3d.priors.base import guided
-from gs3d.priors.builtin_512 import LATENT_SCALE, MIX
+from gs3d.priors.builtin_512 import LATENT_SCALE, MIX, encode
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,21 @@ def test_views_with_a_share_of_the_front(pair):
 def test_record_names_it_with_the_weights_of_the_built_in_prior(pair):
     colors, prior = map(describe, pair)
     assert prior == {**colors, "name": "builtin-512"}
+
+
+@pytest.mark.parametrize("side", [64, 100, 512, 700])
+def test_encoding_is_a_resizing_to_512_and_then_to_64(side):
+    image = rng.normal((2, side, side, 3), 0, "image").sigmoid().requires_grad_()
+    weight = rng.normal((2, 4, 64, 64), 0, "weight")
+
+    def resized(rgb):
+        x = rgb.permute(0, 3, 1, 2) * 2 - 1
+        for size in (512, 64):
+            x = functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+        return 2 * torch.einsum("lc,bchw->blhw", torch.tensor(MIX), x)
+
+    found, expected = encode(image), resized(image)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    (of_found,) = torch.autograd.grad((found * weight).sum(), image)
+    (of_expected,) = torch.autograd.grad((expected * weight).sum(), image)
+    torch.testing.assert_close(of_found, of_expected, rtol=1e-3, atol=1e-4)

@@ -18,17 +18,20 @@ from pathlib import Path
 import torch
 
 from gs3d.core.runtime import clock, threads
+from gs3d.core.runtime.quota import cpu_quota
 
 WAITING_SHARE = 0.08
 """Share of the time that a thread waits for a processor, from which other programs are to blame."""
 LOOK_S = 1.0
 """Seconds between looks at that share."""
-IDLE = 0.4
-"""Idle processors, from which there may be room for more threads."""
+MORE_IDLE = 0.15
+"""So many more idle processors than after the last trial tell that other programs have ended."""
+SLOWER = 1.25
+"""And iterations that take so many times what they took then, that others have begun."""
 AGAIN_S = (4.0, 32.0)
 """Seconds until the next trial: after a change, and at most. It doubles from one to the other."""
 RARELY_S = 300.0
-"""The same while there are fewer threads than at first, and no processor is idle."""
+"""The same while there are fewer threads than at first, and neither has happened."""
 ROUNDS, EACH = 2, 3
 """A trial has at most so many rounds, each with so many iterations of every choice. The first of
 them does not count, since threads may have to start."""
@@ -83,8 +86,10 @@ class Counts:
         try:
             names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
             rows = [line.split() for line in OF_PROCESSORS.read_text().splitlines()]
-            idle = sum(int(row[4]) for row in rows if row and row[0] in names)
-            idle_s = idle / os.sysconf("SC_CLK_TCK")
+            found = [int(row[4]) for row in rows if row and row[0] in names]
+            # A container with a quota may not use what is idle.
+            is_known = len(found) == len(names) and cpu_quota() is None
+            idle_s = sum(found) / os.sysconf("SC_CLK_TCK") if is_known else None
         except (OSError, ValueError, IndexError, AttributeError):
             idle_s = None
         return Counts(waited_s, idle_s)
@@ -112,9 +117,14 @@ class Tuner:
         self._last, self._wait_s = now(), AGAIN_S[0]
         """When the last trial ended, and seconds until the next one."""
         self._looked = (now(), counts())
+        self._took: list[float] = []
+        """Seconds of the iterations since the last look."""
+        self._after: tuple[float, float] | None = None
+        """Idle processors and seconds of an iteration at the first look after the last trial."""
 
     def took(self, seconds: float) -> None:
         """Tell that an iteration has ended, and how long it took."""
+        self._took.append(seconds)
         if self._order:
             choice = self._order.pop(0)
             self._trial[choice].append(seconds)
@@ -132,8 +142,8 @@ class Tuner:
         since, counted = self._looked
         if now - since < LOOK_S:
             return False
-        counts = self._counts()
-        self._looked = (now, counts)
+        counts, pace = self._counts(), statistics.median(self._took)
+        self._looked, self._took = (now, counts), []
 
         def share(end: float | None, begin: float | None) -> float | None:
             return None if end is None or begin is None else (end - begin) / (now - since)
@@ -142,12 +152,12 @@ class Tuner:
             waiting = share(counts.waited_s, counted.waited_s)
             if waiting is not None and waiting < WAITING_SHARE:
                 return False
-            # Right after a trial that has changed nothing, the same programs are still there.
-            wait_s = self._wait_s
-        else:
-            idle = share(counts.idle_s, counted.idle_s)
-            wait_s = self._wait_s if idle is None or idle >= IDLE else RARELY_S
-        return now - self._last >= wait_s
+        elif (idle := share(counts.idle_s, counted.idle_s)) is not None:
+            self._after = self._after or (idle, pace)
+            if idle < self._after[0] + MORE_IDLE and pace < SLOWER * self._after[1]:
+                return now - self._last >= RARELY_S
+        # Right after a trial that has changed nothing, the same programs are still there.
+        return now - self._last >= self._wait_s
 
     def _begin_round(self, choices: list[Choice], rounds: int) -> None:
         self._order = [choice for choice in choices for _ in range(EACH)]
@@ -168,7 +178,7 @@ class Tuner:
         self.best = fastest if changes else self.best
         self._wait_s = AGAIN_S[0] if changes else min(2 * self._wait_s, AGAIN_S[1])
         self._last = self._now()
-        self._looked = (self._last, self._counts())
+        self._looked, self._took, self._after = (self._last, self._counts()), [], None
 
 
 @contextlib.contextmanager

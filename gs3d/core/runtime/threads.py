@@ -77,13 +77,13 @@ def _first_core() -> int:
     return random.SystemRandom().randrange(2**16)
 
 
-def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
+def run(kernel: Callable[..., object], tasks: int, *args: object, count: int | None = None) -> None:
     """Call `kernel(piece, pieces, *args)` for every piece in range(pieces), on several threads.
 
     Piece p processes the tasks p, p + pieces, p + 2·pieces, … below `tasks`. The number of threads
-    is that of `torch.set_num_threads`, and so of OMP_NUM_THREADS, unless `use` set another. There
-    are more pieces than threads, and threads take them in turn, so one delayed thread does not
-    delay the others.
+    is `count`, or else that of `use`, or else that of `torch.set_num_threads`, and so of
+    OMP_NUM_THREADS. There are more pieces than threads, and threads take them in turn, so one
+    delayed thread does not delay the others.
 
     Each task of a kernel must write only to its own part of the output. The result is then bitwise
     independent of the number of threads and pieces.
@@ -92,7 +92,8 @@ def run(kernel: Callable[..., object], tasks: int, *args: object) -> None:
     a viewer can render from its own thread during training (numba's fallback threading layer would
     kill the process), forking stays safe, and kernels compile in half the time.
     """
-    threads = min(torch.get_num_threads() if _count is None else _count, tasks)
+    count = _count if count is None else count
+    threads = min(torch.get_num_threads() if count is None else count, tasks)
     if threads <= 1:
         kernel(0, 1, *args)
         return

@@ -1,6 +1,6 @@
 # pyright: basic
 # numba compiles the kernel and infers the types of its arguments.
-"""GELU on a CPU in one pass, in a quarter of the time that torch takes for a tanh to the last bit.
+"""GELU on a CPU in one pass, in a quarter of the time that torch takes for an exact tanh.
 
 Import this module only when it is needed, because it imports numba.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 numba = import_numba()
 
 BLOCK = 2**17
-"""Numbers in one task: less takes no longer than to wake another thread."""
+"""Numbers in one task. Fewer take less time than waking another thread."""
 F = np.float32
 # GELU(x) ≈ x / (1 + exp(−2·√(2/π)·(x + 0.044715 x³))), and exp(y) = 2^(y·log₂e).
 LINEAR = F(-2 * math.sqrt(2 / math.pi) * math.log2(math.e))
@@ -45,7 +45,8 @@ def gelu_(x: Float32[Tensor, " *N"]) -> Float32[Tensor, " *N"]:
     `x` is contiguous, on the CPU, and needs no gradient. The error is at most 2e-7 of max(1, |x|).
     """
     flat = x.view(-1).numpy()
-    threads.run(_gelu, math.ceil(flat.size / BLOCK), flat)
+    # As many threads as the rest of the network, and not as the rasterizer.
+    threads.run(_gelu, math.ceil(flat.size / BLOCK), flat, count=torch.get_num_threads())
     return x
 
 

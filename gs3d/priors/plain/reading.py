@@ -41,8 +41,8 @@ def read_networks(
     # Damaged files raise anything, such as the bare Exception of the library tokenizers.
     try:
         tokenizer = _tokenizer(folder / "tokenizer")
-        backbone = _network(Transformer, supports_transformer, folder / "transformer", network[1])
-        encoder = _network(TextModel, supports_text, folder / "text_encoder", text[1])
+        backbone = _network(Transformer, supports_transformer, folder / "transformer", network)
+        encoder = _network(TextModel, supports_text, folder / "text_encoder", text)
     except Exception:
         return None
     return freeze(backbone, *network), freeze(encoder, *text, text=True), tokenizer
@@ -66,11 +66,12 @@ def _network(
     cls: Callable[[Mapping[str, Any]], Network],
     supports: Callable[[Mapping[str, Any]], bool],
     folder: Path,
-    dtype: torch.dtype,
+    place: Place,
 ) -> Network:
     """The network in a folder. Raises ValueError unless its weights fit and are finite."""
     from safetensors.torch import load_file
 
+    device, dtype = place
     config = read_object(folder / "config.json", "")
     files = weight_files(folder, half=dtype == torch.float16)
     tensors = check_headers("", folder, files)
@@ -88,7 +89,8 @@ def _network(
         raise ValueError("NaN or infinite weights")
     model.load_state_dict(weights, assign=True)
     for layer in model.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear) and device.type == "cpu":
             # Stored in the order in which the product reads them, which is a few percent faster.
+            # MPS has computed wrong results with such weights (torch 2.8).
             layer.weight.data = layer.weight.data.T.contiguous().T
     return model

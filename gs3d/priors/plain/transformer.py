@@ -7,8 +7,8 @@ of their own, and attend to each other. The names of the layers are those of dif
 weight files fit.
 
 Tokens come first here, images second. The tokens of patches and those of text then lie one behind
-the other in memory, whatever the number of images, and no layer has to copy them. States of text
-that are equal stay equal in all layers, because text has no positions here: the padding is one
+the other in memory, whatever the number of images, and no linear layer has to copy them. States of
+text that are equal stay equal in all layers, because text has no positions here: the padding is one
 token, which counts as many as there are.
 """
 
@@ -115,9 +115,9 @@ def equal_at_end(text: Float[Tensor, "B L E"]) -> int:
     """Number of states that may be left out, because in every text they equal the one before.
 
     0 where counting them would cost more than it saves: on a GPU, which would have to be waited
-    for, and while torch compiles.
+    for, and while torch compiles. 0 also if `text` needs its gradient, which each state has.
     """
-    if text.device.type != "cpu" or torch.compiler.is_compiling():
+    if text.device.type != "cpu" or text.requires_grad or torch.compiler.is_compiling():
         return 0
     equal = (text[:, 1:] == text[:, :-1]).all(2).all(0)
     return int(equal.flip(0).cumprod(0).sum())

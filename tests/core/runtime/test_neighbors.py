@@ -1,7 +1,6 @@
 """The numbers of threads follow what is fastest, on machines that are made up."""
 
 import os
-import time
 
 import pytest
 
@@ -25,10 +24,14 @@ class Machine:
     def counted(self):
         return Counts(self.waited, self.idle) if self.counts else Counts(None, None)
 
-    def iteration_s(self):
+    def parts_s(self):
+        """Seconds of the network and of the rasterizer in an iteration."""
         network = {2: 0.05 if not self.programs else 0.3, 1: 0.08}[self.choice.network]
         raster = {2: 0.05 if not self.programs else 0.07, 1: 0.09}[self.choice.raster]
-        return network + raster
+        return network, raster
+
+    def iteration_s(self):
+        return sum(self.parts_s())
 
     def run(self, seconds):
         """How many iterations it made."""
@@ -37,7 +40,8 @@ class Machine:
             seconds = self.iteration_s()
             self.now += seconds
             self.waited += seconds * (0.4 if self.programs and self.choice.network > 1 else 0.01)
-            self.idle += seconds * max(2 - self.choice.network - self.programs, 0)
+            used = zip(self.parts_s(), (self.choice.network, self.choice.raster), strict=True)
+            self.idle += sum(s * max(2 - n - self.programs, 0) for s, n in used)
             self.tuner.took(seconds)
             made += 1
         return made
@@ -103,20 +107,62 @@ def test_a_choice_that_is_far_behind_has_one_round():
     assert machine.used.count(Choice(1, 1)) == 6
 
 
-def test_counts_of_this_machine():
-    before = Counts.now()
-    if None in (before.waited_s, before.idle_s):
-        pytest.skip("this system does not count them")
-    begin = time.monotonic()
-    time.sleep(0.3)
-    after, passed = Counts.now(), time.monotonic() - begin
-    # Ticks are hundredths of a second, and processors are not read at the same moment.
-    most = (passed + 0.1) * len(os.sched_getaffinity(0))
-    assert 0 <= after.idle_s - before.idle_s <= most
-    assert 0 <= after.waited_s - before.waited_s <= passed
+@pytest.fixture
+def files(monkeypatch, tmp_path):
+    """Made-up counters of a process that may use two of three processors."""
+    monkeypatch.setattr(neighbors, "OF_THREAD", tmp_path / "thread")
+    monkeypatch.setattr(neighbors, "OF_PROCESSORS", tmp_path / "processors")
+    monkeypatch.setattr(neighbors, "cpu_quota", lambda: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr(os, "sysconf", {"SC_CLK_TCK": 100}.get)
+    (tmp_path / "thread").write_text("9000000000 1500000000 7\n")
+    rows = ["cpu 3 3 3 999 3", *(f"cpu{i} 7 0 1 {idle} 0" for i, idle in enumerate((120, 50, 30)))]
+    (tmp_path / "processors").write_text("\n".join([*rows, "", "intr 1 2 3"]))
+    return tmp_path
+
+
+def test_counts_are_of_the_own_thread_and_processors(files):
+    assert Counts.now() == Counts(1.5, 1.5)
+
+
+def test_idle_processors_that_are_not_listed_or_not_to_be_had(files, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 7})
+    assert Counts.now() == Counts(1.5, None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2})
+    monkeypatch.setattr(neighbors, "cpu_quota", lambda: 2.0)
+    assert Counts.now() == Counts(1.5, None)
 
 
 def test_counts_that_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setattr(neighbors, "OF_THREAD", tmp_path / "none")
     monkeypatch.setattr(neighbors, "OF_PROCESSORS", tmp_path / "none")
     assert Counts.now() == Counts(None, None)
+
+
+def test_programs_that_begin_later_are_noticed():
+    """Two threads of the rasterizer are fast beside one program, and slow beside two."""
+    machine = Machine()
+    plain = machine.parts_s
+    machine.parts_s = lambda: (
+        (0.16, 0.36 if machine.choice.raster > 1 else 0.1) if machine.programs > 1 else plain()
+    )
+    machine.programs = 1
+    machine.run(20)
+    assert machine.tuner.best == Choice(1, 2)
+    machine.programs = 2
+    machine.run(45)
+    assert machine.tuner.best == Choice(1, 1)
+
+
+def test_a_rasterizer_that_takes_most_of_an_iteration_is_alone_again():
+    machine = Machine()
+    machine.parts_s = lambda: (
+        {2: 0.02 if not machine.programs else 0.3, 1: 0.035}[machine.choice.network],
+        {2: 0.08, 1: 0.16}[machine.choice.raster],
+    )
+    machine.programs = 1
+    machine.run(20)
+    assert machine.tuner.best == Choice(1, 2)
+    machine.programs = 0
+    machine.run(45)
+    assert machine.tuner.best == Choice(2, 2)
