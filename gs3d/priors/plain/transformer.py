@@ -112,15 +112,17 @@ class Transformer(nn.Module):
 
 
 def equal_at_end(text: Float[Tensor, "B L E"]) -> int:
-    """Number of states that may be left out, because in every text they equal the one before.
-
-    0 where counting them would cost more than it saves: on a GPU, which would have to be waited
-    for, and while torch compiles. 0 also if `text` needs its gradient, which each state has.
-    """
-    if text.device.type != "cpu" or text.requires_grad or torch.compiler.is_compiling():
+    """Number of states that may be left out, because in every text they equal the one before; 0
+    unless `only_evaluates_on_cpu`, since each state has a gradient."""
+    if not only_evaluates_on_cpu(text):
         return 0
     equal = (text[:, 1:] == text[:, :-1]).all(2).all(0)
     return int(equal.flip(0).cumprod(0).sum())
+
+
+def only_evaluates_on_cpu(x: Tensor) -> bool:
+    """Whether `x` is on the CPU and needs no gradient. False while torch compiles."""
+    return x.device.type == "cpu" and not x.requires_grad and not torch.compiler.is_compiling()
 
 
 class Patches(nn.Module):
@@ -202,8 +204,7 @@ class Gelu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.proj(x)
-        on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
-        if x.requires_grad or not on_cpu or torch.compiler.is_compiling():
+        if x.dtype != torch.float32 or not only_evaluates_on_cpu(x):
             return functional.gelu(x, approximate="tanh")
         from gs3d.priors.plain._gelu import gelu_
 
