@@ -170,8 +170,8 @@ def main() -> None:
     )
     threads, load = common["threads"], common["load_before"]
     print(f"{common['cpu']}, {threads} threads, load {load}; ms per view, {VIEWS} views per call")
-    columns = ("forward", "fwd+bwd", "fastest", "bound", "share %")
-    print(f"{'':24} {' '.join(f'{c:>9}' for c in columns)} {'runs':>6} {'peak MB':>8}")
+    heads = ("forward", "fwd+bwd", "fastest", "bound", "share %")
+    print(f"{'':24} {' '.join(f'{h:>9}' for h in heads)} {'runs':>6} {'peak MB':>8}")
     for method, name in jobs:
         worker = [method, *(str(v) for v in SIZES[name])]
         command = [sys.executable, __file__, "--seconds", str(args.seconds), "--worker", *worker]
@@ -179,10 +179,10 @@ def main() -> None:
         row = json.loads(output.splitlines()[-1])
         label = name if method == "cpu" else f"{name} {method}"
         columns = ("forward_ms_per_view", "forward_backward_ms_per_view", "fastest_ms_per_view")
-        times = [row[column] for column in columns]
-        bound = row["bound_ms_per_view"]
-        times += ["", ""] if bound is None else [bound, 100 * bound / times[-1]]
-        times = " ".join(f"{t:>9}" if t == "" else f"{t:9.2f}" for t in times)
+        figures, bound = [row[column] for column in columns], row["bound_ms_per_view"]
+        if bound is not None:  # the oracle has none
+            figures += [bound, 100 * bound / row["fastest_ms_per_view"]]
+        times = " ".join(f"{figure:9.2f}" for figure in figures).ljust(10 * len(heads) - 1)
         print(f"{label:24} {times} {row['runs']:6} {row['peak_rss_mb']:8}", flush=True)
         if not args.dry_run:
             append("raster", {"method": method, "size": name} | row, common)

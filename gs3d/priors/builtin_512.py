@@ -141,8 +141,11 @@ def encode(rgb: Float[Tensor, "B H H 3"]) -> Float[Tensor, "B 4 64 64"]:
 
 @cache
 def _resizing(side: int, device: torch.device) -> Float[Tensor, "64 H"]:
-    """The resizing of one side of an image, as a matrix: several times as fast on a CPU as
-    interpolating, above all on the way back."""
+    """The resizing of one side of an image, as a matrix.
+
+    On a CPU, the product and its gradient take less time than interpolation and its gradient: one
+    sixteenth for images of 128², two thirds for 512².
+    """
     rows = torch.eye(side, device=device)[None, None]
     for height in (DOWNSAMPLING * IMAGE_SIZE, IMAGE_SIZE):
         rows = functional.interpolate(rows, (height, side), mode="bilinear", antialias=True)

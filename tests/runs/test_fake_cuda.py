@@ -10,7 +10,7 @@ import gs3d
 from gs3d.core.errors import UserError
 from gs3d.priors import load
 from gs3d.priors.images import memory_format
-from gs3d.priors.plain import transformer
+from gs3d.priors.plain import layers
 from gs3d.runs import prepare, setup
 from gs3d.runs.planning import devices
 from tests import fake_cuda
@@ -71,7 +71,7 @@ def load_alike(*args, **kwargs):
 @pytest.mark.parametrize("raster", ["auto", "cpu"])
 def test_fake_cuda_run_equals_cpu_run(request_, monkeypatch, raster):
     # The network of the CPU adds up in another order.
-    monkeypatch.setattr(transformer, "only_evaluates_on_cpu", lambda x: False)
+    monkeypatch.setattr(layers, "is_inference_on_cpu", lambda x: False)
     monkeypatch.setattr(setup, "load", load_alike)
     on_cpu = generate(request_("splats", "cpu", steps=12)).folder
     with fake_cuda.install(monkeypatch):

@@ -25,18 +25,19 @@ WAITING_SHARE = 0.08
 LOOK_S = 1.0
 """Seconds between looks at that share."""
 MORE_IDLE = 0.15
-"""So many more idle processors than after the last trial tell that other programs have ended."""
+"""Other programs have ended if this many more processors are idle than after the last trial."""
 SLOWER = 1.25
-"""And iterations that take so many times what they took then, that others have begun."""
+"""Others have begun if an iteration takes this many times what it took after the last trial."""
 AGAIN_S = (4.0, 32.0)
 """Seconds until the next trial: after a change, and at most. It doubles from one to the other."""
 RARELY_S = 300.0
-"""The same while there are fewer threads than at first, and neither has happened."""
+"""The same while there are fewer threads than at first, and no program seems to have begun or
+ended."""
 ROUNDS, EACH = 2, 3
 """A trial has at most so many rounds, each with so many iterations of every choice. The first of
 them does not count, since threads may have to start."""
 CLOSE = 1.15
-"""Only choices that take at most so many times what the fastest takes have another round."""
+"""Only choices that take at most this many times what the fastest takes have another round."""
 GAIN = 0.97
 """A choice has to take at most this share of the time of the one before."""
 OF_THREAD = Path("/proc/thread-self/schedstat")
@@ -79,6 +80,7 @@ class Counts:
 
     @staticmethod
     def now() -> Counts:
+        """Read them, for this thread and the processors that this process may use."""
         try:
             waited_s = int(OF_THREAD.read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
@@ -118,20 +120,23 @@ class Tuner:
         """When the last trial ended, and seconds until the next one."""
         self._looked = (now(), counts())
         self._took: list[float] = []
-        """Seconds of the iterations since the last look."""
+        """Seconds of the iterations since the last look, without those of trials."""
         self._after: tuple[float, float] | None = None
         """Idle processors and seconds of an iteration at the first look after the last trial."""
 
     def took(self, seconds: float) -> None:
         """Tell that an iteration has ended, and how long it took."""
-        self._took.append(seconds)
+        if len(self._choices) == 1:
+            return
         if self._order:
             choice = self._order.pop(0)
             self._trial[choice].append(seconds)
             if not self._order:
                 self._end_round()
             self._use(self._order[0] if self._order else self.best)
-        elif len(self._choices) > 1 and self._is_due():
+            return
+        self._took.append(seconds)
+        if self._is_due():
             self._trial = {choice: [] for choice in self._choices}
             self._begin_round(self._choices, ROUNDS - 1)
             self._use(self._order[0])
@@ -164,7 +169,7 @@ class Tuner:
         self._rounds = rounds
 
     def _end_round(self) -> None:
-        """Try those again that are close, or take the fastest choice of the trial."""
+        """Begin another round with the choices that are close, or take the fastest one."""
         medians = {
             choice: statistics.median(s for i, s in enumerate(found) if i % EACH)
             for choice, found in self._trial.items()
@@ -178,7 +183,7 @@ class Tuner:
         self.best = fastest if changes else self.best
         self._wait_s = AGAIN_S[0] if changes else min(2 * self._wait_s, AGAIN_S[1])
         self._last = self._now()
-        self._looked, self._took, self._after = (self._last, self._counts()), [], None
+        self._looked, self._after = (self._last, self._counts()), None
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 numba = import_numba()
 
 BLOCK = 2**17
-"""Numbers in one task. Fewer take less time than waking another thread."""
+"""Numbers in one task. A smaller one would take less time than waking another thread."""
 F = np.float32
 # GELU(x) ≈ x / (1 + exp(−2·√(2/π)·(x + 0.044715 x³))), and exp(y) = 2^(y·log₂e).
 LINEAR = F(-2 * math.sqrt(2 / math.pi) * math.log2(math.e))

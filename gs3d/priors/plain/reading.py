@@ -90,7 +90,7 @@ def _network(
     model.load_state_dict(weights, assign=True)
     for layer in model.modules():
         if isinstance(layer, nn.Linear) and device.type == "cpu":
-            # Stored in the order in which the product reads them, which is a few percent faster.
-            # MPS has computed wrong results with such weights (torch 2.8).
+            # In the order in which a product on the CPU reads them, which is a few percent faster.
+            # On MPS, torch 2.8 computes wrong results with it (PyTorch issue 162730).
             layer.weight.data = layer.weight.data.T.contiguous().T
     return model

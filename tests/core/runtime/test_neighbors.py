@@ -139,30 +139,29 @@ def test_counts_that_cannot_be_read(monkeypatch, tmp_path):
     assert Counts.now() == Counts(None, None)
 
 
-def test_programs_that_begin_later_are_noticed():
+def raster_slow_beside_two(machine):
     """Two threads of the rasterizer are fast beside one program, and slow beside two."""
+    if machine.programs > 1:
+        return 0.16, 0.36 if machine.choice.raster > 1 else 0.1
+    return Machine.parts_s(machine)
+
+
+def mostly_raster(machine):
+    """Little is idle if the network has one thread and nothing else runs."""
+    network = {2: 0.02 if not machine.programs else 0.3, 1: 0.035}[machine.choice.network]
+    return network, {2: 0.08, 1: 0.16}[machine.choice.raster]
+
+
+@pytest.mark.parametrize(
+    ("parts_s", "then", "best"),
+    [(raster_slow_beside_two, 2, Choice(1, 1)), (mostly_raster, 0, Choice(2, 2))],
+)
+def test_programs_that_begin_or_end_are_noticed(parts_s, then, best):
     machine = Machine()
-    plain = machine.parts_s
-    machine.parts_s = lambda: (
-        (0.16, 0.36 if machine.choice.raster > 1 else 0.1) if machine.programs > 1 else plain()
-    )
+    machine.parts_s = lambda: parts_s(machine)
     machine.programs = 1
     machine.run(20)
     assert machine.tuner.best == Choice(1, 2)
-    machine.programs = 2
+    machine.programs = then
     machine.run(45)
-    assert machine.tuner.best == Choice(1, 1)
-
-
-def test_a_rasterizer_that_takes_most_of_an_iteration_is_alone_again():
-    machine = Machine()
-    machine.parts_s = lambda: (
-        {2: 0.02 if not machine.programs else 0.3, 1: 0.035}[machine.choice.network],
-        {2: 0.08, 1: 0.16}[machine.choice.raster],
-    )
-    machine.programs = 1
-    machine.run(20)
-    assert machine.tuner.best == Choice(1, 2)
-    machine.programs = 0
-    machine.run(45)
-    assert machine.tuner.best == Choice(2, 2)
+    assert machine.tuner.best == best
