@@ -1,8 +1,10 @@
 """From a plan to a folder of files."""
 
 import contextlib
+import importlib
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from gs3d.runs.starts.shap_e import shap_e_splats
 
 FEW_STEPS = 100
 """Fewer iterations give no shape yet. The presets for two CPU cores make hundreds a minute."""
+AGAIN = "the same command with --resume"
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,23 @@ def _run(
             own.write(place, phases.seconds, None if result is None else result | size)
 
     # Before this, Ctrl-C and SIGTERM have their usual effect: there is nothing to export yet.
-    with StopSignals(callbacks.info) as stop:
+    with StopSignals(callbacks.info) as stop, ThreadPoolExecutor(1) as beside:
         trim_log(folder / LOG, state.step)
         trim_strip(folder / STRIP, state.step)
         write_records(None)
         # By steps, the result shall not depend on what else the machine does.
         on_cpu = budget.seconds is not None and state.representation.device.type == "cpu"
+        beside.submit(_import_ahead)
         with tuned() if on_cpu else contextlib.nullcontext() as took:
             outcome = train(state, task, budget, folder, callbacks, stop, pauses, took)
         phases.end("optimize")
+        plotted = beside.submit(_write_log_plot, folder)
         written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)
-        _write_plots(folder, state, task, budget, written)
+        if task.config.progress_every_s:
+            _write_last_row(folder, state, task, budget, written)
+        written.files += plotted.result().files
+        written.warnings += plotted.result().warnings
     phases.end("export")
     ended = {"outcome": outcome, "steps": state.step, "peak_memory_mb": peak_memory_mb()}
     ended |= record_of_choice(state, task)
@@ -233,21 +241,35 @@ def _warn_of_few(written: Written, plan: Plan, outcome: Outcome, state: TrainSta
         )
 
 
-def _write_plots(
-    folder: Path, state: TrainState, task: Task, budget: Budget, written: Written
-) -> None:
-    """Write the last row of progress.png, and log.png."""
+def _import_ahead() -> None:
+    """Import what only the pictures at the end need, which takes a second, beside the iterations.
 
-    def write_row(path: Path) -> None:
-        add_row(path, state, task, budget.elapsed_s())
+    An import that fails here fails again, and is told, where the file is written.
+    """
+    for name in ("gs3d.runs.outputs.plot", "gs3d.io.image.mp4"):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
-    def write_log_plot(path: Path) -> None:
+
+def _write_log_plot(folder: Path) -> Written:
+    """Write log.png. Matplotlib draws it on one thread, while others render and encode."""
+
+    def write(path: Path) -> None:
         from gs3d.runs.outputs.plot import write_plot
 
         write_plot(path, folder / LOG)
 
-    writers: list[tuple[str, Callable[[Path], None]]] = [(PLOT, write_log_plot)]
-    if task.config.progress_every_s:
-        writers.insert(0, (STRIP, write_row))
-    for name, write in writers:
-        written.attempt(folder / name, write, "the same command with --resume")
+    plotted = Written()
+    plotted.attempt(folder / PLOT, write, AGAIN)
+    return plotted
+
+
+def _write_last_row(
+    folder: Path, state: TrainState, task: Task, budget: Budget, written: Written
+) -> None:
+    """Write the last row of progress.png."""
+
+    def write(path: Path) -> None:
+        add_row(path, state, task, budget.elapsed_s())
+
+    written.attempt(folder / STRIP, write, AGAIN)

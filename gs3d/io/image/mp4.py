@@ -15,7 +15,7 @@ from gs3d.io.atomic import write_atomic
 from gs3d.io.image.pixels import to_bytes
 
 _ENCODERS = {
-    "libx264": {"crf": "18", "preset": "medium"},
+    "libx264": {"crf": "18", "preset": "veryfast"},
     "mpeg4": {"qscale": "2", "flags": "+qscale"},
 }
 """In order of preference. FFmpeg builds without GPL parts lack libx264. All builds have MPEG-4

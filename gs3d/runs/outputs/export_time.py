@@ -12,7 +12,7 @@ from gs3d.representations.base import Representation
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs.outputs.files import TURNTABLE_FRAMES, TURNTABLE_PX
 
-FIXED_S, PER_SPLAT_S = 4.0, 1.2e-5
+FIXED_S, PER_SPLAT_S = 3.0, 1.2e-5
 """Seconds besides rendering: the contact sheet, the video encoder, the last checkpoint and the plot
 of the log; and for each splat, the file and its check."""
 MESH_S = 18.0
