@@ -1,6 +1,7 @@
 """Sweeps: many runs of `gs3d generate`, each in its own process, some of them in parallel.
 
-Runs that an earlier sweep finished are not repeated.
+Runs that an earlier sweep finished are not repeated, and of those that it began, runs with a number
+of iterations go on from their checkpoints.
 """
 
 import contextlib
@@ -26,12 +27,15 @@ from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
 from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, run_yaml, slug
+from gs3d.runs.outputs.log import LOG
 
 T = TypeVar("T")
+REFUSED = 2
+"""Exit status of a command that cannot do what it was asked."""
 GS3D = (sys.executable, "-m", "gs3d")
 """The command that makes a run."""
-FINISHED = "finished.json"
-"""File in the folder of a run that marks it as finished."""
+STARTED, FINISHED = "started.json", "finished.json"
+"""Files in the folder of a run that say what it makes, and that it is finished."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class FinishedRun:
     outcome: str
     """Outcome that `gs3d generate` recorded: finished, or the reason why it ended early."""
     seconds: float
-    """Wall-clock time of the command."""
+    """Wall-clock time of the command, and of those that were interrupted before it."""
     memory_mb: float | None
     """Peak memory of the process; None if the system does not report it."""
     evaluations_per_s: float | None = None
-    """Evaluations of the prior in a second of optimization; None in runs of before 2026-11-29."""
+    """Evaluations of the prior in a second of optimization; None in runs of before 2026-11-29, and
+    in those that were interrupted."""
 
 
 def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
@@ -81,9 +86,24 @@ def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
         run = FinishedRun(**json.loads((folder / FINISHED).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    expected = (job.prompt, job.method.name, job.seed, setup.fingerprint(job.method))
-    same = (run.prompt, run.method, run.seed, run.fingerprint) == expected
+    same = (run.prompt, run.method, run.seed, run.fingerprint) == _identity(job, setup)
     return run if same and result_file(folder) else None
+
+
+def _identity(job: Job, setup: Setup) -> tuple[str, str, int, str]:
+    """What tells the run of a job from all others."""
+    return job.prompt, job.method.name, job.seed, setup.fingerprint(job.method)
+
+
+def _can_continue(job: Job, setup: Setup) -> bool:
+    """Whether an earlier sweep began this run, and it ends as if it had not been interrupted."""
+    if setup.budget[0] == "--minutes":
+        return False
+    folder = setup.out / job.folder
+    try:
+        return json.loads((folder / STARTED).read_text("utf-8")) == [*_identity(job, setup)]
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _refuse_older_runs(jobs: Sequence[Job], setup: Setup) -> None:
@@ -169,16 +189,22 @@ def _run(
 ) -> FinishedRun | None:
     """Execute one job in a process on the cores `share`. None if it left no result file."""
     folder = setup.out / job.folder
-    # It may hold files of an interrupted run, which has no finished.json.
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     command = [*GS3D, "generate", job.prompt, *setup.budget_of(job.method)]
     command += ["--prior", setup.prior]
     command += ["--seed", str(job.seed), *settings, "--out", str(folder)]
     # Before the run: if a file changes meanwhile, the run does not count as one with the new file.
-    fingerprint = setup.fingerprint(job.method)
+    identity = _identity(job, setup)
+    before_s = 0.0
+    if _can_continue(job, setup):
+        before_s = _logged_s(folder)
+        command.append("--resume")
+    else:
+        # It may hold files of a run with other settings.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STARTED).write_text(json.dumps(identity) + "\n", "utf-8")
     began = time.monotonic()
-    with open(folder / "run.log", "w") as log:
+    with open(folder / "run.log", "a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         running.add(process)
         if stopping.is_set():
@@ -188,24 +214,25 @@ def _run(
             # The process reads the number of its cores much later. It may have ended already.
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, share)
-        process.wait()
+        code = process.wait()
         running.discard(process)
-    seconds = time.monotonic() - began
+    if code == REFUSED and command[-1] == "--resume" and not stopping.is_set():
+        # As after an update of gs3d or of torch.
+        (folder / STARTED).unlink()
+        return _run(job, setup, settings, share, running, stopping)
+    seconds = before_s + time.monotonic() - began
     record = _record(folder)
     result = record.get("result")
     if stopping.is_set() or result is None or not result_file(folder):
         return None
     rate = None
-    if optimizing_s := record.get("timings_s", {}).get("optimize"):
+    if not before_s and (optimizing_s := record.get("timings_s", {}).get("optimize")):
         # Those of a loss of the user's own may be unknown.
         with contextlib.suppress(UserError):
             done = result.get("steps", 0) * setup.cost_of(job.method)
             rate = round(done / optimizing_s, 1)
     run = FinishedRun(
-        job.prompt,
-        job.method.name,
-        job.seed,
-        fingerprint,
+        *identity,
         result["outcome"],
         round(seconds, 2),
         result.get("peak_memory_mb"),
@@ -218,3 +245,13 @@ def _run(
 def _record(folder: Path) -> dict:
     """The run.yaml of a run; empty if there is none."""
     return run_yaml(folder) or {}
+
+
+def _logged_s(folder: Path) -> float:
+    """Seconds until the last iteration in the log of a run."""
+    with contextlib.suppress(OSError):
+        for line in reversed((folder / LOG).read_text("utf-8").splitlines()):
+            # The last line may be half-written.
+            with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
+                return float(json.loads(line)["elapsed_s"])
+    return 0.0

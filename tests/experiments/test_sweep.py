@@ -14,7 +14,7 @@ from gs3d.distill.settings.config import load_config, parse_config
 from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
-from gs3d.experiments.sweep import FINISHED, FinishedRun, Job, finished_before, sweep
+from gs3d.experiments.sweep import FINISHED, STARTED, FinishedRun, Job, finished_before, sweep
 from tests.experiments.test_cost import DECODING
 
 
@@ -150,7 +150,9 @@ def fake_runs(tmp_path, monkeypatch):
     script.write_text(
         "import os, pathlib, sys, time\n"
         "prompt, out = sys.argv[2], pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
-        "if 'slow' in prompt: time.sleep(60)\n"
+        "continued = '--resume' in sys.argv\n"
+        "if 'slow' in prompt and not continued: time.sleep(60)\n"
+        "if 'outdated' in prompt and continued: sys.exit(2)\n"
         "if 'fails' in prompt: sys.exit(2)\n"
         "outcome = 'diverged' if 'diverges' in prompt else 'finished'\n"
         "known = hasattr(os, 'sched_getaffinity')\n"
@@ -178,6 +180,34 @@ def test_failed_runs_are_none_and_early_ends_are_recorded(fake_runs):
     assert (runs[jobs[0]].outcome, runs[jobs[2]].outcome) == ("finished", "diverged")
     assert runs[jobs[0]].memory_mb == 12.5 and runs[jobs[0]].seconds > 0
     assert finished_before(jobs[0], fake_runs) == runs[jobs[0]]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "budget", "same", "continues"),
+    [
+        ("a slow one", "--steps", True, True),
+        ("one", "--minutes", True, False),
+        ("one", "--steps", False, False),
+        ("an outdated one", "--steps", True, False),
+    ],
+)
+def test_interrupted_runs_go_on_if_that_ends_as_it_would_have(
+    fake_runs, prompt, budget, same, continues
+):
+    setup = dataclasses.replace(fake_runs, budget=(budget, "1"))
+    (job,) = jobs_of(prompt)
+    ((_, run),) = sweep(jobs_of("one"), setup, lambda job, run: run)
+    folder = setup.out / job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FINISHED).unlink(missing_ok=True)
+    identity = (prompt, run.method, run.seed, run.fingerprint if same else "x")
+    (folder / STARTED).write_text(json.dumps(identity))
+    (folder / "log.jsonl").write_text('{"step": 0, "elapsed_s": 500}\n{"step": 1, "el')
+    (folder / "of_the_first_part").touch()
+    ((_, again),) = sweep([job], setup, lambda job, run: run)
+    assert again.outcome == "finished" and finished_before(job, setup) == again
+    assert (folder / "of_the_first_part").exists() == continues == (again.seconds > 500)
+    assert (again.evaluations_per_s is None) == continues
 
 
 @pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")

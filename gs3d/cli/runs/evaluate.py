@@ -19,7 +19,8 @@ from gs3d.experiments.evaluate import Evaluation, generate_and_grade, grade_exis
 class Args(Evaluation):
     """Generate objects from a list of prompts with each method, grade them against reference
     objects, and write evaluation.json, report.html and sheet.png. It can be stopped at any time:
-    the same command continues with the runs that are missing."""
+    the same command makes the runs that are missing, and those of --steps or --evaluations
+    that it had begun go on."""
 
     prompts: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPTS")] = None
     runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
