@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from gs3d.core import rng
 from gs3d.core.cameras import ring, unprojected
-from gs3d.core.views import exact_views
+from gs3d.core.views.words import exact_views
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.prompts import read_prompts
 from gs3d.experiments.methods import Method

@@ -17,7 +17,7 @@ import tyro
 
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
-from gs3d.core.views import DIRECTIONS, EXACT_VIEWS
+from gs3d.core.views.words import DIRECTIONS, EXACT_VIEWS
 from gs3d.priors import load
 from gs3d.priors.builtin import DATA_STD
 from gs3d.priors.prompts import unknown_words

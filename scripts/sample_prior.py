@@ -12,7 +12,7 @@ import tyro
 
 from gs3d.core import rng
 from gs3d.core.cameras import ring
-from gs3d.core.views import VIEW_WORDS
+from gs3d.core.views.words import VIEW_WORDS
 from gs3d.io.image.png import write_sheet
 from gs3d.priors import Condition, load
 from gs3d.priors.prompts import unknown_words
@@ -32,8 +32,9 @@ class Args:
     """Prompts; by default one per kind that the prior knows, in alternating colors."""
     views: tuple[str, ...] = ()
     """View words that end each caption: front, side, back and overhead by default. The built-in
-    prior also knows those of `gs3d.core.views.EXACT_VIEWS`. A prior of four views needs groups of
-    four, each view 90° further left than the one before. One that takes cameras has no words."""
+    prior also knows those of `gs3d.core.views.words.EXACT_VIEWS`. A prior of four views needs
+    groups of four, each view 90° further left than the one before. One that takes cameras has no
+    words."""
     cfg: float = 3.0
     """Scale of classifier-free guidance."""
     steps: int = 20

@@ -17,7 +17,7 @@ import tyro
 from gs3d.core import rng
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.cameras import Cameras, sample_cameras
-from gs3d.core.views import exact_views, view_words
+from gs3d.core.views.words import exact_views, view_words
 from gs3d.evaluation.classifier import PLAIN, Classification, Classifier
 from gs3d.evaluation.metrics.kid import kid, standardized
 from gs3d.priors import Condition, load

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -35,6 +35,9 @@ class Cameras:
     """In pixels; the center of pixel (0, 0) is at (0.5, 0.5)."""
     width: int
     height: int
+    inside: bool = False
+    """Whether they are inside a scene. Their azimuth and elevation are then those in which they
+    look, and not those at which they stand."""
 
     def __len__(self) -> int:
         return self.world_to_camera.shape[0]
@@ -46,14 +49,17 @@ class Cameras:
     def __getitem__(
         self, index: Bool[Tensor, " B"] | Int[Tensor, " M"] | list[int] | slice
     ) -> Cameras:
-        return Cameras(self.world_to_camera[index], self.intrinsics[index], self.width, self.height)
+        return replace(
+            self,
+            world_to_camera=self.world_to_camera[index],
+            intrinsics=self.intrinsics[index],
+        )
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(
-            moved(self.world_to_camera, device),
-            moved(self.intrinsics, device),
-            self.width,
-            self.height,
+        return replace(
+            self,
+            world_to_camera=moved(self.world_to_camera, device),
+            intrinsics=moved(self.intrinsics, device),
         )
 
     @property
@@ -63,15 +69,19 @@ class Cameras:
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
 
     @property
+    def _directions(self) -> Float[Tensor, "B 3"]:
+        return self.world_to_camera[:, 2, :3] if self.inside else self.centers
+
+    @property
     def azimuth_rad(self) -> Float[Tensor, " B"]:
-        """Azimuth of each camera, in (−π, π]."""
-        c = self.centers
+        """Azimuth of each camera, or in which it looks (`inside`), in (−π, π]."""
+        c = self._directions
         return torch.atan2(c[:, 1], c[:, 0])
 
     @property
     def elevation_rad(self) -> Float[Tensor, " B"]:
-        """Elevation of each camera, in [−π/2, π/2]."""
-        c = self.centers
+        """Elevation of each camera, or in which it looks (`inside`), in [−π/2, π/2]."""
+        c = self._directions
         distance = cast(Tensor, c.norm(dim=1))
         return torch.asin((c[:, 2] / distance).clamp(-1, 1))
 
@@ -182,6 +192,11 @@ class CameraConfig:
     words in its prompts pulls neighboring views towards different objects, and the average over
     very many samples is a round shape. A long run that reuses its cameras keeps more of the shape
     than one that moves them at every iteration."""
+    inside: bool = False
+    """Cameras inside a scene, near the origin, that look out (`core.views.inside`). `elevation_deg`
+    is then that in which they look, and `fill` and `overhead_fraction` mean nothing."""
+    eye_radius: float = 0.15
+    """Radius of the ball around the origin in which cameras inside a scene are."""
     aim_jitter: float = 0.0
     """Largest random shift of a camera along each axis of its image, in radii of the unit sphere.
 
@@ -197,6 +212,7 @@ class CameraConfig:
         if self.draws is not None:
             within("draws", self.draws, "[1, inf)")
         within("aim_jitter", self.aim_jitter, "[0, 1]")
+        within("eye_radius", self.eye_radius, "[0, inf)")
 
     def pixel_size(self, progress: float) -> float:
         """Width of the smallest pixel of any render at `progress`, measured at the origin, in world
@@ -223,7 +239,7 @@ def sample_cameras(
 ) -> Cameras:
     """Sample `batch` random cameras with azimuths stratified over the four view sectors.
 
-    The sectors are front, left, back and right, as for the view words (`core.views`). View i
+    The sectors are front, left, back and right, as for the view words (`core.views.words`). View i
     belongs to sector i mod 4, and the views of one sector are stratified inside it. A batch of
     four or more thus covers every sector, so no view word applies to the whole batch
     (Consistent3D, App. A). If four does not divide `batch`, the first sector is random.

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gs3d.core.errors import UserError
-from gs3d.core.views import VIEW_WORDS
+from gs3d.core.views.words import VIEW_WORDS
 from gs3d.world.captions import PATTERN_WORDS
 from gs3d.world.colors import NAMED
 from gs3d.world.kinds import KINDS

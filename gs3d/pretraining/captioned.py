@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.rng import derive_seed
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, with_view
 from gs3d.world.dataset import Dataset, Stored
 

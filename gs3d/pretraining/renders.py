@@ -9,7 +9,7 @@ from torch import Tensor
 from gs3d.core.cameras import ring
 from gs3d.core.rng import derive_seed
 from gs3d.core.runtime.threads import cores
-from gs3d.core.views import view_words
+from gs3d.core.views.words import view_words
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.world.dataset import SHARD, Dataset, write_shards
 from gs3d.world.render import has_card, render

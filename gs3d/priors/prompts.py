@@ -17,7 +17,7 @@ from torch import Tensor
 from gs3d.core.cameras import Cameras
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.transfer import moved
-from gs3d.core.views import (
+from gs3d.core.views.words import (
     EXACT_VIEWS,
     VIEW_WORDS,
     exact_views,
@@ -42,7 +42,7 @@ NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, w
 A prior with a closed vocabulary was trained with the empty negative prompt only.
 """
 VIEW_SUFFIX = ", {view} view"
-"""Text after the prompt for each view of `core.views`, as in the built-in prior's captions."""
+"""Text after the prompt for each view of `core.views.words`, as in the built-in prior's captions."""
 
 
 def check_prompt(prompt: Any, what: str = "prompt") -> str:
@@ -87,7 +87,7 @@ class ViewPrompts:
     """The embedded prompt: checked, and shortened at its end if too long for the encoder."""
     negative_prompt: str
     views: tuple[str, ...]
-    """`core.views.EXACT_VIEWS` for a prior trained with them, else the rough `VIEW_WORDS`."""
+    """`core.views.words.EXACT_VIEWS` for a prior trained with them, else the rough `VIEW_WORDS`."""
     directions: Float[Tensor, "V L E"]
     """Embeddings of the prompt for each of the V `views`, in their order."""
     negative: Float[Tensor, "1 L E"]
@@ -97,7 +97,7 @@ class ViewPrompts:
     blend: bool = False
     """Whether a view between two rough directions gets a weighted mean of their embeddings."""
     perp_neg: float = 0.0
-    """Strength of Perp-Neg, a factor of `core.views.wrong_view_weights`; 0 is without it."""
+    """Strength of Perp-Neg, a factor of `core.views.words.wrong_view_weights`; 0 is without it."""
     wrong: Float[Tensor, "2 L E"] | None = None
     """Embeddings of the prompt with "front" and "side", for Perp-Neg."""
     warnings: tuple[str, ...] = ()
@@ -224,7 +224,7 @@ def is_closed(tokenizer: PreTrainedTokenizerBase) -> bool:
 def knows_exact_views(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the prior was trained with exact view directions in its captions.
 
-    Only a closed vocabulary shows this: it then has the words of `core.views.EXACT_VIEWS`.
+    Only a closed vocabulary shows this: it then has the words of `core.views.words.EXACT_VIEWS`.
     """
     if not is_closed(tokenizer):
         return False

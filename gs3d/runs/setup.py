@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.core.runtime import clock
-from gs3d.core.views import VIEW_WORDS
+from gs3d.core.views.words import VIEW_WORDS
 from gs3d.distill.budget import Budget
 from gs3d.distill.checkpoint import Checkpoint, newest_checkpoint
 from gs3d.distill.contracts import check_prior

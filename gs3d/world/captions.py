@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.colors import COLOR_SYNONYMS, NAMED
 from gs3d.world.kinds import KINDS
 from gs3d.world.parts import CHECKER, GLOSSY, MATTE, METAL, PLAIN, SPOTS, STRIPES

@@ -21,7 +21,7 @@ from gs3d.core.cameras import GROUP, CameraConfig, sample_cameras
 from gs3d.core.rng import derive_seed, generator
 from gs3d.core.runtime.threads import cores
 from gs3d.core.schedules import Steps
-from gs3d.core.views import exact_views, view_words
+from gs3d.core.views.words import exact_views, view_words
 from gs3d.world.render import Device, render
 from gs3d.world.sample import sample
 from gs3d.world.splits import Split

@@ -3,7 +3,7 @@
 import difflib
 from functools import cache
 
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import (
     MATERIAL_WORDS,
     PATTERN_WORDS,
@@ -30,7 +30,7 @@ def parse_prompt(prompt: str) -> Meaning | None:
     Case, punctuation, prefixes, view words and articles are ignored. Size, material and color may
     come in any order.
     """
-    rest = _without_view(_without_prefix(tuple(words(prompt))))
+    rest = without_view(without_prefix(tuple(words(prompt))))
     for relation in RELATION_WORDS:
         phrase = tuple(words(relation))
         for at in range(1, len(rest) - len(phrase)):
@@ -60,13 +60,13 @@ def plain_prompt(prompt: str, known: set[str]) -> str | None:
     """
     text = tuple(words(prompt))
     for at in range(len(text)):
-        kind, rest = _take(text[at:], "kind")
+        kind, rest = take(text[at:], "kind")
         name = text[at : len(text) - len(rest)]
         if kind is None or not set(name) <= known:
             continue
         before = text[max(at - BETWEEN - 1, 0) : at]
         color = next(
-            (c for i in range(len(before)) if (c := _take(before[-1 - i :], "color")[0])), ""
+            (c for i in range(len(before)) if (c := take(before[-1 - i :], "color")[0])), ""
         )
         said = f"{color} {kind}".strip()
         return f"{'an' if said[0] in 'aeiou' else 'a'} {said}"
@@ -120,7 +120,8 @@ def _phrases(entry: str) -> list[Phrase]:
     return [tuple(words(name)) for name in (entry, *SYNONYMS.get(entry, ()))]
 
 
-def _without_prefix(text: Phrase) -> Phrase:
+def without_prefix(text: Phrase) -> Phrase:
+    """The text after "a photo of" and the like."""
     # NORMALS_PREFIX is not removed: a normal map does not show the colors of the object.
     for prefix in PREFIXES:
         phrase = tuple(words(prefix))
@@ -129,7 +130,8 @@ def _without_prefix(text: Phrase) -> Phrase:
     return text
 
 
-def _without_view(text: Phrase) -> Phrase:
+def without_view(text: Phrase) -> Phrase:
+    """The text before "front view" and the like."""
     for view in (*EXACT_VIEWS, *VIEW_WORDS):
         phrase = (*words(view), "view")
         if text[-len(phrase) :] == phrase:
@@ -137,7 +139,7 @@ def _without_view(text: Phrase) -> Phrase:
     return text
 
 
-def _take(text: Phrase, role: str) -> tuple[str | None, Phrase]:
+def take(text: Phrase, role: str) -> tuple[str | None, Phrase]:
     """The longest entry of a role that `text` starts with (None if none), and the rest."""
     for length in (3, 2, 1):
         entry = _entries()[role].get(text[:length]) if length <= len(text) else None
@@ -146,21 +148,22 @@ def _take(text: Phrase, role: str) -> tuple[str | None, Phrase]:
     return None, text
 
 
-def _without_article(text: Phrase) -> Phrase:
+def without_article(text: Phrase) -> Phrase:
+    """The text after "a", "an" or "the"."""
     return text[1:] if text[:1] in (("a",), ("an",), ("the",)) else text
 
 
 def _parse_thing(text: Phrase) -> Thing | None:
-    rest, found = _without_article(text), {}
+    rest, found = without_article(text), {}
     while rest:
         for role in ("size", "material", "color"):
-            entry, after = _take(rest, role)
+            entry, after = take(rest, role)
             if entry and role not in found:
                 found[role], rest = entry, after
                 break
         else:
             break
-    found["kind"], rest = _take(rest, "kind")
+    found["kind"], rest = take(rest, "kind")
     if not found["kind"] or "color" not in found:
         return None
     kind = KINDS[found["kind"]]
@@ -169,9 +172,9 @@ def _parse_thing(text: Phrase) -> Thing | None:
             break
         if rest[0] != conjunction:
             return None
-        color, rest = _take(_without_article(rest[1:]), "color")
-        pattern, after_pattern = _take(rest, "pattern")
-        part, after_part = _take(rest, "part")
+        color, rest = take(without_article(rest[1:]), "color")
+        pattern, after_pattern = take(rest, "pattern")
+        part, after_part = take(rest, "part")
         if not color or color == found["color"]:
             return None
         if pattern in {PATTERN_WORDS[code] for code in kind.patterns} and "pattern" not in found:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs3d.core.cameras import orbit
-from gs3d.core.views import (
+from gs3d.core.views.words import (
     EXACT_VIEWS,
     VIEW_WORDS,
     exact_views,

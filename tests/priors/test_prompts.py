@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.cameras import orbit
 from gs3d.core.errors import UserError
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, wrong_view_weights
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS, wrong_view_weights
 from gs3d.priors import builtin, load, prompts
 from gs3d.priors.prompts import (
     ViewPrompts,

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from gs3d.core.cameras import CameraConfig, ring, sample_cameras
 from gs3d.core.rng import generator
-from gs3d.core.views import VIEW_WORDS
+from gs3d.core.views.words import VIEW_WORDS
 from gs3d.guidance import Cds, Ism, Sdi, Sds
 from gs3d.priors import Prior, ViewPrompts, describe
 from gs3d.priors.sampler import sample

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
 from gs3d.priors import builtin
 from gs3d.world.captions import (
     NORMALS_PREFIX,

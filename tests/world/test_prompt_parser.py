@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
 from gs3d.world.captions import PREFIXES, Meaning, Thing, vocabulary_texts, with_view, words
 from gs3d.world.prompt_parser import kinds_in, parse_prompt, plain_prompt
 from gs3d.world.sample import sample

@@ -8,7 +8,7 @@ import pytest
 
 from gs3d.core.cameras import ring
 from gs3d.core.schedules import Steps
-from gs3d.core.views import EXACT_VIEWS, VIEW_WORDS, view_words
+from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS, view_words
 from gs3d.world import dataset as dataset_module
 from gs3d.world.captions import SYNONYMS, Thing
 from gs3d.world.colors import FIXED, NAMED

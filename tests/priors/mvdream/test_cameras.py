@@ -7,7 +7,7 @@ import torch
 
 from gs3d.core.cameras import GROUP, CameraConfig, orbit, sample_cameras
 from gs3d.core.rng import generator
-from gs3d.core.views import view_words
+from gs3d.core.views.words import view_words
 from gs3d.priors.mvdream.cameras import NUMBERS, numbers_of
 from gs3d.priors.mvdream.text import split, with_cameras
 

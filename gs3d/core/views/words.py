@@ -34,6 +34,8 @@ ELEVATION_BINS = {
     "overhead": math.inf,
 }
 """Elevation words → upper limit of the elevation in degrees."""
+INSIDE_BINS = {"15 down": -7.5, "level": 7.5, "15 up": 22.5, "30 up": math.inf}
+"""The same for cameras inside a scene, by the elevation in which they look."""
 
 
 def _azimuth_words(steps: int) -> str:
@@ -43,14 +45,21 @@ def _azimuth_words(steps: int) -> str:
     return f"{abs(steps) * STEP_DEG} degrees {'left' if steps > 0 else 'right'}"
 
 
-EXACT_VIEWS = tuple(
-    f"{_azimuth_words(steps)} {elevation}"
-    for elevation in ELEVATION_BINS
-    for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1)
-)
+def _all_views(bins: dict[str, float]) -> tuple[str, ...]:
+    return tuple(
+        f"{_azimuth_words(steps)} {elevation}"
+        for elevation in bins
+        for steps in range(1 - DIRECTIONS // 2, DIRECTIONS // 2 + 1)
+    )
+
+
+EXACT_VIEWS = _all_views(ELEVATION_BINS)
 """24 azimuths × 5 elevations, e.g. "45 degrees left 15 up" or "front level".
 
 None of them equals a rough word of `VIEW_WORDS`, which covers many exact views."""
+INSIDE_VIEWS = _all_views(INSIDE_BINS)
+"""24 azimuths × 4 elevations in which cameras inside a scene look. Left is left of who looks to the
+front."""
 
 
 def view_words(cameras: Cameras) -> list[str]:
@@ -110,11 +119,13 @@ def _quarters_and_overhead(cameras: Cameras) -> tuple[Tensor, Tensor]:
 
 
 def exact_views(cameras: Cameras) -> list[str]:
-    """Nearest azimuth and the elevation bin of each camera: a list of B from `EXACT_VIEWS`."""
+    """Nearest azimuth and the elevation bin of each camera: a list of B from `EXACT_VIEWS`, or from
+    `INSIDE_VIEWS` for cameras inside a scene."""
     words: list[str] = []
+    bins = INSIDE_BINS if cameras.inside else ELEVATION_BINS
     for azimuth, elevation in _degrees(cameras):
         steps = (round(azimuth / STEP_DEG) + DIRECTIONS // 2 - 1) % DIRECTIONS - DIRECTIONS // 2 + 1
-        word = next(word for word, end in ELEVATION_BINS.items() if elevation < end - 1e-4)
+        word = next(word for word, end in bins.items() if elevation < end - 1e-4)
         words.append(f"{_azimuth_words(steps)} {word}")
     return words
 

@@ -1,0 +1,1 @@
+"""Which way cameras look: in words of prompts, and from inside a scene."""
