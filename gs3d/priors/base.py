@@ -40,8 +40,8 @@ class Prior(Protocol):
     - `text`, a `network.TextEncoder` or `text.several.TextEncoders` of `gs3d.priors`: its tokenizer
       lets `ViewPrompts` warn about unknown words, shorten long prompts, and choose exact view
       directions and a default negative prompt. Without it, `ViewPrompts` passes the prompt to
-      `embed` unchanged, with the rough view words of `core.views.words.VIEW_WORDS` and an empty negative
-      prompt.
+      `embed` unchanged, with the rough view words of `core.views.words.VIEW_WORDS` and an empty
+      negative prompt.
     - `exact_views`: False gives the rough view words to a prior whose vocabulary has exact ones.
     - `with_cameras(text, cameras)`: embeddings [B, L, E] of `embed`, and the `core.cameras.Cameras`
       of B views, on any device → the text that `denoise` takes, with the cameras in it.

@@ -42,7 +42,8 @@ NEGATIVE = "ugly, blurry, low quality, oversaturated, deformed, cropped, text, w
 A prior with a closed vocabulary was trained with the empty negative prompt only.
 """
 VIEW_SUFFIX = ", {view} view"
-"""Text after the prompt for each view of `core.views.words`, as in the built-in prior's captions."""
+"""Text after the prompt for each view of `core.views.words`, as in captions of the built-in
+prior."""
 
 
 def check_prompt(prompt: Any, what: str = "prompt") -> str:

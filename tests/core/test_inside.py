@@ -7,8 +7,8 @@ import torch
 
 from gs3d.core.cameras import CameraConfig, rays
 from gs3d.core.rng import generator
-from gs3d.core.views.words import INSIDE_VIEWS, exact_views, view_words
 from gs3d.core.views.inside import around, faces, looking, panorama, sample_inside
+from gs3d.core.views.words import INSIDE_VIEWS, exact_views, view_words
 
 
 def test_camera_looks_in_its_direction_with_up_above():
