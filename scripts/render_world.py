@@ -8,11 +8,14 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from gs3d.core.schedules import Steps
 from gs3d.world.dataset import CAMERAS, SHARD, write_shards
+from gs3d.world.places.dataset import CAMERAS as INSIDE
+from gs3d.world.places.dataset import write_place_shard
 from gs3d.world.render import Device
 from gs3d.world.splits import Split
 from gs3d.world.version import source_digest
@@ -38,6 +41,9 @@ class Args:
     """Side of an image."""
     normals: float = 0.0
     """Share of the images that are normal maps."""
+    places: bool = False
+    """Rooms and landscapes, seen from inside, in place of objects. Of the settings above, only the
+    size of the images counts for them."""
     together: int = 1
     """4 renders four consecutive views of each object, for training a prior with --views 4."""
     workers: int = 1
@@ -69,13 +75,16 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings) + "\n")
     start, before = time.monotonic(), len(list(args.out.glob("shard_*.npy")))
-    options = {
+    options: dict[str, Any] = {
         "config": cameras,
         "spread": args.spread,
         "split": args.split,
         "normals": args.normals,
         "together": args.together,
     }
+    if args.places:
+        inside = dataclasses.replace(INSIDE, resolution_px=Steps((0.0,), (args.size_px,)))
+        options = {"write": write_place_shard, "config": inside}
     for done in write_shards(
         args.out, args.seed, count, args.workers, device=args.device, **options
     ):

@@ -74,7 +74,7 @@ class Batch:
     keep: Keep = "best"
     """best or all, as for gs3d generate."""
     mode: Mode = "splats"
-    """splats, mesh or two-stage, as for gs3d generate."""
+    """splats, mesh, two-stage or scene, as for gs3d generate."""
     vram: Vram = "auto"
     """Gigabytes of each GPU, as for gs3d generate."""
     raster: Raster = "auto"

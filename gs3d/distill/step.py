@@ -16,6 +16,7 @@ from gs3d.core.cameras import Cameras, sample_cameras
 from gs3d.core.normals import normal_map
 from gs3d.core.runtime.transfer import moved
 from gs3d.core.types import Render
+from gs3d.core.views.inside import sample_inside
 from gs3d.distill.contracts import check_learned, check_result
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.memory.shortage import retried
@@ -90,6 +91,8 @@ def cameras_at(
     gen = rng.generator(
         seed, f"cameras {number}" if number else "cameras", stage.cameras.draw(step, progress)
     )
+    if stage.cameras.inside:
+        return sample_inside(stage.cameras, stage.batch, progress, gen)
     return sample_cameras(stage.cameras, stage.batch, progress, gen, together)
 
 

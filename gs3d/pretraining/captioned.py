@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs3d.core.backgrounds import RANDOM_NUMBERS, random_backgrounds
 from gs3d.core.rng import derive_seed
-from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, INSIDE_VIEWS, VIEW_WORDS
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, with_view
 from gs3d.world.dataset import Dataset, Stored
 
@@ -63,7 +63,7 @@ class Captioned:
                 " render it again with scripts/render_world.py"
             )
         texts = sorted({row["caption"] for row in dataset.labels})
-        views = [*VIEW_WORDS, *EXACT_VIEWS]
+        views = list(dict.fromkeys([*VIEW_WORDS, *EXACT_VIEWS, *INSIDE_VIEWS]))
         text_row, view_row = ({t: i for i, t in enumerate(names)} for names in (texts, views))
         prefixes, captions = tokens(["", *PREFIXES, NORMALS_PREFIX]), tokens([*texts, ""])
         endings = tokens([*(with_view("", v) for v in views), ""])
@@ -71,7 +71,7 @@ class Captioned:
         if longest > tokenizer.model_max_length:
             raise ValueError(
                 f"captions: expected at most {tokenizer.model_max_length} tokens, the limit of"
-                f" the text encoder, got up to {longest}; raise builtin.MAX_TOKENS"
+                f" the text encoder, got up to {longest}"
             )
 
         def column(rows: dict[str, int], name: str) -> Tensor:

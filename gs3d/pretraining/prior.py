@@ -29,6 +29,7 @@ from gs3d.priors.multiview import to_grid
 from gs3d.world.captions import vocabulary_texts
 from gs3d.world.dataset import Dataset
 from gs3d.world.kinds import KINDS
+from gs3d.world.places import meaning
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class FitConfig:
     """Total training images, counting repeats."""
     batch: int = 32
     """Images per step."""
+    world: Literal["objects", "places"] = "objects"
+    """What the dataset shows, and so the words of captions: objects, or places seen from inside
+    (`world.places`)."""
     views: Literal[1, 4] = 1
     """4 trains a prior that denoises four views of an object jointly (`priors.multiview`); it
     needs a dataset rendered with --together 4."""
@@ -168,7 +172,7 @@ def fit(config: FitConfig) -> int:
 
 def _fit(config: FitConfig) -> int:
     config.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = builtin.new_tokenizer(vocabulary_texts())
+    tokenizer = new_tokenizer(config)
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     if (config.out / "model" / "model_index.json").exists() and views_of(
         config.out / "model"
@@ -241,6 +245,14 @@ def _fit(config: FitConfig) -> int:
             saved = time.monotonic()
     log.close()
     return seen
+
+
+def new_tokenizer(config: FitConfig):
+    """The tokenizer of what the dataset shows."""
+    texts = vocabulary_texts()
+    if config.world == "objects":
+        return builtin.new_tokenizer(texts)
+    return builtin.new_tokenizer([*texts, *meaning.vocabulary_texts()], meaning.MAX_TOKENS)
 
 
 def new_model(config: FitConfig, tokenizer) -> Denoiser:

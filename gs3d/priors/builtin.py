@@ -30,6 +30,7 @@ IMAGE_SIZE = 64
 PATCH = 8
 TEXT_WIDTH = 96
 MAX_TOKENS = 25
+"""Tokens of a caption of an object, with those of its begin and end."""
 
 
 def known_words(folder: Path = FOLDER) -> set[str] | None:
@@ -85,9 +86,10 @@ def new_backbone(
     return backbone
 
 
-def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
+def new_tokenizer(texts: list[str], max_tokens: int = MAX_TOKENS) -> "PreTrainedTokenizerFast":
     """Tokenizer with a closed vocabulary: one token for each word of `texts`, [UNK] for all others.
 
+    Captions have at most `max_tokens` tokens, with those of their begin and end.
     A direction ("45 degrees left") and a height ("15 up") are one token each. As separate words,
     the network would first have to learn which number belongs to which word.
     """
@@ -98,7 +100,7 @@ def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
         [
             normalizers.Lowercase(),
             normalizers.Replace(Regex(r"(?<=[0-9]) degrees (?=(left|right)\b)"), ""),
-            normalizers.Replace(Regex(r"(?<=[0-9]) (?=up\b)"), ""),
+            normalizers.Replace(Regex(r"(?<=[0-9]) (?=(up|down)\b)"), ""),
         ]
     )
     splitter = pre_tokenizers.Sequence(
@@ -120,7 +122,7 @@ def new_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
-        model_max_length=MAX_TOKENS,
+        model_max_length=max_tokens,
         pad_token="[PAD]",
         unk_token="[UNK]",
         bos_token="[BOS]",
@@ -141,7 +143,7 @@ def new_text_encoder(tokenizer: "PreTrainedTokenizerFast") -> "CLIPTextModel":
             projection_dim=TEXT_WIDTH,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=MAX_TOKENS,
+            max_position_embeddings=tokenizer.model_max_length,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

@@ -19,6 +19,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.runtime.transfer import moved
 from gs3d.core.views.words import (
     EXACT_VIEWS,
+    INSIDE_VIEWS,
     VIEW_WORDS,
     exact_views,
     view_weights,
@@ -88,7 +89,8 @@ class ViewPrompts:
     """The embedded prompt: checked, and shortened at its end if too long for the encoder."""
     negative_prompt: str
     views: tuple[str, ...]
-    """`core.views.words.EXACT_VIEWS` for a prior trained with them, else the rough `VIEW_WORDS`."""
+    """`core.views.words.EXACT_VIEWS` for a prior trained with them, or `INSIDE_VIEWS` for cameras
+    inside a scene; else the rough `VIEW_WORDS`."""
     directions: Float[Tensor, "V L E"]
     """Embeddings of the prompt for each of the V `views`, in their order."""
     negative: Float[Tensor, "1 L E"]
@@ -114,13 +116,16 @@ class ViewPrompts:
         suffix: str = VIEW_SUFFIX,
         blend: bool = False,
         perp_neg: float = 0.0,
+        inside: bool = False,
     ) -> ViewPrompts:
         """Embed `prompt` with each of its view directions, and the negative prompt.
 
         `negative` None is the default of the prior. `suffix` "" gives all views the same text. A
         prior without `text` (see `base.Prior`) gets the prompt unchanged, with the rough view
         words. A prior that takes the cameras themselves gets no view words. `blend` and `perp_neg`
-        are fields; exact directions are never blended. Raises `UserError` if a prompt is invalid,
+        are fields; exact directions are never blended. `inside`: the cameras are inside a scene. A
+        prior that was not trained with directions inside a scene then gets none: a word such as
+        "back" is about an object. Raises `UserError` if a prompt is invalid,
         for Perp-Neg with a multi-view prior, or for `blend` with a prior that takes cameras.
         """
         if perp_neg and prior.views > 1:
@@ -147,8 +152,9 @@ class ViewPrompts:
         views: tuple[str, ...] = VIEW_WORDS
         if encoder:
             tokenizer = encoder.tokenizer
-            if getattr(prior, "exact_views", True) and knows_exact_views(tokenizer):
-                views = EXACT_VIEWS
+            exact = INSIDE_VIEWS if inside else EXACT_VIEWS
+            if getattr(prior, "exact_views", True) and knows_views(tokenizer, exact):
+                views = exact
             if is_closed(tokenizer) and (unknown := unknown_words(tokenizer, prompt)):
                 warnings.append(
                     f"prompt: the prior {prior.name} does not know {_quoted(unknown)}; "
@@ -159,6 +165,8 @@ class ViewPrompts:
             warnings += fitted.messages(prior.name)
             if chosen:
                 warnings += fit(encoder.encoders, negative).messages(prior.name, "negative prompt")
+        if inside and views == VIEW_WORDS:
+            suffix, perp_neg = "", 0.0
         wrong = VIEW_WORDS[:2] if perp_neg else ()
         texts = [prompt + suffix.format(view=view) for view in (*views, *wrong)]
         embedded = prior.embed([*texts, negative, *([""] if negative else [])])
@@ -184,7 +192,7 @@ class ViewPrompts:
             weights = moved(view_weights(cameras), device)
             text = torch.einsum("bv,vle->ble", weights, self.directions)
         else:
-            words = exact_views if self.views == EXACT_VIEWS else view_words
+            words = view_words if self.views == VIEW_WORDS else exact_views
             # Rows by number: an index that is copied to a GPU would wait for it.
             text = torch.stack([self.directions[self.views.index(v)] for v in words(cameras)])
         negative = self.negative.expand(count, -1, -1)
@@ -222,14 +230,14 @@ def is_closed(tokenizer: PreTrainedTokenizerBase) -> bool:
     return backend is not None and type(backend.model).__name__ == "WordLevel"
 
 
-def knows_exact_views(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the prior was trained with exact view directions in its captions.
+def knows_views(tokenizer: PreTrainedTokenizerBase, views: tuple[str, ...]) -> bool:
+    """Whether the prior was trained with these exact view directions in its captions.
 
-    Only a closed vocabulary shows this: it then has the words of `core.views.words.EXACT_VIEWS`.
+    Only a closed vocabulary shows this: it then has their words.
     """
     if not is_closed(tokenizer):
         return False
-    texts = cast("list[list[int]]", tokenizer(list(EXACT_VIEWS)).input_ids)
+    texts = cast("list[list[int]]", tokenizer(list(views)).input_ids)
     return all(tokenizer.unk_token_id not in ids for ids in texts)
 
 

@@ -21,7 +21,7 @@ from gs3d.priors.base import Prior
 from gs3d.priors.prompts import check_prompt
 
 DEFAULT_MINUTES = 3.0
-Mode = Literal["splats", "mesh", "two-stage"]
+Mode = Literal["splats", "mesh", "two-stage", "scene"]
 Raster = Literal["auto", "gsplat", "cpu"]
 Vram = Literal["auto", 8, 12, 16, 24]
 Keep = Literal["best", "all"]
@@ -72,9 +72,9 @@ class Request:
     resume: bool = False
     """Continue the run in the output directory from its newest checkpoint."""
     config: str | Path | None = None
-    """Preset (builtin, builtin-mesh, builtin-two-stage, mesh, preview, splats-15min, two-stage, or
-    that of a paper, such as dreamfusion or builtin-dreamfusion), YAML file, or run.yaml of another
-    run. By default a preset for the prior, minutes and mode."""
+    """Preset (builtin, builtin-mesh, builtin-two-stage, builtin-scene, mesh, preview, scene,
+    splats-15min, two-stage, or that of a paper, such as dreamfusion or builtin-dreamfusion), YAML
+    file, or run.yaml of another run. By default a preset for the prior, minutes and mode."""
     set: tuple[str, ...] = ()
     """Change a setting of the config, e.g. gaussians.count=5000. For several settings, repeat the
     option; in Python, give a tuple."""
@@ -90,8 +90,9 @@ class Request:
     computed twice, or a tiny autoencoder is used (on 8 GB, or without bfloat16), which costs
     detail. No effect on a CPU."""
     mode: Mode = "splats"
-    """splats; mesh (splats, then a surface that starts from them); or two-stage (a radiance field,
-    then a surface, as in Consistent3D). --config, if given, decides instead."""
+    """splats; mesh (splats, then a surface that starts from them); two-stage (a radiance field,
+    then a surface, as in Consistent3D); or scene (splats of a place, seen from inside). --config,
+    if given, decides instead."""
     start: Path | None = None
     """What to start from instead of a gray ball: a run's folder, a splat file, a mesh (.glb, .obj
     or .ply), builtin, twenty seconds of the built-in prior if it knows the kind of object, or

@@ -60,7 +60,8 @@ def load_task(
     """
     prompt, config = plan.request.prompt, plan.config
     prior = load_prior(plan) if load_with is None else load_with(plan)
-    views = {"blend": config.blend_views, "perp_neg": config.perp_neg}
+    inside = config.stages[0].cameras.inside
+    views = {"blend": config.blend_views, "perp_neg": config.perp_neg, "inside": inside}
     prompts = ViewPrompts.of(prior, prompt, config.negative, **views)
     for line in (*prompts.warnings, *_without_kind(prompt, prior)):
         callbacks.warn(line)

@@ -8,7 +8,7 @@ over other backgrounds.
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -60,8 +60,8 @@ def write_shard(
             the same object.
         device: As for `render`.
     """
-    path = _path(folder, index)
-    if _exists(path):
+    path = path_of(folder, index)
+    if exists(path):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(derive_seed(seed, "world shard", index))
@@ -96,23 +96,27 @@ def write_shard(
             owner, view_words(cameras), exact_views(cameras), is_normal_map, strict=True
         )
     ]
-    _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
-    _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))
+    save(path, rgba, labels)
     return path
 
 
 def write_shards(
-    folder: Path, seed: int, count: int, workers: int = 1, **settings
+    folder: Path,
+    seed: int,
+    count: int,
+    workers: int = 1,
+    write: Callable[..., Path] = write_shard,
+    **settings,
 ) -> Iterator[int]:
-    """Write the first `count` shards of a seed with `write_shard(**settings)`.
+    """Write the first `count` shards of a seed with `write(folder, seed, index, **settings)`.
 
     Yields the number of shards that exist so far, once for each shard that it renders.
 
     The shards are divided among `workers` processes: Python generates objects one at a time, and a
     GPU renders faster than one process can generate them.
     """
-    missing = [index for index in range(count) if not _exists(_path(folder, index))]
-    jobs = [partial(write_shard, folder, seed, index, **settings) for index in missing]
+    missing = [index for index in range(count) if not exists(path_of(folder, index))]
+    jobs = [partial(write, folder, seed, index, **settings) for index in missing]
     if workers == 1 or not jobs:
         for done, job in enumerate(jobs, 1 + count - len(jobs)):
             job()
@@ -134,12 +138,20 @@ def write_shards(
             raise
 
 
-def _path(folder: Path, index: int) -> Path:
+def path_of(folder: Path, index: int) -> Path:
+    """The .npy file of a shard."""
     return folder / f"shard_{index:05d}.npy"
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether both files of a shard are there."""
     return path.exists() and path.with_suffix(".json").exists()
+
+
+def save(path: Path, rgba: np.ndarray, labels: list[dict]) -> None:
+    """Write both files of a shard: images [n, H, W, 4] in [0, 1], and a label for each."""
+    _write(path.with_suffix(".json"), lambda f: f.write(json.dumps(labels).encode()))
+    _write(path, lambda f: np.save(f, (rgba * 255 + 0.5).astype(np.uint8)))
 
 
 def _write(path: Path, write) -> None:

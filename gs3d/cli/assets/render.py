@@ -3,13 +3,16 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
+
+if TYPE_CHECKING:
+    from gs3d.representations.asset import Asset
 
 FRAMES = {".png": 8, ".mp4": 120, ".gif": 48, ".webp": 48}
 """Suffix -> default number of views on a contact sheet, or of frames of a turntable."""
@@ -34,6 +37,9 @@ class Args:
     48 for .gif and .webp. At most 1000."""
     elevation_deg: float = 15.0
     """Elevation of the camera in degrees, -90 (below) to 90 (above)."""
+    panorama: bool = False
+    """A panorama of a scene from inside, as a .png of 2 × 1 times --size: all that is seen from the
+    origin."""
     fixed_cameras: bool = False
     """Leave the cameras where they look at a ball of radius 1 about the origin, so that pictures of
     several files compare. By default an object that lies elsewhere, or is far larger or smaller,
@@ -67,6 +73,8 @@ def run(argv: list[str]) -> int:
     from gs3d.runs.outputs.files import TURNTABLE_FPS, frames
 
     scene = gs3d.load(args.file)
+    if args.panorama:
+        return _write_panorama(scene.asset, out, args)
     asset = scene.asset if args.fixed_cameras else framed(scene.asset)
     images = frames(asset, gs3d.ring(views, args.size, args.elevation_deg))
     if suffix == ".png":
@@ -82,4 +90,15 @@ def run(argv: list[str]) -> int:
 
         write_animation(out, images, fps=TURNTABLE_FPS)
     say(f"{len(scene)} {'splats' if scene.splats else 'triangles'} -> {out}")
+    return 0
+
+
+def _write_panorama(asset: "Asset", out: Path, args: Args) -> int:
+    from gs3d.io.image.png import write_sheet
+    from gs3d.runs.outputs.files import panorama_of
+
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--panorama: expected a name ending in .png, got -o {out}")
+    write_sheet(out, [panorama_of(asset, args.size)], columns=1)
+    say(f"panorama of {2 * args.size} × {args.size} pixels -> {out}")
     return 0

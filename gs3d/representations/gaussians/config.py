@@ -1,6 +1,7 @@
 """Settings of 3D Gaussians: initialization, learning rates and regularizers."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gs3d.core.checks import within
 from gs3d.core.schedules import Ramp
@@ -75,10 +76,16 @@ class RegularizerConfig:
 class GaussianConfig:
     """Initialization and optimization of a set of splats."""
 
+    start: Literal["ball", "surroundings"] = "ball"
+    """ball: an object starts as a ball about the origin. surroundings: a scene, which is seen from
+    near the origin, starts as a floor, a shell and a far sky (`surroundings.py`), and splats move
+    the faster the farther away they are."""
     count: int = 3000
     """Initial number of splats."""
     radius: float = 0.55
-    """Radius of the initial ball; positions are uniform in it."""
+    """Radius of the initial ball, in which positions are uniform; or of the shell of a scene."""
+    sky_radius: float = 8.0
+    """Radius of the sky of a scene."""
     opacity: float = 0.1
     """Initial opacity."""
     sh_degree: int = 0
@@ -94,6 +101,7 @@ class GaussianConfig:
     def __post_init__(self) -> None:
         within("count", self.count, "[1, inf)")
         within("radius", self.radius, "(0, inf)")
+        within("sky_radius", self.sky_radius, "(0, inf)")
         within("opacity", self.opacity, "(0, 1)")
         within("sh_degree", self.sh_degree, "[0, 3]")
         within("smoothing_px", self.smoothing_px, "[0, 4]")

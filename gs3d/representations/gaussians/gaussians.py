@@ -20,6 +20,7 @@ from gs3d.representations.gaussians.config import GaussianConfig
 from gs3d.representations.gaussians.densify import Densifier, DensifyConfig, Optimizers
 from gs3d.representations.gaussians.existing import parameters_of
 from gs3d.representations.gaussians.smoothing import smoothed
+from gs3d.representations.gaussians.surroundings import surroundings
 from gs3d.representations.regularizers import opaque, sparsity
 
 
@@ -62,8 +63,12 @@ class Gaussians:
         densify: DensifyConfig | None = None,
         pixel_size: Callable[[float], float] | None = None,
     ) -> "Gaussians":
-        """Return a semi-transparent gray ball of splats around the origin."""
+        """Return a semi-transparent gray ball of splats around the origin, or the surroundings of
+        a scene (`GaussianConfig.start`)."""
         gen = rng.generator(seed, "start blob")
+        if config.start == "surroundings":
+            params = {k: v.to(device) for k, v in surroundings(config, gen).items()}
+            return Gaussians(params, config, densify, pixel_size)
         n = config.count
         direction = nn.functional.normalize(torch.randn(n, 3, generator=gen), dim=1)
         means = direction * config.radius * torch.rand(n, 1, generator=gen) ** (1 / 3)
@@ -96,6 +101,11 @@ class Gaussians:
 
     def _smoothing_at(self, progress: float) -> float:
         return self.config.smoothing_px * self.pixel_size(progress) if self.pixel_size else 0.0
+
+    @property
+    def is_scene(self) -> bool:
+        """Whether the splats surround the cameras."""
+        return self.config.start == "surroundings"
 
     def __len__(self) -> int:
         return len(self.params["means"])
@@ -135,7 +145,8 @@ class Gaussians:
     def regularizer(self, out: Render, progress: float) -> Tensor:
         """Return the weighted sum of all regularizers, a scalar."""
         c, p = self.config.regularizers, self.params
-        total = c.outside * (p["means"].norm(dim=1) - 0.97).clamp_min(0).square().mean()
+        outside = 0.0 if self.is_scene else c.outside
+        total = outside * (p["means"].norm(dim=1) - 0.97).clamp_min(0).square().mean()
         if weight := c.sparsity(progress):
             total = total + weight * sparsity(out.alpha)
         if weight := c.opaque(progress):
@@ -153,10 +164,15 @@ class Gaussians:
         """
         rates = self.config.rates
         factor = rates.factor(share)
+        before = self.params["means"].detach().clone() if self.is_scene else None
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = factor * getattr(rates, name)(progress)
             optimizer.step()
             optimizer.zero_grad()
+        if before is not None:
+            # What is twice as far away has to move twice as far for the same change of a picture.
+            means = self.params["means"].data
+            means.copy_(before + (means - before) * before.norm(dim=1, keepdim=True))
         self.smoothing = self._smoothing_at(progress)
 
     def after_step(self, out: Render, before: float, now: float, seed: int, step: int) -> None:

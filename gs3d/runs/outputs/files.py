@@ -14,6 +14,7 @@ import torch
 from gs3d.core.cameras import Cameras, ring
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.core.views.inside import around, faces, panorama
 from gs3d.io import MESH, SPLATS, save_splats
 from gs3d.ops.place import framed
 from gs3d.representations.asset import Asset, draw
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PREVIEW_VIEWS, PREVIEW_PX = 8, 256
 TURNTABLE_FRAMES, TURNTABLE_PX, TURNTABLE_FPS = 72, 256, 24
+PANORAMA_PX = 512
+"""Height of the panorama of a scene."""
 BACKGROUND = (0.92, 0.92, 0.92)
 CHUNK_PX = 16_000_000
 """Pixels rendered at once: some 500 MB for splats, with depth and alpha."""
@@ -41,6 +44,8 @@ class Written:
     asset: Asset | None = None
     """The saved result: detached, on the device of the run, without splats that no viewer can draw.
     None if nothing could be written."""
+    inside: bool = False
+    """Whether the result is a scene, which is seen from inside."""
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """One line for each file that could not be written."""
@@ -90,6 +95,13 @@ def frames(
         yield from draw(asset, cameras[i : i + chunk], background).rgb.clamp(0, 1).cpu().numpy()
 
 
+def panorama_of(asset: Asset, height: int) -> np.ndarray:
+    """All that is seen from the origin, as an equirectangular image [height, 2 · height, 3]
+    float32 in [0, 1] with the front in its middle."""
+    images = np.stack(list(frames(asset, faces(height))))
+    return panorama(torch.from_numpy(images), height).clamp(0, 1).numpy()
+
+
 def write_result(folder: Path, representation: Representation) -> Written:
     """Write splats.ply, or mesh.glb, mesh.ply and mesh.obj.
 
@@ -103,7 +115,7 @@ def write_result(folder: Path, representation: Representation) -> Written:
                 f"{dropped} splats without a finite size or place were left out"
             )
         save_splats(folder / SPLATS, splats)
-        written.asset = splats
+        written.asset, written.inside = splats, representation.is_scene
         written.files.append(folder / SPLATS)
     else:
         _write_meshes(folder, cast("Nerf | Dmtet", representation), written)
@@ -154,20 +166,27 @@ def _write_meshes(folder: Path, representation: "Nerf | Dmtet", written: Written
 
 
 def write_renders(folder: Path, written: Written) -> None:
-    """Write preview.png and turntable.mp4 of what `write_result` wrote, if it wrote anything."""
+    """Write preview.png and turntable.mp4 of what `write_result` wrote, if it wrote anything.
+
+    Of a scene they are a panorama and a look around."""
     if written.asset is None:
         return
-    asset = framed(written.asset)
+    asset = written.asset if written.inside else framed(written.asset)
+    of_turn = around if written.inside else ring
 
     def write_preview(path: Path) -> None:
         from gs3d.io.image.png import write_sheet
 
-        write_sheet(path, frames(asset, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
+        if written.inside:
+            write_sheet(path, [panorama_of(asset, PANORAMA_PX)], columns=1)
+        else:
+            write_sheet(path, frames(asset, ring(PREVIEW_VIEWS, PREVIEW_PX)), columns=4)
 
     def write_turntable(path: Path) -> None:
         from gs3d.io.image.mp4 import write_video
 
-        write_video(path, frames(asset, ring(TURNTABLE_FRAMES, TURNTABLE_PX)), fps=TURNTABLE_FPS)
+        turn = frames(asset, of_turn(TURNTABLE_FRAMES, TURNTABLE_PX))
+        write_video(path, turn, fps=TURNTABLE_FPS)
 
     instead = f"gs3d render {written.files[0]}" if written.files else "--resume"
     written.attempt(folder / "preview.png", write_preview, instead)

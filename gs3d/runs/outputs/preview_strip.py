@@ -14,9 +14,11 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.runtime import clock
+from gs3d.core.views.inside import around
 from gs3d.distill.state import Task, TrainState
 from gs3d.distill.step import stage_progress
 from gs3d.representations.base import Representation
+from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs.outputs.files import BACKGROUND
 
 STRIP = "progress.png"
@@ -80,11 +82,12 @@ def add_row(path: Path, state: TrainState, task: Task, elapsed_s: float) -> None
 
 @torch.no_grad()
 def sides_of(representation: Representation, progress: float) -> list[np.ndarray]:
-    """Render an object from SIDES sides at `progress` of the stage, each uint8 [SIDE_PX, SIDE_PX,
-    3]."""
+    """Render an object from SIDES sides, or a scene in SIDES directions, at `progress` of the
+    stage, each uint8 [SIDE_PX, SIDE_PX, 3]."""
     from gs3d.io.image.pixels import to_bytes
 
-    cameras = ring(SIDES, SIDE_PX).to(representation.device)
+    is_scene = isinstance(representation, Gaussians) and representation.is_scene
+    cameras = (around if is_scene else ring)(SIDES, SIDE_PX).to(representation.device)
     background = torch.tensor(BACKGROUND, device=representation.device)
     renders = representation.render(cameras, background, progress).rgb.cpu()
     return [to_bytes(Path(STRIP), side, f"side {i}") for i, side in enumerate(renders)]

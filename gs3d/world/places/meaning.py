@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from gs3d.core.views.words import INSIDE_VIEWS
 from gs3d.world.captions import SYNONYMS, Thing, with_article
 from gs3d.world.kinds import KINDS
 
@@ -18,6 +19,8 @@ SETTINGS: tuple[Setting, ...] = ("room", "meadow", "desert", "snowfield")
 NUMBERS = {1: "a", 2: "two", 3: "three"}
 EVENING = "in the evening"
 MOST_OBJECTS = 8
+MAX_TOKENS = 72
+"""Tokens of a caption, with those of its begin and end and of a direction."""
 _PLURALS = {"fish": "fish", "bookshelf": "bookshelves", "cactus": "cacti"}
 
 
@@ -72,4 +75,4 @@ class PlaceMeaning:
 def vocabulary_texts() -> list[str]:
     """The words that captions of places add to those of objects."""
     names = [name for kind in KINDS for name in (kind, *SYNONYMS.get(kind, ()))]
-    return [*SETTINGS, *NUMBERS.values(), *EVENING.split(), *map(plural, names)]
+    return [*SETTINGS, *NUMBERS.values(), EVENING, *map(plural, names), *INSIDE_VIEWS]
