@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from gs3d.priors.families.builtin import predict
 from gs3d.priors.network import encode
 from gs3d.priors.plain.text import PREFIX
 from gs3d.priors.scalings import Edm
+from gs3d.world.captions import vocabulary_texts
+from gs3d.world.places import meaning
 
 if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
@@ -35,6 +37,23 @@ class Denoiser(nn.Module):
         text = encode(self.text_encoder, tokens)
         f = predict(self.backbone, self.scaling.c_in(s) * z, self.scaling.c_noise(sigma), text)
         return self.scaling.c_skip(s) * z + self.scaling.c_out(s) * f.float()
+
+
+World = Literal["objects", "places"]
+
+
+def new_tokenizer(world: World):
+    """Tokenizer of the captions of objects, or of places (`world.places`) too."""
+    texts = vocabulary_texts()
+    if world == "objects":
+        return builtin.new_tokenizer(texts)
+    return builtin.new_tokenizer([*texts, *meaning.vocabulary_texts()], meaning.MAX_TOKENS)
+
+
+def new_model(size_px: int, views: int, tokenizer) -> Denoiser:
+    """Return an untrained model for single images, or for 2×2 grids of views."""
+    size = size_px * (2 if views > 1 else 1)
+    return Denoiser(builtin.new_backbone(size), builtin.new_text_encoder(tokenizer))
 
 
 def loss_of(

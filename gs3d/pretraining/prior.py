@@ -19,17 +19,22 @@ from gs3d.core.rng import derive_seed
 from gs3d.pretraining import resume
 from gs3d.pretraining.attention import plain_attention
 from gs3d.pretraining.captioned import Captioned
-from gs3d.pretraining.denoiser import Denoiser, begin_from, loss_of
+from gs3d.pretraining.denoiser import (
+    Denoiser,
+    World,
+    begin_from,
+    loss_of,
+    new_model,
+    new_tokenizer,
+)
 from gs3d.pretraining.optimizers import optimizers_of
 from gs3d.pretraining.precision import precision
 from gs3d.priors import builtin
 from gs3d.priors.images import to_network
 from gs3d.priors.loading.components import views_of
 from gs3d.priors.multiview import to_grid
-from gs3d.world.captions import vocabulary_texts
 from gs3d.world.dataset import Dataset
 from gs3d.world.kinds import KINDS
-from gs3d.world.places import meaning
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class FitConfig:
     """Total training images, counting repeats."""
     batch: int = 32
     """Images per step."""
-    world: Literal["objects", "places"] = "objects"
+    world: World = "objects"
     """What the dataset shows, and so the words of captions: objects, or places seen from inside
     (`world.places`)."""
     views: Literal[1, 4] = 1
@@ -172,7 +177,7 @@ def fit(config: FitConfig) -> int:
 
 def _fit(config: FitConfig) -> int:
     config.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = new_tokenizer(config)
+    tokenizer = new_tokenizer(config.world)
     torch.manual_seed(derive_seed(config.seed, "initial weights"))
     if (config.out / "model" / "model_index.json").exists() and views_of(
         config.out / "model"
@@ -181,7 +186,7 @@ def _fit(config: FitConfig) -> int:
             f"{config.out}: contains a training with another number of views, not {config.views};"
             " choose another --out"
         )
-    model = new_model(config, tokenizer).to(config.device)
+    model = new_model(config.size_px, config.views, tokenizer).to(config.device)
     if config.start is not None and not resume.begun(config.out):
         begin_from(model, tokenizer, config.start)
     optimizers = optimizers_of(model, config.lr, config.muon_lr)
@@ -247,20 +252,6 @@ def _fit(config: FitConfig) -> int:
     return seen
 
 
-def new_tokenizer(config: FitConfig):
-    """The tokenizer of what the dataset shows."""
-    texts = vocabulary_texts()
-    if config.world == "objects":
-        return builtin.new_tokenizer(texts)
-    return builtin.new_tokenizer([*texts, *meaning.vocabulary_texts()], meaning.MAX_TOKENS)
-
-
-def new_model(config: FitConfig, tokenizer) -> Denoiser:
-    """Return an untrained model for single images, or for 2×2 grids of views."""
-    size = config.size_px * (2 if config.views > 1 else 1)
-    return Denoiser(builtin.new_backbone(size), builtin.new_text_encoder(tokenizer))
-
-
 def in_groups(dataset: Dataset, views: int) -> bool:
     """Return whether each `views` consecutive images show one object, judging by their captions."""
     rows = [(row["caption"], row["normals"]) for row in dataset.labels]
@@ -270,7 +261,7 @@ def in_groups(dataset: Dataset, views: int) -> bool:
 
 
 def _averaged(config: FitConfig, average: dict[str, Tensor], tokenizer) -> Denoiser:
-    model = new_model(config, tokenizer)
+    model = new_model(config.size_px, config.views, tokenizer)
     model.load_state_dict({k: v.cpu() for k, v in average.items()})
     return model.eval()
 

@@ -10,13 +10,18 @@ import torch
 from safetensors.torch import load_file
 
 from gs3d.core.schedules import Steps
+from gs3d.core.views.words import INSIDE_VIEWS
 from gs3d.pretraining import prior as training
 from gs3d.pretraining.captioned import Captioned
 from gs3d.pretraining.resume import batch_indices
 from gs3d.priors import builtin, load
+from gs3d.priors.prompts import knows_views
 from gs3d.world import dataset as world_dataset
 from gs3d.world.captions import NORMALS_PREFIX, PREFIXES, vocabulary_texts, with_view
 from gs3d.world.dataset import Dataset
+from gs3d.world.places import dataset as place_dataset
+from gs3d.world.places.meaning import MAX_TOKENS
+from gs3d.world.places.parser import parse_place
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +229,30 @@ def test_prior_of_four_views_trains_on_groups_of_views_of_one_object(tmp_path, c
         training.fit(dataclasses.replace(four, views=1))
     with pytest.raises(ValueError, match="batch: expected a multiple of 4, got 6"):
         dataclasses.replace(four, batch=6)
+
+
+def test_prior_of_places_begins_from_one_of_objects(tmp_path, config, monkeypatch):
+    for module in (world_dataset, place_dataset):
+        monkeypatch.setattr(module, "SHARD", 16)
+    place_dataset.write_place_shard(tmp_path / "dataset", 1, 0)
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.rgba(np.arange(16))[..., 3].min() == 1
+    for row in dataset.labels:
+        assert parse_place(row["caption"]) and row["exact_view"] in INSIDE_VIEWS
+    assert len({row["caption"] for row in dataset.labels}) == 16 // place_dataset.VIEWS
+    training.fit(config)
+    places = dataclasses.replace(
+        config,
+        dataset=tmp_path / "dataset",
+        out=tmp_path / "places",
+        world="places",
+        start=config.out / "model",
+        images=8,
+    )
+    assert training.fit(places) == 8
+    before, after = (load(folder / "model", "cpu") for folder in (config.out, places.out))
+    assert not knows_views(before.text.tokenizer, INSIDE_VIEWS)
+    assert knows_views(after.text.tokenizer, INSIDE_VIEWS)
+    longest = "a photo of an orange room with " + ", ".join(["two small orange ice creams"] * 4)
+    ids = after.text.tokenizer(f"{longest} in the evening, 45 degrees left 15 down view").input_ids
+    assert after.text.tokenizer.unk_token_id not in ids and len(ids) <= MAX_TOKENS

@@ -12,7 +12,7 @@ from gs3d.priors import builtin, load, prompts
 from gs3d.priors.prompts import (
     ViewPrompts,
     check_prompt,
-    knows_exact_views,
+    knows_views,
     unknown_words,
     vocabulary,
 )
@@ -150,7 +150,7 @@ def test_vocabulary_equals_world_vocabulary(tiny_builtin):
     texts = tokenizer(captions.vocabulary_texts()).input_ids
     assert set(vocabulary(tokenizer)) == {words[i] for ids in texts for i in ids[1:-1]}
     assert {"mushroom", "teapot", "cyan", "45left", "15up"} <= set(vocabulary(tokenizer))
-    assert knows_exact_views(tokenizer)
+    assert knows_views(tokenizer, EXACT_VIEWS)
 
 
 def test_shipped_tokenizer_knows_exact_views():
@@ -158,11 +158,13 @@ def test_shipped_tokenizer_knows_exact_views():
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(builtin.FOLDER / "tokenizer")
-    assert knows_exact_views(tokenizer) and builtin.known_words() == set(vocabulary(tokenizer))
+    assert knows_views(tokenizer, EXACT_VIEWS) and builtin.known_words() == set(
+        vocabulary(tokenizer)
+    )
 
 
 def test_open_vocabulary_has_no_exact_views(tiny_sd):
-    assert not knows_exact_views(tiny_sd.text.tokenizer)
+    assert not knows_views(tiny_sd.text.tokenizer, EXACT_VIEWS)
 
 
 @pytest.mark.parametrize("prior", ["tiny_builtin", "tiny_sd"])

@@ -18,9 +18,11 @@ def test_preset_round_trips_with_each_loss(preset, loss):
 OWN = [
     "builtin",
     "builtin-mesh",
+    "builtin-scene",
     "builtin-two-stage",
     "mesh",
     "preview",
+    "scene",
     "splats-15min",
     "two-stage",
 ]
