@@ -42,12 +42,10 @@ def test_loss_of_mid_gray_is_one_at_high_noise_and_bounded_at_low_noise():
 def test_warm_start_keeps_the_function_with_more_words_and_tokens(tmp_path):
     # An older model that lacks some words.
     words = [text for text in vocabulary_texts() if "left" not in text]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtin, "MAX_TOKENS", 16)
-        old_tokenizer = builtin.new_tokenizer(words)
-        old = new_denoiser(old_tokenizer)
-        torch.nn.init.normal_(old.backbone.proj_out.weight, std=0.1)  # initialized with zeros
-        builtin.save(tmp_path / "old", old.backbone, old.text_encoder, old_tokenizer)
+    old_tokenizer = builtin.new_tokenizer(words, max_tokens=16)
+    old = new_denoiser(old_tokenizer)
+    torch.nn.init.normal_(old.backbone.proj_out.weight, std=0.1)  # initialized with zeros
+    builtin.save(tmp_path / "old", old.backbone, old.text_encoder, old_tokenizer)
     tokenizer = builtin.new_tokenizer(vocabulary_texts())
     new = new_denoiser(tokenizer)
     denoiser.begin_from(new, tokenizer, tmp_path / "old")
