@@ -14,6 +14,7 @@ from torch import (
     nn,
 )
 
+from gs3d.pretraining.precision import has_fast_bfloat16
 from gs3d.priors import builtin
 
 
@@ -52,12 +53,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Approximate U Vᵀ of the singular vectors of each of the matrices [N, R, C], in bfloat16.
+    """Approximate U Vᵀ of the singular vectors of each of the matrices [N, R, C].
 
-    Runs five Newton–Schulz steps with Jordan's coefficients.
+    Runs five Newton–Schulz steps with Jordan's coefficients, in bfloat16 where that is fast.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = matrices.mT if tall else matrices
+    x = x.bfloat16() if has_fast_bfloat16(x.device) else x.float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     for _ in range(5):
         gram = x @ x.mT

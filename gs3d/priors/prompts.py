@@ -160,6 +160,11 @@ class ViewPrompts:
                     f"prompt: the prior {prior.name} does not know {_quoted(unknown)}; "
                     f"{vocab_command(folder_name(prior))} lists the words that it knows"
                 )
+            if inside and is_closed(tokenizer) and views == VIEW_WORDS:
+                warnings.append(
+                    f"the prior {prior.name} was trained on single objects, not on places seen "
+                    "from inside; expect an object in every direction, or leave out --mode scene"
+                )
             fitted = fit(encoder.encoders, prompt, [suffix.format(view=view) for view in views])
             prompt = fitted.prompt
             warnings += fitted.messages(prior.name)

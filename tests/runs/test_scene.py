@@ -42,6 +42,12 @@ def test_prior_of_places_gets_directions_in_which_cameras_look(place_prior):
     assert torch.equal(text[1], prompts.directions[left])
 
 
+def test_prior_of_single_objects_is_warned_about(tiny_builtin):
+    (warning,) = ViewPrompts.of(tiny_builtin, "a red house", inside=True).warnings
+    assert "was trained on single objects" in warning
+    assert not ViewPrompts.of(tiny_builtin, "a red house").warnings
+
+
 def test_prior_of_objects_gets_no_words_about_directions(tiny_sd_folder):
     prompts = ViewPrompts.of(load(tiny_sd_folder, "cpu"), PROMPT, inside=True, perp_neg=1.0)
     assert prompts.views == VIEW_WORDS
