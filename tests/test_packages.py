@@ -21,6 +21,7 @@ PACKAGES = [
     "distill",
     "runs",
     "experiments",
+    "compose",
     "batch",
     "viewer",
     "cli",

@@ -15,6 +15,7 @@ COMMANDS = {
     "render": ("assets", "render splats or a mesh as an image or a turntable"),
     "convert": ("assets", "convert splats to another file format"),
     "info": ("assets", "print statistics of splats or a mesh, and any problems"),
+    "compose": ("assets", "put several objects into one scene"),
     "clean": ("assets", "crop, filter, decimate, center, rescale and rotate splats"),
     "reference": ("tools", "export a reference object for a prompt, as a mesh or an image"),
     "vocab": ("tools", "list the words that the built-in prior knows"),

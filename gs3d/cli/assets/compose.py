@@ -1,0 +1,55 @@
+"""`gs3d compose SCENE.yaml`: puts several objects into one scene."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gs3d.cli.output import say
+from gs3d.cli.parse import parse
+from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with_warnings
+from gs3d.core.errors import UserError
+from gs3d.io import load_splats
+
+
+@dataclass(frozen=True)
+class Args:
+    """Put several results or splat files into one scene, each with a place, a size and a turn, and
+    write one splat file. A scene file lists them:
+
+    objects: [{file: a.ply, position: [x, y, z], size: 0.5, turn_deg: 30, stands_on: NAME}, …]"""
+
+    scene: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE.yaml")]
+    """The scene file. Only `file` is needed of each object; `stands_on` names an earlier one."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Output file. Its suffix decides the format. Default: that of the scene file with .ply."""
+
+
+def run(argv: list[str]) -> int:
+    args = parse(Args, "gs3d compose", argv)
+    from gs3d.compose.scene_file import read_scene
+    from gs3d.compose.together import overlaps, together
+
+    entries = read_scene(args.scene)
+    out = args.out or args.scene.with_suffix(".ply")
+    files = [splats_file(entry.file) for entry in entries]
+    suffix = [check_out(out, file) for file in files][0]
+    found = []
+    for entry, file in zip(entries, files, strict=True):
+        splats, warnings = with_warnings(load_splats, file)
+        warn(warnings)
+        if not len(splats):
+            raise UserError(f"{args.scene}: {entry.name}: {file} holds no splats")
+        found.append(splats)
+    splats, parts = together(entries, found)
+    warn(overlaps(parts))
+    _, warnings = saved(out, suffix, splats)
+    first = 0
+    for part in parts:
+        last = first + len(part.splats)
+        say(f"{part.entry.name:<24}splats {first} to {last - 1}")
+        first = last
+    say(f"{len(splats)} splats of {len(parts)} objects -> {out}, {bytes_text(out.stat().st_size)}")
+    warn(warnings)
+    return 0

@@ -1,0 +1,111 @@
+"""Objects put into their places, as the splats of one scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gs3d.compose.scene_file import Entry
+from gs3d.core.types import Splats
+from gs3d.ops.clean import rotated
+from gs3d.ops.extent import box_of
+from gs3d.ops.place import place_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+FOOT, SEEN = 0.1, 0.3
+"""Part of the height of an object that stands on another, and least opacity of what it stands on.
+"""
+OVERLAP = 0.2
+"""Share of the box of an object that another may fill before a warning."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """An object in its place."""
+
+    entry: Entry
+    splats: Splats
+    low: Float[np.ndarray, " 3"]
+    high: Float[np.ndarray, " 3"]
+    """Corners of the box of 99.9 % of the splats."""
+
+
+def together(entries: Sequence[Entry], splats: Sequence[Splats]) -> tuple[Splats, list[Part]]:
+    """Place the splats of each entry. Returns those of all, in order, and each alone.
+
+    Harmonics of lower degrees are filled up with zeros.
+    """
+    parts: list[Part] = []
+    for entry, own in zip(entries, splats, strict=True):
+        parts.append(_placed(entry, own, {part.entry.name: part for part in parts}))
+    most = max(part.splats.sh.shape[1] for part in parts)
+    return Splats.cat([_with_harmonics(part.splats, most) for part in parts]), parts
+
+
+def overlaps(parts: Sequence[Part]) -> list[str]:
+    """A line for each two objects that fill the same space."""
+    lines: list[str] = []
+    for i, first in enumerate(parts):
+        for second in parts[i + 1 :]:
+            sides = np.minimum(first.high, second.high) - np.maximum(first.low, second.low)
+            shared = float(np.prod(sides.clip(0)))
+            least = min(float(np.prod(part.high - part.low)) for part in (first, second))
+            if shared > OVERLAP * max(least, 1e-12):
+                lines.append(
+                    f"{first.entry.name} and {second.entry.name} overlap: {shared / least:.0%} of "
+                    "the smaller one's box; change a position or a size"
+                )
+    return lines
+
+
+def _placed(entry: Entry, splats: Splats, before: dict[str, Part]) -> Part:
+    place = place_of(splats)
+    factor = entry.size / place.radius
+    center = torch.from_numpy(place.center)
+    centered = replace(
+        splats,
+        means=((splats.means.double() - center) * factor).float(),
+        scales=(splats.scales.double() * factor).float(),
+    )
+    turned = rotated(centered, 0.0, 0.0, entry.turn_deg) if entry.turn_deg else centered
+    low, high = box_of(turned.means)
+    position = np.array(entry.position)
+    if entry.stands_on is not None:
+        under = before[entry.stands_on]
+        middle = (under.low + under.high) / 2
+        position = position + (middle[0], middle[1], 0)
+        foot = _foot_of(turned, low, high) + torch.from_numpy(position[:2])
+        position[2] += _top_under(under, foot) - low[2]
+    means = (turned.means.double() + torch.from_numpy(position)).float()
+    moved = replace(turned, means=means)
+    return Part(entry, moved, low + position, cast("np.ndarray", high + position))
+
+
+def _foot_of(splats: Splats, low: np.ndarray, high: np.ndarray) -> Tensor:
+    """Corners [2, 2] of the rectangle in x and y of the lowest part of an object."""
+    lowest = splats.means[:, 2] <= low[2] + FOOT * (high[2] - low[2])
+    foot_low, foot_high = box_of(splats.means[lowest])
+    return torch.from_numpy(np.stack([foot_low[:2], foot_high[:2]]))
+
+
+def _top_under(under: Part, foot: Tensor) -> float:
+    """Height of the top of `under` in the rectangle `foot`; of all of it, if it is not there."""
+    means = under.splats.means
+    inside = ((means[:, :2] >= foot[0]) & (means[:, :2] <= foot[1])).all(dim=1)
+    seen = means[inside & (under.splats.opacities > SEEN)]
+    return float(box_of(seen)[1][2]) if len(seen) else float(under.high[2])
+
+
+def _with_harmonics(splats: Splats, count: int) -> Splats:
+    missing = count - splats.sh.shape[1]
+    if not missing:
+        return splats
+    zeros = splats.sh.new_zeros(len(splats), missing, 3)
+    return replace(splats, sh=torch.cat([splats.sh, zeros], dim=1))
