@@ -34,6 +34,8 @@ def splats_file(source: Path) -> Path:
         os.stat(source)
     except OSError as error:
         raise read_error(source, error) from None
+    except ValueError as error:  # a null byte
+        raise UserError(f"{str(source)!r}: {error}") from None
     # os.path.isdir, unlike Path.is_dir, also accepts names that are too long to be looked up.
     if not os.path.isdir(source):
         return source

@@ -13,20 +13,20 @@ Files are found from where the scene file is. The name of an object is that of i
 suffix, unless `name` gives another.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError, did_you_mean
+from gs3d.io import FORMATS, suffix_of
 from gs3d.io.atomic import read_error
 from gs3d.io.plain_yaml import load_yaml
 
 MOST_OBJECTS = 100
-FARTHEST = 1000.0
-"""Largest distance from the origin, and largest size, in world units. Beyond it, positions in
-single precision are coarser than splats of an object of size 1."""
+FARTHEST, LARGEST = 1000.0, 1e6
+"""Largest distance from the origin and largest size, in world units, which are surely meant; and
+largest number."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class Entry:
     """Turn to the left about the vertical axis, in degrees."""
     stands_on: str | None = None
     """Name of an earlier object."""
+    own_frame: bool = False
+    """Keep the coordinates of the file: `size` is a factor, and `position` that of its origin."""
 
 
-KEYS = ("file", "name", "position", "size", "turn_deg", "stands_on")
+KEYS = ("file", "name", "position", "size", "turn_deg", "stands_on", "own_frame")
 
 
 def read_scene(path: Path) -> list[Entry]:
@@ -82,8 +84,8 @@ def _entry(where: str, fields: Any, folder: Path, before: Sequence[Entry]) -> En
         near = did_you_mean(str(unknown[0]), KEYS)
         raise UserError(f"{where}: expected {', '.join(KEYS)}, got {unknown[0]!r}{near}")
     file = folder / fields["file"]
-    name = fields.get("name", Path(fields["file"]).name.partition(".")[0])
-    if not isinstance(name, str) or not name or name in {entry.name for entry in before}:
+    name = fields.get("name", _name_of(fields["file"]))
+    if not isinstance(name, str) or not name or name in [entry.name for entry in before]:
         raise UserError(f"{where}: expected a `name:` of its own, got {name!r}")
     position = fields.get("position", [0, 0, 0])
     if not isinstance(position, list) or len(position) != 3 or not all(map(_is_near, position)):
@@ -100,18 +102,27 @@ def _entry(where: str, fields: Any, folder: Path, before: Sequence[Entry]) -> En
         raise UserError(f"{where}: turn_deg: expected a number, got {turn!r}")
     # Not `on`, which is a truth value in YAML.
     stands_on = fields.get("stands_on")
-    if stands_on is not None and stands_on not in {entry.name for entry in before}:
+    if stands_on is not None and stands_on not in [entry.name for entry in before]:
         names = ", ".join(entry.name for entry in before) or "none"
         raise UserError(
             f"{where}: stands_on: expected an earlier object ({names}), got {stands_on!r}"
         )
+    own_frame = fields.get("own_frame", False)
+    if not isinstance(own_frame, bool):
+        raise UserError(f"{where}: own_frame: expected true or false, got {own_frame!r}")
     x, y, z = map(float, position)
-    return Entry(file, name, (x, y, z), float(size), float(turn), stands_on)
+    return Entry(file, name, (x, y, z), float(size), float(turn), stands_on, own_frame)
+
+
+def _name_of(file: str) -> str:
+    """The name of a file without the suffix of a format, or of a folder."""
+    suffix = suffix_of(file, FORMATS)
+    return Path(file).name[: -len(suffix)] if suffix else Path(file).name
 
 
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return is_number and abs(value) <= LARGEST
 
 
 def _is_near(value: Any) -> bool:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from gs3d.compose.scene_file import Entry
+from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.ops.clean import rotated
 from gs3d.ops.extent import box_of
-from gs3d.ops.place import place_of
+from gs3d.ops.place import WORLD, place_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -41,6 +42,9 @@ def together(entries: Sequence[Entry], splats: Sequence[Splats]) -> tuple[Splats
     """Place the splats of each entry. Returns those of all, in order, and each alone.
 
     Harmonics of lower degrees are filled up with zeros.
+
+    Raises:
+        UserError: Nothing is under an object that shall stand on another.
     """
     parts: list[Part] = []
     for entry, own in zip(entries, splats, strict=True):
@@ -66,7 +70,7 @@ def overlaps(parts: Sequence[Part]) -> list[str]:
 
 
 def _placed(entry: Entry, splats: Splats, before: dict[str, Part]) -> Part:
-    place = place_of(splats)
+    place = WORLD if entry.own_frame else place_of(splats)
     factor = entry.size / place.radius
     center = torch.from_numpy(place.center)
     centered = replace(
@@ -96,11 +100,17 @@ def _foot_of(splats: Splats, low: np.ndarray, high: np.ndarray) -> Tensor:
 
 
 def _top_under(under: Part, foot: Tensor) -> float:
-    """Height of the top of `under` in the rectangle `foot`; of all of it, if it is not there."""
+    """Height of the top of `under` in the rectangle `foot`."""
     means = under.splats.means
     inside = ((means[:, :2] >= foot[0]) & (means[:, :2] <= foot[1])).all(dim=1)
     seen = means[inside & (under.splats.opacities > SEEN)]
-    return float(box_of(seen)[1][2]) if len(seen) else float(under.high[2])
+    if not len(seen):
+        x, y = foot.mean(dim=0).tolist()
+        raise UserError(
+            f"nothing of {under.entry.name} is at x {x:.2f}, y {y:.2f}, where something shall stand "
+            "on it; change that position"
+        )
+    return float(box_of(seen)[1][2])
 
 
 def _with_harmonics(splats: Splats, count: int) -> Splats:

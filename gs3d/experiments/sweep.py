@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 import yaml
 
 from gs3d.core.errors import UserError
@@ -30,8 +32,8 @@ from gs3d.runs.folders import make_writable, run_yaml, slug
 from gs3d.runs.outputs.log import LOG
 
 T = TypeVar("T")
-REFUSED = 2
-"""Exit status of a command that cannot do what it was asked."""
+STOPPED = ("interrupted", "terminated")
+"""Outcomes of runs that were told to stop, and go on."""
 GS3D = (sys.executable, "-m", "gs3d")
 """The command that makes a run."""
 STARTED, FINISHED = "started.json", "finished.json"
@@ -95,13 +97,28 @@ def _identity(job: Job, setup: Setup) -> tuple[str, str, int, str]:
     return job.prompt, job.method.name, job.seed, setup.fingerprint(job.method)
 
 
+def _start_of(job: Job, setup: Setup) -> list[str | int]:
+    """What has to be the same for a run to go on: its identity, and the code that makes it."""
+    return [*_identity(job, setup), torch.__version__, _code()]
+
+
+@cache
+def _code() -> str:
+    """Hash of the code of gs3d."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _can_continue(job: Job, setup: Setup) -> bool:
-    """Whether an earlier sweep began this run, and it ends as if it had not been interrupted."""
+    """Whether an earlier sweep of the same code began this run, which then ends as if it had not
+    been interrupted."""
     if setup.budget[0] == "--minutes":
         return False
     folder = setup.out / job.folder
     try:
-        return json.loads((folder / STARTED).read_text("utf-8")) == [*_identity(job, setup)]
+        return json.loads((folder / STARTED).read_text("utf-8")) == _start_of(job, setup)
     except (OSError, ValueError, RecursionError):
         return False
 
@@ -202,7 +219,7 @@ def _run(
         # It may hold files of a run with other settings.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STARTED).write_text(json.dumps(identity) + "\n", "utf-8")
+        (folder / STARTED).write_text(json.dumps(_start_of(job, setup)) + "\n", "utf-8")
     began = time.monotonic()
     with open(folder / "run.log", "a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -214,16 +231,14 @@ def _run(
             # The process reads the number of its cores much later. It may have ended already.
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, share)
-        code = process.wait()
+        process.wait()
         running.discard(process)
-    if code == REFUSED and command[-1] == "--resume" and not stopping.is_set():
-        # As after an update of gs3d or of torch.
-        (folder / STARTED).unlink()
-        return _run(job, setup, settings, share, running, stopping)
     seconds = before_s + time.monotonic() - began
     record = _record(folder)
     result = record.get("result")
     if stopping.is_set() or result is None or not result_file(folder):
+        return None
+    if result["outcome"] in STOPPED:
         return None
     rate = None
     if not before_s and (optimizing_s := record.get("timings_s", {}).get("optimize")):

@@ -101,7 +101,11 @@ def test_usage_errors_of_generate(capsys, arguments, expected):
             "--raster: expected auto or gsplat or cpu, got 'GSPLAT'",
             "gsplat",
         ),
-        (["--mode=Mesh"], "--mode: expected splats or mesh or two-stage, got 'Mesh'", "mesh"),
+        (
+            ["--mode=Mesh"],
+            "--mode: expected splats or mesh or two-stage or scene, got 'Mesh'",
+            "mesh",
+        ),
     ],
 )
 def test_misspelled_choice_names_the_nearest(capsys, option, expected, nearest):

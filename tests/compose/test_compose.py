@@ -75,6 +75,18 @@ def test_object_stands_on_the_lower_step_where_that_is_under_it():
     assert above.high[2] < under.high[2]
 
 
+def test_nothing_stands_in_the_air():
+    entries = [entry("table"), entry("ball", size=0.1, stands_on="table", position=(30.0, 0, 0))]
+    with pytest.raises(UserError, match="nothing of table is at x 30.00, y 0.00"):
+        together(entries, [box((0.6, 0.6, 0.2)), box((0.5, 0.5, 0.5))])
+
+
+def test_file_of_its_own_frame_keeps_its_coordinates():
+    room = box((4.0, 4.0, 1.0), center=(0.0, 0.0, 0.5))
+    splats, _ = together([entry("room", own_frame=True, position=(1.0, 0, 0))], [room])
+    assert torch.allclose(splats.means, room.means + torch.tensor([1.0, 0, 0]), atol=1e-5)
+
+
 def test_rows_of_objects_follow_each_other_with_the_most_harmonics():
     entries = [entry("a", position=(-2.0, 0, 0)), entry("b", position=(2.0, 0, 0))]
     first, second = box((0.5,) * 3, count=10), box((0.5,) * 3, count=20, degree=2)
@@ -116,6 +128,8 @@ def test_scene_file_is_read_with_names_from_files(tmp_path):
         (0.2, 0.0, 0.0),
     )
     assert (second.name, second.turn_deg, second.size) == ("second", -30.0, 1.0)
+    path.write_text("objects: [{file: cake-0.5.ply}, {file: cake-0.7.ply}]")
+    assert [read.name for read in read_scene(path)] == ["cake-0.5", "cake-0.7"]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +145,10 @@ def test_scene_file_is_read_with_names_from_files(tmp_path):
         ("objects: [{file: a.ply, size: 0}]", "size: expected a number above 0"),
         ("objects: [{file: a.ply, size: .inf}]", "size: expected a number above 0"),
         ("objects: [{file: a.ply, size: true}]", "size: expected a number above 0"),
+        ("objects: [{file: a.ply, size: " + 400 * "9" + "}]", "size: expected a number above 0"),
+        ("objects: [{file: a.ply, stands_on: [a]}]", "an earlier object (none), got ['a']"),
+        ("objects: [{file: a.ply, name: [a]}]", "expected a `name:` of its own, got ['a']"),
+        ("objects: [{file: a.ply, own_frame: 1}]", "own_frame: expected true or false, got 1"),
         ("objects: [{file: a.ply, turn_deg: left}]", "turn_deg: expected a number, got 'left'"),
         ("objects: [{file: a.ply, position: [0, 0]}]", "position: expected three numbers"),
         ("objects: [{file: a.ply, position: [0, 0, 1.0e+9]}]", "from −1000 to 1000"),
@@ -157,7 +175,7 @@ def test_command_writes_one_file_of_any_format(tmp_path, capsys):
     )
     assert main(["compose", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "table                   splats 0 to 999" in out and "ball" in out
+    assert "table                        1000 splats" in out and "ball" in out
     assert len(gs3d.load(tmp_path / "scene.ply")) == 1500
     assert main(["compose", str(path), "-o", str(tmp_path / "scene.glb")]) == 0
     assert len(gs3d.load(tmp_path / "scene.glb")) == 1500

@@ -152,7 +152,7 @@ def fake_runs(tmp_path, monkeypatch):
         "prompt, out = sys.argv[2], pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
         "continued = '--resume' in sys.argv\n"
         "if 'slow' in prompt and not continued: time.sleep(60)\n"
-        "if 'outdated' in prompt and continued: sys.exit(2)\n"
+        "if 'killed' in prompt and continued: sys.exit(137)\n"
         "if 'fails' in prompt: sys.exit(2)\n"
         "outcome = 'diverged' if 'diverges' in prompt else 'finished'\n"
         "known = hasattr(os, 'sched_getaffinity')\n"
@@ -188,7 +188,6 @@ def test_failed_runs_are_none_and_early_ends_are_recorded(fake_runs):
         ("a slow one", "--steps", True, True),
         ("one", "--minutes", True, False),
         ("one", "--steps", False, False),
-        ("an outdated one", "--steps", True, False),
     ],
 )
 def test_interrupted_runs_go_on_if_that_ends_as_it_would_have(
@@ -200,14 +199,31 @@ def test_interrupted_runs_go_on_if_that_ends_as_it_would_have(
     folder = setup.out / job.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FINISHED).unlink(missing_ok=True)
-    identity = (prompt, run.method, run.seed, run.fingerprint if same else "x")
-    (folder / STARTED).write_text(json.dumps(identity))
+    start = json.loads((setup.out / jobs_of("one")[0].folder / STARTED).read_text())
+    start[0] = prompt
+    if not same:
+        start[-1] = "other code"
+    (folder / STARTED).write_text(json.dumps(start))
     (folder / "log.jsonl").write_text('{"step": 0, "elapsed_s": 500}\n{"step": 1, "el')
     (folder / "of_the_first_part").touch()
     ((_, again),) = sweep([job], setup, lambda job, run: run)
     assert again.outcome == "finished" and finished_before(job, setup) == again
     assert (folder / "of_the_first_part").exists() == continues == (again.seconds > 500)
     assert (again.evaluations_per_s is None) == continues
+
+
+def test_result_of_an_interrupted_run_does_not_count_if_its_continuation_fails(fake_runs):
+    (job,) = jobs_of("it is killed")
+    folder = fake_runs.out / job.folder
+    ((_, run),) = sweep([job], fake_runs, lambda job, run: run)
+    assert run is not None
+    (folder / FINISHED).unlink()
+    record = (folder / "run.yaml").read_text().replace("finished", "terminated")
+    (folder / "run.yaml").write_text(record)
+    ((_, again),) = sweep([job], fake_runs, lambda job, run: run)
+    assert again is None and not (folder / FINISHED).exists()
+    # What it had made stays for another attempt.
+    assert (folder / "splats.ply").exists() and (folder / STARTED).exists()
 
 
 @pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")

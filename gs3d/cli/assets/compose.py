@@ -16,9 +16,7 @@ from gs3d.io import load_splats
 @dataclass(frozen=True)
 class Args:
     """Put several results or splat files into one scene, each with a place, a size and a turn, and
-    write one splat file. A scene file lists them:
-
-    objects: [{file: a.ply, position: [x, y, z], size: 0.5, turn_deg: 30, stands_on: NAME}, …]"""
+    write one splat file. docs/files.md has a scene file, which lists them."""
 
     scene: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE.yaml")]
     """The scene file. Only `file` is needed of each object; `stands_on` names an earlier one."""
@@ -33,9 +31,10 @@ def run(argv: list[str]) -> int:
 
     entries = read_scene(args.scene)
     out = args.out or args.scene.with_suffix(".ply")
+    found, suffix = [], ""
     files = [splats_file(entry.file) for entry in entries]
-    suffix = [check_out(out, file) for file in files][0]
-    found = []
+    for file in files:
+        suffix = check_out(out, file)
     for entry, file in zip(entries, files, strict=True):
         splats, warnings = with_warnings(load_splats, file)
         warn(warnings)
@@ -45,11 +44,8 @@ def run(argv: list[str]) -> int:
     splats, parts = together(entries, found)
     warn(overlaps(parts))
     _, warnings = saved(out, suffix, splats)
-    first = 0
     for part in parts:
-        last = first + len(part.splats)
-        say(f"{part.entry.name:<24}splats {first} to {last - 1}")
-        first = last
+        say(f"{part.entry.name:<24}{len(part.splats):>9} splats")
     say(f"{len(splats)} splats of {len(parts)} objects -> {out}, {bytes_text(out.stat().st_size)}")
     warn(warnings)
     return 0
