@@ -2,10 +2,10 @@
 
     python benchmarks/scene.py [--steps 300] [--sheet sheet.png] [PROMPT ...]
 
-A perfect prior would give these gradients. Pictures are of 64² from cameras as in the preset
-builtin-scene, the start, rates and densification are those of the preset, times its length. Printed
-are PSNR from eight directions at 128², holes (the share of the whole sphere with an alpha below
-0.9) and the time of an iteration of four views without that of a prior, once warm.
+A perfect prior would give these gradients. Cameras of 64², start, rates and densification are those
+of the preset builtin-scene. Printed are PSNR from eight directions at 128², holes (the share of the
+whole sphere with an alpha below 0.9) and the time of an iteration of four views without that of a
+prior, once warm.
 """
 
 import argparse

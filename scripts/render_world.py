@@ -18,7 +18,7 @@ from gs3d.world.places.dataset import CAMERAS as INSIDE
 from gs3d.world.places.dataset import write_place_shard
 from gs3d.world.render import Device
 from gs3d.world.splits import Split
-from gs3d.world.version import source_digest
+from gs3d.world.version import PLACES, SOURCES, source_digest
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Args:
     normals: float = 0.0
     """Share of the images that are normal maps."""
     places: bool = False
-    """Rooms and landscapes, seen from inside, in place of objects. Of the settings above, only the
-    size of the images counts for them."""
+    """Rooms and landscapes, seen from inside, in place of objects. Of the other settings, only
+    --seed, --images, --size-px, --workers and --device count for them."""
     together: int = 1
     """4 renders four consecutive views of each object, for training a prior with --views 4."""
     workers: int = 1
@@ -65,7 +65,10 @@ def main(args: Args) -> None:
         for k, v in dataclasses.asdict(args).items()
         if k not in ("out", "images", "workers", "device")
     }
-    settings["world"] = source_digest()
+    settings["world"] = source_digest(PLACES if args.places else SOURCES)
+    if not args.places:
+        # As in folders from before there were places.
+        del settings["places"]
     record = args.out / "settings.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise SystemExit(

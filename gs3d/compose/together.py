@@ -107,8 +107,8 @@ def _top_under(under: Part, foot: Tensor) -> float:
     if not len(seen):
         x, y = foot.mean(dim=0).tolist()
         raise UserError(
-            f"nothing of {under.entry.name} is at x {x:.2f}, y {y:.2f}, where something shall stand "
-            "on it; change that position"
+            f"nothing of {under.entry.name} is at x {x:.2f}, y {y:.2f}, where something shall "
+            "stand on it; change that position"
         )
     return float(box_of(seen)[1][2])
 

@@ -194,7 +194,7 @@ class CameraConfig:
     than one that moves them at every iteration."""
     inside: bool = False
     """Cameras inside a scene, near the origin, that look out (`core.views.inside`). `elevation_deg`
-    is then that in which they look, and `fill` and `overhead_fraction` mean nothing."""
+    is then that in which they look; `fill`, `overhead_fraction` and `aim_jitter` mean nothing."""
     eye_radius: float = 0.15
     """Radius of the ball around the origin in which cameras inside a scene are."""
     aim_jitter: float = 0.0

@@ -5,9 +5,11 @@ import re
 import sys
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from gs3d.core.cameras import CameraConfig
 from gs3d.core.errors import UserError, did_you_mean
 from gs3d.core.source import code_of
 from gs3d.distill.settings.build import own_loss
@@ -21,10 +23,16 @@ from gs3d.guidance import GUIDANCE, Guidance, inversion, losses_with, name_of, n
 from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.priors.loading.autoencoder import resolve_autoencoder
 from gs3d.priors.loading.weights import facts_of, weight_files
+from gs3d.representations.gaussians.config import GaussianConfig
 
-LATER = ("vae", "vae_backward", "compile")
+LATER = {
+    RunConfig: ("vae", "vae_backward", "compile"),
+    CameraConfig: ("inside", "eye_radius"),
+    GaussianConfig: ("start", "sky_radius"),
+}
 """Settings that were added after the first evaluations. Their defaults are no part of a
 fingerprint, so that those evaluations stay valid."""
+SECTIONS = {"cameras": CameraConfig, "gaussians": GaussianConfig}
 
 HELPERS = ("gs3d.guidance.", "gs3d.priors.adapter.", "gs3d.priors.base", "gs3d.core.schedules")
 NO_HELPERS = ("gs3d.guidance.base", "gs3d.guidance.loss_file")
@@ -140,11 +148,7 @@ class Method:
             if (vae := settings.get(setting)) is not None:
                 folder = resolve_autoencoder(vae, setting=setting).folder
                 more += (repr(facts_of(weight_files(folder, half=False))),)
-        settings = {
-            name: value
-            for name, value in settings.items()
-            if name not in LATER or value != getattr(RunConfig, name)
-        }
+        settings = _without_later(settings, RunConfig)
         losses = {type(guidance) for guidance in self.guidances(base)}
         files = {path for loss in losses for path in _code_files(loss)}
         if self.file is not None:
@@ -154,6 +158,21 @@ class Method:
         sources = [code_of(Path(file).read_text("utf-8")) for file in sorted(files)]
         text = "\n".join([yaml.safe_dump(settings, sort_keys=True), *sources, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_later(settings: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Settings of a dataclass without those that were added later and have their defaults."""
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if name not in LATER[kind] or value != getattr(kind, name)
+    }
+    for name, section in SECTIONS.items():
+        if isinstance(kept.get(name), dict):
+            kept[name] = _without_later(kept[name], section)
+    if isinstance(kept.get("stages"), list):
+        kept["stages"] = [_without_later(stage, RunConfig) for stage in kept["stages"]]
+    return kept
 
 
 def _code_files(kind: type) -> set[str]:

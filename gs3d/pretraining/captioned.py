@@ -71,7 +71,7 @@ class Captioned:
         if longest > tokenizer.model_max_length:
             raise ValueError(
                 f"captions: expected at most {tokenizer.model_max_length} tokens, the limit of"
-                f" the text encoder, got up to {longest}"
+                f" the text encoder, got up to {longest}; train on places with --world places"
             )
 
         def column(rows: dict[str, int], name: str) -> Tensor:

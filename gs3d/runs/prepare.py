@@ -212,6 +212,8 @@ def _is_like_builtin(prior: Source | Prior) -> bool:
 
 def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunConfig:
     """The config without what existing splats replace, its batch checked."""
+    if config.stages[0].cameras.inside:
+        _check_scene(request, prior)
     if request.start is not None:
         if config.stages[0].representation != "splats":
             raise UserError(
@@ -237,10 +239,26 @@ def _fitted(config: RunConfig, request: Request, prior: Source | Prior) -> RunCo
     return config
 
 
+def _check_scene(request: Request, prior: Source | Prior) -> None:
+    """UserError for what a scene, which is seen from inside, cannot have."""
+    if request.start is not None:
+        raise UserError(
+            f"--start {request.start}: a scene begins as a floor, a shell and a sky around the "
+            "cameras; leave --start out"
+        )
+    if prior.views > 1:
+        raise UserError(
+            f"--prior {prior.name}: denoises {prior.views} views from around an object together, "
+            "and a scene is seen from inside; choose a prior of single images"
+        )
+
+
 def _other_mode(request: Request, config: RunConfig) -> list[Message]:
     """A warning if a given config makes something else than a mode other than the default."""
     first, last = (config.stages[i].representation for i in (0, -1))
     expected = {"mesh": ("splats", "dmtet"), "two-stage": ("nerf", "dmtet")}.get(request.mode)
+    if request.mode == "scene":
+        expected = (first, last) if config.stages[0].cameras.inside else ("a scene",)
     if expected is None or (first, last) == expected:
         return []
     stages = ", then ".join(stage.representation for stage in config.stages)

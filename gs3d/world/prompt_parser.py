@@ -3,7 +3,7 @@
 import difflib
 from functools import cache
 
-from gs3d.core.views.words import EXACT_VIEWS, VIEW_WORDS
+from gs3d.core.views.words import EXACT_VIEWS, INSIDE_VIEWS, VIEW_WORDS
 from gs3d.world.captions import (
     MATERIAL_WORDS,
     PATTERN_WORDS,
@@ -132,7 +132,7 @@ def without_prefix(text: Phrase) -> Phrase:
 
 def without_view(text: Phrase) -> Phrase:
     """The text before "front view" and the like."""
-    for view in (*EXACT_VIEWS, *VIEW_WORDS):
+    for view in (*EXACT_VIEWS, *INSIDE_VIEWS, *VIEW_WORDS):
         phrase = (*words(view), "view")
         if text[-len(phrase) :] == phrase:
             return text[: -len(phrase)]

@@ -11,6 +11,8 @@ import pytest
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.threads import cores
 from gs3d.distill.settings.config import load_config, parse_config
+from gs3d.distill.settings.stages import RunConfig
+from gs3d.experiments import methods
 from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
@@ -102,6 +104,15 @@ def test_fingerprint_depends_on_everything_that_determines_a_run(tmp_path):
 
 
 CODE = ("cds.py", "distillation.py", "noise.py", "inversion.py", "priors/base.py", "schedules.py")
+
+
+def test_fingerprint_leaves_out_defaults_of_settings_that_came_later():
+    for base in ("builtin", "builtin-two-stage"):
+        settings = Method.parse("cds").settings(base)
+        kept = methods._without_later(settings, RunConfig)
+        assert "compile" not in kept and "inside" in str(settings) and "inside" not in str(kept)
+    settings = Method.parse("sds").settings("builtin-scene")
+    assert methods._without_later(settings, RunConfig)["cameras"]["inside"] is True
 
 
 @pytest.mark.parametrize("file", CODE)

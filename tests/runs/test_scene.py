@@ -1,5 +1,8 @@
 """Runs of scenes: cameras inside, directions of the prior, and files."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ import yaml
 from PIL import Image
 
 import gs3d
+from gs3d.core.errors import UserError
 from gs3d.core.views.inside import around
 from gs3d.core.views.words import INSIDE_VIEWS, VIEW_WORDS
 from gs3d.distill.settings.config import load_config
@@ -14,6 +18,7 @@ from gs3d.distill.step import cameras_at
 from gs3d.priors import builtin, load
 from gs3d.priors.prompts import ViewPrompts
 from gs3d.runs.outputs import files
+from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
 from gs3d.world.captions import vocabulary_texts
 from gs3d.world.places import meaning
@@ -83,9 +88,6 @@ def test_panorama_of_a_file_has_the_front_in_its_middle(tmp_path, capsys):
 
     means = torch.tensor([[3.0, 0, 0], [0, 3.0, 0], [-3.0, 0, 0]])
     colors = torch.tensor([[[1.7, -1.7, -1.7]], [[-1.7, 1.7, -1.7]], [[-1.7, -1.7, 1.7]]])
-    gs3d.Splats(
-        means, torch.tensor([[1.0, 0, 0, 0]] * 3), torch.full((3, 3), 0.5), torch.ones(3), colors
-    )
     scene = gs3d.Scene(
         gs3d.Splats(
             means,
@@ -107,3 +109,24 @@ def test_panorama_of_a_file_has_the_front_in_its_middle(tmp_path, capsys):
         assert red.argmax() == channel and red.max() > 2 * np.sort(red)[1]
     assert main([*command[:-1], str(tmp_path / "all.mp4")]) == 2
     assert "--panorama: expected a name ending in .png" in capsys.readouterr().err
+
+
+def test_scene_refuses_what_is_about_objects(place_prior, tiny_multiview_folder, tmp_path):
+    (tmp_path / "start.ply").touch()
+    request = Request(PROMPT, steps=2, prior=str(place_prior), mode="scene", out=tmp_path / "run")
+    with pytest.raises(UserError, match="a scene begins as a floor"):
+        prepare(replace(request, start=Path("builtin")))
+    with pytest.raises(UserError, match="choose a prior of single images"):
+        prepare(replace(request, prior=str(tiny_multiview_folder)))
+    with pytest.raises(UserError, match="cameras: inside: expected true for splats with"):
+        prepare(replace(request, mode="splats", set=("cameras.inside=true",)))
+    plan = prepare(replace(request, config="builtin"))
+    assert any("--mode scene: has no effect" in message.text for message in plan.messages)
+
+
+def test_seeds_of_a_scene_are_compared_from_inside(place_prior, tmp_path):
+    changes = ("gaussians.count=200", "densify.start=2.0", "densify.stop=3.0")
+    request = Request(PROMPT, steps=6, prior=str(place_prior), mode="scene", seeds=2, set=changes)
+    result = generate(replace(request, out=tmp_path / "run"))
+    assert result.outcome == "finished"
+    assert Image.open(tmp_path / "run" / "preview.png").width == 2 * files.PANORAMA_PX

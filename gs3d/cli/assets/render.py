@@ -56,6 +56,8 @@ def run(argv: list[str]) -> int:
         raise UserError(f"-o {out}: expected a name ending in {', '.join(FRAMES)}")
     if not 16 <= args.size <= 4096:
         raise UserError(f"--size: expected 16 to 4096 pixels, got {args.size}")
+    if args.panorama:
+        _check_panorama(args, suffix)
     views = args.views if args.views is not None else FRAMES[suffix]
     if not 1 <= views <= 1000:
         raise UserError(f"--views: expected 1 to 1000, got {views}")
@@ -74,7 +76,7 @@ def run(argv: list[str]) -> int:
 
     scene = gs3d.load(args.file)
     if args.panorama:
-        return _write_panorama(scene.asset, out, args)
+        return _write_panorama(scene.asset, out, args.size)
     asset = scene.asset if args.fixed_cameras else framed(scene.asset)
     images = frames(asset, gs3d.ring(views, args.size, args.elevation_deg))
     if suffix == ".png":
@@ -93,12 +95,20 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _write_panorama(asset: "Asset", out: Path, args: Args) -> int:
+def _check_panorama(args: Args, suffix: str) -> None:
+    if suffix != ".png":
+        raise UserError(f"--panorama: expected a name ending in .png, got {suffix}")
+    if args.views is not None or args.fixed_cameras or args.elevation_deg != Args.elevation_deg:
+        raise UserError(
+            "--panorama: shows all directions from the origin; leave out --views, --elevation-deg "
+            "and --fixed-cameras"
+        )
+
+
+def _write_panorama(asset: "Asset", out: Path, size: int) -> int:
     from gs3d.io.image.png import write_sheet
     from gs3d.runs.outputs.files import panorama_of
 
-    if out.suffix.lower() != ".png":
-        raise UserError(f"--panorama: expected a name ending in .png, got -o {out}")
-    write_sheet(out, [panorama_of(asset, args.size)], columns=1)
-    say(f"panorama of {2 * args.size} × {args.size} pixels -> {out}")
+    write_sheet(out, [panorama_of(asset, size)], columns=1)
+    say(f"panorama of {2 * size} × {size} pixels -> {out}")
     return 0

@@ -108,17 +108,16 @@ def panorama(images: Float[Tensor, "6 S S C"], height: int) -> Float[Tensor, "H 
         ],
         dim=-1,
     ).to(images)
-    seen = torch.einsum("fij,hwj->fhwi", cameras.world_to_camera[:, :3, :3].to(images), rays)
-    # The face that looks nearest to the direction of a pixel; grid_sample takes [−1, 1].
-    best = seen[..., 2].argmax(dim=0)
+    turns = cameras.world_to_camera[:, :3, :3].to(images)
+    # The face that looks nearest to the direction of a pixel.
+    best = torch.einsum("fi,hwi->fhw", turns[:, 2], rays).argmax(dim=0)
     wide = math.tan(math.radians(FACE_DEG / 2))
-    grid = seen[..., :2] / (wide * seen[..., 2:].clamp_min(1e-6))
-    found = torch.nn.functional.grid_sample(
-        images.permute(0, 3, 1, 2),
-        grid,
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
-    index = best[None, None].expand(1, images.shape[3], -1, -1)
-    return found.gather(0, index)[0].permute(1, 2, 0)
+    found = images.new_empty(height, 2 * height, images.shape[3])
+    for face, turn in enumerate(turns):
+        seen = rays[best == face] @ turn.T
+        # grid_sample takes [−1, 1].
+        grid = (seen[:, :2] / (wide * seen[:, 2:]))[None, None]
+        plane = images[face].permute(2, 0, 1)[None]
+        sampled = torch.nn.functional.grid_sample(plane, grid, align_corners=False)
+        found[best == face] = sampled[0, :, 0].T
+    return found

@@ -62,6 +62,13 @@ class StageConfig:
         within("batch", self.batch, "[1, inf)")
         within("share", self.share, "(0, inf)")
         within("normals", self.normals, "[0, 1]")
+        is_scene = self.representation == "splats" and self.gaussians.start == "surroundings"
+        require(
+            "cameras: inside",
+            self.cameras.inside,
+            is_scene == self.cameras.inside,
+            "true for splats with `gaussians: {start: surroundings}`, and false for all else",
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from gs3d.core import rng
 from gs3d.core.cameras import ring
+from gs3d.core.views.inside import around
 from gs3d.distill.memory.micro_batches import in_micro_batches, rows_of
 from gs3d.distill.state import Task
 from gs3d.priors.base import Prior
@@ -51,7 +52,9 @@ def gains_of(
     prior = in_micro_batches(task.prior, VIEWS, rows_of(VIEWS, rows, task.prior.views))
     # The resolution of the training: more would show no more, and a field has no memory for it.
     size_px = min(prior.image_size, task.config.stages[0].cameras.resolution_px(progress))
-    cameras = ring(VIEWS, size_px, ELEVATION_DEG)[ORDER]
+    is_scene = task.config.stages[0].cameras.inside
+    views = around(VIEWS, size_px) if is_scene else ring(VIEWS, size_px, ELEVATION_DEG)
+    cameras = views[ORDER]
     condition, turned = task.prompts.at(cameras), task.prompts.at(cameras[TURNED])
     empty = condition.negative if condition.empty is None else condition.empty
     device = representation.device

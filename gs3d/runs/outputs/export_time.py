@@ -6,11 +6,12 @@ import torch
 
 from gs3d.core.cameras import ring
 from gs3d.core.types import Splats
+from gs3d.core.views.inside import around
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.raster import rasterize
 from gs3d.representations.base import Representation
 from gs3d.representations.gaussians.gaussians import Gaussians
-from gs3d.runs.outputs.files import TURNTABLE_FRAMES, TURNTABLE_PX
+from gs3d.runs.outputs.files import PANORAMA_PX, TURNTABLE_FRAMES, TURNTABLE_PX
 
 FIXED_S, PER_SPLAT_S = 3.0, 1.2e-5
 """Seconds besides rendering: the contact sheet, the video encoder, the last checkpoint and the plot
@@ -22,17 +23,19 @@ MESH_S = 18.0
 def export_seconds(representation: Representation, config: RunConfig) -> float:
     """Seconds to reserve for the files of a run."""
     if isinstance(representation, Gaussians) and config.stages[-1].representation == "splats":
-        return splat_seconds(representation.splats(), config.stages[-1].densify.max_count)
+        most = config.stages[-1].densify.max_count
+        return splat_seconds(representation.splats(), most, representation.is_scene)
     return MESH_S
 
 
 @torch.no_grad()
-def splat_seconds(splats: Splats, max_count: int) -> float:
-    """The same for splats that may grow to `max_count`, from a timed render of them as they are.
+def splat_seconds(splats: Splats, max_count: int, inside: bool = False) -> float:
+    """The same for splats that may grow to `max_count`, from a timed render of them as they are;
+    `inside`, of a scene.
 
     Rendering time grows more slowly than the number of splats, so the growth factor is at most 4.
     """
-    camera = ring(1, TURNTABLE_PX).to(splats.means.device)
+    camera = (around if inside else ring)(1, TURNTABLE_PX).to(splats.means.device)
     times = []
     for _ in range(3):
         _synchronize(splats)
@@ -41,7 +44,9 @@ def splat_seconds(splats: Splats, max_count: int) -> float:
         _synchronize(splats)
         times.append(time.monotonic() - before)
     growth = min(max(max_count / max(len(splats), 1), 1.0), 4.0)
-    return FIXED_S + TURNTABLE_FRAMES * min(times) * growth + PER_SPLAT_S * max_count
+    # The faces of a panorama have the pixels of so many more frames.
+    frames = TURNTABLE_FRAMES + (6 * (PANORAMA_PX / TURNTABLE_PX) ** 2 if inside else 0)
+    return FIXED_S + frames * min(times) * growth + PER_SPLAT_S * max_count
 
 
 def _synchronize(splats: Splats) -> None:

@@ -58,7 +58,8 @@ def suggested(request: Request, config: RunConfig) -> list[Message]:
     prevents (docs/lab/sd-presets.md, "One face").
     """
     is_free = request.start is None and not request.resume
-    if not is_free or config.stages[0].representation != "splats":
+    stage = config.stages[0]
+    if not is_free or stage.representation != "splats" or stage.cameras.inside:
         return []
     prompt = _prompt_for(request.prompt)
     if prompt is None:

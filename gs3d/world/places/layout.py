@@ -9,7 +9,7 @@ from gs3d.core.rng import derive_seed
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.colors import NAMED
 from gs3d.world.parts import BOX, CONE, ELLIPSOID, GABLE, TORUS
-from gs3d.world.places.backdrop import EYE, Backdrop, random_backdrop
+from gs3d.world.places.backdrop import EYE, GROUNDS, Backdrop, random_backdrop
 from gs3d.world.places.meaning import MOST_OBJECTS, SETTINGS, Group, PlaceMeaning
 from gs3d.world.places.sizes import INDOORS, OUTDOORS, radius_of
 from gs3d.world.sample import realize as realize_object
@@ -21,11 +21,9 @@ twos or threes, and that an object is small."""
 JITTER_RAD, TURN_RAD = math.radians(12), math.radians(35)
 """Largest change of the direction in which an object stands, and of that in which it looks, which
 is towards the eye."""
-DISTANCES = {"room": (0.8, 1.2)}
-"""Distance from the eye to the nearest point of an object's bounding sphere, in rooms less far
-where the walls are near."""
-FARTHEST = (0.9, 1.9)
-"""The same in landscapes."""
+DISTANCES = {"room": (0.8, 1.2)} | dict.fromkeys(GROUNDS, (0.9, 1.9))
+"""Distance from the eye to the nearest point of an object's bounding sphere; in rooms less, where
+the walls are near."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _stand(
 ) -> Placed:
     """Place an object on the ground in about the direction `azimuth`, beside `others`."""
     parts = realize_object(rng, Meaning(thing)).parts
-    radius, near_far = radius_of(thing.kind), DISTANCES.get(backdrop.setting, FARTHEST)
+    radius, near_far = radius_of(thing.kind), DISTANCES[backdrop.setting]
     while True:
         for _ in range(20):
             angle = azimuth + JITTER_RAD * rng.uniform(-1, 1)

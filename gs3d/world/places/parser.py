@@ -43,7 +43,7 @@ def parse_place(prompt: str) -> PlaceMeaning | None:
 
 def _take_group(text: Phrase) -> tuple[Group | None, Phrase]:
     """The group that `text` starts with, None if it starts with none, and the rest."""
-    numbers = {word: count for count, word in NUMBERS.items()} | {"an": 1, "the": 1}
+    numbers = {word: count for count, word in NUMBERS.items()} | {"an": 1, "the": 1, "one": 1}
     if not text or text[0] not in numbers:
         return None, text
     count, rest, found = numbers[text[0]], text[1:], {}

@@ -8,6 +8,7 @@ import torch
 
 from gs3d.core.cameras import unprojected
 from gs3d.core.views.inside import around, looking
+from gs3d.core.views.words import INSIDE_VIEWS
 from gs3d.world.captions import Thing, words
 from gs3d.world.kinds import KINDS
 from gs3d.world.mesh import distance_to
@@ -36,7 +37,8 @@ def test_captions_parse_to_the_meaning_of_the_place():
     rng = np.random.default_rng(3)
     for i in range(300):
         place = sample_place(rng)
-        text = f"a DSLR photo of {place.caption}, front view" if i % 2 else place.caption
+        view = INSIDE_VIEWS[i % len(INSIDE_VIEWS)]
+        text = f"a DSLR photo of {place.caption}, {view} view" if i % 2 else place.caption
         assert parse_place(text) == place.meaning, place.caption
         assert parse_place(place.meaning.phrase()) == place.meaning
 
