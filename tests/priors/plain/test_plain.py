@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from gs3d.core import rng
+from gs3d.core.views.words import EXACT_VIEWS
 from gs3d.priors import builtin, prompts
 from gs3d.priors.adapter.opened import projections, time_module
 from gs3d.priors.loading import components
@@ -62,7 +63,7 @@ def test_text_is_that_of_transformers(folder):
     assert [one.decode([i]) for i in (1, 5)] == [other.decode([i]) for i in (1, 5)]
     assert prompts.is_closed(one)
     assert prompts.vocabulary(one) == prompts.vocabulary(other)
-    assert prompts.knows_exact_views(one) == prompts.knows_exact_views(other)
+    assert prompts.knows_views(one, EXACT_VIEWS) == prompts.knows_views(other, EXACT_VIEWS)
     assert prompts.unknown_words(one, TEXTS[2]) == prompts.unknown_words(other, TEXTS[2])
     for one, other in zip(ours.encoders, theirs.encoders, strict=True):
         assert one.max_tokens == other.max_tokens
