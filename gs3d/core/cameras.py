@@ -127,16 +127,19 @@ def orbit(
     # Computed from the azimuth alone, so it is well defined at the poles too.
     right = torch.stack([-sa, ca, torch.zeros_like(sa)], dim=1)
     down = cast(Tensor, torch.linalg.cross(-outward, right))
-    rotation = torch.stack([right, down, -outward], dim=1)
     world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
-    world_to_camera[:, :3, :3] = rotation
+    world_to_camera[:, :3, :3] = torch.stack([right, down, -outward], dim=1)
     world_to_camera[:, 2, 3] = distance
-    focal_px = 0.5 * height / (0.5 * fovy_rad).tan()
-    intrinsics = torch.eye(3).repeat(len(ca), 1, 1)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal_px
+    return Cameras(world_to_camera, pinhole(fovy_rad, width, height), width, height)
+
+
+def pinhole(fovy_rad: Float[Tensor, " B"], width: int, height: int) -> Float[Tensor, "B 3 3"]:
+    """Intrinsics in pixels for vertical fields of view, with the center of the image in the middle."""
+    intrinsics = torch.eye(3).repeat(len(fovy_rad), 1, 1)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = 0.5 * height / (0.5 * fovy_rad).tan()
     intrinsics[:, 0, 2] = 0.5 * width
     intrinsics[:, 1, 2] = 0.5 * height
-    return Cameras(world_to_camera, intrinsics, width, height)
+    return intrinsics
 
 
 def distance_for(

@@ -29,7 +29,7 @@ from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
 from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, run_yaml, slug
-from gs3d.runs.outputs.log import LOG
+from gs3d.runs.outputs.log import LOG, read_log
 
 T = TypeVar("T")
 STOPPED = ("interrupted", "terminated")
@@ -264,9 +264,6 @@ def _record(folder: Path) -> dict:
 
 def _logged_s(folder: Path) -> float:
     """Seconds until the last iteration in the log of a run."""
-    with contextlib.suppress(OSError):
-        for line in reversed((folder / LOG).read_text("utf-8").splitlines()):
-            # The last line may be half-written.
-            with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
-                return float(json.loads(line)["elapsed_s"])
-    return 0.0
+    log = folder / LOG
+    rows = read_log(log) if log.is_file() else []
+    return float(rows[-1]["elapsed_s"]) if rows else 0.0

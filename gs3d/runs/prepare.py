@@ -256,10 +256,13 @@ def _check_scene(request: Request, prior: Source | Prior) -> None:
 def _other_mode(request: Request, config: RunConfig) -> list[Message]:
     """A warning if a given config makes something else than a mode other than the default."""
     first, last = (config.stages[i].representation for i in (0, -1))
-    expected = {"mesh": ("splats", "dmtet"), "two-stage": ("nerf", "dmtet")}.get(request.mode)
-    if request.mode == "scene":
-        expected = (first, last) if config.stages[0].cameras.inside else ("a scene",)
-    if expected is None or (first, last) == expected:
+    fits = {
+        "splats": True,
+        "mesh": (first, last) == ("splats", "dmtet"),
+        "two-stage": (first, last) == ("nerf", "dmtet"),
+        "scene": config.stages[0].cameras.inside,
+    }
+    if fits[request.mode]:
         return []
     stages = ", then ".join(stage.representation for stage in config.stages)
     text = f"--mode {request.mode}: has no effect with --config {request.config}, which"

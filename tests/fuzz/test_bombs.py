@@ -101,8 +101,7 @@ def _cards() -> Iterator[tuple[str, str, bytes, Check]]:
 
 
 def _records() -> Iterator[tuple[str, str, bytes, Check]]:
-    from gs3d.runs.outputs.log import trim_log
-    from gs3d.runs.outputs.plot import read_log
+    from gs3d.runs.outputs.log import read_log, trim_log
     from gs3d.runs.outputs.preview_strip import NOTE, read_rows
 
     def trimmed(path: Path) -> object:

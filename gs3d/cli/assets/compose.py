@@ -15,11 +15,12 @@ from gs3d.io import load_splats
 
 @dataclass(frozen=True)
 class Args:
-    """Put several results or splat files into one scene, each with a place, a size and a turn, and
-    write one splat file. docs/files.md has a scene file, which lists them."""
+    """Put several results or splat files into one scene and write one splat file. SCENE.yaml holds
+    `objects:` with a list, of which each has `file:` and, as wanted, `position: [x, y, z]`,
+    `size:` (its radius), `turn_deg:`, `stands_on:` (the name of an earlier one) and `name:`."""
 
     scene: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE.yaml")]
-    """The scene file. Only `file` is needed of each object; `stands_on` names an earlier one."""
+    """The scene file. Files in it are found from where it is. docs/files.md has an example."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Output file. Its suffix decides the format. Default: that of the scene file with .ply."""
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from gs3d.core.cameras import CameraConfig, Cameras
+from gs3d.core.cameras import CameraConfig, Cameras, pinhole
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+EYE_HEIGHT = 0.5
+"""Height of the origin, near which the cameras are, above the floor, in world units."""
 FACE_DEG = 100.0
 """Field of view of the six cameras of a panorama. More than 90°, so that each pixel between two of
 them lies inside one."""
@@ -42,9 +44,7 @@ def looking(
     world_to_camera = torch.eye(4).repeat(len(ca), 1, 1)
     world_to_camera[:, :3, :3] = rotation
     world_to_camera[:, :3, 3] = -(rotation @ position[:, :, None])[:, :, 0]
-    intrinsics = torch.eye(3).repeat(len(ca), 1, 1)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = 0.5 * height / (0.5 * fovy_rad).tan()
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2] = 0.5 * width, 0.5 * height
+    intrinsics = pinhole(fovy_rad, width, height)
     return Cameras(world_to_camera, intrinsics, width, height, inside=True)
 
 

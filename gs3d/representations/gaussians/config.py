@@ -56,7 +56,8 @@ class RegularizerConfig:
     opaque: Ramp = Ramp(0.0, 0.0)
     """Weight of `regularizers.opaque`."""
     outside: float = 1.0
-    """Weight of the mean squared distance outside the unit sphere, which keeps splats in view."""
+    """Weight of the mean squared distance outside the unit sphere, which keeps splats in view. Not
+    for scenes."""
     big: float = 1.0
     """Weight of the mean excess of the longest axis over `big_from`. This and the next term measure
     splats without the smoothing filter."""

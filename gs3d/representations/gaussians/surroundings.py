@@ -5,12 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from gs3d.core.views.inside import EYE_HEIGHT
 from gs3d.representations.gaussians.config import GaussianConfig
 
 FLOOR_SHARE, SKY_SHARE = 0.25, 0.25
 """Shares of the splats; the rest is the shell."""
-EYE = 0.5
-"""Height of the eye, which is at the origin, above the floor, in world units."""
 SOLID = 0.9
 """Opacity of floor and sky, so that nothing is seen through them."""
 GOLDEN_RAD = math.pi * (3 - math.sqrt(5))
@@ -27,7 +26,7 @@ def surroundings(config: GaussianConfig, gen: torch.Generator) -> dict[str, Tens
     """
     floor_count, sky_count = (int(share * config.count) for share in (FLOOR_SHARE, SKY_SHARE))
     shell_count = config.count - floor_count - sky_count
-    shell, shell_size = _dome(shell_count, config.radius, -EYE / config.radius)
+    shell, shell_size = _dome(shell_count, config.radius, -EYE_HEIGHT / config.radius)
     sky, sky_size = _dome(sky_count, config.sky_radius, -0.1)
     floor, floor_size = _disk(floor_count, config.sky_radius)
     means = torch.cat([floor, shell, sky])
@@ -66,11 +65,13 @@ def _disk(count: int, radius: float) -> tuple[Tensor, Tensor]:
     area that grows with r² + EYE².
     """
     number = torch.arange(count)
-    growth = math.log1p((radius / EYE) ** 2)
+    growth = math.log1p((radius / EYE_HEIGHT) ** 2)
     squared = torch.expm1(growth * (number + 0.5) / max(count, 1))
-    far, turn = EYE * squared.sqrt(), GOLDEN_RAD * number
-    points = torch.stack([far * turn.cos(), far * turn.sin(), torch.full_like(far, -EYE)], dim=1)
-    area = math.pi * growth * EYE**2 * (1 + squared) / max(count, 1)
+    far, turn = EYE_HEIGHT * squared.sqrt(), GOLDEN_RAD * number
+    points = torch.stack(
+        [far * turn.cos(), far * turn.sin(), torch.full_like(far, -EYE_HEIGHT)], dim=1
+    )
+    area = math.pi * growth * EYE_HEIGHT**2 * (1 + squared) / max(count, 1)
     return points, 0.7 * area.sqrt()
 
 

@@ -41,6 +41,19 @@ class RunLog:
         self.file = None
 
 
+def read_log(path: Path) -> list[dict]:
+    """Read the rows of a log.jsonl. Incomplete lines and lines without a row are skipped."""
+    rows = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and {"step", "elapsed_s"} <= row.keys():
+            rows.append(row)
+    return rows
+
+
 def trim_log(path: Path, step: int) -> None:
     """Drop the rows of iterations that a resumed run repeats, and half-written ones."""
     if not path.exists():

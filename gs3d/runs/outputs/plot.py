@@ -4,7 +4,6 @@ This is the only module that uses matplotlib. It does not import pyplot, which d
 time and looks for a display.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from gs3d.io.atomic import write_atomic
 from gs3d.representations.dmtet.dmtet import Dmtet
 from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.representations.nerf.nerf import Nerf
+from gs3d.runs.outputs.log import read_log
 
 # Users need no message about the font cache that matplotlib builds on first use.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -38,19 +38,6 @@ SMOOTH = 0.03
 """Window of the running mean, as a fraction of the rows of a stage."""
 COLUMNS, PANEL_IN, DPI = 3, (3.5, 2.3), 96
 LINE, PALE, SKIPPED = "#1f5fae", "#a9c4e4", "#c8322b"
-
-
-def read_log(path: Path) -> list[dict]:
-    """Read the rows of a log.jsonl. Incomplete lines and lines without a row are skipped."""
-    rows = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and {"step", "elapsed_s"} <= row.keys():
-            rows.append(row)
-    return rows
 
 
 def panels(rows: Sequence[dict]) -> dict[str, list[str]]:

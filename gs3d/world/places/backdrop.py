@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gs3d.core.views.inside import EYE_HEIGHT
 from gs3d.world.colors import FIXED, NAMED, near
 from gs3d.world.places.meaning import Setting
 
-EYE = 0.5
-"""Height of the eye above the floor."""
 HAZE = 10.0
 """Distance at which the ground has taken on 1 − 1/e of the color of the horizon."""
 GROUNDS = {
@@ -87,7 +86,7 @@ def draw(
     if backdrop.setting == "room":
         return _draw_room(backdrop, shadows, origin, rays)
     down = -rays[..., 2]
-    distance = np.where(down > 1e-4, (origin[2] + EYE) / np.maximum(down, 1e-4), np.inf)
+    distance = np.where(down > 1e-4, (origin[2] + EYE_HEIGHT) / np.maximum(down, 1e-4), np.inf)
     hit = np.isfinite(distance)
     horizon, zenith = (np.array(c, np.float32) for c in (DUSK if backdrop.evening else DAY))
     up = np.clip(rays[..., 2:], 0, 1) ** 0.6
@@ -106,7 +105,7 @@ def _draw_room(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`draw` inside a box."""
     high = np.array([*backdrop.half, backdrop.height], np.float32)
-    low = np.array([-backdrop.half[0], -backdrop.half[1], -EYE], np.float32)
+    low = np.array([-backdrop.half[0], -backdrop.half[1], -EYE_HEIGHT], np.float32)
     safe = np.where(np.abs(rays) < 1e-9, np.float32(1e-9), rays)
     to_side = np.where(safe > 0, high - origin, low - origin) / safe
     axis = to_side.argmin(-1)

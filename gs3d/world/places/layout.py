@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gs3d.core.rng import derive_seed
+from gs3d.core.views.inside import EYE_HEIGHT
 from gs3d.world.captions import Meaning, Thing
 from gs3d.world.colors import NAMED
 from gs3d.world.parts import BOX, CONE, ELLIPSOID, GABLE, TORUS
-from gs3d.world.places.backdrop import EYE, GROUNDS, Backdrop, random_backdrop
+from gs3d.world.places.backdrop import GROUNDS, Backdrop, random_backdrop
 from gs3d.world.places.meaning import MOST_OBJECTS, SETTINGS, Group, PlaceMeaning
 from gs3d.world.places.sizes import INDOORS, OUTDOORS, radius_of
 from gs3d.world.sample import realize as realize_object
@@ -137,7 +138,7 @@ def _stand(
                 # Objects that are larger than the room is deep stand against its wall.
                 x, y = backdrop.inside(x, y, radius)
             away = math.hypot(x, y) > 1.6 * radius
-            center = np.array([x, y, -EYE - radius * lowest(parts)])
+            center = np.array([x, y, -EYE_HEIGHT - radius * lowest(parts)])
             if away and all(
                 np.linalg.norm(center - other.center) > 0.9 * (radius + other.radius)
                 for other in others

@@ -11,10 +11,10 @@ from PIL import Image
 import gs3d
 from gs3d.core.errors import UserError
 from gs3d.runs.outputs import plot
+from gs3d.runs.outputs.log import read_log
 from gs3d.runs.outputs.plot import (
     draw_figure,
     panels,
-    read_log,
     running_mean,
     stage_ranges,
     write_plot,

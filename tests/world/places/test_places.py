@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from gs3d.core.cameras import unprojected
-from gs3d.core.views.inside import around, looking
+from gs3d.core.views.inside import EYE_HEIGHT, around, looking
 from gs3d.core.views.words import INSIDE_VIEWS
 from gs3d.world.captions import Thing, words
 from gs3d.world.kinds import KINDS
 from gs3d.world.mesh import distance_to
-from gs3d.world.places.backdrop import EYE
 from gs3d.world.places.layout import JITTER_RAD, lowest, realize, reference_places, sample_place
 from gs3d.world.places.meaning import (
     MOST_OBJECTS,
@@ -87,7 +86,7 @@ def test_objects_stand_on_the_ground_in_order_apart_and_inside(drawn):
         count = len(place.objects)
         assert count == len(place.meaning.things) <= MOST_OBJECTS
         for i, thing in enumerate(place.objects):
-            assert abs(lowest(thing.parts) + EYE) < 1e-4
+            assert abs(lowest(thing.parts) + EYE_HEIGHT) < 1e-4
             turn = math.atan2(thing.center[1], thing.center[0]) - 2 * math.pi * i / count
             # Walls push large objects aside.
             loose = math.radians(25) if place.backdrop.setting == "room" else 0.0
@@ -137,7 +136,7 @@ def test_depths_are_those_of_the_floor_the_walls_and_the_objects(prompt):
     assert (pictures.alpha == 1).all() and 0 <= pictures.rgb.min() <= pictures.rgb.max() <= 1
     points = unprojected(torch.from_numpy(pictures.depth), cameras).numpy()[pictures.depth > 0]
     backdrop = place.backdrop
-    planes = np.abs(points[:, 2] + EYE)
+    planes = np.abs(points[:, 2] + EYE_HEIGHT)
     if backdrop.setting == "room":
         sides = np.abs(np.abs(points[:, :2]) - backdrop.half).min(1)
         planes = np.minimum(np.minimum(planes, sides), np.abs(points[:, 2] - backdrop.height))
