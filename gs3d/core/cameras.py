@@ -134,7 +134,7 @@ def orbit(
 
 
 def pinhole(fovy_rad: Float[Tensor, " B"], width: int, height: int) -> Float[Tensor, "B 3 3"]:
-    """Intrinsics in pixels for vertical fields of view, with the center of the image in the middle."""
+    """Intrinsics in pixels for vertical fields of view, with the principal point in the middle."""
     intrinsics = torch.eye(3).repeat(len(fovy_rad), 1, 1)
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = 0.5 * height / (0.5 * fovy_rad).tan()
     intrinsics[:, 0, 2] = 0.5 * width

@@ -62,7 +62,7 @@ def _disk(count: int, radius: float) -> tuple[Tensor, Tensor]:
     """Points [n, 3] on the floor out to `radius`, and the size of each [n].
 
     Seen from the eye, they are about equally dense everywhere: a point at distance r stands for an
-    area that grows with r² + EYE².
+    area that grows with r² + EYE_HEIGHT².
     """
     number = torch.arange(count)
     growth = math.log1p((radius / EYE_HEIGHT) ** 2)
