@@ -34,15 +34,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("encoding", ["utf-8:strict", "latin-1", "ascii"])
 @pytest.mark.parametrize(
-    "argv",
+    ("encoding", "argv"),
     [
-        ("info", f"{LATIN_NAME}.ply"),
-        ("info", f"{LATIN_NAME}.ply", "--json"),
-        ("convert", f"{LATIN_NAME}.ply", f"{LATIN_NAME}.html"),
-        ("clean", f"{LATIN_NAME}.ply", "-o", f"{LATIN_NAME}2.spz", "--center"),
-        ("render", f"{LATIN_NAME}.ply", "--size", "16", "--views", "1"),
+        ("utf-8:strict", ("info", f"{LATIN_NAME}.ply")),
+        ("latin-1", ("info", f"{LATIN_NAME}.ply")),
+        ("ascii", ("info", f"{LATIN_NAME}.ply")),
+        ("utf-8:strict", ("info", f"{LATIN_NAME}.ply", "--json")),
+        ("latin-1", ("convert", f"{LATIN_NAME}.ply", f"{LATIN_NAME}.html")),
+        ("utf-8:strict", ("clean", f"{LATIN_NAME}.ply", "-o", f"{LATIN_NAME}2.spz", "--center")),
+        ("ascii", ("render", f"{LATIN_NAME}.ply", "--size", "16", "--views", "1")),
     ],
 )
 def test_names_that_cannot_be_printed(folder, encoding, argv):
@@ -58,7 +59,7 @@ def test_faults_about_names_that_cannot_be_printed(folder, encoding):
     assert b"there is no such file" in done.stderr
 
 
-@pytest.mark.parametrize("columns", ["1", "4", "8", "19", "0", "-3", "x"])
+@pytest.mark.parametrize("columns", ["1", "8", "0", "-3", "x"])
 def test_help_in_a_narrow_terminal(columns):
     done = gs3d("clean", "--help", COLUMNS=columns)
     assert done.returncode == 0 and b"--floaters" in done.stdout

@@ -31,6 +31,7 @@ from tests.runs.running import (
     log_rows,
     request_for,
 )
+from tests.sweeps import use_few_references
 
 STEPS = 8
 
@@ -192,7 +193,8 @@ def test_failing_texture_leaves_a_mesh_with_vertex_colors(request_, monkeypatch)
     assert isinstance(gs3d.load(result.folder / "mesh.glb").mesh, Mesh)
 
 
-def test_evaluate_grades_the_mesh_of_a_run(request_, finished, tmp_path):
+def test_evaluate_grades_the_mesh_of_a_run(request_, finished, tmp_path, monkeypatch):
+    use_few_references(monkeypatch)
     folder = copy_of(finished, request_).out
     evaluate = ["evaluate", "--from", str(folder), "--out"]
     assert main([*evaluate, str(tmp_path / "grades"), "--scorer", "builtin"]) == 0

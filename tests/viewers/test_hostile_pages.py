@@ -16,14 +16,13 @@ from PIL import Image
 
 from gs3d.batch.shown.gallery import write_page, write_rows
 from gs3d.batch.shown.index import Entry
-from gs3d.evaluation.reference import reference_splats
 from gs3d.evaluation.report import tables
 from gs3d.evaluation.report_html import write_report
 from gs3d.io.html.compare import write_comparison
 from gs3d.io.html.slider import strip
-from gs3d.world.sample import sample
 from tests.evaluation.test_report import result
 from tests.hostile import TAKEN
+from tests.io.splats.samples import random_splats
 from tests.viewers.devtools import Page, opened
 
 pytestmark = pytest.mark.skipif(
@@ -50,7 +49,7 @@ def guarded(path: Path, folder: Path, downloads: Path) -> Iterator[Page]:
 
 
 def test_a_report_shows_hostile_texts_as_they_are(tmp_path):
-    splats = reference_splats(sample(np.random.default_rng(0), "duck", "red").parts, size_px=32)
+    splats = random_splats(20, 0)
     texts = [" ".join(text.split()) for text in TAKEN]
     # A second method, so that there are sliders too.
     rows = [replace(result(), prompt=text, method=m) for text in texts for m in ("a", texts[0])]

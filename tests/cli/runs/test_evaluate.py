@@ -12,6 +12,7 @@ from gs3d.experiments import sweep
 from gs3d.experiments.names import method_names
 from tests.cli.commands import one_line_fault, run
 from tests.small import GS3D
+from tests.sweeps import use_few_references, use_quick_sweeps
 
 
 @pytest.fixture
@@ -39,14 +40,16 @@ def grades(folder) -> dict[str, dict]:
 
 
 def test_evaluation_continues_and_is_graded_again(
-    capsys, tiny_evaluation, tiny_clip_folder, tmp_path
+    capsys, monkeypatch, tiny_evaluation, tiny_clip_folder, tmp_path
 ):
+    use_few_references(monkeypatch)
     out = tmp_path / "out"
     splats = out / "runs" / "a-red-duck" / "cds-s0" / "splats.ply"
 
-    # The first of two runs, then the missing one.
+    # The first of two runs, in a process of its own, then the missing one.
     status, text, _ = run(capsys, *tiny_evaluation, "--limit", "1")
     assert status == 0 and "runs to make: 1 of 2" in text and "repeated prompts left out: 1" in text
+    use_quick_sweeps(monkeypatch)
     written = splats.stat().st_mtime_ns
     status, text, _ = run(capsys, *tiny_evaluation)
     assert status == 0 and splats.stat().st_mtime_ns == written

@@ -5,12 +5,11 @@ import json
 import pytest
 import yaml
 
-from gs3d.experiments import sweep
 from gs3d.io import save_splats
 from tests.cli.commands import one_line_fault, run
 from tests.guidance.test_loss_file import MINE
 from tests.io.splats.samples import random_splats
-from tests.small import GS3D
+from tests.sweeps import use_quick_sweeps
 
 SMALL = """
 cameras: {resolution_px: {at: [0.0], values: [16]}}
@@ -22,7 +21,7 @@ densify: {rounds: 1}
 @pytest.fixture
 def evaluate(capsys, tiny_builtin_folder, tmp_path, monkeypatch):
     """Evaluate one prompt with the given options: the lines that it prints."""
-    monkeypatch.setattr(sweep, "GS3D", GS3D)
+    use_quick_sweeps(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.txt").write_text("a red duck\n")
     (tmp_path / "small.yaml").write_text(SMALL)
