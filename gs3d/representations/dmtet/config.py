@@ -38,8 +38,11 @@ class DmtetConfig:
     distance_rate: Ramp = Ramp(0.15, 0.02, "exp")
     """Adam's rate for the signed distances, in grid spacings."""
     offset_rate: Ramp = Ramp(2e-2, 5e-3, "exp")
+    """Adam's rate for the offsets of the grid's vertices, before tanh limits them."""
     table_rate: Ramp = Ramp(1e-2, 1e-3, "exp")
+    """Adam's rate for the hash tables of the color field."""
     network_rate: Ramp = Ramp(1e-3, 1e-4, "exp")
+    """Adam's rate for its network."""
 
     def __post_init__(self) -> None:
         within("resolution", self.resolution, "[2, 256]")

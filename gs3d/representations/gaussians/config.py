@@ -19,10 +19,15 @@ class RateConfig:
     means: Ramp = Ramp(1.2e-2, 1.5e-3, "exp")
     """In world units; the object has radius 1."""
     scales: Ramp = Ramp(1e-2, 5e-3, "exp")
+    """Of the logarithms of the scales."""
     quats: Ramp = Ramp(1e-2, 5e-3, "exp")
+    """Of the quaternions."""
     opacities: Ramp = Ramp(5e-2, 2e-2, "exp")
+    """Of the logits of the opacities."""
     sh0: Ramp = Ramp(3e-2, 1e-2, "exp")
+    """Of the colors, harmonics of degree 0."""
     shN: Ramp = Ramp(2e-3, 1e-3, "exp")
+    """Of the harmonics above degree 0."""
     iterations: int | None = None
     """Run length for which the rates above are meant. A run of twice as many iterations uses half
     the rate in each, so splats travel equally far on fast and slow machines. None uses the rates
@@ -62,9 +67,11 @@ class RegularizerConfig:
     """Weight of the mean excess of the longest axis over `big_from`. This and the next term measure
     splats without the smoothing filter."""
     big_from: float = 0.08
+    """In world units; the object has radius 1."""
     needle: float = 0.01
     """Weight of the mean excess of log(longest axis / middle axis) over `needle_from`."""
     needle_from: float = 1.1
+    """1.1 is a splat three times as long as wide."""
 
     def __post_init__(self) -> None:
         within("sparsity", self.sparsity.ends, "[0, inf)")

@@ -22,6 +22,7 @@ class LightConfig:
     start: float = 0.1
     """Progress before which no iteration is lit, because normals are not meaningful yet."""
     ambient: float = 0.1
+    """Light that comes from everywhere, of 1 in all."""
 
     def __post_init__(self) -> None:
         within("lambert", self.lambert, "[0, 1]")

@@ -32,6 +32,7 @@ class HashGridConfig:
     """The sizes of a hash grid."""
 
     levels: int = 16
+    """Number of grids, each finer than the one before."""
     log2_size: int = 19
     """Logarithm to base 2 of the maximum number of table entries per level. A level with more
     vertices shares its entries by a hash."""
