@@ -1,18 +1,23 @@
 """The programs in examples/ run, and do what their first lines say."""
 
 import importlib
+import json
 import runpy
 
+import matplotlib
 import pytest
 import torch
+import trimesh
 import yaml
 
 import gs3d
 from gs3d import io
 from gs3d.distill.settings.config import parse_config
 from gs3d.guidance import GUIDANCE
+from tests.cli.assets.files import ball
 from tests.io.splats.test_ply import random_splats
 from tests.programs import ROOT, run_program
+from tests.sweeps import use_quick_sweeps
 
 EXAMPLES = ROOT / "examples"
 SMALL = {
@@ -38,6 +43,55 @@ def test_own_loss_runs_and_is_recorded(capsys, tmp_path, monkeypatch):
     assert record["python_objects"] == ["guidance"] and "Python" in record["resumable"]
     assert record["config"]["guidance"].endswith(".NormalizedSds")
     assert '"cfg"' in (tmp_path / "a" / "log.jsonl").read_text()
+
+
+def test_hello_splat_saves_and_renders(tmp_path, monkeypatch, capsys):
+    options = ["a red ball", "--steps", 2, "--out", tmp_path / "hello"]
+    assert run_program(monkeypatch, "examples/hello_splat.py", *options) == 0
+    assert "finished run" in capsys.readouterr().out
+    assert len(gs3d.load(tmp_path / "hello" / "hello.spz")) > 5000
+    assert "<html" in (tmp_path / "hello" / "hello.html").read_text("utf-8")[:200]
+    assert len(list((tmp_path / "hello").glob("view-*.png"))) == 4
+
+
+def test_mesh_for_an_engine_stands_on_the_ground_and_has_its_height(tmp_path, monkeypatch, capsys):
+    io.save_splats(tmp_path / "ball.ply", ball(400))
+    options = [tmp_path / "ball.ply", "--height-m", 1.5, "--resolution", 24, "--out", tmp_path]
+    assert run_program(monkeypatch, "examples/mesh_to_game_engine.py", *options) == 0
+    assert capsys.readouterr().out.count("closed: True") == 3
+    faces = []
+    for level in range(3):
+        mesh = trimesh.load(tmp_path / f"lod-{level}.glb", force="mesh")
+        assert mesh.bounds[0][1] == pytest.approx(0, abs=1e-5)
+        assert mesh.extents[1] == pytest.approx(1.5, rel=1e-5)
+        assert mesh.visual.material.baseColorTexture is not None
+        faces.append(len(mesh.faces))
+    assert faces[0] >= faces[1] >= faces[2] and faces[2] <= 1000
+
+
+def test_batch_makes_its_rows_and_says_what_came_out(tmp_path, monkeypatch, capsys):
+    options = ["--steps", 1, "--out", tmp_path / "many", "--prompts", "a red ball", "a blue ball"]
+    assert run_program(monkeypatch, "examples/batch_on_ray.py", *options) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count(" done ") == 2 and "a-red-ball-s0: ended" in captured.err
+    assert (tmp_path / "many" / "gallery.html").exists()
+
+
+def test_notebook_compares_losses(tmp_path, monkeypatch):
+    """Its cells, one after the other, on a small setting."""
+    use_quick_sweeps(monkeypatch)
+    monkeypatch.setenv("OUT", str(tmp_path / "losses"))
+    monkeypatch.setenv("EVALUATIONS", "64")
+    matplotlib.use("agg")
+    book = json.loads((EXAMPLES / "compare_losses.ipynb").read_text("utf-8"))
+    cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    names: dict = {}
+    exec(cells[0], names)
+    names |= {"PROMPTS": ["a red ball"], "METHODS": ["sds", "cds"]}
+    for cell in cells[1:]:
+        exec(cell, names)
+    assert [row["method"] for row in names["results"]] == ["sds", "cds"]
+    assert len(names["axes"]) == 2
 
 
 def test_cds_in_forty_lines_writes_splats(tmp_path, monkeypatch):
