@@ -11,7 +11,7 @@ MINUTES ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--durations=30 --durations-min=3
 
-.PHONY: help demo test run-tests test-all run-all-tests docs test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
+.PHONY: help demo test run-tests test-all run-all-tests docs check-wheel test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -24,6 +24,7 @@ help:
 	@echo "make test-processors  all tests with the kernels of two older processors"
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make docs    the site in build/site, from docs/ and the code"
+	@echo "make check-wheel  build the wheel and the sdist, look into them, and try the wheel by itself"
 	@echo "make fuzz    2,000 files and model folders with one field changed, in some minutes"
 	@echo "make chaos   kill small runs fifty times, continue them, compare the results, in some minutes"
 	@echo "make audit   licenses and known vulnerabilities of the packages that gs3d needs (network)"
@@ -57,6 +58,11 @@ run-all-tests: $(VENV)/installed
 # Its links and anchors are checked; a broken one fails.
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+check-wheel: $(VENV)/installed
+	rm -rf build/dist build/lib build/bdist.*
+	$(BIN)/python -m build --outdir build/dist
+	$(BIN)/python scripts/check_wheel.py build/dist
 
 test-fast: $(VENV)/installed
 	$(PYTEST) -m "not slow and not thorough"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gs3d.raster import rasterize
     from gs3d.runs.callbacks import Callbacks
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _HOME = {
     "Callbacks": "gs3d.runs.callbacks",
     "Cameras": "gs3d.core.cameras",

@@ -33,7 +33,7 @@ HELP = "usage: gs3d COMMAND ...\n\n"
 HELP += "Generate 3D Gaussian splats and meshes from text prompts, and work with the results.\n\n"
 HELP += "\n".join(f"  {name:<11}{description}" for name, (_, description) in COMMANDS.items())
 HELP += "\n\n  gs3d COMMAND --help    show the options of a command\n"
-HELP += "  gs3d --version         show the version\n"
+HELP += "  gs3d --version         show the version, and those of Python and torch\n"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
         say(HELP.rstrip())
         return 0 if argv else 2
     if argv[0] == "--version":
-        from importlib.metadata import version
+        from gs3d.cli.version import version_line
 
-        say(f"gs3d {version('gs3d')}")
+        say(version_line())
         return 0
     command = OLD_NAMES.get(argv[0], argv[0])
     if command not in COMMANDS:

@@ -1,11 +1,13 @@
 """The entry point `gs3d`: help, version, unknown commands, interruption, light imports."""
 
+import re
 import subprocess
 import sys
 from importlib import import_module
 
 import pytest
 
+import gs3d
 from gs3d.cli.main import COMMANDS
 from tests.cli.commands import one_line_fault, run
 
@@ -20,7 +22,9 @@ def test_no_command_prints_the_help_with_status_2(capsys):
 
 
 def test_version(capsys):
-    assert run(capsys, "--version")[1].startswith("gs3d 0.")
+    line = run(capsys, "--version")[1]
+    pattern = rf"gs3d {gs3d.__version__}.*, Python 3\.\d+\.\d+, torch \S+, .*CUDA.*\n"
+    assert re.fullmatch(pattern, line)
 
 
 def test_unknown_command_names_the_nearest(capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gs3d.cli.output import shown
 from gs3d.cli.parse import parse
+from gs3d.cli.version import version_line
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.cache import cache_dir
 
@@ -38,6 +39,8 @@ class Finding:
 def findings() -> list[Finding]:
     """Check everything that a run depends on."""
     return [
+        Finding("gs3d", version_line().removeprefix("gs3d ").partition(", ")[0]),
+        Finding("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         *(_python(), *_torch(), _rasterizer_cpu(), *_gsplat(), *_packages()),
         *(*_priors(), _memory(), _disk()),
     ]
