@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+import gs3d
 from gs3d.cli.main import COMMANDS
 from gs3d.guidance import GUIDANCE
 from tests.programs import ROOT
@@ -63,3 +64,24 @@ def anchors(path) -> set[str]:
     """Anchors of the headings of a Markdown file, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_readme_is_short_and_narrow():
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 150
+    assert not [line for line in lines if len(line) > (160 if line.startswith("|") else 100)]
+
+
+def test_loss_of_the_readme_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.S)
+    (loss,) = [block for block in blocks if "class MySds" in block]
+    (tmp_path / "my.py").write_text(loss)
+    scene = gs3d.generate(
+        "a blue chair",
+        steps=2,
+        prior="builtin",
+        guidance=f"{tmp_path / 'my.py'}:MySds",
+        out=tmp_path / "run",
+        device="cpu",
+    )
+    assert scene.outcome == "finished"
