@@ -2,8 +2,7 @@
 
 python examples/cds_in_forty_lines.py --steps 300
 
-The body of `distill` has the equations of Sec. 3; densification, regularizers, checkpoints and
-the clock are left out. `gs3d.generate` has them.
+Left out are densification, regularizers, checkpoints and the clock. `gs3d.generate` has them.
 """
 
 import argparse
@@ -21,26 +20,19 @@ def distill(prompt: str, steps: int, splats: int = 1500, views: int = 4, scale: 
     torch.manual_seed(0)
     prior = load("builtin", device="cpu")
     prompts = ViewPrompts.of(prior, prompt)
-    direction = torch.nn.functional.normalize(torch.randn(splats, 3), dim=1)
-    params = {
-        "means": direction * 0.55 * torch.rand(splats, 1) ** (1 / 3),
-        "quats": torch.randn(splats, 4),
-        "scales": torch.full((splats, 3), math.log(0.05)),
-        "opacities": torch.full((splats,), -2.0),
-        "colors": 0.2 * torch.randn(splats, 1, 3),
-    }
-    params = {name: value.requires_grad_() for name, value in params.items()}
-    optimizer = torch.optim.Adam(list(params.values()), lr=0.01)
+    means, quats, colors = (0.3 * torch.randn(splats, n) for n in (3, 4, 3))
+    scales, opacities = torch.full((splats, 3), math.log(0.05)), torch.full((splats,), -2.0)
+    params = [p.requires_grad_() for p in (means, quats, scales, opacities, colors)]
+    optimizer = torch.optim.Adam(params, lr=0.01)
     for step in range(steps):
         azimuth = (torch.rand(()) + torch.arange(views) / views) * 2 * math.pi
         fovy = torch.full((views,), math.radians(38))
         elevation, distance = torch.full((views,), 0.25), distance_for(fovy, 0.95)
         cameras = orbit(azimuth, elevation, distance, fovy, 64, 64)
-        means, quats, scales, opacities, colors = params.values()
-        now = gs3d.Splats(means, quats, scales.exp(), opacities.sigmoid(), colors)
+        now = gs3d.Splats(means, quats, scales.exp(), opacities.sigmoid(), colors[:, None])
         z0 = prior.encode(gs3d.rasterize(now, cameras, torch.rand(views, 3)).rgb)
         t2 = 0.9 - 0.8 * step / steps  # Eq. 12, annealed linearly
-        t1 = min(t2 + 0.1 + 0.1 * float(torch.rand(())), 0.999)
+        t1 = min(t2 + 0.1 + 0.1 * float(torch.rand(())), 0.999)  # Algorithm 1
         sigma1, sigma2 = prior.sigma(t1), prior.sigma(t2)
         with torch.no_grad():
             condition = prompts.at(cameras)
@@ -51,9 +43,7 @@ def distill(prompt: str, steps: int, splats: int = 1500, views: int = 4, scale: 
         (z0 * (eps1 - eps2)).mean().backward()  # Eq. 10
         optimizer.step()
         optimizer.zero_grad()
-    with torch.no_grad():
-        means, quats, scales, opacities, colors = (p.detach() for p in params.values())
-        return gs3d.Splats(means, quats, scales.exp(), opacities.sigmoid(), colors)
+    return gs3d.Splats(*(part.detach() for part in vars(now).values()))
 
 
 def main() -> None:
@@ -62,11 +52,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", default="cds.ply")
     args = parser.parse_args()
-    from gs3d.api import Scene
-
-    scene = Scene(distill(args.prompt, args.steps))
-    scene.save(args.out)
-    print(scene, "->", args.out)
+    gs3d.Scene(distill(args.prompt, args.steps)).save(args.out)
 
 
 if __name__ == "__main__":

@@ -50,11 +50,8 @@ def main() -> None:
     parser.add_argument("prompt")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", default=None)
-    args = parser.parse_args()
-    scene = gs3d.generate(
-        args.prompt, steps=args.steps, prior="builtin", guidance=NormalizedSds(), out=args.out
-    )
-    print(scene)
+    options = vars(parser.parse_args())
+    print(gs3d.generate(**options, prior="builtin", guidance=NormalizedSds()))
 
 
 if __name__ == "__main__":

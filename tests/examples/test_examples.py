@@ -174,3 +174,8 @@ def test_guidance_may_be_a_function(tmp_path):
 def test_wrong_arguments_name_the_argument(wrong, expected, tmp_path):
     with pytest.raises(ValueError, match=expected):
         gs3d.generate("a red ball", **({"prior": "builtin", "out": tmp_path / "x"} | wrong))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_examples_are_short(path):
+    assert len(path.read_text("utf-8").splitlines()) <= 60
