@@ -1,9 +1,6 @@
 """Pages of the site that are made from the code: commands, settings, examples. mkdocs calls it."""
 
-import contextlib
 import dataclasses
-import io
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -34,15 +31,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """The help of each command."""
-    from gs3d.cli.main import COMMANDS, main
+    from gs3d.cli.main import COMMANDS, help_of
 
     page = ["# Commands\n", "What `gs3d COMMAND --help` prints.\n"]
-    os.environ["COLUMNS"] = str(COLUMNS)
     for name, (_, description) in COMMANDS.items():
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-            main([name, "--help"])
-        text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).strip()
+        text = help_of(name, COLUMNS)
         page.append(f"## gs3d {name}\n\n{description[0].upper()}{description[1:]}.\n")
         page.append(f"```text\n{text}\n```\n")
     return "\n".join(page)
