@@ -2,7 +2,7 @@
 
 python examples/mesh_to_game_engine.py outputs/a-blue-car-s0 --height-m 1.5
 
-RUN is the folder of a run, or any splat file. Without it, a run is made first.
+RUN is the folder of a run of splats or of a mesh, or any splat file. Without it, a run is made.
 """
 
 import argparse
@@ -11,11 +11,10 @@ from pathlib import Path
 import trimesh
 
 import gs3d
-from gs3d.io import load_splats
-from gs3d.representations.meshing.fusion import mesh_of_splats
+from gs3d.cli.main import main as command
 
 LEVELS = {0: 20_000, 1: 5_000, 2: 1_000}
-"""Level of detail -> triangles."""
+"""Level of detail -> at most so many triangles."""
 
 
 def main() -> None:
@@ -24,29 +23,31 @@ def main() -> None:
     parser.add_argument("--prompt", default="a blue car")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--height-m", type=float, default=1.0)
-    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--resolution", type=int, default=None, help="of a mesh from splats")
     parser.add_argument("--out", type=Path, default=Path("engine"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.run is None:
         args.run = args.out / "run"
-        gs3d.generate(args.prompt, steps=args.steps, prior="builtin", out=args.run)
-    file = args.run / "splats.ply" if args.run.is_dir() else args.run
-    splats = load_splats(file)
+        gs3d.generate(args.prompt, steps=args.steps, prior="builtin", mode="mesh", out=args.run)
 
     for level, faces in LEVELS.items():
-        # A texture keeps the detail that fewer triangles lose.
-        mesh = mesh_of_splats(splats, faces, args.resolution).textured(1024 >> level)
-        path = gs3d.Scene(mesh).save(args.out / f"lod-{level}.glb")
+        # What `gs3d mesh` does. A texture keeps the detail that fewer triangles lose.
+        path = args.out / f"lod-{level}.glb"
+        options = ["-o", str(path), "--faces", str(faces), "--texture", str(1024 >> level)]
+        options += ["--resolution", str(args.resolution)] if args.resolution else []
+        if status := command(["mesh", str(args.run), *options]):
+            raise SystemExit(status)
 
         # Engines count in meters. glTF is +Y up, so the height is along Y.
-        loaded = trimesh.load(path, force="mesh")
-        loaded.apply_scale(args.height_m / loaded.extents[1])
-        loaded.apply_translation([0.0, -loaded.bounds[0][1], 0.0])  # it stands on the ground
-        loaded.export(path)
-        size = " × ".join(f"{side:.2f}" for side in loaded.extents)
-        loaded.merge_vertices(merge_tex=True, merge_norm=True)  # the texture's seams split them
-        print(f"{path}: {len(loaded.faces)} triangles, {size} m, closed: {loaded.is_watertight}")
+        mesh = trimesh.load(path, force="mesh")
+        assert isinstance(mesh, trimesh.Trimesh)
+        mesh.apply_scale(args.height_m / mesh.extents[1])
+        mesh.apply_translation([0.0, -mesh.bounds[0][1], 0.0])  # it stands on the ground
+        mesh.export(path)
+        size = " × ".join(f"{side:.2f}" for side in mesh.extents)
+        mesh.merge_vertices(merge_tex=True, merge_norm=True)  # the texture's seams split them
+        print(f"{path}: {len(mesh.faces)} triangles, {size} m, closed: {mesh.is_watertight}")
 
 
 if __name__ == "__main__":

@@ -72,15 +72,18 @@ def test_readme_is_short_and_narrow():
     assert not [line for line in lines if len(line) > (160 if line.startswith("|") else 100)]
 
 
-def test_loss_of_the_readme_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.S)
-    (loss,) = [block for block in blocks if "class MySds" in block]
+@pytest.mark.parametrize(
+    ("page", "name"), [("README.md", "MySds"), ("docs/evaluate.md", "PlainSds")]
+)
+def test_loss_of_a_page_runs(page, name, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.S)
+    (loss,) = [block for block in blocks if f"class {name}" in block]
     (tmp_path / "my.py").write_text(loss)
     scene = gs3d.generate(
         "a blue chair",
         steps=2,
         prior="builtin",
-        guidance=f"{tmp_path / 'my.py'}:MySds",
+        guidance=f"{tmp_path / 'my.py'}:{name}",
         out=tmp_path / "run",
         device="cpu",
     )

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,14 +15,17 @@ from gs3d.batch.rows import Row
 from gs3d.core.errors import UserError
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.base import Prior
+from gs3d.priors.builtin import known_words
 from gs3d.priors.loading.components import Source
-from gs3d.priors.loading.resolve import default_prior, source_facts
+from gs3d.priors.loading.resolve import default_prior, source_facts, unknown_words
 from gs3d.runs.history import prior_of
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.record import RunRecord
 from gs3d.runs.request import Request, device_of
 
 Progress = Literal["new", "begun", "done"]
+MOST_TOLD = 5
+"""Rows with unknown words that a line names."""
 END = ("result", "timings_s")
 """What a record says of the end of its run."""
 
@@ -71,6 +75,7 @@ def planned(
     plans: dict[tuple[object, ...], Plan] = {}
     found: list[Planned] = []
     told: set[str] = set()
+    strange: dict[int, list[str]] = {}
     # All priors first: a download would change what auto means for the rows after it.
     results = results or Results(batch.folder)
     results.read([row.name for row in rows])
@@ -95,9 +100,34 @@ def planned(
                 warn(message.text)
             told.add(message.text)
         url = results.where(row.name) if results.place else None
+        if isinstance(plan.prior, Source) and (words := _unknown(row.prompt, plan.prior)):
+            strange[number + 1] = words
         end = there and Found({k: v for k, v in there.record.items() if k in END}, there.ended)
         found.append(Planned(row, number, request, plan.config, progress, url, end))
+    if strange:
+        warn(_about_words(strange))
     return ordered(found, batch)
+
+
+def _unknown(prompt: str, prior: Source) -> list[str]:
+    """Words of a prompt that a prior with a list of words does not know."""
+    known = _known_words(prior.folder)
+    return [] if known is None else unknown_words(prompt, known)
+
+
+@lru_cache
+def _known_words(folder: Path) -> set[str] | None:
+    return known_words(folder)
+
+
+def _about_words(strange: dict[int, list[str]]) -> str:
+    """Says which rows have words that their prior does not know."""
+    listed = [f"{number} ({', '.join(words)})" for number, words in strange.items()]
+    more = f" and {len(listed) - MOST_TOLD} more" if len(listed) > MOST_TOLD else ""
+    return (
+        "words that the prior does not know, and reads over, are in row "
+        f"{', '.join(listed[:MOST_TOLD])}{more}; `gs3d vocab` lists those that it knows"
+    )
 
 
 def _prior_now(request: Request) -> str | Prior:

@@ -14,7 +14,8 @@ from gs3d.batch.request import Batch, checked
 from gs3d.batch.results import URL, Copies, Results
 from gs3d.batch.rows import Row, read_rows
 from gs3d.batch.shown.files import Shown
-from gs3d.batch.shown.gallery import STRIP, write_page
+from gs3d.batch.shown.gallery import write_page
+from gs3d.batch.shown.strip import STRIP, write_missing_strip
 from gs3d.batch.shown.tally import Tally, after, first_entry
 from gs3d.batch.status import COMMANDS, ROWS
 from gs3d.batch.workers.job import Event
@@ -84,7 +85,11 @@ def _make(
     say(_begun(batch, rows, todo, makers.in_words))
     with Copies(results) as copies:
         for row in rows:
-            if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
+            if row.progress != "done":
+                continue
+            if results.place is None:
+                write_missing_strip(batch.folder / row.row.name)
+            elif not (batch.folder / row.row.name / STRIP).exists():
                 copies.add(row.row.name, STRIP)
         if not todo:
             return 0

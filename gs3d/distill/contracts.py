@@ -16,7 +16,7 @@ from gs3d.core.cameras import ring
 from gs3d.core.errors import UserError, did_you_mean
 from gs3d.guidance import GUIDANCE, GuidanceOut, is_guidance
 from gs3d.guidance.base import learns
-from gs3d.guidance.loss_file import CALL, names_in
+from gs3d.guidance.loss_file import CALL, file_of, names_in
 from gs3d.priors.base import Prior
 
 LEARNED = ("model", "cameras")
@@ -109,7 +109,7 @@ def _names_like(text: str) -> str:
 
 def check_result(guidance: Any, result: Any, z0: Tensor) -> None:
     """`UserError` unless `result` is what a guidance must return for the latents `z0`."""
-    start, shape = f"--guidance: {_name_of(guidance)} returned", list(z0.shape)
+    start, shape = f"--guidance: {_name_of(guidance)}{_place_of(guidance)} returned", list(z0.shape)
     if not isinstance(result, GuidanceOut):
         raise UserError(f"{start} {_what(result)}; expected a gs3d.GuidanceOut with grad {shape}")
     grad: Any = result.grad
@@ -213,6 +213,14 @@ def _what(value: Any) -> str:
         dtype = str(value.dtype).removeprefix("torch.")
         return f"a tensor {list(value.shape)} of {dtype} on {value.device}"
     return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def _place_of(guidance: Any) -> str:
+    """Where the loss of a file computes its gradient; "" for any other."""
+    if (loss := file_of(guidance)) is None:
+        return ""
+    member = next((n for n in ("gradient", "__call__") if n in vars(type(guidance))), None)
+    return f" ({loss.path} line {loss.line_of(member)})"
 
 
 def _name_of(value: Any) -> str:

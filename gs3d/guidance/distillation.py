@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -141,7 +141,9 @@ class Distillation(ABC):
         z0 = z0.detach()
         noise = noise_for(self.noise, z0, prior.views, seed, step, surface)
         inputs = Inputs(prior, condition, z0, noise, progress, seed, step, model, cameras)
-        out = self.gradient(inputs)
+        out: Any = self.gradient(inputs)
+        if not isinstance(out, GuidanceOut):
+            return out  # of a loss of the user's own; a run refuses it in one line
         grad, target = out.grad, out.target
         if self.pairs:
             other = self.gradient(dataclasses.replace(inputs, noise=-noise))

@@ -126,6 +126,21 @@ def test_a_longer_list_makes_the_rest(copied):
     assert status == 0 and {row for row, _ in events} == {"a-white-duck-s0"}
 
 
+def test_a_row_that_ended_without_its_picture_gets_it(copied):
+    picture = copied.folder / "a-red-mushroom-s0" / "strip.webp"
+    before = picture.read_bytes()
+    picture.unlink()
+    assert made(copied)[0] == 0 and picture.read_bytes() == before
+
+
+def test_rows_with_unknown_words_are_named_before_the_first_starts(batch):
+    batch.rows.write_text("a red mushroom\na dragon of the blue chair\na qzx\n")
+    lines: list[str] = []
+    planned(batch, read_rows(batch.rows), lines.append)
+    (line,) = [line for line in lines if "does not know" in line]
+    assert "in row 2 (dragon), 3 (qzx); `gs3d vocab`" in line
+
+
 def test_a_stopped_batch_goes_on(batch):
     def stop(event, tally):
         if event.kind == "step":

@@ -13,18 +13,17 @@ from typing import Any
 from gs3d.batch.remote.folder import opened
 from gs3d.batch.remote.upload import Upload, following
 from gs3d.batch.remote.work import fetch, remove, work_folder
-from gs3d.batch.shown.gallery import STRIP
+from gs3d.batch.shown.strip import write_strip
 from gs3d.batch.workers.job import ADVICE, ALIVE, Job, Send, job_to, seldom
 from gs3d.core.errors import UserError
 from gs3d.distill.budget import Budget
 from gs3d.distill.memory.shortage import is_memory, release
 from gs3d.distill.step import StepLog
-from gs3d.io.atomic import write_atomic
 from gs3d.priors.base import Prior
 from gs3d.priors.loading.components import Source
 from gs3d.representations.asset import primitive_count
 from gs3d.runs.callbacks import Callbacks, Message
-from gs3d.runs.execute import Result, execute
+from gs3d.runs.execute import execute
 from gs3d.runs.folders import make_writable
 from gs3d.runs.lock import locked
 from gs3d.runs.prepare import Plan, prepare
@@ -121,7 +120,7 @@ def _made(request: Request, send: Send, kept: Kept) -> dict[str, Any]:
         reason = result.warnings[0] if result.warnings else "nothing to export"
         # The reason may be a full memory, after which a process is in no state for another row.
         return {"event": "failed", "reason": reason, "leaves": True}
-    _write_strip(result)
+    write_strip(result.folder, result.asset)
     ended = {"outcome": result.outcome, "steps": result.steps, "seconds": result.seconds}
     # A process whose memory was full is in no state for another row.
     leaves = result.outcome == "out of memory"
@@ -145,19 +144,6 @@ def ended(row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if is_memory(error):
             reason = f"out of memory ({where}); {ADVICE}"
         return {"event": "failed", "reason": reason, "leaves": True}
-
-
-def _write_strip(result: Result) -> None:
-    """Write the strip of a result. A picture that fails is no reason for a row to."""
-    from gs3d.evaluation.report_html import strip
-    from gs3d.ops.place import framed
-
-    assert result.asset is not None
-    try:
-        data = strip(framed(result.asset))
-        write_atomic(result.folder / STRIP, lambda path: path.write_bytes(data), lambda path: None)
-    except Exception:
-        traceback.print_exc()
 
 
 def _wait_for(folder: Path) -> None:

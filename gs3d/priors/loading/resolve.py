@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -189,7 +190,7 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)",
         )
-    if unknown := _unknown_to_builtin(prompt):
+    if unknown := unknown_words(prompt, builtin.known_words() or set()):
         return (
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base; the built-in prior does not know "
@@ -202,11 +203,11 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
     )
 
 
-def _unknown_to_builtin(prompt: str) -> list[str]:
-    """Words of the prompt that are not in the vocabulary of the built-in prior."""
-    known = (builtin.known_words() or set()) | FUNCTION_WORDS
+def unknown_words(prompt: str, known: Set[str]) -> list[str]:
+    """Words of the prompt that are neither in `known`, the vocabulary of a prior, nor without
+    meaning for an object."""
     words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))
-    return [word for word in words if word not in known]
+    return [word for word in words if word not in known and word not in FUNCTION_WORDS]
 
 
 def is_cached(name: str) -> bool:

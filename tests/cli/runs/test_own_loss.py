@@ -64,3 +64,21 @@ def test_other_names_are_refused(capsys, generate, tmp_path, monkeypatch, name, 
 def test_help_names_the_losses_and_files(capsys):
     out = run(capsys, "generate", "--help")[1]
     assert "--guidance {cds,sds," in out and "FILE.py:CLASS}" in out
+
+
+RETURNS_A_TENSOR = """
+from dataclasses import dataclass
+from gs3d.guidance.distillation import Distillation
+
+@dataclass(frozen=True)
+class Mine(Distillation):
+    def gradient(self, inputs):
+        return inputs.z0 - inputs.noise
+"""
+
+
+def test_gradient_that_returns_a_tensor_is_one_line_that_names_the_line(capsys, generate, tmp_path):
+    (tmp_path / "mine.py").write_text(RETURNS_A_TENSOR)
+    message = one_line_fault(capsys, *generate, f"{tmp_path}/mine.py:Mine")
+    where = f"Mine ({tmp_path}/mine.py line 7) returned a tensor [4, 3, "
+    assert where in message and "expected a gs3d.GuidanceOut with grad [4, 3, " in message

@@ -1,0 +1,35 @@
+"""The picture of a row in the gallery: its views all around, side by side."""
+
+import traceback
+from pathlib import Path
+
+from gs3d.io.atomic import write_atomic
+from gs3d.representations.asset import Asset
+
+STRIP = "strip.webp"
+
+
+def write_strip(folder: Path, asset: Asset) -> None:
+    """Write the strip of a result. A picture that fails is no reason for a row to."""
+    from gs3d.evaluation.report_html import strip
+    from gs3d.ops.place import framed
+
+    try:
+        data = strip(framed(asset))
+        write_atomic(folder / STRIP, lambda path: path.write_bytes(data), lambda path: None)
+    except Exception:
+        traceback.print_exc()
+
+
+def write_missing_strip(folder: Path) -> None:
+    """Write the strip of a row that ended without one, as one that was stopped at its very end."""
+    from gs3d.core.errors import UserError
+    from gs3d.io import load_asset
+
+    if (folder / STRIP).exists():
+        return
+    try:
+        asset = load_asset(folder)
+    except UserError:
+        return  # its files were taken away
+    write_strip(folder, asset)
