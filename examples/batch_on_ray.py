@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--prompts", nargs="+", default=PROMPTS)
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    listed = args.out.with_suffix(".txt")
+    listed = args.out.with_name(f"{args.out.name}.txt")
     listed.write_text("\n".join(args.prompts) + "\n")
     batch = Batch(
         listed, out=args.out, ray=args.ray, steps=args.steps, minutes=args.minutes, prior="builtin"

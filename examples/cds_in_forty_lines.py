@@ -43,6 +43,7 @@ def distill(prompt: str, steps: int, splats: int = 1500, views: int = 4, scale: 
         (z0 * (eps1 - eps2)).mean().backward()  # Eq. 10
         optimizer.step()
         optimizer.zero_grad()
+    now = gs3d.Splats(means, quats, scales.exp(), opacities.sigmoid(), colors[:, None])
     return gs3d.Splats(*(part.detach() for part in vars(now).values()))
 
 

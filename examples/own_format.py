@@ -1,4 +1,4 @@
-"""A splat format of your own: comma-separated text, one row per splat.
+"""A splat format of your own: comma-separated text, one row of 14 numbers per splat.
 
 python examples/own_format.py splats.ply splats.csv
 """
@@ -12,11 +12,10 @@ import torch
 
 import gs3d
 from gs3d.io import FORMATS, Format, load_splats, save_splats
-from gs3d.io.atomic import write_atomic
+from gs3d.io.atomic import read_error, write_atomic
 from gs3d.io.splats.checks import changed_result, to_file_coordinates, to_world_coordinates
 
-COLUMNS = ("means", "quats", "scales", "opacities", "sh")  # 3 + 4 + 3 + 1 + 3 numbers
-WORLD = torch.eye(3)  # the coordinate system of the file is that of gs3d
+COLUMNS, WORLD = ("means", "quats", "scales", "opacities", "sh"), torch.eye(3)
 
 
 def write_csv(path: Path, splats: gs3d.Splats) -> None:
@@ -33,10 +32,11 @@ def write_csv(path: Path, splats: gs3d.Splats) -> None:
 
 
 def read_csv(path: Path) -> gs3d.Splats:
-    """Read splats of degree 0 in world coordinates."""
     try:
         table = np.loadtxt(path, np.float32, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise read_error(Path(path), error) from error
+    except ValueError as error:
         raise gs3d.UserError(f"cannot read {path}: expected rows of numbers, {error}") from None
     if table.shape[1] != 14 or not len(table):
         raise gs3d.UserError(f"cannot read {path}: expected rows of 14 numbers")

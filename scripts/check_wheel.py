@@ -7,6 +7,7 @@ and makes splats, renders, converts and meshes them there, away from the checkou
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,9 @@ def try_it(wheel: Path) -> None:
     venv.create(place / "env", with_pip=True)
     python = place / "env" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Nothing of the checkout may help.
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    alone["PYTHONNOUSERSITE"] = "1"
     limits = ["-c", str(ROOT / "constraints.txt")]
     # torch alone first, so that pip takes a CPU build where one is offered.
     for what in ("torch", str(wheel.resolve())):
@@ -98,7 +102,9 @@ def try_it(wheel: Path) -> None:
     ):
         print(f"gs3d {command.replace(';', ' ')}")
         program = [str(python.with_name("gs3d")), *command.split(";")]
-        subprocess.run(program, check=True, cwd=place, stdout=subprocess.DEVNULL)
+        done = subprocess.run(program, cwd=place, env=alone, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{done.stdout}\n{done.stderr}\nexit status {done.returncode}")
 
 
 if __name__ == "__main__":

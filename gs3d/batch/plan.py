@@ -92,6 +92,8 @@ def planned(
                 plans[settings] = prepare(_checkable(replace(request, out=None)))
             plan = plans[settings]
             progress = _progress(request, plan, there, results.where(row.name))
+            words = _unknown(row.prompt, plan.prior) if progress != "done" else []
+            strange |= {number + 1: words} if words else {}
         except UserError as error:
             where = f"{batch.rows} row {number + 1} ({row.name})"
             raise UserError(f"{where}: {error.for_command_line}") from None
@@ -100,8 +102,6 @@ def planned(
                 warn(message.text)
             told.add(message.text)
         url = results.where(row.name) if results.place else None
-        if isinstance(plan.prior, Source) and (words := _unknown(row.prompt, plan.prior)):
-            strange[number + 1] = words
         end = there and Found({k: v for k, v in there.record.items() if k in END}, there.ended)
         found.append(Planned(row, number, request, plan.config, progress, url, end))
     if strange:
@@ -109,9 +109,9 @@ def planned(
     return ordered(found, batch)
 
 
-def _unknown(prompt: str, prior: Source) -> list[str]:
+def _unknown(prompt: str, prior: Source | Prior) -> list[str]:
     """Words of a prompt that a prior with a list of words does not know."""
-    known = _known_words(prior.folder)
+    known = _known_words(prior.folder) if isinstance(prior, Source) else None
     return [] if known is None else unknown_words(prompt, known)
 
 
@@ -125,7 +125,7 @@ def _about_words(strange: dict[int, list[str]]) -> str:
     listed = [f"{number} ({', '.join(words)})" for number, words in strange.items()]
     more = f" and {len(listed) - MOST_TOLD} more" if len(listed) > MOST_TOLD else ""
     return (
-        "words that the prior does not know, and reads over, are in row "
+        "rows with words that the prior does not know, and ignores: "
         f"{', '.join(listed[:MOST_TOLD])}{more}; `gs3d vocab` lists those that it knows"
     )
 

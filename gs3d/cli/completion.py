@@ -6,7 +6,8 @@ import shlex
 from gs3d.core.errors import UserError
 
 SHELLS = ("bash", "zsh", "fish")
-OPTION = re.compile(r"^[│ ]+((?:-\w(?: \w+)?, )?--[\w-]+(?:, --[\w-]+)*)(?: \{([^}]*)\})?", re.M)
+NAME = r"--[a-z][\w-]*"
+OPTION = re.compile(rf"^[│ ]+((?:-\w(?: \w+)?, )?{NAME}(?:, {NAME})*)(?: \{{([^}}]*)\}})?", re.M)
 """Options in a line of a help text, and the choices of the last one."""
 
 
@@ -30,13 +31,14 @@ def options_in(text: str) -> dict[str, list[str]]:
     """Option -> its choices, as a help text lists them."""
     found: dict[str, list[str]] = {}
     for names, choices in OPTION.findall(text):
-        for name in re.findall(r"--[\w-]+", names):
-            found[name] = choices.split(",") if choices else []
+        for name in re.findall(NAME, names):
+            # A file in place of a choice is left to the shell.
+            found[name] = [c for c in choices.split(",") if re.fullmatch(r"[\w-]+", c)]
     return found
 
 
 def _bash(options: dict[str, dict[str, list[str]]], is_zsh: bool) -> str:
-    lines = ["autoload -U +X bashcompinit && bashcompinit"] if is_zsh else []
+    lines = ["autoload -U compinit bashcompinit && compinit && bashcompinit"] if is_zsh else []
     lines += [
         "_gs3d() {",
         '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words=""',
@@ -67,5 +69,5 @@ def _fish(options: dict[str, dict[str, list[str]]]) -> str:
     for command, own in options.items():
         for name, choices in own.items():
             line = f"complete -c gs3d -n '__fish_seen_subcommand_from {command}' -l {name[2:]}"
-            lines.append(line + (f" -xa {shlex.quote(' '.join(choices))}" if choices else ""))
+            lines.append(line + (f" -ra {shlex.quote(' '.join(choices))}" if choices else ""))
     return "\n".join(lines)

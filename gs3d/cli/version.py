@@ -2,7 +2,7 @@
 
 import importlib.util
 import platform
-import runpy
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +37,8 @@ def _torch() -> str:
         return "no torch"
     folder = Path(spec.origin).parent if spec and spec.origin else Path()
     try:
-        cuda = runpy.run_path(str(folder / "version.py")).get("cuda")
-    except Exception:  # another layout of torch is no reason to fail
+        text = (folder / "version.py").read_text("utf-8")
+    except (OSError, ValueError):
         return f"torch {number}"
-    return f"torch {number}, " + (f"CUDA {cuda}" if cuda else "no CUDA")
+    cuda = re.search(r"^cuda\b[^=]*= *'([\d.]+)'", text, re.M)
+    return f"torch {number}, " + (f"CUDA {cuda[1]}" if cuda else "no CUDA")

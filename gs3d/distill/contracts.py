@@ -219,7 +219,7 @@ def _place_of(guidance: Any) -> str:
     """Where the loss of a file computes its gradient; "" for any other."""
     if (loss := file_of(guidance)) is None:
         return ""
-    member = next((n for n in ("gradient", "__call__") if n in vars(type(guidance))), None)
+    member = next((n for n in ("__call__", "gradient") if n in vars(type(guidance))), None)
     return f" ({loss.path} line {loss.line_of(member)})"
 
 

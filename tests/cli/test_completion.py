@@ -1,5 +1,6 @@
 """`gs3d --completion`: in a real bash, and what the scripts of other shells hold."""
 
+import re
 import shutil
 import subprocess
 
@@ -35,16 +36,20 @@ def test_commands_options_and_choices_are_completed(bash):
     assert bash("") == list(COMMANDS)
     assert bash("generate", "a red ball", "--mi") == ["--minutes"]
     assert bash("generate", "--mode", "") == ["splats", "mesh", "two-stage", "scene"]
-    assert "--floaters" in bash("clean", "a.ply", "--")
+    options = bash("clean", "a.ply", "--")
+    assert "--floaters" in options and all(re.fullmatch(r"--[a-z][a-z-]*", o) for o in options)
+    assert "vsd" in bash("generate", "--guidance", "") and not bash(
+        "generate", "--guidance", "FILE"
+    )
     # Files are left to the shell.
     assert bash("info", "") == []
 
 
 def test_other_shells(capsys):
     status, out, _ = run(capsys, "--completion", "zsh")
-    assert status == 0 and out.startswith("autoload -U +X bashcompinit")
+    assert status == 0 and out.startswith("autoload -U compinit bashcompinit")
     status, out, _ = run(capsys, "--completion", "fish")
-    line = "complete -c gs3d -n '__fish_seen_subcommand_from generate' -l mode -xa "
+    line = "complete -c gs3d -n '__fish_seen_subcommand_from generate' -l mode -ra "
     assert status == 0 and line + "'splats mesh two-stage scene'" in out
     for wrong in ((), ("cmd",), ("bash", "zsh")):
         assert "expected bash or zsh or fish" in one_line_fault(capsys, "--completion", *wrong)

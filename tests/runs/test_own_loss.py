@@ -130,7 +130,9 @@ def test_stages_have_settings_of_their_own(own, tmp_path):
 def test_loss_that_returns_another_shape_is_named(own, tmp_path):
     text = (tmp_path / "mine.py").read_text()
     (tmp_path / "mine.py").write_text(text.replace("self.scale * z0", "z0[:1]"))
-    assert message_of(own).startswith("--guidance: Mine returned as grad a tensor [1, ")
+    where = f"--guidance: Mine ({tmp_path / 'mine.py'} line "
+    message = message_of(own)
+    assert message.startswith(where) and ") returned as grad a tensor [1, " in message
 
 
 def test_loss_that_is_always_nan_diverges(own, tmp_path, no_results):

@@ -13,7 +13,6 @@ from gs3d.batch.shown.index import Entry
 from gs3d.io.atomic import write_atomic
 
 PAGE, DATA = "gallery.html", "rows.js"
-"""In the folder of a row: the object from all sides."""
 
 
 def write_page(folder: Path) -> None:

@@ -7,6 +7,7 @@ from gs3d.io.atomic import write_atomic
 from gs3d.representations.asset import Asset
 
 STRIP = "strip.webp"
+"""File of the picture, in the folder of the row."""
 
 
 def write_strip(folder: Path, asset: Asset) -> None:
@@ -29,7 +30,6 @@ def write_missing_strip(folder: Path) -> None:
     if (folder / STRIP).exists():
         return
     try:
-        asset = load_asset(folder)
+        write_strip(folder, load_asset(folder))
     except UserError:
         return  # its files were taken away
-    write_strip(folder, asset)
