@@ -42,5 +42,5 @@ def run(argv: list[str]) -> int:
 
 
 def page_of(source: Path) -> Path:
-    """Where the page goes: into a run's folder, or beside a file."""
-    return source / "splats.html" if os.path.isdir(source) else source.with_suffix(".html")
+    """Where the page goes: into a run's folder, or beside a file, as a.ply.html."""
+    return source / "splats.html" if os.path.isdir(source) else Path(f"{source}.html")

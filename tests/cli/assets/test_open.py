@@ -19,7 +19,7 @@ def opened(monkeypatch):
 def test_page_of_a_file_lies_beside_it(capsys, tmp_path, opened):
     save_splats(tmp_path / "a.ply", ball(40))
     status, out, _ = run(capsys, "open", str(tmp_path / "a.ply"))
-    page = tmp_path / "a.html"
+    page = tmp_path / "a.ply.html"
     assert status == 0 and out == f"40 splats in {page}\n" and "<html" in page.read_text("utf-8")
     assert opened == [page.as_uri()]
 
