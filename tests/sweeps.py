@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -16,6 +17,9 @@ from gs3d.evaluation import pooled, results
 from gs3d.evaluation.reference import reference_for
 from gs3d.experiments import sweep
 from tests import small
+
+LONGEST_S = 120.0
+"""Seconds after which a run counts as one that hangs."""
 
 
 class Forked:
@@ -29,7 +33,13 @@ class Forked:
             _become(list(command[2:]), stdout.fileno())
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """Its status. A fork may wait for a lock that a thread of its parent held: it is killed."""
+        deadline = time.monotonic() + LONGEST_S
+        while (found := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.01)
+        return os.waitstatus_to_exitcode(found[1])
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

@@ -1,6 +1,7 @@
 """Pages of the site that are made from the code: commands, settings, examples. mkdocs calls it."""
 
 import dataclasses
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """The help of each command."""
-    from gs3d.cli.main import COMMANDS, help_of
+    from gs3d.cli.completion import help_of
+    from gs3d.cli.main import COMMANDS
 
     page = ["# Commands\n", "What `gs3d COMMAND --help` prints.\n"]
     for name, (_, description) in COMMANDS.items():
@@ -124,6 +126,13 @@ def _short(value: Any) -> str:
 def examples() -> str:
     """The programs in examples/."""
     page = ["# Examples\n", "Each is run by the tests.\n"]
+    for path in sorted((ROOT / "examples").glob("*.ipynb")):
+        cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"]]
+        page.append(f"## {path.stem} {{ #{path.stem} }}\n\nA notebook, `{path.name}`.\n")
+        for cell in cells:
+            text = "".join(cell["source"]).strip().removeprefix("# Compare losses").strip()
+            is_code = cell["cell_type"] == "code"
+            page.append(f"```python\n{text}\n```\n" if is_code else f"{text}\n")
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text("utf-8").strip()
         page.append(f"## {path.stem} {{ #{path.stem} }}\n\n```python\n{text}\n```\n")

@@ -17,7 +17,7 @@ from gs3d.distill.settings.stages import RunConfig
 from gs3d.priors.base import Prior
 from gs3d.priors.builtin import known_words
 from gs3d.priors.loading.components import Source
-from gs3d.priors.loading.resolve import default_prior, source_facts, unknown_words
+from gs3d.priors.loading.resolve import default_prior, source_facts, unknown_content_words
 from gs3d.runs.history import prior_of
 from gs3d.runs.prepare import Plan, prepare
 from gs3d.runs.record import RunRecord
@@ -112,7 +112,7 @@ def planned(
 def _unknown(prompt: str, prior: Source | Prior) -> list[str]:
     """Words of a prompt that a prior with a list of words does not know."""
     known = _known_words(prior.folder) if isinstance(prior, Source) else None
-    return [] if known is None else unknown_words(prompt, known)
+    return [] if known is None else unknown_content_words(prompt, known)
 
 
 @lru_cache

@@ -85,13 +85,10 @@ def _make(
     say(_begun(batch, rows, todo, makers.in_words))
     with Copies(results) as copies:
         for row in rows:
-            if row.progress != "done":
-                continue
-            if results.place is None:
-                write_missing_strip(batch.folder / row.row.name)
-            elif not (batch.folder / row.row.name / STRIP).exists():
+            if row.progress == "done" and not (batch.folder / row.row.name / STRIP).exists():
                 copies.add(row.row.name, STRIP)
         if not todo:
+            _draw_missing(batch, rows, results)
             return 0
         try:
             with _stopped_by_signals(makers, say) as stopped:
@@ -115,7 +112,15 @@ def _make(
             copies.stop()
     if stopped:
         return 130
+    _draw_missing(batch, rows, results)
     return 1 if tally.count("failed") else 0
+
+
+def _draw_missing(batch: Batch, rows: Sequence[Planned], results: Results) -> None:
+    """Draw rows of an earlier batch here that ended without their picture."""
+    for row in rows:
+        if row.progress == "done" and results.place is None:
+            write_missing_strip(batch.folder / row.row.name)
 
 
 def results_of(batch: Batch) -> Results:

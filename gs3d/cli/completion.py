@@ -1,9 +1,13 @@
 """`gs3d --completion SHELL`: a script that completes commands, options and their choices."""
 
+import contextlib
+import io
+import os
 import re
 import shlex
 
-from gs3d.core.errors import UserError
+from gs3d.cli.main import COMMANDS, main
+from gs3d.cli.output import fault, say
 
 SHELLS = ("bash", "zsh", "fish")
 NAME = r"--[a-z][\w-]*"
@@ -11,20 +15,32 @@ OPTION = re.compile(rf"^[│ ]+((?:-\w(?: \w+)?, )?{NAME}(?:, {NAME})*)(?: \{{([
 """Options in a line of a help text, and the choices of the last one."""
 
 
-def script(shell: str, helps: dict[str, str]) -> str:
-    """The script for a shell.
+def run(argv: list[str]) -> int:
+    """Print the script for a shell."""
+    if len(argv) != 1 or argv[0] not in SHELLS:
+        fault(f"gs3d: --completion: expected {' or '.join(SHELLS)}, got {' '.join(argv) or 'none'}")
+        return 2
+    say(script(argv[0]))
+    return 0
 
-    Args:
-        shell: bash, zsh or fish.
-        helps: Command -> what its --help prints, 200 columns wide.
 
-    Raises:
-        UserError: Another shell.
-    """
-    if shell not in SHELLS:
-        raise UserError(f"--completion {shell}: expected {' or '.join(SHELLS)}")
-    options = {command: options_in(text) for command, text in helps.items()}
+def script(shell: str) -> str:
+    """The script for one of `SHELLS`."""
+    options = {command: options_in(help_of(command)) for command in COMMANDS}
     return _fish(options) if shell == "fish" else _bash(options, shell == "zsh")
+
+
+def help_of(command: str, columns: int = 200) -> str:
+    """What `gs3d COMMAND --help` prints on a terminal of so many columns, without colors."""
+    before, out = os.environ.get("COLUMNS"), io.StringIO()
+    os.environ["COLUMNS"] = str(columns)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+    finally:
+        os.environ.pop("COLUMNS")
+        os.environ |= {} if before is None else {"COLUMNS": before}
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).strip()
 
 
 def options_in(text: str) -> dict[str, list[str]]:

@@ -1,9 +1,5 @@
 """Entry point of `gs3d`: runs one command. A `UserError` becomes one line and exit status 2."""
 
-import contextlib
-import io
-import os
-import re
 import sys
 
 from gs3d.cli.output import accept_any_text, accept_any_width, fault, say
@@ -60,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         say(version_line())
         return 0
     if argv[0] == "--completion":
-        return _completion(argv[1:])
+        from gs3d.cli.completion import run
+
+        return run(argv[1:])
     command = OLD_NAMES.get(argv[0], argv[0])
     if command not in COMMANDS:
         import difflib
@@ -87,30 +85,6 @@ def _run(command: str, argv: list[str]) -> int:
     except KeyboardInterrupt:
         fault("gs3d: interrupted" + HOW_TO_CONTINUE.get(command, ""))
         return 130
-
-
-def _completion(argv: list[str]) -> int:
-    """Print the completion script for a shell."""
-    from gs3d.cli.completion import SHELLS, script
-
-    if len(argv) != 1 or argv[0] not in SHELLS:
-        fault(f"gs3d: --completion: expected {' or '.join(SHELLS)}, got {' '.join(argv) or 'none'}")
-        return 2
-    say(script(argv[0], {name: help_of(name) for name in COMMANDS}))
-    return 0
-
-
-def help_of(command: str, columns: int = 200) -> str:
-    """What `gs3d COMMAND --help` prints on a terminal of so many columns, without colors."""
-    before, out = os.environ.get("COLUMNS"), io.StringIO()
-    os.environ["COLUMNS"] = str(columns)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-            main([command, "--help"])
-    finally:
-        os.environ.pop("COLUMNS")
-        os.environ |= {} if before is None else {"COLUMNS": before}
-    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).strip()
 
 
 if __name__ == "__main__":

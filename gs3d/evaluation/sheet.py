@@ -45,12 +45,16 @@ def write_result_sheet(
             "   ".join(
                 f"{name} {share:.0%}" for name, share in shares.items() if share is not None
             ),
+            # In the units of the tables.
             "   ".join(
-                f"{name} {value:.3f}"
-                for name, value in (("residue", grade.residue), ("Chamfer", grade.chamfer))
+                f"{name} {100 * value:{form}}"
+                for name, value, form in (
+                    ("residue %", grade.residue, ".1f"),
+                    ("Chamfer ×100", grade.chamfer, ".1f"),
+                )
                 if value is not None
             ),
-            f"{result.pieces} primitives   {result.seconds:.0f} s",
+            f"{result.pieces} splats or triangles   {result.seconds:.0f} s",
         ]
         pen.multiline_text((6, top + 8), "\n".join(lines), fill="black", font=font, spacing=3)
 

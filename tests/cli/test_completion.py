@@ -14,12 +14,11 @@ from tests.cli.commands import one_line_fault, run
 def bash(tmp_path_factory):
     """Complete the last word of a command line in bash."""
     from gs3d.cli.completion import script
-    from gs3d.cli.main import help_of
 
     if shutil.which("bash") is None:
         pytest.skip("no bash")
     file = tmp_path_factory.mktemp("completion") / "gs3d.sh"
-    file.write_text(script("bash", {name: help_of(name) for name in COMMANDS}))
+    file.write_text(script("bash"))
 
     def complete(*words: str) -> list[str]:
         typed = " ".join(f"'{word}'" for word in ("gs3d", *words))

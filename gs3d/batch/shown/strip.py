@@ -1,6 +1,7 @@
 """The picture of a row in the gallery: its views all around, side by side."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from gs3d.io.atomic import write_atomic
@@ -12,24 +13,23 @@ STRIP = "strip.webp"
 
 def write_strip(folder: Path, asset: Asset) -> None:
     """Write the strip of a result. A picture that fails is no reason for a row to."""
-    from gs3d.evaluation.report_html import strip
-    from gs3d.ops.place import framed
-
-    try:
-        data = strip(framed(asset))
-        write_atomic(folder / STRIP, lambda path: path.write_bytes(data), lambda path: None)
-    except Exception:
-        traceback.print_exc()
+    _attempt(folder, lambda: asset)
 
 
 def write_missing_strip(folder: Path) -> None:
     """Write the strip of a row that ended without one, as one that was stopped at its very end."""
-    from gs3d.core.errors import UserError
     from gs3d.io import load_asset
 
-    if (folder / STRIP).exists():
-        return
+    if not (folder / STRIP).exists():
+        _attempt(folder, lambda: load_asset(folder))
+
+
+def _attempt(folder: Path, asset: Callable[[], Asset]) -> None:
+    from gs3d.evaluation.report_html import strip
+    from gs3d.ops.place import framed
+
     try:
-        write_strip(folder, load_asset(folder))
-    except UserError:
-        return  # its files were taken away
+        data = strip(framed(asset()))
+        write_atomic(folder / STRIP, lambda path: path.write_bytes(data), lambda path: None)
+    except Exception:
+        traceback.print_exc()

@@ -9,6 +9,7 @@ import tyro
 from gs3d.batch.estimate import dry_run
 from gs3d.batch.request import Batch
 from gs3d.batch.run import run_batch
+from gs3d.batch.shown.gallery import PAGE
 from gs3d.batch.shown.index import Entry, counts
 from gs3d.batch.status import pace_of, rebuild, status_of
 from gs3d.cli.output import say
@@ -48,6 +49,7 @@ def run(argv: list[str]) -> int:
         folder = parse(Folder, f"gs3d batch {argv[0]}", argv[1:]).folder
         found = rebuild(folder) if argv[0] == "index" else status_of(folder)
         _report(found)
+        say(f"gallery: {folder / PAGE}")
         return 0
     many = collect(collect(argv, "--set"), "--lora", "FILE, FOLDER or owner/name")
     batch = parse(Args, "gs3d batch", many)
@@ -62,6 +64,7 @@ def run(argv: list[str]) -> int:
         shown.close()
     if shown.tally is not None:
         _report(list(shown.tally.entries.values()))
+        say(f"gallery: {batch.folder / PAGE}")
     return status
 
 

@@ -157,7 +157,7 @@ def line_of(event: Event, tally: Tally) -> str | None:
     if event.kind == "failed":
         return f"{ended}: failed: {entry.reason}"
     if event.kind == "ended":
-        what = f"{entry.pieces} in {entry.seconds:.0f} s, {entry.steps} steps"
+        what = f"{entry.pieces} splats or triangles in {entry.seconds:.0f} s, {entry.steps} steps"
         return f"{ended}: {entry.reason or entry.state}: {what}{left(tally.seconds_left)}"
     if event.kind == "lost":
         return f"{name}: its worker ended ({values['reason']}); another one goes on"

@@ -190,7 +190,7 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base, {found.repo}, found in the cache)",
         )
-    if unknown := unknown_words(prompt, builtin.known_words() or set()):
+    if unknown := unknown_content_words(prompt, builtin.known_words() or set()):
         return (
             "sd21-base",
             f"prior: sd21-base (Stable Diffusion 2.1-base; the built-in prior does not know "
@@ -203,7 +203,7 @@ def default_prior(device: str | torch.device, prompt: str = "") -> tuple[str, st
     )
 
 
-def unknown_words(prompt: str, known: Set[str]) -> list[str]:
+def unknown_content_words(prompt: str, known: Set[str]) -> list[str]:
     """Words of the prompt that are neither in `known`, the vocabulary of a prior, nor without
     meaning for an object."""
     words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower()))

@@ -42,7 +42,7 @@ def test_table_of_running_rows_below_the_lines_of_those_that_ended(clock):
     table.update(event("red", "ended"), tally)
     table.close()
     said = console.file.getvalue()
-    assert "1/4  red: done: 7 in 60 s, 30 steps; about 3 min left" in said
+    assert "1/4  red: done: 7 splats or triangles in 60 s, 30 steps; about 3 min left" in said
     assert " 25 %" in said and "5.0 it/s" in said and "duck" in said
     assert "1 done, 2 running, 1 waiting, 34.6 rows an hour; about 3 min left" in said
     # The table is removed at the end.
