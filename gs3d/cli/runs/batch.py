@@ -48,8 +48,7 @@ def run(argv: list[str]) -> int:
     if argv and argv[0] in ("status", "index"):
         folder = parse(Folder, f"gs3d batch {argv[0]}", argv[1:]).folder
         found = rebuild(folder) if argv[0] == "index" else status_of(folder)
-        _report(found)
-        say(f"gallery: {folder / PAGE}")
+        _report(found, folder)
         return 0
     many = collect(collect(argv, "--set"), "--lora", "FILE, FOLDER or owner/name")
     batch = parse(Args, "gs3d batch", many)
@@ -63,14 +62,13 @@ def run(argv: list[str]) -> int:
     finally:
         shown.close()
     if shown.tally is not None:
-        _report(list(shown.tally.entries.values()))
-        say(f"gallery: {batch.folder / PAGE}")
+        _report(list(shown.tally.entries.values()), batch.folder)
     return status
 
 
-def _report(found: list[Entry]) -> None:
-    """Print how many rows are in which state, how far and fast those that run are, and those that
-    failed with their commands."""
+def _report(found: list[Entry], folder: Path) -> None:
+    """Print how many rows are in which state, how far and fast those that run are, those that
+    failed with their commands, and where the gallery is."""
     parts = [f"{number} {state}" for state, number in counts(found).items()]
     pace = pace_of(found)
     parts += [per_hour(pace[0])] if pace else []
@@ -86,3 +84,5 @@ def _report(found: list[Entry]) -> None:
         say(f"  {entry.command}")
     if len(failed) > MOST_FAILED:
         say(f"and {len(failed) - MOST_FAILED} more")
+    if (folder / PAGE).exists():
+        say(f"gallery: {folder / PAGE}")

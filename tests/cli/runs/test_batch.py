@@ -34,11 +34,13 @@ def test_status_lists_what_failed_with_its_command(tmp_path, capsys):
     ]
     with index.opened(tmp_path) as db:
         index.put(db, entries)
+    (tmp_path / "gallery.html").touch()
     status, said, _ = run(capsys, "batch", "status", str(tmp_path))
     assert status == 0 and said.splitlines() == [
         "1 waiting, 1 failed, 1 done",
         "failed: b-s0: no room",
         "  gs3d generate b",
+        f"gallery: {tmp_path / 'gallery.html'}",
     ]
 
 
