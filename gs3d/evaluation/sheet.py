@@ -50,7 +50,7 @@ def write_result_sheet(
                 f"{name} {100 * value:{form}}"
                 for name, value, form in (
                     ("residue %", grade.residue, ".1f"),
-                    ("Chamfer ×100", grade.chamfer, ".1f"),
+                    ("Chamfer x100", grade.chamfer, ".1f"),  # the font has no ×
                 )
                 if value is not None
             ),
