@@ -57,8 +57,10 @@ UNREAD = {
 """Other formats of splats, by suffix, and what to do about them."""
 SOG_FOLDER = "meta.json"
 """A folder that holds this file is a .sog that is not packed."""
-MESH_SUFFIXES = (".glb", ".obj", ".ply")
+MESH_SUFFIXES = (".glb", ".obj", ".ply", ".html")
 """Suffixes that `gs3d.io.mesh.write_mesh` supports."""
+TEXTURED_SUFFIXES = (".glb", ".html")
+"""Those of them that hold a texture."""
 SPLATS, MESH = "splats.ply", "mesh.glb"
 """File names of a run's result."""
 PLOT = "log.png"

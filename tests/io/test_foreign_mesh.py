@@ -10,7 +10,7 @@ from PIL import Image
 
 from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, TexturedMesh
-from gs3d.io.mesh import read_foreign_mesh
+from gs3d.io.foreign_mesh import read_foreign_mesh
 
 TRIANGLE = """mtllib {}
 v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1

@@ -1,4 +1,4 @@
-"""HTML pages of splats: self-contained, small and accessible, with the right splats.
+"""HTML pages of splats and meshes: self-contained, small and accessible, with the right object.
 
 tests/viewers checks what a browser shows.
 """
@@ -17,11 +17,13 @@ import torch
 
 from gs3d.core.errors import UserError
 from gs3d.io import load_splats, save_splats
+from gs3d.io.mesh import write_mesh
 from gs3d.ops.place import WORLD, place_of
 from tests.io.splats.test_ply import random_splats
+from tests.io.test_mesh import tetrahedron
 
 
-def embedded_spz(text: str) -> bytes:
+def embedded_file(text: str) -> bytes:
     (packed,) = re.findall(
         r'type="application/octet-stream;base64">([A-Za-z0-9+/=]+)</script>', text
     )
@@ -32,21 +34,25 @@ def embedded_spz(text: str) -> bytes:
 def test_the_page_embeds_the_splats_as_spz(tmp_path, degree):
     splats = random_splats(200, degree)
     save_splats(tmp_path / "a.html", splats)
-    (tmp_path / "out.spz").write_bytes(embedded_spz((tmp_path / "a.html").read_text("utf-8")))
+    (tmp_path / "out.spz").write_bytes(embedded_file((tmp_path / "a.html").read_text("utf-8")))
     save_splats(tmp_path / "a.spz", splats)
     assert (tmp_path / "out.spz").read_bytes() == (tmp_path / "a.spz").read_bytes()
     assert load_splats(tmp_path / "out.spz").sh.shape == splats.sh.shape
 
 
-def test_the_page_is_small_and_self_contained(tmp_path):
-    save_splats(tmp_path / "a.html", random_splats(50))
+@pytest.mark.parametrize("kind", ["splats", "mesh"])
+def test_the_page_is_small_and_self_contained(tmp_path, kind):
+    if kind == "splats":
+        save_splats(tmp_path / "a.html", random_splats(50))
+    else:
+        write_mesh(tmp_path / "a.html", tetrahedron())
     text = (tmp_path / "a.html").read_text("utf-8")
     assert not re.search(
         r"https?:|\bsrc=|\bhref=|@import|\bimport\b|fetch\(|XMLHttpRequest|url\(", text
     )
-    spz = embedded_spz(text)
-    assert len(text) < 30_000 + 4 * len(spz) / 3
-    assert "{{" not in text.replace(base64.b64encode(spz).decode(), "")
+    packed = embedded_file(text)
+    assert len(text) < 30_000 + 4 * len(packed) / 3
+    assert "{{" not in text.replace(base64.b64encode(packed).decode(), "")
 
 
 def test_the_page_supports_keyboards_and_screen_readers(tmp_path):
@@ -57,8 +63,8 @@ def test_the_page_supports_keyboards_and_screen_readers(tmp_path):
 
 
 def test_a_placeholder_in_the_file_name_is_not_replaced(tmp_path):
-    save_splats(tmp_path / "{{SPLATS}}.html", random_splats(5))
-    assert "<title>{{SPLATS}}</title>" in (tmp_path / "{{SPLATS}}.html").read_text("utf-8")
+    save_splats(tmp_path / "{{ASSET}}.html", random_splats(5))
+    assert "<title>{{ASSET}}</title>" in (tmp_path / "{{ASSET}}.html").read_text("utf-8")
 
 
 def test_html_cannot_be_loaded(tmp_path):
@@ -75,11 +81,11 @@ def test_the_first_view_is_that_of_gs3d_render(center, size, strays):
     splats = replace(random_splats(200), scales=torch.zeros(200, 3))
     means = torch.nn.functional.normalize(splats.means, dim=1) * size + center
     means[:strays] = 900.0
-    script = files("gs3d.io.html").joinpath("viewer.js").read_text("utf-8")
+    script = files("gs3d.io.html").joinpath("page.js").read_text("utf-8")
     (fit,) = re.findall(r"^function fitHome.*?^}", script, re.MULTILINE | re.DOTALL)
     text = (
         f"const HOME = {{ distance: 3.2, target: [0, 0, 0] }};\n{fit}\n"
-        f"fitHome(Float32Array.from({means.flatten().tolist()}), 200);"
+        f"fitHome(Float32Array.from({means.flatten().tolist()}), 0.02);"
         "console.log(JSON.stringify(HOME));"
     )
     run = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)

@@ -23,7 +23,7 @@ from gs3d.io import load_splats, save_splats
 from gs3d.io.mesh import write_mesh
 from gs3d.ops.place import place_of
 from gs3d.raster import reference
-from gs3d.representations.asset import draw
+from gs3d.representations.asset import Asset, draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
 from gs3d.world.sample import sample
 from tests.io.splats.samples import random_splats
@@ -98,6 +98,12 @@ def psnr(viewers):
     return functools.partial(psnr_in, viewers)
 
 
+def moved(asset: Asset, by: torch.Tensor) -> Asset:
+    if isinstance(asset, Splats):
+        return replace(asset, means=asset.means + by)
+    return replace(asset, vertices=asset.vertices + by.numpy())
+
+
 def psnr_in(viewers: Viewers, asset, viewer: str, file: Path, render=draw) -> float:
     """PSNR in dB, over the object, of a viewer's screenshot of `file` against a render of `asset`.
 
@@ -108,7 +114,7 @@ def psnr_in(viewers: Viewers, asset, viewer: str, file: Path, render=draw) -> fl
     view = camera()
     if viewer == "own":  # its camera turns about the object, wherever that is
         center = torch.from_numpy(place_of(asset).center).float()
-        asset = replace(asset, means=asset.means - center)
+        asset = moved(asset, -center)
     out = render(asset, view, BACKGROUND)
     expected = out.rgb[0].clamp(0, 1).numpy()
     eye = view.centers[0].double().numpy()
@@ -192,6 +198,16 @@ def test_a_mesh_matches_in_three(psnr, tmp_path):
     write_mesh(tmp_path / "a.glb", mesh)
     # Three.js smooths edges and gs3d does not, so the limit is lower.
     assert psnr(mesh, "three", tmp_path / "a.glb") >= 25
+
+
+@pytest.mark.parametrize("textured", [False, True])
+def test_a_mesh_matches_in_its_page(psnr, tmp_path, textured):
+    surface = mesh_of_splats(letter(), resolution=96)
+    mesh = surface.textured(512) if textured else surface.colored()
+    mesh = moved(mesh, torch.tensor([0.1, 3.0, -0.5]))
+    write_mesh(tmp_path / "a.html", mesh)
+    # The browser smooths edges in another way than gs3d.
+    assert psnr(mesh, "own", tmp_path / "a.html") >= 27
 
 
 def splat_transform(*arguments) -> None:

@@ -1,25 +1,28 @@
-"""`gs3d open FILE_OR_RUN`: the result in a browser, without a server where it can be."""
+"""`gs3d open FILE_OR_RUN`: the result in a browser, without a server."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from gs3d.cli.assets.view import open_browser
-from gs3d.cli.assets.view import run as view
+from gs3d.api import Scene
+from gs3d.cli.assets.view import line_about, open_browser
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.cli.paths import warn, with_warnings
 from gs3d.core.types import Splats
-from gs3d.io import load_asset, save_splats
+from gs3d.io import load_asset
+
+if TYPE_CHECKING:
+    from gs3d.representations.asset import Asset
 
 
 @dataclass(frozen=True)
 class Args:
-    """Show splats in the browser as one page, which is written beside them and opens from disk. A
-    mesh is shown as by gs3d view."""
+    """Show splats or a mesh in the browser as one page, which is written beside them and opens from
+    disk, without a network."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
     """A run's folder, a splat file, or a mesh (.glb)."""
@@ -30,17 +33,17 @@ class Args:
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d open", argv)
     asset, warnings = with_warnings(load_asset, args.file)
-    if not isinstance(asset, Splats):
-        return view([str(args.file), *([] if args.browser else ["--no-browser"])])
     warn(warnings)
-    page = page_of(args.file)
-    save_splats(page, asset)
-    say(f"{len(asset)} splats in {page}")
+    page = page_of(args.file, asset)
+    Scene(asset).save(page)
+    say(f"{line_about(asset)} in {page}")
     if args.browser:
         open_browser(page.resolve().as_uri())
     return 0
 
 
-def page_of(source: Path) -> Path:
+def page_of(source: Path, asset: "Asset") -> Path:
     """Where the page goes: into a run's folder, or beside a file, as a.ply.html."""
-    return source / "splats.html" if os.path.isdir(source) else Path(f"{source}.html")
+    if os.path.isdir(source):
+        return source / f"{'splats' if isinstance(asset, Splats) else 'mesh'}.html"
+    return Path(f"{source}.html")

@@ -132,5 +132,5 @@ def report(result: Result, request: Request, progress: Progress, first: bool) ->
     progress.say(f"{what} after {result.steps} steps in {result.seconds:.0f} s:")
     for path in result.files:
         progress.say(f"  {path}")
-    if result.splats is not None:  # a mesh wants a viewer, which may not be installed
+    if result.asset is not None:
         progress.say(f"look at it: gs3d open {shlex.quote(str(result.folder))}")

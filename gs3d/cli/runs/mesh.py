@@ -10,7 +10,7 @@ import tyro
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
-from gs3d.io import MESH, MESH_SUFFIXES, SPLATS, load_splats
+from gs3d.io import MESH, MESH_SUFFIXES, SPLATS, TEXTURED_SUFFIXES, load_splats
 from gs3d.io.atomic import check_target
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Args:
     """A run's folder or a splat file. A run with a mesh gets its mesh exported again, with other
     triangle counts or another texture size."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Output file: .glb has a texture, .obj and .ply have vertex colors. Default: mesh.glb in the
-    folder of a run of splats, or the splat file's name with .glb. A refined mesh stays in the
-    folder of its run."""
+    """Output file. A .glb has a texture, and so has an .html page, which any browser shows; .obj
+    and .ply have vertex colors. Default: mesh.glb in the folder of a run of splats, or the splat
+    file's name with .glb. A refined mesh stays in the folder of its run."""
     faces: int = 20_000
     """Largest number of triangles, 100 to 2,000,000. The mesh has more if that few would change
     its shape."""
@@ -74,7 +74,7 @@ def run(argv: list[str]) -> int:
     if args.out is not None:
         check_target(out)
     surface, status = _surface(args, file)
-    textured = out.suffix.lower() == ".glb"
+    textured = out.suffix.lower() in TEXTURED_SUFFIXES
     mesh = surface.textured(args.texture) if textured else surface.colored()
     from gs3d.io.mesh import write_mesh
 

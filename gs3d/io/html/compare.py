@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from gs3d.core.errors import UserError
-from gs3d.io.atomic import write_atomic
+from gs3d.io.html.page import write_page
 from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
 from gs3d.io.text import encodable
 
@@ -34,7 +33,6 @@ def write_comparison(
     Raises:
         UserError: The file cannot be written.
     """
-    path = Path(path)
     rows = [list(facts[0]), *(list(one.values()) for one in facts)]
     table_rows = [
         "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
@@ -57,12 +55,4 @@ def write_comparison(
     }
     template = files("gs3d.io.html").joinpath("compare.html").read_text("utf-8")
     text = encodable(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template))
-
-    def verify(temp: Path) -> None:
-        if temp.read_text("utf-8") != text:
-            raise UserError(
-                f"cannot write {path}: the file read back differs. "
-                "Try again; if it happens again, check the disk."
-            )
-
-    write_atomic(path, lambda temp: temp.write_text(text, "utf-8", newline="\n"), verify)
+    write_page(path, text)

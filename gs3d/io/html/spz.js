@@ -2,13 +2,6 @@
 
 const TEXTURE_WIDTH = 512; // splats per texture row: rows of 4 · 512 texels fit on any device
 
-async function unpackSpz() {
-  const text = document.getElementById("splats").textContent;
-  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
 // Returns `count` splats with `rest` SH coefficients above degree 0 each, as `means` [count, 3] and
 // two textures of `rows` rows. `data` has four texels per splat: the mean, two for the covariance,
 // and the color of degree 0 with the opacity. `sh` has one texel per coefficient, in bytes.

@@ -34,7 +34,8 @@ def start_splats(request: Request, folder: Path, messages: list[Message]) -> Spl
         near = did_you_mean(str(request.start), (NAME, shap_e.NAME))
         near = near or "; expected a run's folder, a splat file, a mesh, builtin, or shap-e"
         raise UserError(f"--start {request.start}: there is no such file or folder{near}")
-    from gs3d.io.mesh import is_foreign_mesh, read_foreign_mesh  # trimesh takes long to import
+    # trimesh takes long to import.
+    from gs3d.io.foreign_mesh import is_foreign_mesh, read_foreign_mesh
 
     kinds = (*readable(), ".obj")
     if request.start.is_file() and suffix_of(request.start, kinds) is None:

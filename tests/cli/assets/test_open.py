@@ -1,11 +1,15 @@
-"""`gs3d open`: a page beside splats, the viewer for a mesh."""
+"""`gs3d open`: a page beside splats or a mesh."""
+
+import gzip
 
 import pytest
 
 from gs3d.cli.assets import open as command
 from gs3d.io import save_splats
+from gs3d.io.mesh import read_mesh, write_mesh
 from tests.cli.assets.files import ball
 from tests.cli.commands import one_line_fault, run
+from tests.io.test_html import embedded_file
 
 
 @pytest.fixture
@@ -30,15 +34,18 @@ def test_page_of_a_run_is_in_its_folder(capsys, tmp_path, opened):
     assert status == 0 and (tmp_path / "splats.html").exists() and not opened
 
 
-def test_mesh_goes_to_the_viewer(capsys, tmp_path, monkeypatch):
-    from gs3d.io.mesh import write_mesh
+def test_page_of_a_mesh_holds_it_with_its_texture(capsys, tmp_path, opened):
     from gs3d.representations.meshing.fusion import mesh_of_splats
 
-    write_mesh(tmp_path / "a.glb", mesh_of_splats(ball(400), resolution=24).textured(64))
-    asked: list[list[str]] = []
-    monkeypatch.setattr(command, "view", lambda argv: asked.append(argv) or 0)
-    assert run(capsys, "open", str(tmp_path / "a.glb"))[0] == 0
-    assert asked == [[str(tmp_path / "a.glb")]]
+    mesh = mesh_of_splats(ball(400), resolution=24).textured(64)
+    write_mesh(tmp_path / "mesh.glb", mesh)
+    status, out, _ = run(capsys, "open", str(tmp_path))
+    page = tmp_path / "mesh.html"
+    assert status == 0 and out == f"{len(mesh.faces)} triangles in {page}\n"
+    embedded = gzip.decompress(embedded_file(page.read_text("utf-8")))
+    (tmp_path / "again.glb").write_bytes(embedded)
+    assert read_mesh(tmp_path / "again.glb").texture.shape == (64, 64, 3)
+    assert opened == [page.as_uri()]
 
 
 def test_faults(capsys, tmp_path):

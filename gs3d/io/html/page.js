@@ -1,8 +1,15 @@
-// Draws the splats of the page with WebGL 2: sorted by depth on the CPU and blended back to front.
-// `page` in splats.py places spz.js and shaders.js before this file.
+// What pages of splats and of meshes share: the object in the page, the camera and its controls.
 
 const canvas = document.getElementById("view");
 const statusLine = document.getElementById("status");
+
+// The bytes of the file in the page, which are packed with gzip.
+async function unpack() {
+  const text = document.getElementById("asset").textContent;
+  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
 
 // ---- Camera: orbits a target, y up
 
@@ -37,13 +44,14 @@ function pose() {
 
 // The first view is that of gs3d's own images, unless the splats are elsewhere or of another size:
 // as in gs3d/ops/place.py, where a few splats far beyond the rest do not count.
-function fitHome(means, count) {
+function fitHome(points, strayShare) {
+  const count = points.length / 3;
   const distancesTo = ([x, y, z]) => Float32Array.from({ length: count }, (_, i) =>
-    Math.hypot(means[3 * i] - x, means[3 * i + 1] - y, means[3 * i + 2] - z));
+    Math.hypot(points[3 * i] - x, points[3 * i + 1] - y, points[3 * i + 2] - z));
   const axes = [0, 1, 2].map((axis) =>
-    Float32Array.from({ length: count }, (_, i) => means[3 * i + axis]));
+    Float32Array.from({ length: count }, (_, i) => points[3 * i + axis]));
   const fromMedian = distancesTo(axes.map((values) => values.slice().sort()[count >> 1]));
-  const strays = count < 10 ? 0 : Math.max(1, Math.floor(0.02 * count));
+  const strays = count < 10 || !strayShare ? 0 : Math.max(1, Math.floor(strayShare * count));
   const limit = 3 * fromMedian.slice().sort()[count - 1 - strays];
   const sortedNear = (values) =>
     values.filter((_, i) => strays === 0 || fromMedian[i] <= limit).sort();
@@ -61,63 +69,17 @@ function fitHome(means, count) {
   HOME.distance = 3.2 * Math.max(radius, 1e-3);
 }
 
-// ---- Sorting: a counting sort by depth in 65,536 steps, far to near
-
-function sortByDepth(means, count, forward, eye, order, depths, buckets) {
-  const [fx, fy, fz] = forward, [ex, ey, ez] = eye;
-  let low = Infinity, high = -Infinity;
-  for (let i = 0; i < count; i++) {
-    const x = means[3 * i] - ex, y = means[3 * i + 1] - ey, z = means[3 * i + 2] - ez;
-    const depth = fx * x + fy * y + fz * z;
-    depths[i] = depth;
-    if (depth < low) low = depth;
-    if (depth > high) high = depth;
-  }
-  const steps = buckets.length - 1, scale = high > low ? (steps - 1) / (high - low) : 0;
-  buckets.fill(0);
-  for (let i = 0; i < count; i++) buckets[1 + Math.floor((high - depths[i]) * scale)]++;
-  for (let i = 1; i <= steps; i++) buckets[i] += buckets[i - 1];
-  for (let i = 0; i < count; i++) order[buckets[Math.floor((high - depths[i]) * scale)]++] = i;
-}
-
 // ---- Drawing
 
-async function main() {
-  const gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
+// Shows an object. `prepare(gl)` returns its `points` [n, 3], the share of them that may lie far
+// off (`strayShare`), and `paint(camera)`, which draws it over the cleared canvas.
+async function show(prepare, antialias) {
+  const gl = canvas.getContext("webgl2", { antialias, alpha: false });
   if (!gl) throw new Error("this browser has no WebGL 2");
-  const { count, rest, rows, means, data, sh } = parseSpz(await unpackSpz());
-  fitHome(means, count);
+  const { points, strayShare, paint } = await prepare(gl);
+  fitHome(points, strayShare);
   readAddress();
   goHome();
-  const program = createProgram(gl);
-  gl.useProgram(program);
-  const shWidth = Math.max(rest, 1) * TEXTURE_WIDTH;
-  createTexture(gl, 0, gl.RGBA32F, 4 * TEXTURE_WIDTH, rows, gl.FLOAT, gl.RGBA, data);
-  createTexture(gl, 1, gl.RGBA8, shWidth, rows, gl.UNSIGNED_BYTE, gl.RGBA, sh);
-  const uniform = (name) => gl.getUniformLocation(program, name);
-  gl.uniform1i(uniform("splats"), 0);
-  gl.uniform1i(uniform("harmonics"), 1);
-  gl.uniform1i(uniform("rest"), rest);
-  const cameraUniforms = {
-    turn: uniform("turn"), eye: uniform("eye"), size: uniform("size"), focal: uniform("focal"),
-  };
-  const attribute = (name, values, components, divisor, usage) => {
-    const location = gl.getAttribLocation(program, name), buffer = gl.createBuffer();
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, values, usage);
-    gl.enableVertexAttribArray(location);
-    if (values instanceof Uint32Array) {
-      gl.vertexAttribIPointer(location, components, gl.UNSIGNED_INT, 0, 0);
-    } else gl.vertexAttribPointer(location, components, gl.FLOAT, false, 0, 0);
-    gl.vertexAttribDivisor(location, divisor);
-    return buffer;
-  };
-  attribute("corner", new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), 2, 0, gl.STATIC_DRAW);
-  const order = new Uint32Array(count), depths = new Float32Array(count);
-  const buckets = new Uint32Array(65537);
-  const indices = attribute("index", order, 1, 1, gl.DYNAMIC_DRAW);
-  gl.enable(gl.BLEND);
-  gl.blendFuncSeparate(gl.ONE, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
 
   function draw() {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
@@ -126,20 +88,12 @@ async function main() {
     if (canvas.width !== width || canvas.height !== height) {
       [canvas.width, canvas.height] = [width, height];
     }
-    const { eye, right, down, forward } = pose();
-    sortByDepth(means, count, forward, eye, order, depths, buckets);
-    gl.bindBuffer(gl.ARRAY_BUFFER, indices);
-    gl.bufferSubData(gl.ARRAY_BUFFER, 0, order);
     gl.viewport(0, 0, width, height);
     gl.clearColor(...BACKGROUNDS[state.background], 1);
-    gl.clear(gl.COLOR_BUFFER_BIT);
-    gl.uniformMatrix3fv(cameraUniforms.turn, true, [...right, ...down, ...forward]);
-    gl.uniform3fv(cameraUniforms.eye, eye);
-    gl.uniform2f(cameraUniforms.size, width, height);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     // The field of view is that of the shorter side, so the object also fits on a phone.
     const focal = Math.min(width, height) / 2 / Math.tan(state.fovy / 2);
-    gl.uniform1f(cameraUniforms.focal, focal);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, count);
+    paint({ ...pose(), width, height, focal });
   }
 
   let scheduled = false;
@@ -157,7 +111,7 @@ async function main() {
   new ResizeObserver(redraw).observe(canvas);
   draw();
   statusLine.textContent = "";
-  return { count, state, draw };
+  return { count: points.length / 3, state, draw };
 }
 
 // ---- Controls: pointers, wheel, keys and buttons
@@ -230,5 +184,8 @@ function addControls(redraw) {
   }
 }
 
-window.gs3d = main();
-window.gs3d.catch((error) => { statusLine.textContent = `cannot be shown: ${error.message}`; });
+// `window.gs3d` is a promise of the number of points, the camera's state and a function that draws.
+function start(prepare, { antialias }) {
+  window.gs3d = show(prepare, antialias);
+  window.gs3d.catch((error) => { statusLine.textContent = `cannot be shown: ${error.message}`; });
+}
