@@ -1,5 +1,6 @@
 # Two commands a stranger needs: `make demo` and `make test`. Both set up .venv themselves.
 PYTHON ?= python3
+PYTHON_OLDEST ?= python3.10
 VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= a red mushroom with white spots
@@ -11,7 +12,7 @@ MINUTES ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--durations=30 --durations-min=3
 
-.PHONY: help demo test run-tests test-all run-all-tests docs check-wheel test-fast test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
+.PHONY: help demo test run-tests test-all run-all-tests docs check-wheel test-fast test-oldest test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check
 
 gpu-check: $(VENV)/installed
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
@@ -21,6 +22,7 @@ help:
 	@echo "make test    set up .venv, lint, check the format, run the tests"
 	@echo "make test-all  the same, with the tests that take long and seldom find what others do not"
 	@echo "make test-fast  the tests that take no whole runs, in about a minute"
+	@echo "make test-oldest  the fast tests with the oldest Python and packages (gigabytes to download)"
 	@echo "make test-processors  all tests with the kernels of two older processors"
 	@echo "make test-viewers  open what gs3d writes in other people's viewers (npm, Chromium)"
 	@echo "make docs    the site in build/site, from docs/ and the code"
@@ -66,6 +68,18 @@ check-wheel: $(VENV)/installed
 
 test-fast: $(VENV)/installed
 	$(PYTEST) -m "not slow and not thorough"
+
+# The oldest Python and the oldest releases of all packages that pyproject.toml allows. torch of that
+# age is a CUDA build of gigabytes; it runs without a GPU.
+OLDEST := build/oldest
+test-oldest: $(VENV)/installed
+	mkdir -p build
+	$(BIN)/python scripts/oldest.py > $(OLDEST).txt
+	test -x $(OLDEST)/bin/python || $(PYTHON_OLDEST) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST).txt torch
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST).txt \
+		-e ".[lora,view,batch]" "pytest>=8" "pytest-xdist>=3.8" "moto[s3,server]>=5"
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
 
 # torch and oneDNN choose kernels by the processor; tests must not depend on the choice.
 test-processors: $(VENV)/installed

@@ -1,9 +1,10 @@
 """Progress of a run on a terminal: a live line through rich, or plain lines elsewhere."""
 
 import contextlib
+import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gs3d.cli.output import say, silence
 from gs3d.distill.budget import Budget
@@ -13,6 +14,8 @@ from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.signals import Command
 
 PLAIN_EVERY_S = 10.0
+BAR = 20
+"""Characters of the live bar."""
 
 
 def memory_gb() -> float:
@@ -43,11 +46,12 @@ class Progress:
         if sys.stdout is not None and sys.stdout.isatty():
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Rich
+            from rich.table import Column
 
             columns = (
-                BarColumn(),
+                BarColumn(BAR),
                 TextColumn("{task.percentage:3.0f}%"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             )
             # Drawn by `update` alone: in rich's own thread, nobody could catch the error that a
             # closed terminal raises.
@@ -104,12 +108,17 @@ class Progress:
         else:
             assert budget.seconds is not None
             left = max(budget.seconds - budget.elapsed_s(), 0.0)
-        text = (
-            f"step {entry.step}  {rate:.1f} it/s  {_clock(left)} left  "
-            f"{entry.count} {entry.counts}  loss {float(entry.loss):.3g}  "
-            f"gradient {float(entry.grad_norm):.3g}  {memory_gb():.1f} GB"
+        parts = (
+            f"step {entry.step}",
+            f"{rate:.1f} it/s",
+            f"{_clock(left)} left",
+            f"{entry.count} {entry.counts}",
+            f"loss {float(entry.loss):.3g}",
+            f"gradient {float(entry.grad_norm):.3g}",
+            f"{memory_gb():.1f} GB",
         )
         if self._live:
+            text = fitting(parts, self._live.console.width - BAR - len(" 100% "))
             self._draw(
                 self._live.update,
                 self._task,
@@ -118,7 +127,14 @@ class Progress:
                 refresh=True,
             )
         else:
-            say(f"{100 * entry.progress:3.0f}%  {text}")
+            say(f"{100 * entry.progress:3.0f}%  {'  '.join(parts)}")
+
+
+def fitting(parts: Sequence[str], width: int) -> str:
+    """As many of the parts as fit into so many characters, and at least the first."""
+    lengths = itertools.accumulate(len(part) + 2 for part in parts)
+    count = sum(length - 2 <= width for length in lengths)
+    return "  ".join(parts[: max(count, 1)])
 
 
 def _clock(seconds: float) -> str:

@@ -1,11 +1,17 @@
 """Terminals and names that do not speak UTF-8, and narrow terminals."""
 
+import fcntl
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
+from gs3d.cli.progress import fitting
 from gs3d.io import save_splats
 from tests.cli.assets.files import ball
 
@@ -63,3 +69,58 @@ def test_faults_about_names_that_cannot_be_printed(folder, encoding):
 def test_help_in_a_narrow_terminal(columns):
     done = gs3d("clean", "--help", COLUMNS=columns)
     assert done.returncode == 0 and b"--floaters" in done.stdout
+
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_a_terminal(columns: int, *argv: str) -> str:
+    """What `gs3d` prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gs3d", *argv],
+        env={**env, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while more := os.read(ours, 65536):
+            said += more
+    except OSError:  # how a terminal ends on Linux
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(timeout=120) == 0, said
+    return said.decode()
+
+
+def test_progress_fits_a_narrow_terminal(tmp_path):
+    out = str(tmp_path / "run")
+    said = on_a_terminal(50, "generate", "a blue chair", "--steps", "12", "--out", out)
+    lines = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", said)]
+    live = [line for line in lines if re.search(r"\d+%", line)]
+    assert any("it/s" in line for line in live)
+    assert max(map(len, live)) <= 50
+
+
+def test_progress_leaves_out_the_last_parts_first():
+    parts = ("step 12", "3.5 it/s", "0:10 left")
+    assert [fitting(parts, width) for width in (100, 28, 27, 8, 1)] == [
+        "step 12  3.5 it/s  0:10 left",
+        "step 12  3.5 it/s  0:10 left",
+        "step 12  3.5 it/s",
+        "step 12",
+        "step 12",
+    ]
+
+
+def test_colors_are_for_terminals_alone():
+    assert not COLOR.search(gs3d("--help").stdout.decode())
+    assert not COLOR.search(gs3d("clean", "--help").stdout.decode())
+    assert COLOR.search(on_a_terminal(80, "clean", "--help"))

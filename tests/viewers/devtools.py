@@ -87,7 +87,7 @@ class Page:
         """Click the button or option with this label, once it exists and is enabled."""
         texts = "[...document.querySelectorAll('button, label')]"
         found = f"{texts}.find((e) => e.textContent.trim() === {json.dumps(label)} && !e.disabled)"
-        self._until(lambda: self.value(f"!!{found}"), f"no button {label}")
+        self.until(lambda: self.value(f"!!{found}"), f"no button {label}")
         self.value(f"{found}.click()")
 
     def type(self, label: str, text: str) -> None:
@@ -99,7 +99,7 @@ class Page:
             "while (e && !e.querySelector('input')) e = e.parentElement; "
             "return e?.querySelector('input'); })()"
         )
-        self._until(lambda: self.value(f"!!{field}"), f"no field {label}")
+        self.until(lambda: self.value(f"!!{field}"), f"no field {label}")
         self.value(f"{field}.select()")
         self.call("Input.insertText", text=text)
 
@@ -120,9 +120,9 @@ class Page:
             image = np.asarray(png.convert("RGB"), np.float32) / 255
             return image if np.ptp(image, axis=(0, 1)).max() > 0.1 and accept(image) else None
 
-        return self._until(settled, "no accepted image that stays the same")
+        return self.until(settled, "no accepted image that stays the same")
 
-    def _until(self, check, failure: str):
+    def until(self, check, failure: str):
         """First result of `check` that is neither None nor False."""
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:

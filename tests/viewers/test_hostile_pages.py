@@ -41,7 +41,7 @@ def guarded(path: Path, folder: Path, downloads: Path) -> Iterator[Page]:
         page.call("Page.addScriptToEvaluateOnNewDocument", source=CAUGHT)
         page.requests.clear()
         page.call("Page.navigate", url=path.as_uri())
-        page._until(lambda: page.value("document.readyState") == "complete", "no page")
+        page.until(lambda: page.value("document.readyState") == "complete", "no page")
         yield page
         assert page.value("window.hits") == 0 and not page.errors
         own = (folder.as_uri(), "data:", "blob:null/", f"blob:{folder.as_uri()}")
@@ -111,7 +111,7 @@ def line_of(entry: Entry) -> str:
 def test_a_gallery_shows_hostile_texts_as_they_are(gallery, tmp_path):
     folder, entries = gallery
     with guarded(folder / "gallery.html", folder, tmp_path) as page:
-        page._until(lambda: page.value(f"{CARDS}.length") == len(entries), "no cards")
+        page.until(lambda: page.value(f"{CARDS}.length") == len(entries), "no cards")
         assert page.value(PROMPTS) == [entry.prompt for entry in entries]
         facts = page.value(f"{CARDS}.map((card) => card.querySelector('.facts').textContent)")
         for entry, fact in zip(entries, facts, strict=True):
@@ -121,7 +121,7 @@ def test_a_gallery_shows_hostile_texts_as_they_are(gallery, tmp_path):
         page.value(f"{CARDS}.forEach((card) => card.style.contentVisibility = 'visible')")
         for i in range(0, len(entries), 4):
             page.value(f"{CARDS}[{i}].scrollIntoView()")
-            page._until(
+            page.until(
                 lambda i=i: (
                     entries[i].state == "failed"
                     or entries[i].name != f"row-{i}"
@@ -149,7 +149,7 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
     write_page(folder)
     write_rows(folder, entries, lines)
     with guarded(folder / "gallery.html", folder, tmp_path) as page:
-        page._until(lambda: page.value(f"{CARDS}.length") == 4, "no cards")
+        page.until(lambda: page.value(f"{CARDS}.length") == 4, "no cards")
         counts = "document.getElementById('counts').textContent"
         assert page.value(counts) == "2 done, 1 failed, 1 waiting, 0 kept"
 
@@ -180,14 +180,14 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         assert [turned(key) for key in ("ArrowRight", "ArrowRight")] == ["-96px", "-192px"]
         moves = ("ArrowLeft", "ArrowLeft", "ArrowLeft")
         assert [turned(key) for key in moves] == ["-96px", "0px", "-2208px"]
-        image = page._until(lambda: page.value(f"{turn}.style.backgroundImage") or None, "no image")
+        image = page.until(lambda: page.value(f"{turn}.style.backgroundImage") or None, "no image")
         assert image == 'url("row-0/strip.webp")'
         # An image that comes after its row, as from a bucket, is asked for again.
         late = f"{CARDS}[1].querySelector('.turn').style.backgroundImage"
         page.errors[:] = [text for text in page.errors if "ERR_FILE_NOT_FOUND" not in text]
         assert not page.value(late)
         Image.new("RGB", (24 * 96, 96)).save(folder / "row-1" / "strip.webp")
-        page._until(lambda: page.value(late) or None, "no late image")
+        page.until(lambda: page.value(late) or None, "no late image")
         page.errors[:] = [text for text in page.errors if "ERR_FILE_NOT_FOUND" not in text]
 
         for i in (3, 0):
@@ -196,7 +196,7 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         assert chosen("show", "kept") == ["a red mug", "an owl"]
         page.click("Save the kept as a list")
         saved = tmp_path / "kept.jsonl"
-        page._until(saved.is_file, "no download")
+        page.until(saved.is_file, "no download")
         assert saved.read_text("utf-8") == f"{lines['row-0']}\n{lines['row-3']}\n"
 
         # The batch goes on while the page is open.
@@ -204,7 +204,7 @@ def test_a_gallery_is_searched_sorted_filtered_turned_and_marked(tmp_path):
         more = Entry("row-4", 4, "a new cat", 4, "running")
         entries[3] = replace(entries[3], state="failed", reason="no room")
         write_rows(folder, [*entries, more], lines)
-        page._until(lambda: page.value(f"{CARDS}.length") == 5, "no new card")
+        page.until(lambda: page.value(f"{CARDS}.length") == 5, "no new card")
         assert page.value(PROMPTS)[-1] == "a new cat"
         assert page.value(counts) == "2 done, 2 failed, 1 running, 2 kept"
         facts = f"{CARDS}[3].querySelector('.facts').textContent"
@@ -219,9 +219,9 @@ def test_a_long_gallery_shows_more_as_one_scrolls_and_finds_all(tmp_path):
     write_rows(folder, [Entry(f"row-{i}", i, f"a cup, number {i}", i) for i in range(700)], {})
     with guarded(folder / "gallery.html", folder, tmp_path) as page:
         count = f"{CARDS}.length"
-        page._until(lambda: page.value(count) == 300, "no cards")
+        page.until(lambda: page.value(count) == 300, "no cards")
         scroll = "scrollTo(0, document.body.scrollHeight)"
-        page._until(lambda: page.value(f"{scroll}, {count}") == 700, "not all cards")
+        page.until(lambda: page.value(f"{scroll}, {count}") == 700, "not all cards")
         assert page.value("document.getElementById('more').hidden")
         search = "document.getElementById('search')"
         page.value(f"{search}.value = '699', {search}.dispatchEvent(new Event('input'))")
@@ -251,8 +251,8 @@ def test_the_viewer_shows_hostile_texts_as_they_are(tmp_path):
             page.call("Page.navigate", url=viewer.address)
             divs = "[...document.querySelectorAll('div')].map((e) => e.textContent)"
             expected = "\n".join(texts)
-            page._until(lambda: expected in page.value(divs), "no text about the object")
+            page.until(lambda: expected in page.value(divs), "no text about the object")
             queue = "\n".join(f"{i}. {text}, seed 0" for i, text in enumerate(texts, 1))
-            page._until(lambda: queue in page.value(divs), "no queue")
+            page.until(lambda: queue in page.value(divs), "no queue")
             assert page.value("window.hits") == 0
             assert not [url for url in page.requests if "example.com" in url]

@@ -42,7 +42,7 @@ def test_tables_are_sorted_by_a_click_on_a_column_header(tmp_path):
             head = f"[...{RUNS}.tHead.rows[0].cells].find((h) => h.textContent === {title!r})"
             return page.value(f"{head}.firstChild.click(), {head}.getAttribute('aria-sort')")
 
-        page._until(lambda: page.value("document.readyState") == "complete", "no page")
+        page.until(lambda: page.value("document.readyState") == "complete", "no page")
         assert column("seed") == ["10", "9", "100"]
         assert click("seed") == "descending" and column("seed") == ["100", "10", "9"]
         assert click("seed") == "ascending" and column("seed") == ["9", "10", "100"]

@@ -20,7 +20,7 @@ class Args:
     `size:` (its radius), `turn_deg:`, `stands_on:` (the name of an earlier one) and `name:`."""
 
     scene: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE.yaml")]
-    """The scene file. Files in it are found from where it is. docs/files.md has an example."""
+    """The scene file. Files in it are found from where it is. docs/scenes.md has an example."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Output file. Its suffix decides the format. Default: that of the scene file with .ply."""
 

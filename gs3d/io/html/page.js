@@ -17,8 +17,8 @@ const HOME = { azimuth: 0.5, elevation: 0.25, distance: 3.2, target: [0, 0, 0] }
 const BACKGROUNDS = [[0.92, 0.92, 0.92], [1, 1, 1], [0.12, 0.12, 0.13]];
 const state = { fovy: (38 * Math.PI) / 180, background: 0, spin: false };
 
-// The fragment of the page's address can set the first camera: #azimuth=30&elevation=20&distance=3,
-// with angles in degrees.
+// The fragment of the page's address can set the first camera, with angles in degrees, and the
+// background: #azimuth=30&elevation=20&distance=3&background=2.
 function readAddress() {
   const query = new URLSearchParams(location.hash.slice(1));
   const degree = Math.PI / 180;
@@ -26,6 +26,8 @@ function readAddress() {
     const value = Number.parseFloat(query.get(name));
     if (Number.isFinite(value)) HOME[name] = value * unit;
   }
+  const background = Number.parseInt(query.get("background"));
+  if (BACKGROUNDS[background]) state.background = background;
 }
 
 function goHome() {
