@@ -10,13 +10,13 @@ COMMANDS = {
     "batch": ("runs", "generate many from a list, several at once"),
     "evaluate": ("runs", "generate from a list of prompts, score the results, compare methods"),
     "compare": ("runs", "show runs side by side, and how their settings differ"),
+    "compose": ("runs", "put several objects into one scene, from files or prompts"),
     "mesh": ("runs", "convert splats to a closed, textured mesh"),
     "open": ("assets", "show a result in the browser, as one page"),
     "view": ("assets", "show splats or a mesh in the browser, with controls"),
     "render": ("assets", "render splats or a mesh as an image or a turntable"),
     "convert": ("assets", "convert splats to another file format"),
     "info": ("assets", "print statistics of splats or a mesh, and any problems"),
-    "compose": ("assets", "put several objects into one scene"),
     "clean": ("assets", "crop, filter, decimate, center, rescale and rotate splats"),
     "reference": ("tools", "export a reference object for a prompt, as a mesh or an image"),
     "vocab": ("tools", "list the words that the built-in prior knows"),
@@ -28,6 +28,7 @@ HOW_TO_CONTINUE = {
     "generate": "; add --resume to the same command to continue",
     "evaluate": "; the same command continues",
     "batch": "; the same command continues",
+    "compose": "; the same command continues",
 }
 """Command -> the end of its message after Ctrl-C."""
 HELP = "usage: gs3d COMMAND ...\n\n"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FOOT, SEEN = 0.1, 0.3
 """Part of the height of an object that stands on another, and least opacity of what it stands on.
 """
+GAP = 0.05
+"""Between two objects beside each other, in widths of the earlier one."""
 OVERLAP = 0.2
 """Share of the box of an object that another may fill before a warning."""
 
@@ -81,15 +83,35 @@ def _placed(entry: Entry, splats: Splats, before: dict[str, Part]) -> Part:
     turned = rotated(centered, 0.0, 0.0, entry.turn_deg) if entry.turn_deg else centered
     low, high = box_of(turned.means)
     position = np.array(entry.position)
-    if entry.stands_on is not None:
-        under = before[entry.stands_on]
+    if entry.relation == "stands_on":
+        assert entry.other is not None
+        under = before[entry.other]
         middle = (under.low + under.high) / 2
         position = position + (middle[0], middle[1], 0)
         foot = _foot_of(turned, low, high) + torch.from_numpy(position[:2])
         position[2] += _top_under(under, foot) - low[2]
+    elif entry.relation is not None:
+        assert entry.other is not None
+        position = position + _next_to(before[entry.other], low, high, entry.relation)
     means = (turned.means.double() + torch.from_numpy(position)).float()
     moved = replace(turned, means=means)
     return Part(entry, moved, low + position, cast("np.ndarray", high + position))
+
+
+def _next_to(
+    other: Part, low: np.ndarray, high: np.ndarray, relation: str
+) -> Float[np.ndarray, " 3"]:
+    """Center of a box from `low` to `high` that is beside, before or behind another object, on its
+    ground."""
+    center = (other.low + other.high) / 2 - (low + high) / 2
+    center[2] = other.low[2] - low[2]
+    axis = 1 if relation == "beside" else 0
+    gap = GAP * float(other.high[axis] - other.low[axis])
+    if relation == "behind":
+        center[axis] = other.low[axis] - high[axis] - gap
+    else:
+        center[axis] = other.high[axis] - low[axis] + gap
+    return center
 
 
 def _foot_of(splats: Splats, low: np.ndarray, high: np.ndarray) -> Tensor:
@@ -105,6 +127,10 @@ def _top_under(under: Part, foot: Tensor) -> float:
     inside = ((means[:, :2] >= foot[0]) & (means[:, :2] <= foot[1])).all(dim=1)
     seen = means[inside & (under.splats.opacities > SEEN)]
     if not len(seen):
+        # Over a hole, or over what is nearly transparent yet.
+        inside_box = (foot[0].numpy() <= under.high[:2]) & (foot[1].numpy() >= under.low[:2])
+        if inside_box.all():
+            return float(under.high[2])
         x, y = foot.mean(dim=0).tolist()
         raise UserError(
             f"nothing of {under.entry.name} is at x {x:.2f}, y {y:.2f}, where something shall "

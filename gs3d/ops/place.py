@@ -70,3 +70,10 @@ def framed(asset: Splats | Mesh | TexturedMesh) -> Splats | Mesh | TexturedMesh:
         return replace(asset, means=means, scales=scales)
     vertices = ((asset.vertices - place.center) / place.radius).astype(np.float32)
     return replace(asset, vertices=vertices)
+
+
+def unframed(splats: Splats, place: Place) -> Splats:
+    """Splats in the unit sphere moved and scaled to `place`: what `framed` has undone."""
+    center = torch.from_numpy(place.center).to(splats.means.device)
+    means = (splats.means.double() * place.radius + center).float()
+    return replace(splats, means=means, scales=splats.scales * place.radius)

@@ -30,7 +30,9 @@ def box(half, center=(0.0, 0.0, 0.0), count=1000, degree=0, seed=0):
 
 
 def entry(name, **fields):
-    return Entry(Path(name), name, **fields)
+    if "stands_on" in fields:
+        fields |= {"relation": "stands_on", "other": fields.pop("stands_on")}
+    return Entry(name, Path(name), **fields)
 
 
 def test_object_has_its_size_turn_and_center():
@@ -73,6 +75,33 @@ def test_object_stands_on_the_lower_step_where_that_is_under_it():
     top_of_step = under.splats.means[1000:, 2].max()
     assert math.isclose(above.low[2], top_of_step, abs_tol=0.02)
     assert above.high[2] < under.high[2]
+
+
+def test_object_over_a_hole_stands_as_high_as_the_box():
+    ring = box((0.6, 0.6, 0.2), count=4000)
+    ring = ring[ring.means[:, :2].norm(dim=1) > 0.4]
+    _, (under, above) = together(
+        [entry("ring"), entry("ball", size=0.1, stands_on="ring")], [ring, box((0.5,) * 3, seed=1)]
+    )
+    assert math.isclose(above.low[2], under.high[2], abs_tol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("relation", "axis", "sign"), [("beside", 1, 1), ("in_front_of", 0, 1), ("behind", 0, -1)]
+)
+def test_object_beside_another_shares_its_ground(relation, axis, sign):
+    house, cat = box((0.6, 0.4, 0.5)), box((0.2, 0.3, 0.5), seed=1)
+    entries = [
+        entry("house", position=(3.0, 2.0, 1.0)),
+        entry("cat", size=0.4, relation=relation, other="house"),
+    ]
+    _, (first, second) = together(entries, [house, cat])
+    assert math.isclose(first.low[2], second.low[2], abs_tol=1e-6)
+    near, far = (first.high, second.low) if sign > 0 else (second.high, first.low)
+    assert 0 < far[axis] - near[axis] < 0.2
+    other = 1 - axis
+    middles = [(part.low + part.high)[other] / 2 for part in (first, second)]
+    assert math.isclose(*middles, abs_tol=1e-6)
 
 
 def test_nothing_stands_in_the_air():
@@ -120,16 +149,16 @@ def test_scene_file_is_read_with_names_from_files(tmp_path):
         "  - {file: ball.compressed.ply, stands_on: a-green-table-s0, position: [0.2, 0, 0]}\n"
         "  - {file: ball.compressed.ply, name: second, turn_deg: -30}\n",
     )
-    table, ball, second = read_scene(path)
+    table, ball, second = read_scene(path).entries
     assert (table.file, table.name) == (tmp_path / "runs/a-green-table-s0", "a-green-table-s0")
-    assert (ball.name, ball.stands_on, ball.position) == (
+    assert (ball.name, ball.other, ball.position) == (
         "ball",
         "a-green-table-s0",
         (0.2, 0.0, 0.0),
     )
     assert (second.name, second.turn_deg, second.size) == ("second", -30.0, 1.0)
     path.write_text("objects: [{file: cake-0.5.ply}, {file: cake-0.7.ply}]")
-    assert [read.name for read in read_scene(path)] == ["cake-0.5", "cake-0.7"]
+    assert [read.name for read in read_scene(path).entries] == ["cake-0.5", "cake-0.7"]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +182,15 @@ def test_scene_file_is_read_with_names_from_files(tmp_path):
         ("objects: [{file: a.ply, position: [0, 0]}]", "position: expected three numbers"),
         ("objects: [{file: a.ply, position: [0, 0, 1.0e+9]}]", "from −1000 to 1000"),
         ("objects: [{file: a.ply}, {file: b/a.ply}]", "object 2: expected a `name:` of its own"),
+        ("objects: [{file: a.ply, prompt: a cat}]", "object 1: expected `file:`"),
+        ("objects: [{prompt: 3}]", "object 1: expected `file:`"),
+        ("objects: [{prompt: ''}]", "object 1: "),
+        ("prompt: 3\nobjects: [{prompt: a cat}]", "scene.yaml: prompt: expected a text, got 3"),
+        ("objects: [{prompt: a cat, own_frame: true}]", "own_frame: is for files"),
+        (
+            "objects: [{file: a.ply}, {prompt: a cat, beside: a, behind: a}]",
+            "expected one of stands_on, beside, in_front_of, behind, got 2",
+        ),
         (
             "objects: [{file: a.ply, stands_on: b}, {file: b.ply}]",
             "expected an earlier object (none)",
