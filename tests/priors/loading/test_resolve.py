@@ -113,7 +113,7 @@ def test_web_addresses(address, expected, hub):
 )
 def test_names_of_models_without_a_short_name(names, repo):
     docs = Path(__file__).parents[3] / "docs"
-    assert repo in (docs / "gpu.md").read_text("utf-8")
+    assert repo in (docs / "priors.md").read_text("utf-8")
     for name in names:
         line = message(lambda: resolve(name))  # noqa: B023
         assert line.startswith(f"prior {name}: no short name; for ")
