@@ -74,6 +74,15 @@ def representation_of(folder: Path, device: str = "cpu") -> Representation:
         ) from None
 
 
+def is_scene(folder: Path) -> bool:
+    """Whether a run made a place that is seen from inside; False for what is no run."""
+    record = read_record(folder)
+    try:
+        return record is not None and config_of(record, "run.yaml").stages[0].cameras.inside
+    except UserError:
+        return False
+
+
 def training_cameras(folder: Path, iterations: int = 6) -> list[Cameras]:
     """The cameras of `iterations` iterations, evenly spaced over a run, from its run.yaml and
     log.jsonl; none if one of the two cannot be read.

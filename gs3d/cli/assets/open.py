@@ -14,6 +14,8 @@ from gs3d.cli.parse import parse
 from gs3d.cli.paths import warn, with_warnings
 from gs3d.core.types import Splats
 from gs3d.io import load_asset
+from gs3d.io.html.splats import write_html
+from gs3d.runs.history import is_scene
 
 if TYPE_CHECKING:
     from gs3d.representations.asset import Asset
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Args:
     """Show splats or a mesh in the browser as one page, which is written beside them and opens from
-    disk, without a network."""
+    disk, without a network. A run of --mode scene is shown from inside."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
     """A run's folder, a splat file, or a mesh (.glb)."""
@@ -35,7 +37,10 @@ def run(argv: list[str]) -> int:
     asset, warnings = with_warnings(load_asset, args.file)
     warn(warnings)
     page = page_of(args.file, asset)
-    Scene(asset).save(page)
+    if isinstance(asset, Splats) and os.path.isdir(args.file) and is_scene(args.file):
+        write_html(page, asset, inside=True)
+    else:
+        Scene(asset).save(page)
     say(f"{line_about(asset)} in {page}")
     if args.browser:
         open_browser(page.resolve().as_uri())

@@ -11,18 +11,21 @@ async function unpack() {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// ---- Camera: orbits a target, y up
+// ---- Camera: orbits a target, y up; inside a scene it stands there and looks around
 
-const HOME = { azimuth: 0.5, elevation: 0.25, distance: 3.2, target: [0, 0, 0] };
+const INSIDE = canvas.dataset.from === "inside";
+const DEGREE = Math.PI / 180;
+const HOME = INSIDE // looks to the front, as gs3d's own pictures do
+  ? { azimuth: Math.PI, elevation: 5 * DEGREE, distance: 0, target: [0, 0, 0], fovy: 60 * DEGREE }
+  : { azimuth: 0.5, elevation: 0.25, distance: 3.2, target: [0, 0, 0], fovy: 38 * DEGREE };
 const BACKGROUNDS = [[0.92, 0.92, 0.92], [1, 1, 1], [0.12, 0.12, 0.13]];
-const state = { fovy: (38 * Math.PI) / 180, background: 0, spin: false };
+const state = { background: 0, spin: false };
 
 // The fragment of the page's address can set the first camera, with angles in degrees, and the
 // background: #azimuth=30&elevation=20&distance=3&background=2.
 function readAddress() {
   const query = new URLSearchParams(location.hash.slice(1));
-  const degree = Math.PI / 180;
-  for (const [name, unit] of [["azimuth", degree], ["elevation", degree], ["distance", 1]]) {
+  for (const [name, unit] of [["azimuth", DEGREE], ["elevation", DEGREE], ["distance", 1]]) {
     const value = Number.parseFloat(query.get(name));
     if (Number.isFinite(value)) HOME[name] = value * unit;
   }
@@ -79,7 +82,7 @@ async function show(prepare, antialias) {
   const gl = canvas.getContext("webgl2", { antialias, alpha: false });
   if (!gl) throw new Error("this browser has no WebGL 2");
   const { points, strayShare, paint } = await prepare(gl);
-  fitHome(points, strayShare);
+  if (!INSIDE) fitHome(points, strayShare);
   readAddress();
   goHome();
 
@@ -121,16 +124,22 @@ async function show(prepare, antialias) {
 function addControls(redraw) {
   const pointers = new Map();
   const zoom = (factor) => {
-    const low = 0.05 * HOME.distance, high = 20 * HOME.distance;
-    state.distance = Math.min(Math.max(state.distance * factor, low), high);
+    const clamped = (value, low, high) => Math.min(Math.max(value, low), high);
+    if (INSIDE) state.fovy = clamped(state.fovy * factor, 0.2, 2);
+    else {
+      const [low, high] = [0.05 * HOME.distance, 20 * HOME.distance];
+      state.distance = clamped(state.distance * factor, low, high);
+    }
   };
   const orbit = (dx, dy) => {
-    state.azimuth -= dx;
-    state.elevation = Math.min(Math.max(state.elevation + dy, -1.55), 1.55);
+    // What is seen follows the pointer, also inside.
+    const sign = INSIDE ? -1 : 1;
+    state.azimuth -= sign * dx;
+    state.elevation = Math.min(Math.max(state.elevation + sign * dy, -1.55), 1.55);
   };
   const pan = (dx, dy) => {
     const { right, down } = pose();
-    const perPixel = (2 * state.distance * Math.tan(state.fovy / 2)) / canvas.clientHeight;
+    const perPixel = (2 * (state.distance || 1) * Math.tan(state.fovy / 2)) / canvas.clientHeight;
     for (let i = 0; i < 3; i++) state.target[i] -= perPixel * (dx * right[i] + dy * down[i]);
   };
   canvas.addEventListener("pointerdown", (event) => {

@@ -17,19 +17,22 @@ from gs3d.io.atomic import write_atomic
 from gs3d.io.text import encodable
 
 
-def page(title: str, scripts: Sequence[str], packed: bytes) -> str:
-    """HTML of a page that shows an object.
+def page(title: str, scripts: Sequence[str], packed: bytes, inside: bool = False) -> str:
+    """HTML of a page that shows an object, or a scene from inside.
 
     Args:
         title: Its name.
         scripts: Parts of one script, files of this folder; the later ones use the earlier ones.
         packed: The file that they draw, packed with gzip.
+        inside: Whether the camera is at the origin and looks around, instead of around the object.
     """
     folder = files("gs3d.io.html")
     template = folder.joinpath("viewer.html").read_text("utf-8")
     parts = {
         "TITLE": html.escape(encodable(title)),
         "SCRIPT": "\n".join(folder.joinpath(name).read_text("utf-8") for name in scripts),
+        "FROM": "inside" if inside else "outside",
+        "WHAT": "a place. Arrow keys look around" if inside else "a 3D object. Arrow keys turn it",
         "ASSET": base64.b64encode(packed).decode(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)

@@ -34,6 +34,16 @@ def test_page_of_a_run_is_in_its_folder(capsys, tmp_path, opened):
     assert status == 0 and (tmp_path / "splats.html").exists() and not opened
 
 
+def test_page_of_a_scene_begins_inside(capsys, tmp_path, opened):
+    scene = ("generate", "a red chair", "--mode", "scene", "--steps", "1")
+    assert run(capsys, *scene, "--out", str(tmp_path / "run"))[0] == 0
+    assert run(capsys, "open", str(tmp_path / "run"))[0] == 0
+    assert 'data-from="inside"' in (tmp_path / "run" / "splats.html").read_text("utf-8")
+    save_splats(tmp_path / "a.ply", ball(40))
+    assert run(capsys, "open", str(tmp_path / "a.ply"))[0] == 0
+    assert 'data-from="outside"' in (tmp_path / "a.ply.html").read_text("utf-8")
+
+
 def test_page_of_a_mesh_holds_it_with_its_texture(capsys, tmp_path, opened):
     from gs3d.representations.meshing.fusion import mesh_of_splats
 
