@@ -3,13 +3,12 @@
 #   docker run --rm --gpus all -v "$PWD/outputs:/work/outputs" -v gs3d-models:/cache gs3d \
 #     generate "a DSLR photo of a corgi puppy" --minutes 15
 # The build needs no GPU. It has not been run yet: where gs3d is made there is neither a Docker
-# daemon nor a network that reaches nvidia/cuda. Its two stages have the CUDA release that torch is built for; the first
-# has nvcc, the second, which is kept, has not (so there `compile: true` of a config fails).
+# daemon nor a network that reaches nvidia/cuda. Its two stages have the CUDA release that torch is
+# built for; the first has nvcc, the second, which is kept, has not (so there `compile: true` of a
+# config fails). Kernels for the CPU are compiled at the first run: they depend on its processor.
 ARG CUDA=13.0.2
-ARG TORCH=2.13.0
 
 FROM nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS build
-ARG TORCH
 # The cards to compile for: A100, RTX 30, RTX 40, H100 and, through PTX, later ones.
 ARG TORCH_CUDA_ARCH_LIST="8.0;8.6;8.9;9.0+PTX"
 ARG MAX_JOBS=8
@@ -19,7 +18,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* && python3 -m venv /gs3d
 ENV PATH=/gs3d/bin:$PATH
 COPY constraints.txt /src/
-RUN pip install -c /src/constraints.txt "torch==${TORCH}" numpy setuptools wheel
+RUN pip install -c /src/constraints.txt torch numpy setuptools wheel
 # The wheel of gsplat has no kernels; its source is compiled here against the torch above.
 RUN pip install -c /src/constraints.txt --no-build-isolation --no-binary gsplat gsplat
 COPY . /src
@@ -31,8 +30,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 \
     && mkdir -p /work /cache && chmod 1777 /work /cache
 COPY --from=build /gs3d /gs3d
 ENV PATH=/gs3d/bin:$PATH HF_HOME=/cache/huggingface XDG_CACHE_HOME=/cache HOME=/cache
-# The CPU kernels too, and what this machine can check.
-RUN gs3d doctor --build && chmod -R a+rwX /cache
 WORKDIR /work
 ENTRYPOINT ["gs3d"]
 CMD ["doctor"]

@@ -9,7 +9,9 @@ WANTED = re.compile(r"""([\w-]+)>=([\d.]+)(; extra == ['"](lora|view|batch)['"])
 def main() -> None:
     for text in requires("gs3d") or ():
         if (match := WANTED.fullmatch(text)) is None:
-            continue  # of another extra
+            if "extra ==" in text:
+                continue  # of another one
+            raise SystemExit(f"{text}: expected NAME>=VERSION")
         name, version = match[1], match[2]
         parts = [*version.split("."), "0"][: 2 if version.count(".") < 2 else 3]
         # 1.26 of a range stands for any 1.26.x: its first release may have no wheel.

@@ -252,6 +252,8 @@ SLOW = (
     "evaluation",
     "experiments",
     "viewer",
+    "test_docs_commands.py",
+    "compose/test_generated.py",
     "batch/test_ray.py",
     "batch/test_faults.py",
     "batch/test_s3.py",

@@ -1,5 +1,7 @@
 """Objects of a scene that are generated: each by itself, and then all together."""
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,78 +10,118 @@ import yaml
 
 from gs3d.compose.scene_file import Entry, SceneFile
 from gs3d.core.errors import UserError
-from gs3d.distill.checkpoint import newest_checkpoint
+from gs3d.distill.settings.config import load_config
 from gs3d.io.atomic import write_atomic
-from gs3d.runs.folders import run_yaml
+from gs3d.runs.folders import make_writable, run_yaml
 from gs3d.runs.history import read_record
 from gs3d.runs.request import DEFAULT_MINUTES, Request, checked
 
-TOGETHER = "together"
-"""Folder of the run of all objects, and the share of the time that it gets."""
 TOGETHER_SHARE = 0.2
+"""Share of the minutes in which all objects are optimized together."""
+SETTINGS = "settings.json"
+"""File with the settings that all objects of a scene were made with."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of a scene."""
+    """The runs of a scene, in folders of its own."""
 
+    folder: Path
     objects: dict[str, Request]
     """Name of each object that is generated → its run."""
     together: Request | None
-    """The run that refines all objects under the prompt of the whole. Without `start`."""
+    """The run that refines all objects under the prompt of the whole, without `start` and `out`,
+    which `joint` adds."""
 
-    def folder(self, entry: Entry) -> Path:
+    def source(self, entry: Entry) -> Path:
         """Where the splats of an entry are: its file, or the folder of its run."""
         request = self.objects.get(entry.name)
         found = entry.file if request is None else request.out
         assert found is not None
         return found
 
+    def joint(self, placed: Path) -> Request:
+        """The run of all objects together. It starts from the splats in `placed`, and its folder is
+        named by them: a scene in which something has changed is refined anew."""
+        assert self.together is not None
+        prompt = self.together.prompt.encode("utf-8", "replace")
+        digest = hashlib.sha256(placed.read_bytes() + prompt).hexdigest()[:12]
+        return _continued(replace(self.together, start=placed), self.folder / f"together-{digest}")
+
 
 def runs_of(scene: SceneFile, folder: Path, whole: Request) -> Runs:
-    """Share the minutes of `whole` out to the runs of a scene, in folders of their own.
+    """Share the minutes of `whole` out to the runs of a scene.
 
     All together get `TOGETHER_SHARE` of the minutes, and the objects the rest in equal parts. By
     steps, each object gets as many, and all together `TOGETHER_SHARE` of that. Without minutes or
     steps, it is three minutes for each object.
 
     Raises:
-        UserError: An argument of `whole` is out of range, or an object is named like the folder of
-            all together.
+        UserError: An argument of `whole` is out of range, or its config does not make splats of
+            objects.
     """
     made = [entry for entry in scene.entries if entry.prompt is not None]
     if whole.steps is None and whole.minutes is None:
         whole = replace(whole, minutes=DEFAULT_MINUTES * max(len(made), 1))
     whole = checked(replace(whole, prompt=scene.prompt or "all"))
+    if whole.config is not None:
+        last = load_config(str(whole.config)).stages[-1]
+        if last.representation != "splats" or last.cameras.inside:
+            raise UserError(
+                f"--config {whole.config}: expected one that ends in splats of an object"
+            )
     joint = bool(made) and scene.prompt is not None
     rest = TOGETHER_SHARE if joint else 0.0
     objects: dict[str, Request] = {}
     for entry in made:
-        if entry.name == TOGETHER:
-            raise UserError(f"{TOGETHER}: is the folder of all objects; give another `name:`")
         assert entry.prompt is not None
-        share = (1 - rest) / len(made)
-        objects[entry.name] = _run(whole, entry.prompt, folder / entry.name, share, 1.0)
-    if not joint:
-        return Runs(objects, None)
-    assert scene.prompt is not None
-    return Runs(objects, _run(whole, scene.prompt, folder / TOGETHER, rest, rest))
+        own = _share(whole, entry.prompt, (1 - rest) / len(made), 1.0)
+        objects[entry.name] = _continued(own, folder / entry.name)
+    together = _share(whole, str(scene.prompt), rest, rest) if joint else None
+    return Runs(folder, objects, together)
 
 
-def _run(whole: Request, prompt: str, out: Path, minutes: float, steps: float) -> Request:
-    """A run with so large a share of the minutes or steps. It continues the one that is there."""
+def _share(whole: Request, prompt: str, minutes: float, steps: float) -> Request:
+    """A run with so large a share of the minutes or steps."""
     return replace(
         whole,
         prompt=prompt,
-        out=out,
         minutes=None if whole.minutes is None else minutes * whole.minutes,
         steps=None if whole.steps is None else max(round(steps * whole.steps), 1),
-        resume=newest_checkpoint(out / "checkpoint") is not None,
     )
 
 
+def _continued(request: Request, out: Path) -> Request:
+    """The request in a folder, where it goes on with the run that is there."""
+    return replace(request, out=out, resume=run_yaml(out) is not None)
+
+
+def check_settings(folder: Path, whole: Request) -> None:
+    """Make the folder of a scene, and keep with which settings its objects are made.
+
+    Raises:
+        UserError: Objects were made with others there, or the folder cannot be written.
+    """
+    make_writable(folder)
+    names = ("prior", "config", "seed")
+    now = {name: getattr(whole, name) for name in names}
+    path = folder / SETTINGS
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        text = json.dumps(now)
+        write_atomic(path, lambda temp: temp.write_text(text, "utf-8"), lambda temp: None)
+        return
+    other = [name for name in names if before.get(name) != now[name]]
+    if other:
+        raise UserError(
+            f"--{other[0]} {now[other[0]]}: the objects in {folder} were made with "
+            f"{before.get(other[0])}; delete that folder to make them anew"
+        )
+
+
 def is_made(request: Request) -> bool:
-    """Whether the run has finished.
+    """Whether the run has finished, with as many minutes or steps.
 
     Raises:
         UserError: The folder holds a run of another prompt.
@@ -87,11 +129,14 @@ def is_made(request: Request) -> bool:
     assert request.out is not None
     if (begun := run_yaml(request.out)) is not None and begun.get("prompt") != request.prompt:
         raise UserError(
-            f"{request.out}: was made for {begun.get('prompt')!r}; delete it, or give the object "
-            "another `name:`"
+            f"{request.out}: was made for {begun.get('prompt')!r}; delete that folder, or give the "
+            "object another `name:`"
         )
     record = read_record(request.out)
-    return record is not None and record["result"]["outcome"] == "finished"
+    if record is None or record["result"]["outcome"] != "finished":
+        return False
+    kind = "minutes" if request.steps is None else "steps"
+    return (record.get(kind) or 0) >= getattr(request, kind)
 
 
 def write_scene(path: Path, scene: SceneFile) -> None:

@@ -30,6 +30,8 @@ MOST_OBJECTS = 100
 FARTHEST, LARGEST = 1000.0, 1e6
 """Largest distance from the origin and largest size, in world units, which are surely meant; and
 largest number."""
+RESERVED = "together"
+"""Begins the names of the folders in which all objects are optimized together."""
 RELATIONS = ("stands_on", "beside", "in_front_of", "behind")
 """Where an object is relative to an earlier one: on its top, or on its ground to its left, before
 or behind it. `together` puts it there."""
@@ -116,6 +118,11 @@ def _entry(where: str, fields: Any, folder: Path, before: Sequence[Entry]) -> En
     name = fields.get("name", usual)
     if not isinstance(name, str) or not name or name in [entry.name for entry in before]:
         raise UserError(f"{where}: expected a `name:` of its own, got {name!r}")
+    if prompt is not None and (name != slug(name) or name.startswith(RESERVED)):
+        raise UserError(
+            f"{where}: name: becomes a folder: expected lower-case letters, digits and hyphens, "
+            f"and no {RESERVED!r} at the beginning, got {name!r}"
+        )
     position = fields.get("position", [0, 0, 0])
     if not isinstance(position, list) or len(position) != 3 or not all(map(_is_near, position)):
         raise UserError(

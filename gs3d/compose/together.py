@@ -127,9 +127,10 @@ def _top_under(under: Part, foot: Tensor) -> float:
     inside = ((means[:, :2] >= foot[0]) & (means[:, :2] <= foot[1])).all(dim=1)
     seen = means[inside & (under.splats.opacities > SEEN)]
     if not len(seen):
-        # Over a hole, or over what is nearly transparent yet.
-        inside_box = (foot[0].numpy() <= under.high[:2]) & (foot[1].numpy() >= under.low[:2])
-        if inside_box.all():
+        # What is there is nearly transparent yet, or there is a hole, with splats all around.
+        if bool(inside.any()):
+            return float(box_of(means[inside])[1][2])
+        if _surrounds(means[:, :2], foot):
             return float(under.high[2])
         x, y = foot.mean(dim=0).tolist()
         raise UserError(
@@ -137,6 +138,14 @@ def _top_under(under: Part, foot: Tensor) -> float:
             "stand on it; change that position"
         )
     return float(box_of(seen)[1][2])
+
+
+def _surrounds(points: Tensor, foot: Tensor) -> bool:
+    """Whether there are points [N, 2] beside each of the four sides of the rectangle `foot`."""
+    along = (points >= foot[0]) & (points <= foot[1])  # in the strip of x, and in that of y
+    before, after = points < foot[0], points > foot[1]
+    sides = [along[:, 1 - axis] & far[:, axis] for axis in (0, 1) for far in (before, after)]
+    return all(bool(side.any()) for side in sides)
 
 
 def _with_harmonics(splats: Splats, count: int) -> Splats:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from gs3d.compose.scene_file import Entry, SceneFile
+from gs3d.compose.scene_file import MOST_OBJECTS, Entry, SceneFile
 from gs3d.core.errors import UserError
 from gs3d.priors.prompts import check_prompt
 from gs3d.runs.folders import slug
@@ -45,6 +45,8 @@ def scene_of(text: str) -> SceneFile:
             f"{text!r}: expected two objects with one of {', '.join(RELATION_PHRASES)} between "
             "them, or a scene file that ends in .yaml"
         )
+    if len(prompts) > MOST_OBJECTS:
+        raise UserError(f"expected at most {MOST_OBJECTS} objects, got {len(prompts)}")
     sizes = _sizes(prompts)
     entries: list[Entry] = []
     for i in reversed(range(len(prompts))):

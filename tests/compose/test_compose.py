@@ -104,6 +104,17 @@ def test_object_beside_another_shares_its_ground(relation, axis, sign):
     assert math.isclose(*middles, abs_tol=1e-6)
 
 
+def test_nothing_stands_beside_a_round_top():
+    table = box((0.6, 0.6, 0.2), count=6000)
+    table = table[table.means[:, :2].norm(dim=1) < 0.5]
+    entries = [
+        entry("table"),
+        entry("ball", size=0.05, stands_on="table", position=(0.45, 0.45, 0)),
+    ]
+    with pytest.raises(UserError, match="nothing of table is at x 0.45, y 0.45"):
+        together(entries, [table, box((0.5,) * 3, seed=1)])
+
+
 def test_nothing_stands_in_the_air():
     entries = [entry("table"), entry("ball", size=0.1, stands_on="table", position=(30.0, 0, 0))]
     with pytest.raises(UserError, match="nothing of table is at x 30.00, y 0.00"):
@@ -186,6 +197,10 @@ def test_scene_file_is_read_with_names_from_files(tmp_path):
         ("objects: [{prompt: 3}]", "object 1: expected `file:`"),
         ("objects: [{prompt: ''}]", "object 1: "),
         ("prompt: 3\nobjects: [{prompt: a cat}]", "scene.yaml: prompt: expected a text, got 3"),
+        ("objects: [{prompt: a cat, name: ../cat}]", "name: becomes a folder"),
+        ('objects: [{prompt: a cat, name: "a\\0b"}]', "name: becomes a folder"),
+        ("objects: [{prompt: a cat, name: " + 300 * "a" + "}]", "name: becomes a folder"),
+        ("objects: [{prompt: a cat, name: together-1}]", "no 'together' at the beginning"),
         ("objects: [{prompt: a cat, own_frame: true}]", "own_frame: is for files"),
         (
             "objects: [{file: a.ply}, {prompt: a cat, beside: a, behind: a}]",

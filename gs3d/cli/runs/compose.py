@@ -1,5 +1,6 @@
 """`gs3d compose SCENE.yaml` or TEXT: puts several objects into one scene."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,9 @@ from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from gs3d.io import load_splats, save_splats
-from gs3d.runs.folders import default_folder
-from gs3d.runs.request import Raster, Request, Vram
+from gs3d.priors.loading.resolve import default_prior
+from gs3d.runs.folders import make_writable, slug
+from gs3d.runs.request import Raster, Request, Vram, pick_device
 
 if TYPE_CHECKING:
     from gs3d.compose.scene_file import Entry, SceneFile
@@ -33,11 +35,12 @@ class Args:
     between them. Files in it are found from where it is. docs/scenes.md has an example."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Output file. Its suffix decides the format. Default: that of the scene file with .ply; of a
-    text, scene.ply in outputs/TEXT-sSEED, beside the scene file."""
+    text, scene.ply in outputs/scene-TEXT-sSEED, beside the scene file."""
     minutes: float | None = None
     """Minutes for all that is generated. Default 3 for each object."""
     steps: int | None = None
-    """Number of iterations of each object, instead of minutes."""
+    """Number of iterations of each object, instead of minutes; all together then get a fifth of
+    that."""
     prior: str = "auto"
     """Diffusion model, as for gs3d generate."""
     config: str | None = None
@@ -54,42 +57,55 @@ class Args:
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d compose", argv)
-    from gs3d.cli.runs.generate import EXIT
-    from gs3d.compose.generated import runs_of, write_scene
+    from gs3d.compose.generated import check_settings, is_made, runs_of, write_scene
     from gs3d.compose.together import overlaps, together
     from gs3d.ops.place import place_of, unframed
 
     path, scene = _scene(args)
+    folder = path.with_suffix("")
+    whole = _whole(args, scene)
+    runs = runs_of(_refined(scene, whole), folder, whole)
     out = args.out or path.with_suffix(".ply")
-    names = ("minutes", "steps", "prior", "config", "seed", "vram", "raster", "device")
-    whole = Request("", **{name: getattr(args, name) for name in names})
-    runs = runs_of(scene, path.with_suffix(""), whole)
+    _check_out(out, args.out is None, folder)
+    suffix = check_out(out, path)
+    # What can be known is said before minutes go by.
+    ready = {e.name: _loaded(path, e, e.file, out) for e in scene.entries if e.file is not None}
+    waiting = [request for request in runs.objects.values() if not is_made(request)]
+    if runs.objects:
+        check_settings(folder, whole)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_scene(path, scene)
         say(f"{path}: says what goes where; change it and give it to gs3d compose")
-    suffix = check_out(out, path)
+    for request in runs.objects.values():
+        if request not in waiting:
+            say(f"{request.prompt}: is in {request.out}")
+    for number, request in enumerate(waiting):
+        if (status := _made(request, first=number == 0)) is not None:
+            return status
     for entry in scene.entries:
-        if entry.file is not None:
-            check_out(out, splats_file(entry.file))
-    if (ended := _made(list(runs.objects.values()))) is not None:
-        return EXIT[ended]
-    found = [_loaded(path, entry, runs.folder(entry)) for entry in scene.entries]
+        if entry.name not in ready:
+            ready[entry.name] = _loaded(path, entry, runs.source(entry), out)
+    found = [ready[entry.name] for entry in scene.entries]
     splats, parts = together(scene.entries, found)
     warn(overlaps(parts))
     for part in parts:
         say(f"{part.entry.name:<24}{len(part.splats):>9} splats")
-    if (request := runs.together) is not None:
-        placed = path.with_suffix("") / "placed.ply"
+    if runs.together is not None:
+        placed = folder / "placed.ply"
         save_splats(placed, splats)
-        if (ended := _made([replace(request, start=placed)])) is not None:
-            return EXIT[ended]
+        request = runs.joint(placed)
+        if is_made(request):
+            say(f"{request.prompt}: is in {request.out}")
+        elif (status := _made(request, first=not waiting)) is not None:
+            return status
         assert request.out is not None
         place = place_of(load_splats(placed))
         splats = unframed(load_splats(splats_file(request.out)), place)
     _, warnings = saved(out, suffix, splats)
     say(f"{len(splats)} splats of {len(parts)} objects -> {out}, {bytes_text(out.stat().st_size)}")
     warn(warnings)
+    if runs.objects:
+        say(f"look at it: gs3d open {shlex.quote(str(out))}")
     return 0
 
 
@@ -102,37 +118,74 @@ def _scene(args: Args) -> "tuple[Path, SceneFile]":
         path = Path(args.scene)
         return path, read_scene(path)
     scene = scene_of(args.scene)
-    path = default_folder(args.scene, args.seed) / "scene.yaml"
-    return path, read_scene(path) if path.exists() else scene
+    path = Path("outputs") / f"scene-{slug(args.scene)}-s{args.seed}" / "scene.yaml"
+    if not path.exists():
+        return path, scene
+    there = read_scene(path)
+    if there.prompt != scene.prompt:
+        raise UserError(f"{path}: is the scene of {there.prompt!r}; give that file, or delete it")
+    return path, there
 
 
-def _made(requests: list[Request]) -> str | None:
-    """Make what is not there yet. Returns the outcome of the run that ended early, if one did."""
+def _whole(args: Args, scene: "SceneFile") -> Request:
+    """The settings of all runs, with one prior for all of them."""
+    names = ("minutes", "steps", "prior", "config", "seed", "vram", "raster", "device")
+    whole = Request("", **{name: getattr(args, name) for name in names})
+    if args.prior == "auto":
+        texts = [text for text in (scene.prompt, *(e.prompt for e in scene.entries)) if text]
+        prior, _ = default_prior(pick_device(args.device or "auto"), ", ".join(texts))
+        whole = replace(whole, prior=prior)
+    return whole
+
+
+def _refined(scene: "SceneFile", whole: Request) -> "SceneFile":
+    """The scene, without the prompt of the whole if the built-in prior does not know what it says:
+    then nothing is optimized together."""
+    from gs3d.world.prompt_parser import parse_prompt
+
+    is_builtin = str(whole.prior).startswith("builtin")
+    if scene.prompt is None or not is_builtin or parse_prompt(scene.prompt) is not None:
+        return scene
+    if any(entry.prompt is not None for entry in scene.entries):
+        say(
+            f"the built-in prior does not know {scene.prompt!r} as a whole, only two objects of "
+            "its kinds that are on or next to each other: they are not optimized together"
+        )
+    return replace(scene, prompt=None)
+
+
+def _check_out(out: Path, is_usual: bool, folder: Path) -> None:
+    """`UserError` if the output cannot be written, or lies among what is generated."""
+    if is_usual:
+        make_writable(out.parent)
+    if folder.resolve() in out.resolve().parents:
+        raise UserError(f"-o {out}: is among the objects of the scene; choose another place")
+
+
+def _made(request: Request, first: bool) -> int | None:
+    """Make an object. Returns the exit status if the run did not come to its end."""
     from gs3d.cli.progress import Progress
-    from gs3d.cli.runs.generate import show
-    from gs3d.compose.generated import is_made
+    from gs3d.cli.runs.generate import EXIT, show
     from gs3d.runs.execute import size_of
 
-    first = True
-    for request in requests:
-        if is_made(request):
-            say(f"{request.prompt}: is in {request.out}")
-            continue
-        with Progress() as progress:
-            result = show(request, progress, first=first)
-        first = False
-        sizes = " ".join(f"{count} {name}" for name, count in size_of(result.asset).items())
-        took = f"{result.steps} steps in {result.seconds:.0f} s"
-        say(f"{request.prompt}: {sizes or 'nothing'} after {took}, in {result.folder}")
-        if result.outcome != "finished":
-            say(f"{result.outcome}; the same command continues")
-            return result.outcome
+    with Progress() as progress:
+        result = show(request, progress, first=first)
+    sizes = " ".join(f"{count} {name}" for name, count in size_of(result.asset).items())
+    took = f"{result.steps} steps in {result.seconds:.0f} s"
+    say(f"{request.prompt}: {sizes or 'nothing'} after {took}, in {result.folder}")
+    if result.outcome in ("interrupted", "terminated") or result.signalled:
+        say("stopped; the same command continues")
+        return EXIT["interrupted" if result.outcome == "finished" else result.outcome]
+    if result.outcome != "finished" or result.asset is None:
+        say(f"{result.outcome}; delete {result.folder} and try another --seed or --config")
+        return 1
     return None
 
 
-def _loaded(path: Path, entry: "Entry", source: Path) -> Splats:
+def _loaded(path: Path, entry: "Entry", source: Path, out: Path) -> Splats:
     """The splats of an object."""
     file = splats_file(source)
+    check_out(out, file)
     splats, warnings = with_warnings(load_splats, file)
     warn(warnings)
     if not len(splats):

@@ -1,1 +1,1 @@
-"""Self-contained HTML pages that show splats or compare runs."""
+"""Self-contained HTML pages that show splats or meshes, or compare runs."""

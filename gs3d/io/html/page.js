@@ -27,6 +27,8 @@ function readAddress() {
   const query = new URLSearchParams(location.hash.slice(1));
   for (const [name, unit] of [["azimuth", DEGREE], ["elevation", DEGREE], ["distance", 1]]) {
     const value = Number.parseFloat(query.get(name));
+    // Inside a scene there is no distance, and elsewhere it is above 0.
+    if (name === "distance" && (INSIDE || !(value > 0))) continue;
     if (Number.isFinite(value)) HOME[name] = value * unit;
   }
   const background = Number.parseInt(query.get("background"));
@@ -113,6 +115,10 @@ async function show(prepare, antialias) {
     });
   }
   addControls(redraw);
+  // Phones drop the drawings of tabs in the background.
+  canvas.addEventListener("webglcontextlost", () => {
+    statusLine.textContent = "the browser has dropped the drawing; reload the page";
+  });
   new ResizeObserver(redraw).observe(canvas);
   draw();
   statusLine.textContent = "";
@@ -177,6 +183,10 @@ function addControls(redraw) {
   const nextBackground = () => {
     state.background = (state.background + 1) % BACKGROUNDS.length;
   };
+  // In a frame of another page, keys are for the object as soon as the frame has the focus.
+  window.addEventListener("focus", () => {
+    if (document.activeElement === document.body) canvas.focus({ preventScroll: true });
+  });
   const keys = {
     ArrowLeft: () => orbit(0.1, 0), ArrowRight: () => orbit(-0.1, 0),
     ArrowUp: () => orbit(0, 0.1), ArrowDown: () => orbit(0, -0.1),
