@@ -25,7 +25,7 @@ class Args:
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """Description in the words that gs3d vocab lists, e.g. "a blue chair with yellow legs"."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("reference.glb")
-    """Output file. Its suffix decides the format: .glb, .obj, .ply or .html (a page for the browser)
+    """Output file. Its suffix decides the format: .glb, .obj, .ply or .html (a page for browsers)
     for a mesh, .png for an image."""
     number: int = 0
     """Number of the object among all that match the prompt, 0 to 9999. gs3d evaluate compares with
