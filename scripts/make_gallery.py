@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+import tyro
 from PIL import Image
 
 from gs3d.api import Scene, load
@@ -107,4 +108,4 @@ def picture(scene: Scene) -> Image.Image:
 
 if __name__ == "__main__":
     with torch.no_grad():
-        main()
+        tyro.cli(main, description=__doc__)

@@ -3,6 +3,8 @@
 import re
 from importlib.metadata import requires
 
+import tyro
+
 WANTED = re.compile(r"""([\w-]+)>=([\d.]+)(; extra == ['"](lora|view|batch)['"])?""")
 
 
@@ -19,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gs3d.cli.output import say
 from gs3d.core.errors import UserError
@@ -65,7 +65,7 @@ def with_warnings(use: Callable[[Path], T], file: Path) -> tuple[T, list[Warning
 
 
 def saved(
-    out: Path, suffix: str, splats: Splats, **options: int
+    out: Path, suffix: str, splats: Splats, **options: Any
 ) -> tuple[Splats, list[Warning | str]]:
     """Write `splats` in the format of `suffix`, and read them back where that is possible.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from gs3d.core.errors import UserError
 from gs3d.core.runtime.interrupts import deferred
@@ -27,18 +28,26 @@ class Format:
     """The function `read(path) -> Splats`; None if the format is only written."""
     sh_degree: int = 3
     """Highest degree of spherical harmonics that a file holds. The writer drops higher ones."""
+    parts: bool = False
+    """Whether a file can name the objects of a scene; `write` then takes `parts`: their names, each
+    with the number of its splats, in the order of the splats."""
     double: bool = False
     """Whether a file may hold positions in double precision; `read` then takes `exact`."""
 
 
 FORMATS = {
-    ".ply": Format("gs3d.io.splats.ply:write_ply", "gs3d.io.splats.ply:read_ply", double=True),
+    ".ply": Format(
+        "gs3d.io.splats.ply:write_ply", "gs3d.io.splats.ply:read_ply", parts=True, double=True
+    ),
     # read_ply detects a compressed file by its header, because the suffix is often just .ply.
     ".compressed.ply": Format(
         "gs3d.io.splats.compressed_ply:write_compressed", "gs3d.io.splats.ply:read_ply"
     ),
     ".glb": Format(
-        "gs3d.io.splats.gltf:write_glb_splats", "gs3d.io.splats.gltf:read_glb_splats", double=True
+        "gs3d.io.splats.gltf:write_glb_splats",
+        "gs3d.io.splats.gltf:read_glb_splats",
+        parts=True,
+        double=True,
     ),
     ".usda": Format("gs3d.io.splats.usd:write_usd"),
     ".splat": Format(
@@ -131,11 +140,12 @@ def _unknown_suffix(verb: str, path: str | Path, suffixes: Iterable[str]) -> Use
     )
 
 
-def save_splats(path: str | Path, splats: Splats, **options: int) -> None:
+def save_splats(path: str | Path, splats: Splats, **options: Any) -> None:
     """Write `splats` (world coordinates) in the format that the suffix of `path` selects.
 
     The file is verified before it replaces an existing one. `options` go to the writer:
-    `sh_pad` for .ply, `version` for .spz. Invalid splats or a failed write raise UserError.
+    `sh_pad` for .ply, `version` for .spz, `parts` for .ply and .glb. Invalid splats or a failed
+    write raise UserError.
     """
     suffix = suffix_of(path, FORMATS)
     if suffix is None:

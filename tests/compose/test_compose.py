@@ -4,15 +4,19 @@ import math
 from pathlib import Path
 
 import numpy as np
+import plyfile
 import pytest
 import torch
 
 import gs3d
 from gs3d.cli.main import main
+from gs3d.compose.parts import by_object
 from gs3d.compose.scene_file import Entry, read_scene
 from gs3d.compose.together import overlaps, together
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
+from gs3d.io import load_splats
+from gs3d.io.gltf.container import open_glb
 from gs3d.ops.extent import box_of
 
 
@@ -232,6 +236,35 @@ def test_command_writes_one_file_of_any_format(tmp_path, capsys):
     assert len(gs3d.load(tmp_path / "scene.ply")) == 1500
     assert main(["compose", str(path), "-o", str(tmp_path / "scene.glb")]) == 0
     assert len(gs3d.load(tmp_path / "scene.glb")) == 1500
+
+
+def test_files_name_the_objects(tmp_path):
+    gs3d.Scene(box((0.6, 0.6, 0.2))).save(tmp_path / "table.ply")
+    gs3d.Scene(box((0.5, 0.5, 0.5), count=500)).save(tmp_path / "ball.spz")
+    ball = '{file: ball.spz, name: "röd\\nboll", position: [3, 0, 0]}'
+    path = write(tmp_path, f"objects: [{{file: table.ply}}, {ball}]")
+    for suffix in (".ply", ".glb"):
+        assert main(["compose", str(path), "-o", str(tmp_path / f"a{suffix}")]) == 0
+    file = plyfile.PlyData.read(tmp_path / "a.ply")
+    assert np.bincount(file["vertex"]["object"]).tolist() == [1000, 500]
+    assert file.comments[1:] == ["object 0 table", r"object 1 r\xf6d boll"]
+    tree = open_glb(tmp_path / "a.glb").tree
+    assert [node["name"] for node in tree["nodes"]] == ["table", "röd\nboll"]
+    positions = [mesh["primitives"][0]["attributes"]["POSITION"] for mesh in tree["meshes"]]
+    assert [tree["accessors"][i]["count"] for i in positions] == [1000, 500]
+    assert all("max" in tree["accessors"][i] for i in positions)
+    first, second = load_splats(tmp_path / "a.ply"), load_splats(tmp_path / "a.glb")
+    assert torch.allclose(first.means, second.means, atol=1e-6)
+    assert torch.allclose(first.sh, second.sh, atol=1e-6)
+
+
+def test_splats_belong_to_the_object_that_was_nearest():
+    left, right = box((0.3,) * 3, center=(0, -1, 0)), box((0.3,) * 3, center=(0, 1, 0), seed=1)
+    mixed = Splats.cat([right, left, right])
+    splats, counts = by_object(mixed, [left, right])
+    assert counts == [1000, 2000]
+    assert (splats.means[:1000, 1] < 0).all() and (splats.means[1000:, 1] > 0).all()
+    assert by_object(left, [left, right])[1] == [1000, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gs3d.cli.parse import parse
 from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with_warnings
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
-from gs3d.io import load_splats, save_splats
+from gs3d.io import FORMATS, load_splats, save_splats
 from gs3d.priors.loading.resolve import default_prior
 from gs3d.runs.folders import make_writable, slug
 from gs3d.runs.request import Raster, Request, Vram, pick_device
@@ -58,6 +58,7 @@ class Args:
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d compose", argv)
     from gs3d.compose.generated import check_settings, is_made, runs_of, write_scene
+    from gs3d.compose.parts import by_object
     from gs3d.compose.together import overlaps, together
     from gs3d.ops.place import place_of, unframed
 
@@ -88,6 +89,7 @@ def run(argv: list[str]) -> int:
     found = [ready[entry.name] for entry in scene.entries]
     splats, parts = together(scene.entries, found)
     warn(overlaps(parts))
+    counts = [len(part.splats) for part in parts]
     for part in parts:
         say(f"{part.entry.name:<24}{len(part.splats):>9} splats")
     if runs.together is not None:
@@ -100,8 +102,10 @@ def run(argv: list[str]) -> int:
             return status
         assert request.out is not None
         place = place_of(load_splats(placed))
-        splats = unframed(load_splats(splats_file(request.out)), place)
-    _, warnings = saved(out, suffix, splats)
+        refined = unframed(load_splats(splats_file(request.out)), place)
+        splats, counts = by_object(refined, [part.splats for part in parts])
+    named = [(p.entry.name, n) for p, n in zip(parts, counts, strict=True) if n]
+    _, warnings = saved(out, suffix, splats, **({"parts": named} if FORMATS[suffix].parts else {}))
     say(f"{len(splats)} splats of {len(parts)} objects -> {out}, {bytes_text(out.stat().st_size)}")
     warn(warnings)
     if runs.objects:

@@ -6,6 +6,7 @@ Each chunk is padded to 4 bytes, JSON with spaces and binary with zeros.
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,12 +93,14 @@ def invalid_glb(path: Path, what: str) -> UserError:
     )
 
 
-def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
+def write_glb(
+    path: Path, tree: dict, arrays: list[np.ndarray], positions: Sequence[int] = (0,)
+) -> None:
     """Write a .glb with `arrays` [N, 1 to 4] as accessors 0, 1, …
 
     `tree` is the glTF JSON without buffers. float32 is stored as it is, unsigned integers are
-    marked as normalized. The first array is taken for positions and gets the bounds that glTF
-    requires. The total must be below MAX_BYTES.
+    marked as normalized. The arrays that `positions` counts hold positions and get the bounds that
+    glTF requires. The total must be below MAX_BYTES.
     """
     codes = {np.dtype(code): number for number, code in COMPONENTS.items()}
     names = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
@@ -117,7 +120,9 @@ def write_glb(path: Path, tree: dict, arrays: list[np.ndarray]) -> None:
         if array.dtype.kind == "u":
             accessors[-1]["normalized"] = True
         start += array.nbytes + -array.nbytes % 4
-    accessors[0] |= {"min": arrays[0].min(axis=0).tolist(), "max": arrays[0].max(axis=0).tolist()}
+    for i in positions:
+        low, high = arrays[i].min(axis=0), arrays[i].max(axis=0)
+        accessors[i] |= {"min": low.tolist(), "max": high.tolist()}
     text = json.dumps(
         tree | {"accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": start}]},
         separators=(",", ":"),

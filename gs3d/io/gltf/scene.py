@@ -42,13 +42,14 @@ class Placed:
 
 
 def nodes_of(glb: Glb) -> Iterator[Node]:
-    """Every node in the scene; without a scene, every node. UserError unless they form a tree."""
+    """Every node in the scene, in the order of the file; without a scene, every node. UserError
+    unless they form a tree."""
     if "scene" in glb.tree or glb.tree.get("scenes"):
         scene = glb.entry("scenes", glb.tree.get("scene", 0))
         roots = glb.items(scene, "nodes")
     else:
         roots = _roots(glb)
-    pending = [(index, np.eye(4), True) for index in roots]
+    pending = [(index, np.eye(4), True) for index in reversed(roots)]
     seen = set()
     while pending:
         index, parent, is_visible = pending.pop()
@@ -63,7 +64,8 @@ def nodes_of(glb: Glb) -> Iterator[Node]:
             matrix = parent @ _node_matrix(glb, node)
             if not np.abs(matrix).max() < MAX_COORDINATE:
                 raise glb.fault(f"node {index} lies beyond {MAX_COORDINATE:g}")
-        pending += [(child, matrix, is_visible) for child in glb.items(node, "children")]
+        children = reversed(glb.items(node, "children"))
+        pending += [(child, matrix, is_visible) for child in children]
         yield Node(index, node, matrix, is_visible)
 
 

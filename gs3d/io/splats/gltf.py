@@ -12,7 +12,7 @@ of glTF, as for meshes: +Y up and the front towards +Z (gs3d.ops.transforms.WORL
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from gs3d.io.splats.conventions import (
     rounded_positions,
     scales_of_lengths,
 )
+from gs3d.io.text import encodable
 from gs3d.ops.blocks import blocks
 from gs3d.ops.srgb import to_linear
 from gs3d.ops.transforms import WORLD_TO_GLTF, rotate_splats
@@ -88,34 +89,45 @@ def _attribute_arrays(splats: Splats) -> dict[str, np.ndarray]:
     return arrays | {"COLOR_0": fallback}
 
 
-def write_glb_splats(path: str | Path, splats: Splats) -> None:
+def write_glb_splats(
+    path: str | Path, splats: Splats, parts: Sequence[tuple[str, int]] = ()
+) -> None:
     """Write `splats` (world coordinates) as .glb.
 
-    The file is read back and compared before it takes the name `path`. Raises UserError like
-    `save_splats`, and for more than 4 GiB.
+    `parts` are names, each with a number of splats, in their order: nodes of the scene. The file is
+    read back and compared before it takes the name `path`. Raises UserError like `save_splats`, and
+    for more than 4 GiB.
     """
     path = Path(path)
     arrays = _attribute_arrays(to_file_coordinates(path, splats, torch.tensor(WORLD_TO_GLTF)))
-    size = sum(array.nbytes for array in arrays.values())
+    parts = parts or [("splats", len(splats))]
+    ends = np.cumsum([count for _, count in parts])
+    assert ends[-1] == len(splats)
+    split = zip(*(np.split(array, ends[:-1]) for array in arrays.values()), strict=True)
+    pieces = [piece for part in split for piece in part]
+    size = sum(array.nbytes for array in pieces)
     if size > MAX_BYTES - MAX_JSON_BYTES:
         raise refusal(
             path, f"a .glb holds up to 4 GiB, got {size / 2**30:.1f}", "Choose another format."
         )
-    primitive = {"mode": POINTS, "attributes": {name: i for i, name in enumerate(arrays)}}
-    primitive["extensions"] = {EXTENSION: {"kernel": "ellipse", "colorSpace": COLOR_SPACE}}
+    width = len(arrays)
+    extensions = {EXTENSION: {"kernel": "ellipse", "colorSpace": COLOR_SPACE}}
+    attributes = [{n: i + k for k, n in enumerate(arrays)} for i in range(0, len(pieces), width)]
+    primitives = [{"mode": POINTS, "attributes": a, "extensions": extensions} for a in attributes]
     tree = {
         "asset": {"version": "2.0", "generator": "gs3d"},
         "extensionsUsed": [EXTENSION],
         "scene": 0,
-        "scenes": [{"nodes": [0]}],
+        "scenes": [{"nodes": list(range(len(parts)))}],
+        "nodes": [{"mesh": i, "name": encodable(name)} for i, (name, _) in enumerate(parts)],
+        "meshes": [{"primitives": [primitive]} for primitive in primitives],
     }
-    tree |= {"nodes": [{"mesh": 0, "name": "splats"}], "meshes": [{"primitives": [primitive]}]}
 
     def verify(temp: Path) -> None:
         try:
             glb = open_glb(temp)
             same = glb.tree.get("meshes") == tree["meshes"]
-            for i, array in enumerate(arrays.values()):
+            for i, array in enumerate(pieces):
                 same &= np.array_equal(
                     read_array(glb, i),
                     dequantize(array) if array.dtype.kind == "u" else array,
@@ -125,7 +137,8 @@ def write_glb_splats(path: str | Path, splats: Splats) -> None:
         if not same:
             raise changed_result(path, len(splats))
 
-    write_atomic(path, lambda temp: write_glb(temp, tree, list(arrays.values())), verify)
+    positions = range(0, len(pieces), width)
+    write_atomic(path, lambda temp: write_glb(temp, tree, pieces, positions), verify)
 
 
 def _settings_of(primitive: dict) -> dict | None:

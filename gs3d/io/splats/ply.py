@@ -28,6 +28,7 @@ rotated together with the means (gs3d.ops.transforms.sh_rotation).
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,9 @@ logit, and no viewer can show the difference."""
 POSITION, DC = ["x", "y", "z"], ["f_dc_0", "f_dc_1", "f_dc_2"]
 FLAT_AXIS = "scale_2"
 """Splats of 2D Gaussian Splatting lack it."""
+OBJECT = "object"
+"""Number of the object of a scene that a splat belongs to."""
+Parts = Sequence[tuple[str, int]]
 NORMAL, FILTER = ["nx", "ny", "nz"], "filter_3D"
 SCALE, ROT = ["scale_0", "scale_1", "scale_2"], ["rot_0", "rot_1", "rot_2", "rot_3"]
 REQUIRED = [*POSITION, *DC, "opacity", *SCALE, *ROT]
@@ -86,11 +90,15 @@ def columns(count: int) -> list[str]:
     return [*POSITION, *NORMAL, *DC, *rest, "opacity", *SCALE, *ROT]
 
 
-def _pack_rows(splats: Splats, sh_pad: int | None) -> np.ndarray:
-    """The rows of the file, a structured array [N] of float32. `splats` in file coordinates."""
+def _pack_rows(splats: Splats, sh_pad: int | None, parts: Sequence[int] = ()) -> np.ndarray:
+    """The rows of the file, a structured array [N] of float32, and the number of the object of each
+    if `parts` says how many splats each has. `splats` in file coordinates."""
     count = splats.sh.shape[1]
     names = columns(count if sh_pad is None else max(count, (sh_pad + 1) ** 2))
-    table = np.zeros(len(splats), dtype=[(name, "<f4") for name in names])
+    objects = [(OBJECT, "<u2")] if parts else []
+    table = np.zeros(len(splats), dtype=[*((name, "<f4") for name in names), *objects])
+    if parts:
+        table[OBJECT] = np.repeat(np.arange(len(parts)), parts)
     per_channel = sum(name.startswith("f_rest_") for name in names) // 3
     # A padded file has zero columns after each channel: green starts at one third of all
     # f_rest columns, not right after the last coefficient of red.
@@ -124,24 +132,30 @@ def _verify(path: Path, temp: Path, table: np.ndarray) -> None:
         raise changed_result(path, len(table))
 
 
-def write_ply(path: str | Path, splats: Splats, sh_pad: int | None = None) -> None:
+def write_ply(
+    path: str | Path, splats: Splats, sh_pad: int | None = None, parts: Parts = ()
+) -> None:
     """Write `splats` (world coordinates) as an INRIA .ply.
 
     The file is read back and compared before it takes the name `path`. `sh_pad` = 1, 2 or 3 pads
     the SH coefficients with zeros up to that degree, for viewers that read only one layout.
-    A file of degree 0 has no f_rest columns. Raises UserError like `save_splats`.
+    A file of degree 0 has no f_rest columns. `parts` are names, each with a number of splats, in
+    their order: a column `object` and a comment for each. Raises UserError like `save_splats`.
     """
     path = Path(path)
     if sh_pad not in (None, 0, 1, 2, 3):
         raise UserError(
             f"sh_pad: expected a degree from 0 to 3, got {sh_pad!r}. Most strict viewers need 3."
         )
-    table = _pack_rows(to_file_coordinates(path, splats, torch.tensor(WORLD_TO_PLY)), sh_pad)
+    own = to_file_coordinates(path, splats, torch.tensor(WORLD_TO_PLY))
+    table = _pack_rows(own, sh_pad, [count for _, count in parts])
+    names = [ascii(" ".join(name.split()))[1:-1] for name, _ in parts]
+    comments = [COMMENT, *(f"{OBJECT} {i} {name}" for i, name in enumerate(names))]
 
     def write(temp: Path) -> None:
         element = PlyElement.describe(table, "vertex")
         with open(temp, "wb") as stream:
-            PlyData([element], byte_order="<", comments=[COMMENT]).write(stream)
+            PlyData([element], byte_order="<", comments=comments).write(stream)
 
     write_atomic(path, write, lambda temp: _verify(path, temp, table))
 
@@ -187,7 +201,7 @@ def _warn_of_others(path: Path, header: Header) -> None:
     """Name the columns and elements that are not read."""
     vertex = header.element("vertex")
     assert vertex is not None
-    known = {*columns(max(REST_COUNTS.values())), FILTER}
+    known = {*columns(max(REST_COUNTS.values())), FILTER, OBJECT}
     others = [name for name in vertex.properties if name not in known]
     others += [e.name for e in header.elements if e is not vertex and e.count]
     if others:

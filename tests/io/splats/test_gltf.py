@@ -182,8 +182,8 @@ def test_bytes_that_change_on_disk_are_detected(tmp_path, monkeypatch):
 
     write = gltf.write_glb
 
-    def write_damaged(path, tree, arrays):
-        write(path, tree, arrays)
+    def write_damaged(path, *content):
+        write(path, *content)
         path.write_bytes(path.read_bytes()[:-20] + b"\x01" * 20)
 
     monkeypatch.setattr(gltf, "write_glb", write_damaged)
