@@ -307,6 +307,8 @@ def test_model_in_the_cache(hub_cache, folder, no_network):
 def test_an_incomplete_copy_in_the_cache_is_named(hub_cache, folder, part, file):
     assert cache.is_complete_model(folder)
     snapshot = put_in_cache(hub_cache, "someone/model", folder)
+    if not (snapshot / part / file).exists():
+        pytest.skip(f"transformers before 5 writes no {file}")
     (snapshot / part / file).unlink()
     assert not cache.is_complete_model(snapshot)
     line = message(lambda: resolve("someone/model", offline=True))
