@@ -44,7 +44,7 @@ def main() -> None:
         assert isinstance(mesh, trimesh.Trimesh)
         mesh.apply_scale(args.height_m / mesh.extents[1])
         mesh.apply_translation([0.0, -mesh.bounds[0][1], 0.0])  # it stands on the ground
-        mesh.export(path)
+        mesh.export(path, include_normals=True)
         size = " × ".join(f"{side:.2f}" for side in mesh.extents)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)  # the texture's seams split them
         print(f"{path}: {len(mesh.faces)} triangles, {size} m, closed: {mesh.is_watertight}")

@@ -20,6 +20,7 @@ standard deviation s, fresh noise favors SDS where σ·σ₁ > s²
 (tests/guidance/test_closed_form.py).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -118,7 +119,7 @@ def gradients_of(
     outs = [
         guidance(prior, scene.condition, start, progress, seed, 0, **extra) for seed in range(n)
     ]
-    return outs[0].log["t"], torch.stack([-out.grad for out in outs])
+    return outs[0].log.get("t", math.nan), torch.stack([-out.grad for out in outs])
 
 
 def cosine_of(gradients: Tensor, target: Tensor) -> float:

@@ -96,28 +96,42 @@ def _continued(request: Request, out: Path) -> Request:
     return replace(request, out=out, resume=run_yaml(out) is not None)
 
 
-def check_settings(folder: Path, whole: Request) -> None:
+def with_budget(folder: Path, whole: Request) -> Request:
+    """The settings of a scene, without minutes or steps with those that it was last made with."""
+    if whole.minutes is not None or whole.steps is not None:
+        return whole
+    before = _settings(folder)
+    return replace(whole, minutes=before.get("minutes"), steps=before.get("steps"))
+
+
+def keep_settings(folder: Path, whole: Request) -> None:
     """Make the folder of a scene, and keep with which settings its objects are made.
 
     Raises:
-        UserError: Objects were made with others there, or the folder cannot be written.
+        UserError: Objects were made with another prior, config or seed there, or the folder cannot
+            be written.
     """
     make_writable(folder)
-    names = ("prior", "config", "seed")
-    now = {name: getattr(whole, name) for name in names}
+    before = _settings(folder)
+    for name in ("prior", "config", "seed"):
+        if before and before.get(name) != (now := getattr(whole, name)):
+            raise UserError(
+                f"--{name} {now}: the objects in {folder} were made with {before.get(name)}; "
+                "delete that folder to make them anew"
+            )
+    names = ("prior", "config", "seed", "minutes", "steps")
+    text = json.dumps({name: getattr(whole, name) for name in names})
     path = folder / SETTINGS
+    write_atomic(path, lambda temp: temp.write_text(text, "utf-8"), lambda temp: None)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What `keep_settings` wrote; empty if nothing can be read."""
     try:
-        before = json.loads(path.read_text("utf-8"))
+        found = json.loads((folder / SETTINGS).read_text("utf-8"))
     except (OSError, ValueError):
-        text = json.dumps(now)
-        write_atomic(path, lambda temp: temp.write_text(text, "utf-8"), lambda temp: None)
-        return
-    other = [name for name in names if before.get(name) != now[name]]
-    if other:
-        raise UserError(
-            f"--{other[0]} {now[other[0]]}: the objects in {folder} were made with "
-            f"{before.get(other[0])}; delete that folder to make them anew"
-        )
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def is_made(request: Request) -> bool:

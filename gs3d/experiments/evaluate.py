@@ -11,7 +11,7 @@ from gs3d.core.errors import UserError
 from gs3d.evaluation.clip import knows_the_world_alone
 from gs3d.evaluation.grade import check_words
 from gs3d.evaluation.prompts import read_prompts
-from gs3d.evaluation.report import COLUMNS, Result, markdown
+from gs3d.evaluation.report import COLUMNS, MIN_PROMPTS, Result, markdown
 from gs3d.evaluation.results import (
     Graders,
     Run,
@@ -196,3 +196,9 @@ def _write_report(
     say("\n" + markdown(shown) + "\n")
     for path in write_pictures(out, settings, results, shown):
         say(f"  {path}")
+    prompts = {result.prompt for result in results}
+    if len({result.method for result in results}) > 1 and len(prompts) < MIN_PROMPTS:
+        say(
+            f"{len(prompts)} prompts: below {MIN_PROMPTS} there are no intervals, and no order of "
+            "methods can be concluded"
+        )

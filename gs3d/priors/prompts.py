@@ -256,6 +256,8 @@ def unknown_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> dict[str, 
 
     Each maps to at most three of the nearest known words, best first.
     """
+    if not is_closed(tokenizer):
+        return {}
     known = vocabulary(tokenizer)
     backend = cast(Any, tokenizer.backend_tokenizer)
     pieces: list[tuple[str, tuple[int, int]]] = backend.pre_tokenizer.pre_tokenize_str(

@@ -86,7 +86,7 @@ def test_text_becomes_a_scene_and_the_same_command_continues(tmp_path, monkeypat
     # What is moved is refined anew, from the same objects.
     path = FOLDER / "scene.yaml"
     path.write_text(path.read_text("utf-8").replace("size: 0.62", "size: 0.3"), "utf-8")
-    assert main(["compose", str(path), "--steps", "5"]) == 0
+    assert main(["compose", str(path)]) == 0
     assert capsys.readouterr().out.count(": is in ") == 2
     smaller = load_splats(FOLDER / "scene.ply")
     assert smaller.means[:, 2].max() < scene.means[:, 2].max() - 0.1

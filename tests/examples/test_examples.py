@@ -14,6 +14,7 @@ import gs3d
 from gs3d import io
 from gs3d.distill.settings.config import parse_config
 from gs3d.guidance import GUIDANCE
+from gs3d.io.gltf.container import open_glb
 from tests.cli.assets.files import ball
 from tests.io.splats.test_ply import random_splats
 from tests.programs import ROOT, run_program
@@ -65,6 +66,8 @@ def test_mesh_for_an_engine_stands_on_the_ground_and_has_its_height(tmp_path, mo
         assert mesh.bounds[0][1] == pytest.approx(0, abs=1e-5)
         assert mesh.extents[1] == pytest.approx(1.5, rel=1e-5)
         assert mesh.visual.material.baseColorTexture is not None
+        (primitive,) = open_glb(tmp_path / f"lod-{level}.glb").tree["meshes"][0]["primitives"]
+        assert {"NORMAL", "TEXCOORD_0"} <= primitive["attributes"].keys()
         faces.append(len(mesh.faces))
     assert faces[0] >= faces[1] >= faces[2] and faces[2] <= 1000
 

@@ -21,19 +21,29 @@ if TYPE_CHECKING:
     from gs3d.representations.asset import Asset
 
 
+PAGES = ("gallery.html", "report.html")
+"""Pages in the folders of batches and evaluations."""
+
+
 @dataclass(frozen=True)
 class Args:
     """Show splats or a mesh in the browser as one page, which is written beside them and opens from
     disk, without a network. A run of --mode scene is shown from inside."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
-    """A run's folder, a splat file, or a mesh (.glb)."""
+    """A run's folder, a splat file, or a mesh (.glb); or an .html page, or the folder of a batch or
+    an evaluation, whose page is then shown."""
     browser: bool = True
     """Open a browser; else the page is written and its path printed."""
 
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d open", argv)
+    if (page := _page_in(args.file)) is not None:
+        say(str(page))
+        if args.browser:
+            open_browser(page.resolve().as_uri())
+        return 0
     asset, warnings = with_warnings(load_asset, args.file)
     warn(warnings)
     page = page_of(args.file, asset)
@@ -45,6 +55,14 @@ def run(argv: list[str]) -> int:
     if args.browser:
         open_browser(page.resolve().as_uri())
     return 0
+
+
+def _page_in(source: Path) -> Path | None:
+    """A page that is there already: the file itself, or that of a batch or an evaluation."""
+    if source.suffix.lower() == ".html":
+        return source if source.is_file() else None
+    pages = (source / name for name in PAGES)
+    return next((page for page in pages if os.path.isfile(page)), None)
 
 
 def page_of(source: Path, asset: "Asset") -> Path:

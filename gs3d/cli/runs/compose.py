@@ -37,7 +37,8 @@ class Args:
     """Output file. Its suffix decides the format. Default: that of the scene file with .ply; of a
     text, scene.ply in outputs/scene-TEXT-sSEED, beside the scene file."""
     minutes: float | None = None
-    """Minutes for all that is generated. Default 3 for each object."""
+    """Minutes for all that is generated. Default what the scene was last made with, or 3 for each
+    object."""
     steps: int | None = None
     """Number of iterations of each object, instead of minutes; all together then get a fifth of
     that."""
@@ -57,14 +58,14 @@ class Args:
 
 def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d compose", argv)
-    from gs3d.compose.generated import check_settings, is_made, runs_of, write_scene
+    from gs3d.compose.generated import is_made, keep_settings, runs_of, with_budget, write_scene
     from gs3d.compose.parts import by_object
     from gs3d.compose.together import overlaps, together
     from gs3d.ops.place import place_of, unframed
 
     path, scene = _scene(args)
     folder = path.with_suffix("")
-    whole = _whole(args, scene)
+    whole = with_budget(folder, _whole(args, scene))
     runs = runs_of(_refined(scene, whole), folder, whole)
     out = args.out or path.with_suffix(".ply")
     _check_out(out, args.out is None, folder)
@@ -73,7 +74,7 @@ def run(argv: list[str]) -> int:
     ready = {e.name: _loaded(path, e, e.file, out) for e in scene.entries if e.file is not None}
     waiting = [request for request in runs.objects.values() if not is_made(request)]
     if runs.objects:
-        check_settings(folder, whole)
+        keep_settings(folder, whole)
     if not path.exists():
         write_scene(path, scene)
         say(f"{path}: says what goes where; change it and give it to gs3d compose")
@@ -152,8 +153,8 @@ def _refined(scene: "SceneFile", whole: Request) -> "SceneFile":
         return scene
     if any(entry.prompt is not None for entry in scene.entries):
         say(
-            f"the built-in prior does not know {scene.prompt!r} as a whole, only two objects of "
-            "its kinds that are on or next to each other: they are not optimized together"
+            f"{scene.prompt!r}: each object is made by itself; they are not optimized together, "
+            'since the built-in prior knows only two of its kinds with "on" or "next to" between'
         )
     return replace(scene, prompt=None)
 

@@ -58,6 +58,16 @@ def test_page_of_a_mesh_holds_it_with_its_texture(capsys, tmp_path, opened):
     assert opened == [page.as_uri()]
 
 
+def test_pages_that_are_there_are_opened_as_they_are(capsys, tmp_path, opened):
+    for name in ("gallery.html", "report.html", "a.html"):
+        (tmp_path / name[0]).mkdir()
+        page = tmp_path / name[0] / name
+        page.write_text("<html></html>")
+        given = page if name == "a.html" else page.parent
+        assert run(capsys, "open", str(given))[:2] == (0, f"{page}\n")
+        assert opened.pop() == page.as_uri() and page.read_text() == "<html></html>"
+
+
 def test_faults(capsys, tmp_path):
     assert "no such file" in one_line_fault(capsys, "open", str(tmp_path / "none.ply"))
     (tmp_path / "empty").mkdir()
