@@ -59,6 +59,10 @@ def test_results_and_copies_are_on_the_right_device(card):
     assert cpu.sum() == 12  # `to` made a copy
 
 
+@pytest.mark.skipif(
+    torch.version.cuda is not None and not torch.cuda.is_available(),
+    reason="torch for CUDA asks the driver, which is not there",
+)
 def test_network_trains_on_fake_cuda(card):
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(36, 1)

