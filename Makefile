@@ -78,7 +78,7 @@ test-oldest: $(VENV)/installed
 	test -x $(OLDEST)/bin/python || $(PYTHON_OLDEST) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST).txt torch
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST).txt \
-		-e ".[lora,view,batch]" "pytest>=8" "pytest-xdist>=3.8" "moto[s3,server]>=5"
+		-e ".[lora,view,batch]" "pytest>=8" "pytest-xdist>=3.8"
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
 
 # torch and oneDNN choose kernels by the processor; tests must not depend on the choice.
