@@ -21,6 +21,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {"commands": commands, "settings": settings, "examples": examples}
     for name, page in pages.items():
         path = f"reference/{name}.md"
+        if (stub := files.get_file_from_path(path)) is not None:
+            files.remove(stub)  # for readers of the checkout
         files.append(File.generated(config, path, content=page()))
     return files
 

@@ -63,6 +63,10 @@ def run(argv: list[str]) -> int:
         shown.close()
     if shown.tally is not None:
         _report(list(shown.tally.entries.values()), batch.folder)
+    elif (batch.folder / PAGE).exists():  # there was nothing to make
+        say(f"gallery: {batch.folder / PAGE}")
+    if status == 130:
+        say("stopped; the same command continues")
     return status
 
 
