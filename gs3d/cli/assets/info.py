@@ -93,7 +93,9 @@ def _position_lines(stats: dict) -> list[str]:
     sides = zip("xyz", stats["min"], stats["max"], strict=True)
     center = ", ".join(f"{value:.3f}" for value in stats["center"])
     return [
-        "bounds   " + ", ".join(f"{axis} {low:.3f} to {high:.3f}" for axis, low, high in sides),
+        "bounds   "
+        + ", ".join(f"{axis} {low:.3f} to {high:.3f}" for axis, low, high in sides)
+        + "; z is up",
         f"center   {center}; radius {stats['radius']:.3f} for 99.9 %",
     ]
 

@@ -178,7 +178,7 @@ def read_glb_splats(path: str | Path, exact: bool = False) -> Splats:
         if not _holds_splats(glb):
             raise UserError(
                 f"cannot read {path}: expected Gaussian splats ({EXTENSION}), "
-                "got a mesh or an empty scene. Give a .glb that was written from splats."
+                "got a mesh or an empty scene. Give a file of splats, or the folder of a run."
             )
         check_extensions(glb)
         check_size(glb)
