@@ -199,6 +199,6 @@ def _write_report(
     prompts = {result.prompt for result in results}
     if len({result.method for result in results}) > 1 and len(prompts) < MIN_PROMPTS:
         say(
-            f"{len(prompts)} prompts: below {MIN_PROMPTS} there are no intervals, and no order of "
+            f"prompts: {len(prompts)}. Below {MIN_PROMPTS} there are no intervals, and no order of "
             "methods can be concluded"
         )
