@@ -1,6 +1,6 @@
 # gs3d with CUDA, and gsplat's kernels compiled ahead, so that the first run does not wait for them.
 #   docker build -t gs3d .
-#   docker run --rm --gpus all -v "$PWD/outputs:/work/outputs" -v gs3d-models:/cache gs3d \
+#   docker run --rm --gpus all -v "$PWD/outputs:/data/outputs" -v gs3d-models:/cache gs3d \
 #     generate "a DSLR photo of a corgi puppy" --minutes 15
 # The build needs no GPU. It has not been run yet: where gs3d is made there is neither a Docker
 # daemon nor a network that reaches nvidia/cuda. Its two stages have the CUDA release that torch is
@@ -27,9 +27,9 @@ RUN pip install -c /src/constraints.txt "/src[lora,view]"
 FROM nvidia/cuda:${CUDA}-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && mkdir -p /work /cache && chmod 1777 /work /cache
+    && mkdir -p /data /cache && chmod 1777 /data /cache
 COPY --from=build /gs3d /gs3d
 ENV PATH=/gs3d/bin:$PATH HF_HOME=/cache/huggingface XDG_CACHE_HOME=/cache HOME=/cache
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["gs3d"]
 CMD ["doctor"]
