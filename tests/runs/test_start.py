@@ -41,7 +41,7 @@ def test_more_splats_than_a_run_grows_to_are_named(splats_request, splats_file):
     request = dataclasses.replace(splats_request, start=splats_file)
     few = dataclasses.replace(request, set=("densify.max_count=200",))
     (found,) = (m.text for m in prepare(few).messages)
-    assert found == "--start: has 300 splats, more than densify.max_count 200; none is added"
+    assert found == "starts from 300 splats, more than densify.max_count 200: none is added"
     assert not prepare(request).messages
 
 

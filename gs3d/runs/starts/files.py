@@ -66,7 +66,7 @@ def too_many(splats: Splats | None, config: RunConfig) -> list[Message]:
     stage, count = config.stages[0], 0 if splats is None else len(splats)
     if stage.representation != "splats" or count <= (most := stage.densify.max_count):
         return []
-    text = f"--start: has {count} splats, more than densify.max_count {most}; none is added"
+    text = f"starts from {count} splats, more than densify.max_count {most}: none is added"
     return [Message(text)]
 
 
