@@ -1,5 +1,6 @@
 """From a list to rows that are ready to run: all of them are checked before the first starts."""
 
+import difflib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -110,9 +111,12 @@ def planned(
 
 
 def _unknown(prompt: str, prior: Source | Prior) -> list[str]:
-    """Words of a prompt that a prior with a list of words does not know."""
+    """Words of a prompt that a prior with a list of words does not know, each with the nearest that
+    it knows."""
     known = _known_words(prior.folder) if isinstance(prior, Source) else None
-    return [] if known is None else unknown_content_words(prompt, known)
+    unknown = [] if known is None else unknown_content_words(prompt, known)
+    near = {word: difflib.get_close_matches(word, known or (), 1) for word in unknown}
+    return [f"{word} (nearest: {near[word][0]})" if near[word] else word for word in unknown]
 
 
 @lru_cache
@@ -122,7 +126,7 @@ def _known_words(folder: Path) -> set[str] | None:
 
 def _about_words(strange: dict[int, list[str]]) -> str:
     """Says which rows have words that their prior does not know."""
-    listed = [f"{number} ({', '.join(words)})" for number, words in strange.items()]
+    listed = [f"{number}: {' and '.join(words)}" for number, words in strange.items()]
     more = f" and {len(listed) - MOST_TOLD} more" if len(listed) > MOST_TOLD else ""
     return (
         "rows with words that the prior does not know, and ignores: "

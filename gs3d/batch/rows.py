@@ -17,6 +17,8 @@ from gs3d.runs.request import Mode, check_budget
 MOST_ROWS = 20_000
 """More of them make the index, the gallery and one folder with all runs slow."""
 LARGEST_SEED = 2**63 - 1
+MOST_TOLD = 5
+"""Lines that an error names."""
 RESERVED = ("workers",)
 """Names of other folders in that of a batch."""
 EXAMPLE = 'such as "a red mushroom with white spots"'
@@ -53,13 +55,15 @@ def read_rows(path: Path) -> list[Row]:
         raise UserError(f"{path}: expected a list as .txt, .csv or .jsonl")
     found: list[Row] = []
     lines: dict[tuple[object, ...], int] = {}
+    same: list[tuple[int, int]] = []
     names: dict[str, int] = {}
     for line, values in reader(path, _text(path)):
         where = f"{path} line {line}"
         row = _row(values, where)
         what = tuple(getattr(row, name) for name in COLUMNS if name not in ("name", "minutes"))
         if (before := lines.setdefault(what, line)) != line:
-            raise UserError(f"{where}: the same as line {before}; remove it, or give another seed")
+            same.append((line, before))
+            continue
         row = replace(row, name=row.name or _name_of(row))
         # File systems of some machines do not tell upper from lower case.
         if (before := names.setdefault(row.name.lower(), line)) != line:
@@ -67,9 +71,17 @@ def read_rows(path: Path) -> list[Row]:
         found.append(row)
         if len(found) > MOST_ROWS:
             raise UserError(f"{path}: more than {MOST_ROWS} rows; split the list")
+    if same:
+        raise UserError(f"{path} {_about_same(same)}; remove them, or give other seeds in a .csv")
     if not found:
         raise UserError(f"{path}: contains no row; expected a prompt per line, {EXAMPLE}")
     return found
+
+
+def _about_same(same: list[tuple[int, int]]) -> str:
+    """Which lines say what an earlier one says."""
+    told = ", ".join(f"line {line} is the same as line {before}" for line, before in same[:MOST_TOLD])
+    return told + (f", and {len(same) - MOST_TOLD} more" if len(same) > MOST_TOLD else "")
 
 
 def _name_of(row: Row) -> str:

@@ -134,11 +134,11 @@ def test_a_row_that_ended_without_its_picture_gets_it(copied):
 
 
 def test_rows_with_unknown_words_are_named_before_the_first_starts(batch):
-    batch.rows.write_text("a red mushroom\na dragon of the blue chair\na qzx\n")
+    batch.rows.write_text("a red mushroom\na dragon of the blue chair\na purpel mushrom\n")
     lines: list[str] = []
     planned(batch, read_rows(batch.rows), lines.append)
     (line,) = [line for line in lines if "does not know" in line]
-    assert "ignores: 2 (dragon), 3 (qzx); `gs3d vocab`" in line
+    assert "ignores: 2: dragon, 3: purpel (nearest: purple) and mushrom (nearest: mushroom); `" in line
 
 
 def test_a_stopped_batch_goes_on(batch):
