@@ -80,7 +80,9 @@ def read_rows(path: Path) -> list[Row]:
 
 def _about_same(same: list[tuple[int, int]]) -> str:
     """Which lines say what an earlier one says."""
-    told = ", ".join(f"line {line} is the same as line {before}" for line, before in same[:MOST_TOLD])
+    told = ", ".join(
+        f"line {line} is the same as line {before}" for line, before in same[:MOST_TOLD]
+    )
     return told + (f", and {len(same) - MOST_TOLD} more" if len(same) > MOST_TOLD else "")
 
 

@@ -6,11 +6,19 @@ from typing import Annotated
 
 import tyro
 
-from gs3d.cli.output import say
+from gs3d.cli.output import fault, say
 from gs3d.cli.parse import parse
-from gs3d.cli.paths import bytes_text, check_out, saved, splats_file, warn, with_warnings
+from gs3d.cli.paths import (
+    bytes_text,
+    check_out,
+    check_suffix,
+    saved,
+    splats_file,
+    warn,
+    with_warnings,
+)
 from gs3d.core.errors import UserError
-from gs3d.io import bytes_of, load_splats
+from gs3d.io import SPLATS, bytes_of, load_splats
 
 
 @dataclass(frozen=True)
@@ -19,9 +27,13 @@ class Args:
     (NaN, infinity) are left out."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """A splat file, or a run's folder with splats."""
+    """A splat file, or a run's folder with splats; with --to, the folder of a batch."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """Output file. Its suffix decides the format. An existing file is replaced."""
+    """Output file. Its suffix decides the format. An existing file is replaced. With --to, the
+    folder for a file of each run."""
+    to: str | None = None
+    """Suffix such as .spz: convert the splats of all runs in the folder IN, which is that of a
+    batch, each to a file in OUT with the name of the run."""
     sh_degree: int | None = None
     """Highest degree of the spherical harmonics to keep, 0 to 3. Lower degrees give smaller files,
     and colors that change less with the view."""
@@ -36,8 +48,38 @@ def run(argv: list[str]) -> int:
     args = parse(Args, "gs3d convert", argv)
     if args.sh_degree is not None and not 0 <= args.sh_degree <= 3:
         raise UserError(f"--sh-degree: expected 0 to 3, got {args.sh_degree}")
-    file = splats_file(args.source)
-    suffix = check_out(args.out, file)
+    if args.to is None:
+        _convert(args, splats_file(args.source), args.out)
+        return 0
+    return _convert_all(args, "." + args.to.removeprefix("."))
+
+
+def _convert_all(args: Args, suffix: str) -> int:
+    """Convert the splats of each run in a folder. Those that cannot be are named, and stop no other
+    one; the exit status is then 1."""
+    if not args.source.is_dir():
+        raise UserError(f"--to: expected the folder of a batch, and {args.source} is none")
+    runs = sorted(path.parent for path in args.source.glob(f"*/{SPLATS}"))
+    if not runs:
+        raise UserError(f"{args.source}: contains no folder of a run with {SPLATS}")
+    check_suffix(args.out / f"name{suffix}")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror})") from None
+    failed = 0
+    for run in runs:
+        try:
+            _convert(args, run / SPLATS, args.out / f"{run.name}{suffix}")
+        except UserError as error:
+            fault(f"failed: {error.for_command_line}")
+            failed += 1
+    say(f"{len(runs) - failed} of {len(runs)} runs converted, in {args.out}")
+    return int(failed > 0)
+
+
+def _convert(args: Args, file: Path, out: Path) -> None:
+    suffix = check_out(out, file)
     options = _options(args, suffix)
     splats, warnings = with_warnings(load_splats, file)
     warn(warnings)
@@ -46,11 +88,10 @@ def run(argv: list[str]) -> int:
 
     wanted = splats if args.sh_degree is None else lower_degree(splats, args.sh_degree)
     before = bytes_text(bytes_of(file))
-    kept, warnings = saved(args.out, suffix, wanted, **options)
-    after = bytes_text(args.out.stat().st_size)
-    say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {args.out}, {after}")
+    kept, warnings = saved(out, suffix, wanted, **options)
+    after = bytes_text(out.stat().st_size)
+    say(f"{len(kept)} splats, SH degree {degree_of(kept)}: {file}, {before} -> {out}, {after}")
     warn(warnings)
-    return 0
 
 
 def _options(args: Args, suffix: str) -> dict[str, int]:

@@ -42,6 +42,34 @@ def test_sh_pad_adds_zeros(capsys, tmp_path):
     assert back.sh.shape == (2000, 16, 3) and not back.sh[:, 1:].any()
 
 
+def test_all_splats_of_a_batch(capsys, ply, tmp_path):
+    for name in ("a-red-cup-s0", "a-blue-cup-s0", "damaged-s0"):
+        (tmp_path / "batch" / name).mkdir(parents=True)
+        (tmp_path / "batch" / name / "splats.ply").write_bytes(ply.read_bytes())
+    (tmp_path / "batch" / "workers").mkdir()
+    (tmp_path / "batch" / "damaged-s0" / "splats.ply").write_bytes(ply.read_bytes()[:3000])
+    web = tmp_path / "for" / "web"
+    status, out, err = run(capsys, "convert", str(tmp_path / "batch"), str(web), "--to", "spz")
+    assert status == 1 and "damaged-s0" in err and len(err.splitlines()) == 1
+    assert out.splitlines()[-1] == f"2 of 3 runs converted, in {web}"
+    assert sorted(p.name for p in web.iterdir()) == ["a-blue-cup-s0.spz", "a-red-cup-s0.spz"]
+    assert len(load_splats(web / "a-red-cup-s0.spz")) == 2000
+
+
+def test_folders_and_suffixes_that_cannot_be_converted(capsys, ply, tmp_path):
+    to = str(tmp_path / "web")
+    (tmp_path / "empty").mkdir()
+    for source, suffix, message in (
+        (ply, "spz", "--to: expected the folder of a batch"),
+        (tmp_path / "empty", "spz", "contains no folder of a run with splats.ply"),
+    ):
+        assert message in one_line_fault(capsys, "convert", str(source), to, "--to", suffix)
+    (tmp_path / "empty" / "a").mkdir()
+    (tmp_path / "empty" / "a" / "splats.ply").write_bytes(ply.read_bytes())
+    message = one_line_fault(capsys, "convert", str(tmp_path / "empty"), to, "--to", ".xyz")
+    assert "expected a name ending in one of" in message and not (tmp_path / "web").exists()
+
+
 def test_spz_version(capsys, ply, tmp_path):
     path = tmp_path / "old.spz"
     status, _, _ = run(capsys, "convert", str(ply), str(path), "--spz-version", "2")
