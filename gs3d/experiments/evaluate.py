@@ -4,7 +4,7 @@ An evaluation can be stopped at any time. Repeating it continues with the runs t
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gs3d.core.errors import UserError
@@ -32,19 +32,30 @@ from gs3d.experiments.request import (
     methods_of,
     setup_of,
 )
-from gs3d.experiments.sweep import FinishedRun, Job, finished_before, sweep
+from gs3d.experiments.setup import Setup
+from gs3d.experiments.sweep import (
+    FinishedRun,
+    Job,
+    copy_of,
+    finished_before,
+    holds_another_run,
+    sweep,
+)
 from gs3d.runs.folders import make_writable
 from gs3d.runs.history import read_record
 from gs3d.runs.lock import locked
 from gs3d.runs.request import DEFAULT_MINUTES, check_budget
 from gs3d.world.prompt_parser import parse_prompt
 
+AsText = Callable[[dict[str, list[list[str]]]], str]
+"""Makes text of the tables of `report.tables`."""
 SHOWN = ("kind_right", "color_right", "r_precision", "residue", "chamfer")
 """Metrics in the line about each run."""
 
 
-def generate_and_grade(request: Evaluation, say: Say) -> int:
-    """Make the runs of an evaluation that are missing, and grade them all.
+def generate_and_grade(request: Evaluation, say: Say, as_text: AsText = markdown) -> int:
+    """Make the runs of an evaluation that are missing, and grade them all. `as_text` makes the text
+    of the tables that are said at the end.
 
     Returns the number of runs that failed. Raises `UserError` for invalid arguments, or if no run
     left a result.
@@ -80,12 +91,17 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
             say(f"repeated prompts left out: {prompts.repeated}")
         there = f", {len(done)} are there" if done else ""
         say(f"runs to make: {len(todo)} of {len(every)}{there}{_estimate(request, len(todo))}")
+        if replaced := sum(holds_another_run(job, setup) for job in todo):
+            say(
+                f"{replaced} of them are there with other settings or other code of the loss, and "
+                "are replaced; --out FOLDER would keep both"
+            )
         failed = 0
         for job, result in sweep(todo, setup, grade):
             what = f"{job.prompt}, {job.method.name}, seed {job.seed}"
             if result is None:
                 failed += 1
-                say(f"failed: {what}: {_last_line(setup.out / job.folder / 'run.log')}")
+                say(f"failed: {what}: {_reason(job, setup)}")
                 continue
             done[job] = result
             results = [done[j] for j in jobs if j in done]
@@ -95,13 +111,16 @@ def generate_and_grade(request: Evaluation, say: Say) -> int:
         results = [done[job] for job in jobs if job in done]
         if not results:
             raise UserError("no run left anything; see the run.log of each")
-        _write_report(setup.out, settings, graders, results, failed, say)
+        _write_report(setup.out, settings, graders, results, failed, say, as_text)
+    for method in dict.fromkeys(job.method.name for job in jobs):
+        if all(job not in done for job in jobs if job.method.name == method):
+            say(f"{method}: has no row in the tables, because none of its runs left anything")
     if failed:
         say(f"{failed} runs left nothing; they are in none of the means")
     return failed
 
 
-def grade_existing(request: Evaluation, say: Say) -> None:
+def grade_existing(request: Evaluation, say: Say, as_text: AsText = markdown) -> None:
     """Grade the runs in `request.runs`. `UserError` if none of them can be graded."""
     out = request.out or Path("outputs") / "evaluation"
     settings = {"runs": "made before", "scorer": request.scorer}
@@ -124,7 +143,7 @@ def grade_existing(request: Evaluation, say: Say) -> None:
             say(f"{folder}: {method}: {_metrics_line(results[-1])}")
         if not results:
             raise UserError("--from: none of these runs can be graded")
-        _write_report(out, settings, graders, results, 0, say)
+        _write_report(out, settings, graders, results, 0, say, as_text)
 
 
 def _gradable(request: Evaluation, say: Say) -> list[tuple[Path, dict]]:
@@ -172,10 +191,16 @@ def _metrics_line(result: Result) -> str:
     )
 
 
-def _last_line(log: Path) -> str:
-    """The last line of the log of a failed run, which names the reason, and where the log is."""
+def _reason(job: Job, setup: Setup) -> str:
+    """The last line of the log of a failed run, which names the reason, and where the log is. A
+    loss of the user's own is named by its own file, not by the copy that the run has read."""
+    log = setup.out / job.folder / "run.log"
     lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
-    return f"{next((line.strip() for line in reversed(lines) if line.strip()), 'no word')} ({log})"
+    reason = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+    if job.method.file is not None:
+        copy = str(copy_of(job.method.file, setup.out))
+        reason = reason.replace(copy, str(job.method.file.path))
+    return f"{reason} ({log})"
 
 
 def _estimate(request: Evaluation, runs: int) -> str:
@@ -188,12 +213,18 @@ def _estimate(request: Evaluation, runs: int) -> str:
 
 
 def _write_report(
-    out: Path, settings: dict, graders: Graders, results: Sequence[Result], failed: int, say: Say
+    out: Path,
+    settings: dict,
+    graders: Graders,
+    results: Sequence[Result],
+    failed: int,
+    say: Say,
+    as_text: AsText,
 ) -> None:
     pooled = pooled_of(out, results, graders)
     write_results(out, settings, graders, results, failed, pooled)
     shown = all_tables(results, pooled)
-    say("\n" + markdown(shown) + "\n")
+    say("\n" + as_text(shown) + "\n")
     for path in write_pictures(out, settings, results, shown):
         say(f"  {path}")
     prompts = {result.prompt for result in results}

@@ -27,6 +27,7 @@ import yaml
 from gs3d.core.errors import UserError
 from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
+from gs3d.guidance.loss_file import LossFile
 from gs3d.io import result_file
 from gs3d.runs.folders import make_writable, run_yaml, slug
 from gs3d.runs.outputs.log import LOG, read_log
@@ -83,13 +84,27 @@ class FinishedRun:
 
 def finished_before(job: Job, setup: Setup) -> FinishedRun | None:
     """Return the run that an earlier sweep finished for this job and these settings, or None."""
-    folder = setup.out / job.folder
+    run = _finished_in(setup.out / job.folder)
+    return run if run and _identity_of(run) == _identity(job, setup) else None
+
+
+def holds_another_run(job: Job, setup: Setup) -> bool:
+    """Whether the folder of a job holds a finished run with other settings, or other code of its
+    loss, which `sweep` would replace."""
+    run = _finished_in(setup.out / job.folder)
+    return run is not None and _identity_of(run) != _identity(job, setup)
+
+
+def _finished_in(folder: Path) -> FinishedRun | None:
     try:
         run = FinishedRun(**json.loads((folder / FINISHED).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    same = (run.prompt, run.method, run.seed, run.fingerprint) == _identity(job, setup)
-    return run if same and result_file(folder) else None
+    return run if result_file(folder) else None
+
+
+def _identity_of(run: FinishedRun) -> tuple[str, str, int, str]:
+    return run.prompt, run.method, run.seed, run.fingerprint
 
 
 def _identity(job: Job, setup: Setup) -> tuple[str, str, int, str]:
@@ -190,10 +205,15 @@ def _settings_of(method: Method, setup: Setup) -> list[str]:
         options += [part for change in method.paths for part in ("--set", change)]
         options += [] if method.file else ["--guidance", method.loss]
     if (loss := method.file) is not None:
-        copy = folder / f"{loss.path.stem}-{loss.sha256[:8]}.py"
+        copy = copy_of(loss, setup.out)
         copy.write_bytes(loss.data)
         options += ["--guidance", f"{copy}:{loss.name}"]
     return options
+
+
+def copy_of(loss: LossFile, out: Path) -> Path:
+    """Where the copy of a loss file is, in the folder of a sweep."""
+    return out / "methods" / f"{loss.path.stem}-{loss.sha256[:8]}.py"
 
 
 def _run(

@@ -1,7 +1,9 @@
 """`gs3d evaluate PROMPTS`: generate and grade a list of prompts; tables, JSON and a report."""
 
 import contextlib
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,10 @@ import tyro
 
 from gs3d.cli.output import say
 from gs3d.cli.parse import collect, parse
+from gs3d.cli.tables import upright
 from gs3d.core.errors import UserError
-from gs3d.experiments.evaluate import Evaluation, generate_and_grade, grade_existing
+from gs3d.evaluation.report import markdown
+from gs3d.experiments.evaluate import AsText, Evaluation, generate_and_grade, grade_existing
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def run(argv: list[str]) -> int:
                 f"--{useless.replace('_', '-')}: applies to new runs, and --from grades existing "
                 "ones; leave one out"
             )
-        grade_existing(args, say)
+        grade_existing(args, say, _as_text())
         return 0
     if not args.prompts:
         raise UserError(
@@ -73,7 +77,14 @@ def run(argv: list[str]) -> int:
             "plain; see gs3d evaluate --help"
         )
     with _terminated_as_interrupted():
-        return 1 if generate_and_grade(args, say) else 0
+        return 1 if generate_and_grade(args, say, _as_text()) else 0
+
+
+def _as_text() -> AsText:
+    """Upright tables for a terminal; Markdown for a file or another program."""
+    if not sys.stdout.isatty():
+        return markdown
+    return lambda tables: upright(tables, shutil.get_terminal_size().columns)
 
 
 @contextlib.contextmanager

@@ -29,9 +29,9 @@ def evaluate(capsys, tiny_builtin_folder, tmp_path, monkeypatch):
     begin = ["evaluate", "list.txt", "--out", "out", "--config", "small.yaml"]
     begin += ["--prior", str(tiny_builtin_folder)]
 
-    def evaluate(*options: str, steps: int = 1) -> str:
-        status, out, err = run(capsys, *begin, "--steps", str(steps), *options)
-        assert status == 0, out + err
+    def evaluate(*options: str, steps: int = 1, status: int = 0) -> str:
+        ended, out, err = run(capsys, *begin, "--steps", str(steps), *options)
+        assert ended == status, out + err
         return out
 
     evaluate.fault = lambda *options: one_line_fault(capsys, *begin, "--steps", "1", *options)
@@ -61,11 +61,22 @@ def test_loss_of_a_file_is_a_method(evaluate, tmp_path):
     (tmp_path / "mine.py").write_text(MINE + "\n# more words\n")
     assert "runs to make: 0 of 3" in evaluate(*methods)
     (tmp_path / "mine.py").write_text(MINE.replace("2.0", "2.5"))
-    assert "runs to make: 2 of 3, 1 are there" in evaluate(*methods)
+    text = evaluate(*methods)
+    assert "runs to make: 2 of 3, 1 are there" in text
+    assert "2 of them are there with other settings or other code of the loss" in text
     assert records(tmp_path)["mine.py:Mine"]["config"]["losses"]["Mine"]["scale"] == 2.5
 
     tables = json.loads((tmp_path / "out" / "evaluation.json").read_text())["summary"]
     assert set(tables) == {*found}
+
+
+def test_a_method_without_a_result_is_named_and_so_is_its_file(evaluate, tmp_path):
+    broken = MINE.replace("class Mine", "class Broken").replace("self.scale *", "self.scal *")
+    (tmp_path / "broken.py").write_text(broken)
+    text = evaluate("--methods", "broken.py:Broken", "sds", status=1)
+    (failed,) = [line for line in text.splitlines() if line.startswith("failed: ")]
+    assert "broken.py line 12: Attrib" in failed and "out/methods/" not in failed
+    assert "broken.py:Broken: has no row in the tables" in text and "\nsds: has" not in text
 
 
 @pytest.mark.thorough

@@ -1,0 +1,48 @@
+"""Tables of an evaluation for a terminal: they stand upright, so that they fit its width."""
+
+from collections.abc import Mapping, Sequence
+
+SHOWN = ("Methods", "Differences", "Pooled")
+"""Titles of the tables that a terminal shows; the report has all."""
+GAP = "  "
+
+
+def upright(tables: Mapping[str, Sequence[Sequence[str]]], width: int) -> str:
+    """The `SHOWN` tables with a line for each metric and a column for each method.
+
+    Columns that do not fit into `width` characters follow below; one that does not fit by itself is
+    wider than that.
+
+    Args:
+        tables: Title → rows of cells, the first of them the header, as of `report.tables`.
+        width: Columns of the terminal.
+    """
+    blocks = []
+    for title in SHOWN:
+        rows = tables.get(title)
+        if rows:
+            blocks += _blocks([list(row) for row in rows], width)
+    return "\n\n".join(blocks)
+
+
+def _blocks(rows: list[list[str]], width: int) -> list[str]:
+    names, *others = rows
+    first = max(map(len, names))
+    blocks, chosen, used = [], [], first
+    for column in others:
+        needs = len(GAP) + max(map(len, column))
+        if chosen and used + needs > width:
+            blocks.append(_text([names, *chosen]))
+            chosen, used = [], first
+        chosen.append(column)
+        used += needs
+    return [*blocks, _text([names, *chosen])]
+
+
+def _text(columns: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in columns]
+    lines = zip(*columns, strict=True)
+    return "\n".join(
+        GAP.join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

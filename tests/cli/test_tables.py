@@ -1,0 +1,29 @@
+"""Tables of an evaluation in a terminal: upright, and as wide as it is."""
+
+from gs3d.cli.tables import upright
+
+TABLES = {
+    "Methods": [
+        ["method", "kind right %", "Chamfer ×100", "n"],
+        ["cds", "93 (88–97)", "6.6 (6.1–7.0)", "24"],
+        ["sds", "95 (90–99)", "6.5", "24"],
+        ["sds,cfg.start=20", "91", "6.9", "24"],
+    ],
+    "Kinds": [["kind", "method", "n"], ["cup", "cds", "1"]],
+}
+
+
+def test_methods_are_columns_and_those_that_do_not_fit_follow_below():
+    text = upright(TABLES, 45)
+    assert max(map(len, text.splitlines())) <= 45 and "cup" not in text
+    first, second = text.split("\n\n")
+    assert first.splitlines()[0].split() == ["method", "cds", "sds"]
+    assert second.splitlines()[0].split() == ["method", "sds,cfg.start=20"]
+    assert first.splitlines()[2].split() == ["Chamfer", "×100", "6.6", "(6.1–7.0)", "6.5"]
+    assert upright(TABLES, 200).count("\n\n") == 0
+
+
+def test_a_column_that_is_too_wide_stands_alone():
+    text = upright(TABLES, 10)
+    assert [block.split()[1] for block in text.split("\n\n")] == ["cds", "sds", "sds,cfg.start=20"]
+    assert upright({}, 80) == ""
