@@ -18,6 +18,7 @@ from gs3d.distill.state import Task, TrainState
 from gs3d.io import PLOT
 from gs3d.priors.base import Prior
 from gs3d.representations.asset import Asset, primitive_count
+from gs3d.representations.gaussians.gaussians import Gaussians
 from gs3d.runs.callbacks import Callbacks, Message
 from gs3d.runs.choice.choose import record_of_choice
 from gs3d.runs.folders import clean_up, make_writable, particle_folder, pick_folder, writable
@@ -139,6 +140,8 @@ def _run(
         with tuned() if on_cpu else contextlib.nullcontext() as took:
             outcome = train(state, task, budget, folder, callbacks, stop, pauses, took)
         phases.end("optimize")
+        if not isinstance(state.representation, Gaussians):  # It takes a while.
+            callbacks.info("writing the mesh, its texture and pictures")
         plotted = beside.submit(_write_log_plot, folder)
         written, *others = every = _write_all(places, state)
         _warn_of_few(written, plan, outcome, state)

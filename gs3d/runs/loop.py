@@ -160,6 +160,9 @@ def train(
                 )
             except UserError as error:
                 callbacks.warn(error.for_command_line)
+        after, number = state.stage + 2, len(task.config.stages)
+        what = task.config.stages[state.stage + 1].representation
+        callbacks.info(f"stage {after} of {number}: {what}")
 
     budget.begin(state.progress)
     state.since = min(task.config.ends(state.stage)[0], budget.progress(state.step))

@@ -42,7 +42,13 @@ def cameras_used():
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_builtin_folder, tmp_path_factory, cameras_used):
+def said():
+    """What `finished` told the user."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_builtin_folder, tmp_path_factory, cameras_used, said):
     """The finished run of `request_`."""
     sample_cameras = step.sample_cameras
 
@@ -53,7 +59,8 @@ def finished(tiny_builtin_folder, tmp_path_factory, cameras_used):
     folder = tmp_path_factory.mktemp("mesh_mode")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "sample_cameras", record_cameras)
-        return generate(request_for(tiny_builtin_folder, folder, SPLATS_THEN_SURFACE, STEPS))
+        request = request_for(tiny_builtin_folder, folder, SPLATS_THEN_SURFACE, STEPS)
+        return generate(request, say=said.append)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,12 @@ def splats(tiny_builtin_folder, tmp_path_factory):
     """The folder of a finished run of splats alone. No test changes it."""
     folder = tmp_path_factory.mktemp("splats")
     return generate(request_for(tiny_builtin_folder, folder, SPLATS_ONLY, steps=3)).folder
+
+
+def test_long_work_between_iterations_is_announced(finished, said):
+    assert said.index("stage 2 of 2: dmtet") < said.index(
+        "writing the mesh, its texture and pictures"
+    )
 
 
 def test_splats_become_a_mesh(finished):
