@@ -35,16 +35,13 @@ def main() -> None:
         # What `gs3d mesh` does. A texture keeps the detail that fewer triangles lose.
         path = args.out / f"lod-{level}.glb"
         options = ["-o", str(path), "--faces", str(faces), "--texture", str(1024 >> level)]
+        options += ["--height", str(args.height_m)]
         options += ["--resolution", str(args.resolution)] if args.resolution else []
         if status := command(["mesh", str(args.run), *options]):
             raise SystemExit(status)
 
-        # Engines count in meters. glTF is +Y up, so the height is along Y.
         mesh = trimesh.load(path, force="mesh")
         assert isinstance(mesh, trimesh.Trimesh)
-        mesh.apply_scale(args.height_m / mesh.extents[1])
-        mesh.apply_translation([0.0, -mesh.bounds[0][1], 0.0])  # it stands on the ground
-        mesh.export(path, include_normals=True)
         size = " × ".join(f"{side:.2f}" for side in mesh.extents)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)  # the texture's seams split them
         print(f"{path}: {len(mesh.faces)} triangles, {size} m, closed: {mesh.is_watertight}")

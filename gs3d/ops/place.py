@@ -8,17 +8,19 @@ center and size, wherever it lies.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
+from gs3d.core.errors import UserError
 from gs3d.core.types import Mesh, Splats, TexturedMesh
 from gs3d.ops.extent import center_of, reach_of, without_strays
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
 
+AnyMesh = TypeVar("AnyMesh", Mesh, TexturedMesh)
 USUAL_REACH = (0.4, 1.25)
 """Radius about the origin of assets that are shown in world coordinates. That of gs3d's own objects
 is 0.5 or more."""
@@ -77,3 +79,17 @@ def unframed(splats: Splats, place: Place) -> Splats:
     center = torch.from_numpy(place.center).to(splats.means.device)
     means = (splats.means.double() * place.radius + center).float()
     return replace(splats, means=means, scales=splats.scales * place.radius)
+
+
+def standing(mesh: AnyMesh, height: float) -> AnyMesh:
+    """The mesh scaled to `height` along +Z, with the middle of its base at the origin.
+
+    Raises:
+        UserError: The mesh is flat along Z.
+    """
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    if not high[2] > low[2]:
+        raise UserError("--height: the mesh is flat, so no scale gives it a height")
+    base = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    vertices = (mesh.vertices - base) * (height / (high[2] - low[2]))
+    return replace(mesh, vertices=vertices.astype(np.float32))

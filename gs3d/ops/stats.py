@@ -101,13 +101,15 @@ def mesh_stats(mesh: Mesh | TexturedMesh) -> dict:
 
 def oddities(stats: dict) -> list[str]:
     """Problems in `splat_stats` or `mesh_stats`, each with its remedy; empty if there are none."""
-    problems = _splat_problems(stats) if stats["kind"] == "splats" else _mesh_problems(stats)
-    remedy = ": gs3d clean --center --radius 1" if stats["kind"] == "splats" else ""
+    if stats["kind"] == "mesh":
+        # Of any size: `gs3d mesh --height` gives it meters.
+        return _mesh_problems(stats)
+    problems = _splat_problems(stats)
     low, high = USUAL_REACH
     if not low <= stats["reach"] <= high:
         problems.append(
             f"extends {stats['reach']:.3g} from the origin, while cameras show a radius of 1"
-            f"{remedy}"
+            ": gs3d clean --center --radius 1"
         )
     return problems
 

@@ -10,8 +10,10 @@ import tyro
 from gs3d.cli.output import say
 from gs3d.cli.parse import parse
 from gs3d.core.errors import UserError
-from gs3d.io import MESH, MESH_SUFFIXES, SPLATS, TEXTURED_SUFFIXES, load_splats
+from gs3d.core.types import Splats
+from gs3d.io import MESH, MESH_SUFFIXES, SPLATS, TEXTURED_SUFFIXES, load_asset, load_splats
 from gs3d.io.atomic import check_target
+from gs3d.ops.place import standing
 
 if TYPE_CHECKING:
     from gs3d.representations.dmtet.dmtet import Dmtet
@@ -42,6 +44,10 @@ class Args:
     memory and time grow with its cube. Not with --refine."""
     texture: int = 1024
     """Side of the texture in pixels, 16 to 8192."""
+    height: Annotated[float | None, tyro.conf.arg(metavar="METERS")] = None
+    """Height of the object, which then stands on the ground with the middle of its base at the
+    origin, as game engines expect. By default it lies where the splats lie, in a ball of radius 1
+    if gs3d made them."""
     refine: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
     """Minutes, files included, to optimize the surface further with the run's prior and prompt:
     smoother, with sharper colors. Uses the preset's settings. Writes a run of its own to the run's
@@ -57,6 +63,8 @@ def run(argv: list[str]) -> int:
     ):
         if not low <= value <= high:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
+    if args.height is not None and not 0 < args.height < math.inf:
+        raise UserError(f"--height: expected meters above 0, got {args.height:g}")
     if args.refine is not None and not 0 < args.refine < math.inf:
         raise UserError(f"--refine: expected minutes above 0, got {args.refine:g}")
     if not args.source.exists():
@@ -69,13 +77,15 @@ def run(argv: list[str]) -> int:
     if out.suffix.lower() not in MESH_SUFFIXES:
         raise UserError(f"-o {out}: expected a name ending in one of {', '.join(MESH_SUFFIXES)}")
     if out.resolve() == file.resolve():
-        load_splats(file)  # raises for a mesh, with its own message
+        _splats(file)  # raises for a mesh, with its own message
         raise UserError(f"{out}: the mesh would take its place; give another name with -o")
     if args.out is not None:
         check_target(out)
     surface, status = _surface(args, file)
     textured = out.suffix.lower() in TEXTURED_SUFFIXES
     mesh = surface.textured(args.texture) if textured else surface.colored()
+    if args.height is not None:
+        mesh = standing(mesh, args.height)
     from gs3d.io.mesh import write_mesh
 
     write_mesh(out, mesh)
@@ -120,7 +130,19 @@ def _surface(args: Args, file: Path) -> tuple["PaintedMesh", int]:
         return _surface_of_run(args.source, args.faces), 0
     from gs3d.representations.meshing.fusion import mesh_of_splats
 
-    return mesh_of_splats(load_splats(file), args.faces, args.resolution), 0
+    return mesh_of_splats(_splats(file), args.faces, args.resolution), 0
+
+
+def _splats(file: Path) -> Splats:
+    try:
+        return load_splats(file)
+    except UserError:
+        if file.suffix.lower() != ".glb" or isinstance(load_asset(file), Splats):
+            raise
+        raise UserError(
+            f"{file}: is a mesh already, and this makes one from splats; to export it with other "
+            "numbers of triangles, give the folder of the run that made it, and -o"
+        ) from None
 
 
 def _surface_of_run(folder: Path, faces: int) -> "PaintedMesh":

@@ -31,6 +31,19 @@ def test_mesh_of_a_file(capsys, splats_file, tmp_path, suffix):
         assert mesh.visual.material.baseColorTexture.size == (64, 64)
 
 
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_a_mesh_with_a_height_stands_on_the_ground(capsys, splats_file, tmp_path, suffix):
+    path = tmp_path / f"mug{suffix}"
+    height = ("--height", "2.5")
+    status, _, err = run(capsys, "mesh", str(splats_file), "-o", str(path), *SMALL, *height)
+    assert status == 0, err
+    if suffix == ".glb":
+        assert run(capsys, "info", str(path))[1].splitlines()[-1].split() == ["verdict", "sound"]
+    (left, below, back), (right, above, front) = trimesh.load(path, force="mesh").bounds
+    assert abs(below) < 1e-4 and above == pytest.approx(2.5, abs=1e-4)
+    assert left == pytest.approx(-right, abs=1e-4) and back == pytest.approx(-front, abs=1e-4)
+
+
 def test_mesh_of_a_run_goes_to_its_folder(capsys, splats_file):
     assert run(capsys, "mesh", str(splats_file.parent), *SMALL)[0] == 0
     assert (splats_file.parent / "mesh.glb").stat().st_size > 1000
@@ -44,6 +57,8 @@ def test_mesh_of_a_run_goes_to_its_folder(capsys, splats_file):
         (["--resolution", "4096"], "--resolution: expected 16 to 512, got 4096"),
         (["--cells", "4096"], "--resolution: expected 16 to 512, got 4096"),
         (["--texture", "100000"], "--texture: expected 16 to 8192, got 100000"),
+        (["--height", "0"], "--height: expected meters above 0, got 0"),
+        (["--height", "inf"], "--height: expected meters above 0, got inf"),
         (["-o", "mesh.stl"], "-o mesh.stl: expected a name ending in one of"),
     ],
 )
@@ -61,7 +76,7 @@ def test_splats_are_never_overwritten(capsys, splats_file):
 def test_source_that_is_a_mesh(capsys, tmp_path):
     path = tmp_path / "mug.glb"
     assert run(capsys, "reference", "a red mug", "-o", str(path))[0] == 0
-    assert "expected Gaussian splats" in one_line_fault(capsys, "mesh", str(path))
+    assert "mug.glb: is a mesh already" in one_line_fault(capsys, "mesh", str(path))
 
 
 def test_source_without_splats(capsys, tmp_path):
