@@ -30,10 +30,10 @@ def dry_run(batch: Batch, warn: Callable[[str], None]) -> list[str]:
     listed, results = read_rows(batch.rows), results_of(batch)
     with makers_of(batch, warn) as (makers, batch):
         rows = planned(batch, listed, warn, results)
-        count, unit, each = makers.count, *makers.unit
+        count, unit, each, at_once = makers.count, *makers.unit, makers.in_words
     todo = [row for row in rows if row.progress != "done"]
     where = f"in {batch.folder}" if batch.url is None else f"to {batch.url}"
-    lines = [f"{len(rows)} rows, {len(todo)} to make, {count} at once, {where}"]
+    lines = [f"{len(rows)} rows, {len(todo)} to make, {at_once}, {where}"]
     timed = [row for row in todo if math.isfinite(row.minutes)]
     if timed:
         work = sum(row.minutes for row in timed)

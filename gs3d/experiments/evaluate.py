@@ -39,6 +39,7 @@ from gs3d.experiments.sweep import (
     copy_of,
     finished_before,
     holds_another_run,
+    names_given,
     sweep,
 )
 from gs3d.runs.folders import make_writable
@@ -132,7 +133,8 @@ def grade_existing(request: Evaluation, say: Say, as_text: AsText = markdown) ->
     make_writable(out)
     with locked(out):
         known = read_results(out, settings, graders)
-        for (folder, record), method in zip(runs, method_names(records), strict=True):
+        names = names_given([folder for folder, _ in runs]) or method_names(records)
+        for (folder, record), method in zip(runs, names, strict=True):
             run = _recorded_run(os.path.relpath(folder, out), record, method)
             try:
                 results.append(graded_already(known, run) or result_of(graders, out, run))

@@ -95,6 +95,14 @@ def holds_another_run(job: Job, setup: Setup) -> bool:
     return run is not None and _identity_of(run) != _identity(job, setup)
 
 
+def names_given(folders: Sequence[Path]) -> list[str]:
+    """The names of methods that an evaluation gave to its finished runs; empty if these folders are
+    not all of one evaluation, where a name could mean two things."""
+    found = [_finished_in(folder) for folder in folders]
+    roots = {folder.absolute().parent.parent for folder in folders}
+    return [run.method for run in found if run] if len(roots) == 1 and all(found) else []
+
+
 def _finished_in(folder: Path) -> FinishedRun | None:
     try:
         run = FinishedRun(**json.loads((folder / FINISHED).read_text("utf-8")))

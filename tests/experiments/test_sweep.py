@@ -16,7 +16,15 @@ from gs3d.experiments import methods
 from gs3d.experiments import sweep as sweep_module
 from gs3d.experiments.methods import Method
 from gs3d.experiments.setup import Setup, shares
-from gs3d.experiments.sweep import FINISHED, STARTED, FinishedRun, Job, finished_before, sweep
+from gs3d.experiments.sweep import (
+    FINISHED,
+    STARTED,
+    FinishedRun,
+    Job,
+    finished_before,
+    names_given,
+    sweep,
+)
 from tests.experiments.test_cost import DECODING
 
 
@@ -152,6 +160,19 @@ def test_run_counts_as_finished_only_for_its_own_job_and_settings(tmp_path):
     assert finished_before(Job("a red duck", Method.parse("cds"), 7), setup) is None
     (folder / FINISHED).write_text("{")
     assert finished_before(Job("a red duck", Method.parse("cds"), 7), setup) is None
+
+
+def test_names_of_methods_are_kept_within_one_evaluation_alone(tmp_path):
+    def folders(out):
+        setup = Setup(out, ("--steps", "1"), "builtin", "builtin", "weights")
+        methods = (Method.parse("cds"), Method.parse("cds,noise=fixed"))
+        return [write_finished(setup, Job("a red duck", method, 0)) for method in methods]
+
+    one, other = folders(tmp_path / "one"), folders(tmp_path / "other")
+    assert names_given(one) == ["cds", "cds,noise=fixed"]
+    assert names_given([*one, *other]) == []
+    (one[0] / FINISHED).unlink()
+    assert names_given(one) == []
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 
 from gs3d.batch.shown import index
 from gs3d.batch.shown.index import Entry
+from gs3d.core.runtime.threads import cores
 from gs3d.runs.lock import locked
 from tests.cli.commands import one_line_fault, run
 
@@ -21,7 +22,8 @@ def test_dry_run_says_what_it_takes_and_writes_nothing(prompts, tmp_path, capsys
     status, said, _ = run(capsys, "batch", prompts, "--dry-run", "--price", "2", *arguments)
     lines = said.splitlines()
     assert status == 0
-    assert lines[0] == f"2 rows, 2 to make, 1 at once, in {out}"
+    each = f"{len(cores())} core" + "s" * (len(cores()) > 1)
+    assert lines[0] == f"2 rows, 2 to make, 1 at once, {each} each, in {out}"
     assert lines[1:3] == ["time: about 6 min, 0.1 machine hours", "cost: 0.20, at 2 an hour"]
     assert lines[3].startswith("disk: up to ") and not out.exists()
 
