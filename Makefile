@@ -34,11 +34,14 @@ help:
 	@echo "make lint    the checks without the tests"
 	@echo "make format  rewrite the files as the format check wants them"
 
+# Compiling all modules of all packages takes a minute, and few of them are ever imported.
+INSTALL := install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 # torch is named alone first, so that pip takes a CPU build where one is offered.
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip $(INSTALL) torch
+	$(BIN)/python -m pip $(INSTALL) -e ".[dev]"
 	touch $@
 
 demo: $(VENV)/installed

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gs3d.cli.main import main
+from gs3d.runs.outputs import files
 from tests.programs import ROOT
+from tests.small import SMALL
 
 BLOCK = re.compile(r"^(<!-- run -->\n)?```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 STEPS = ("--steps", "4")
@@ -50,6 +52,8 @@ def test_pages_have_blocks_to_run():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_work(page, tmp_path, monkeypatch, capsys):
+    for name, value in SMALL.items():
+        monkeypatch.setattr(files, name, value)
     blocks = BLOCK.findall((ROOT / page).read_text("utf-8"))
     for name, text in INPUTS.items():
         Path(tmp_path, name).write_text(text)

@@ -132,6 +132,7 @@ def test_a_killed_process_goes_on_and_ctrl_c_writes_what_there_is(batch, tmp_pat
     assert logged(batch.folder / NAME) == list(range(entry.steps + 1))
 
 
+@pytest.mark.thorough
 def test_a_row_that_is_killed_each_time_fails_after_its_retries(batch, tmp_path):
     (tmp_path / "kill-always").touch()
     status, _, events = made(changed(batch, retries=1))
@@ -157,6 +158,7 @@ def test_faults_of_rows_are_a_line_each_and_too_many_start_no_more(batch, tmp_pa
     assert duck.state == "waiting" and not (batch.folder / duck.name).exists()
 
 
+@pytest.mark.thorough
 def test_a_second_ctrl_c_ends_a_row_at_once(batch, tmp_path):
     (tmp_path / "hold-head").touch()
     presses = []

@@ -21,7 +21,7 @@ import yaml
 
 from tests.chaos.life import REPLACE_S, Kill, import_all, live
 
-KILLS, KILLS_PER_RUN = 6, 2
+KILLS, KILLS_PER_RUN = 3, 2
 STEPS = 12
 LOADING_S = 2.0
 """About what a process takes until its first iteration."""

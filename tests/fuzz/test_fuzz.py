@@ -22,7 +22,7 @@ from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 from tests.io.test_damaged import _chain, _defect, limit_memory
 
-SEEDS = 90
+SEEDS = 45
 MODEL_EVERY = 3
 """Every third seed changes a model."""
 SECONDS = 10

@@ -16,7 +16,7 @@ import numpy as np
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 
-SEEDS = 10
+SEEDS = 4
 MEMORY_BYTES = 2**30
 """Address space that the process may map beyond what it has after its imports and after reading the
 valid files: small enough for a small machine. The limit is on mapped, not on touched memory, so
