@@ -25,6 +25,10 @@ PRESETS = {
     "left": (90, ELEVATION_DEG),
 }
 """Azimuth and elevation in degrees. Right and left are the object's own."""
+INSIDE_FOVY_DEG, INSIDE_ELEVATION_DEG = 60.0, -5.0
+"""As for gs3d's own renders of scenes."""
+NEAR = 0.05
+"""Distance of the point that a camera inside a scene looks at, in world units."""
 # Not exactly from above, where the up direction of the camera is undefined.
 PRESETS["above"] = (0, 89.9)
 UNITS = 32.0
@@ -112,6 +116,16 @@ def camera(azimuth_deg: float, elevation_deg: float, width: int = 1, height: int
     return orbit(azimuth, elevation, distance_for(fovy, FILL), fovy, width, height)
 
 
-def position_of(preset: str) -> np.ndarray:
-    """Position [3] of the camera of one of PRESETS."""
-    return camera(*PRESETS[preset]).centers[0].double().numpy()
+def viewpoint(preset: str, inside: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Position [3] of the camera of one of PRESETS, and the point [3] that it looks at.
+
+    `inside`, it stands at the origin and looks out in the direction that the preset names, at a
+    point so near that a drag of the mouse turns it on the spot.
+    """
+    if not inside:
+        return camera(*PRESETS[preset]).centers[0].double().numpy(), np.zeros(3)
+    azimuth, elevation = (math.radians(angle) for angle in PRESETS[preset])
+    elevation = elevation if preset == "above" else math.radians(INSIDE_ELEVATION_DEG)
+    ahead = math.cos(elevation) * np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
+    ahead[2] = math.sin(elevation)
+    return np.zeros(3), NEAR * ahead

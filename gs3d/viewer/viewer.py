@@ -23,11 +23,12 @@ from gs3d.representations.asset import Asset
 from gs3d.runs.outputs.files import BACKGROUND
 from gs3d.viewer.scene import (
     FOVY_DEG,
+    INSIDE_FOVY_DEG,
     PRESETS,
     UNITS,
     gaussians_of,
     glb_of,
-    position_of,
+    viewpoint,
     viser_arguments,
 )
 from gs3d.viewer.server import address_of, guarded, token_for
@@ -41,19 +42,21 @@ UP = (0.0, 0.0, 1.0)
 
 
 class Viewer:
-    """Shows one asset at a time, first from the front, with controls in the browser.
+    """Shows one asset at a time, first from the front, or looking to the front from the middle of a
+    scene, with controls in the browser.
 
     Callbacks of the controls run in threads of viser. `server`, the viser server, and `about`, the
     line of text above the controls, may be used by other modules.
     """
 
-    def __init__(self, sock: socket.socket, name: str, place: Place):
-        """Serve browsers at `sock`. `name` is the title of the panel and the stem of saved images.
+    def __init__(self, sock: socket.socket, name: str, place: Place, inside: bool = False):
+        """Serve browsers at `sock`. `name` is the title of the panel and the stem of saved images;
+        `inside`, cameras look out from the middle of a scene.
 
         Raises:
             UserError: This version of viser opens its port in a way that cannot be guarded.
         """
-        self.name, self.place, self.token = name, place, token_for(sock)
+        self.name, self.place, self.inside, self.token = name, place, inside, token_for(sock)
         self.address = address_of(sock, self.token)
         with _quiet(), guarded(sock, self.token) as used:
             self.server = viser.ViserServer(host="127.0.0.1", port=0, label=name, verbose=False)
@@ -72,8 +75,8 @@ class Viewer:
     def _set_camera(self) -> None:
         self.server.scene.set_up_direction(UP)
         start = self.server.initial_camera
-        start.position, start.look_at, start.up = position_of("front"), (0.0, 0.0, 0.0), UP
-        start.fov = math.radians(FOVY_DEG)
+        start.position, start.look_at = viewpoint("front", self.inside)
+        start.up, start.fov = UP, math.radians(INSIDE_FOVY_DEG if self.inside else FOVY_DEG)
 
     def _add_controls(self) -> None:
         gui = self.server.gui
@@ -178,8 +181,8 @@ class Viewer:
     def _apply_preset(self, event: viser.GuiEvent) -> None:
         for client in [event.client] if event.client else self.server.get_clients().values():
             with client.atomic():
-                client.camera.position = position_of(event.target.value)
-                client.camera.look_at = (0.0, 0.0, 0.0)
+                position, look_at = viewpoint(event.target.value, self.inside)
+                client.camera.position, client.camera.look_at = position, look_at
                 client.camera.up_direction = UP
 
     def _send_background(self) -> None:

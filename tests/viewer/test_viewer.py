@@ -114,8 +114,22 @@ def test_presets_move_the_camera_of_the_calling_client(viewer):
         position = client.camera.position / np.linalg.norm(client.camera.position)
         radius = np.cos(np.radians(0 if name == "above" else 15))
         assert np.allclose(position[:2], np.multiply(radius, (x, y)), atol=2e-3)
-        assert client.camera.look_at == (0, 0, 0)
+        assert not np.any(client.camera.look_at)
     assert position[2] > 0.99 and position[0] > 0  # so the back of the object is at the top
+
+
+def test_presets_of_a_scene_look_out_of_its_middle():
+    pytest.importorskip("viser")
+    from gs3d.core.views.inside import around
+    from gs3d.viewer.scene import viewpoint
+
+    cameras = around(4, 8)
+    for index, preset in enumerate(("front", "left", "back", "right")):
+        position, look_at = viewpoint(preset, inside=True)
+        assert not position.any()
+        ahead = cameras.world_to_camera[index, 2, :3].numpy()
+        assert np.allclose(look_at / np.linalg.norm(look_at), ahead, atol=1e-6)
+    assert viewpoint("above", inside=True)[1][2] > 0.99 * np.linalg.norm(look_at)
 
 
 def test_background_and_saved_image(viewer, monkeypatch):

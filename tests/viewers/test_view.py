@@ -1,16 +1,19 @@
 """`gs3d view` and `gs3d generate --viewer` in a real browser: renders, buttons and exit."""
 
 import contextlib
+import math
 import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import gs3d
@@ -18,6 +21,7 @@ from gs3d.io import save_splats
 from gs3d.ops.place import framed
 from gs3d.representations.asset import draw
 from gs3d.representations.meshing.fusion import mesh_of_splats
+from tests.io.splats.samples import random_splats
 from tests.small import GS3D
 from tests.viewers.devtools import Page, opened
 from tests.viewers.test_viewers import BACKGROUND, MIN_DB, letter
@@ -152,6 +156,37 @@ def test_a_mesh_at_an_address_with_a_token(tmp_path):
     for channel in (0, 1):  # the bars that are red and green
         assert abs(column_of(channel, image) - column_of(channel, expected)) < 10
     assert column_of(1, image) > column_of(0, image) + 50
+
+
+def test_a_scene_is_seen_from_its_middle(tmp_path):
+    from gs3d.core.views.inside import looking
+    from gs3d.ops.place import WORLD
+    from gs3d.viewer.scene import INSIDE_ELEVATION_DEG, INSIDE_FOVY_DEG
+    from gs3d.viewer.server import listen
+    from gs3d.viewer.viewer import Viewer
+
+    around = torch.nn.functional.normalize(random_splats(3000, 0).means, dim=1)
+    splats = random_splats(3000, 0)
+    splats = replace(splats, means=2 * around, scales=torch.full_like(splats.scales, 0.06))
+    with (
+        contextlib.closing(listen("127.0.0.1", 0)) as sock,
+        contextlib.closing(Viewer(sock, "room", WORLD, inside=True)) as viewer,
+    ):
+        viewer.show(splats, "")
+        with opened(viewer.address, WIDTH, HEIGHT, tmp_path) as page:
+            front = page.screenshot()
+            page.click("left")
+            left = page.screenshot(accept=lambda image: not np.array_equal(image, front))
+            assert errors_of(page) == []
+    angles = (INSIDE_ELEVATION_DEG, INSIDE_FOVY_DEG)
+    for name, azimuth, image in (("inside", 0.0, front), ("inside-left", 90.0, left)):
+        height, width, _ = image.shape
+        eyes = (torch.tensor([math.radians(angle)]) for angle in (azimuth, *angles))
+        turn, lift, fovy = eyes
+        camera = looking(turn, lift, torch.zeros(1, 3), fovy, width, height)
+        expected = draw(splats, camera, BACKGROUND).rgb[0].clamp(0, 1).numpy()
+        save_images(name, expected, image)
+        assert -10 * np.log10(np.square(expected - image).mean()) >= 25
 
 
 def column_of(channel: int, image: np.ndarray) -> float:

@@ -27,8 +27,9 @@ PORT = 8080
 @dataclass(frozen=True)
 class Args:
     """Show splats or a mesh in the browser, from any side, with controls for background, opacity
-    and size, and a button that saves an image. Ctrl-C ends it. Colors of splats that change with
-    the view are shown as their mean."""
+    and size, and a button that saves an image. A run of --mode scene is shown from inside: drag to
+    look around, W, A, S and D to walk. Ctrl-C ends it. Colors of splats that change with the view
+    are shown as their mean."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_RUN")]
     """A splat file, a mesh (.glb), or a run's folder. For a run, some of its training cameras are
@@ -49,14 +50,16 @@ def run(argv: list[str]) -> int:
     asset, warnings = with_warnings(load_asset, args.file)
     warn(warnings)
     from gs3d.ops.place import WORLD, place_of
-    from gs3d.runs.history import training_cameras
+    from gs3d.runs.history import is_scene, training_cameras
     from gs3d.viewer.viewer import Viewer
 
-    is_run = args.file.is_dir()
+    is_run, inside = args.file.is_dir(), is_scene(args.file)
     name = encodable(args.file.resolve().name if is_run else args.file.stem)
     with (
         contextlib.closing(listen(args.host, args.port)) as sock,
-        contextlib.closing(Viewer(sock, name, WORLD if is_run else place_of(asset))) as viewer,
+        contextlib.closing(
+            Viewer(sock, name, WORLD if is_run else place_of(asset), inside)
+        ) as viewer,
     ):
         size = line_about(asset)
         viewer.show(asset, size)

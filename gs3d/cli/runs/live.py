@@ -84,7 +84,9 @@ def _open_viewer(request: Request) -> Iterator[tuple[Viewer, RunControls]]:
         sock = listen("127.0.0.1", 0)
     with (
         contextlib.closing(sock),
-        contextlib.closing(Viewer(sock, slug(request.prompt), WORLD)) as viewer,
+        contextlib.closing(
+            Viewer(sock, slug(request.prompt), WORLD, inside=request.mode == "scene")
+        ) as viewer,
     ):
         yield viewer, RunControls(viewer, request.prompt, request.seed)
 
