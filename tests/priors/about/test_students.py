@@ -102,7 +102,7 @@ def test_student_loads_and_a_run_with_it_is_warned(tmp_path):
     assert load(folder, "cpu").latent_shape == (4, 8, 8)
     plan = prepare(Request("a red car", steps=2, prior=str(folder), out=tmp_path / "out"))
     (line,) = [m.text for m in plan.messages if "few-step student" in m.text]
-    assert "not 50 to 20 (`--set losses.cds.cfg.start=1" in line
+    assert "not 20 to 12 (`--set losses.cds.cfg.start=1" in line
 
 
 def test_student_with_the_guidance_scale_as_an_input_is_refused(tmp_path):
@@ -118,7 +118,7 @@ def test_warning_names_the_student_and_the_settings(tmp_path):
     (message,) = student_warning(student, config)
     assert message.is_warning and message.text == (
         "prior a/lcm: a few-step student (its scheduler is of the class LCMScheduler), trained for "
-        "1 to 8 steps without guidance; its guidance scale should be about 1, not 50 to 20 "
+        "1 to 8 steps without guidance; its guidance scale should be about 1, not 20 to 12 "
         "(`--set losses.cds.cfg.start=1 --set losses.cds.cfg.end=1`)"
     )
     changed = ("losses.cds.cfg.start=1", "losses.cds.cfg.end=1")
