@@ -150,7 +150,7 @@ def with_renders_up_to(largest_px: int, stage: StageConfig) -> StageConfig:
 
 
 def with_guidance_times(factor: float, stage: StageConfig) -> StageConfig:
-    """The stage with another guidance scale, if its loss has one above `SAMPLING_SCALE`.
+    """The stage with another guidance scale, at least `SAMPLING_SCALE`, if its loss has one above.
 
     Smaller ones are those with which images are sampled, about the same for all families, or no
     guidance scale at all, as the weight 1 of csd.
@@ -158,7 +158,10 @@ def with_guidance_times(factor: float, stage: StageConfig) -> StageConfig:
     loss = stage.guidance
     if not isinstance(loss, Distillation) or max(loss.cfg.ends) <= SAMPLING_SCALE:
         return stage
-    cfg = replace(loss.cfg, start=factor * loss.cfg.start, end=factor * loss.cfg.end)
+    start, end = (
+        max(factor * scale, min(scale, SAMPLING_SCALE)) for scale in (loss.cfg.start, loss.cfg.end)
+    )
+    cfg = replace(loss.cfg, start=start, end=end)
     return replace(stage, guidance=replace(loss, cfg=cfg))
 
 

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from gs3d.core.schedules import Ramp
+from gs3d.distill.settings.stages import SAMPLING_SCALE
 from gs3d.guidance import Sds
 from gs3d.priors import load
 from gs3d.runs.prepare import prepare
@@ -90,13 +91,14 @@ def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
         (stage,) = prepare(dataclasses.replace(request, set=changes)).config.stages
         return stage.guidance.cfg.ends
 
-    assert cfg("sigma") == (50.0, 20.0)
-    assert cfg("if") == (10.0, 4.0)
+    assert cfg("sigma") == (20.0, 12.0)
+    # Never below the scale of sampling.
+    assert cfg("if") == (SAMPLING_SCALE, SAMPLING_SCALE)
     assert cfg("if", guidance="sds") == (20.0, 20.0)
     # The usual scales of sampling, and csd's weight, were not chosen for Stable Diffusion.
     assert cfg("if", guidance="ism") == (7.5, 7.5)
     assert cfg("if", guidance="csd") == (1.0, 1.0)
     # What the user chooses stays.
-    assert cfg("if", "losses.cds.cfg.start=30") == (30.0, 20.0)
+    assert cfg("if", "losses.cds.cfg.start=30") == (30.0, 12.0)
     assert cfg("if", guidance=Sds(cfg=Ramp(30.0, 30.0))) == (30.0, 30.0)
-    assert cfg("if", config="splats-15min") == (50.0, 20.0)
+    assert cfg("if", config="splats-15min") == (20.0, 12.0)
