@@ -7,9 +7,9 @@ PROMPT ?= a red mushroom with white spots
 MINUTES ?= 3
 .DEFAULT_GOAL := help
 
-# Two workers of one thread each use two cores better than one worker of two threads. Files start
-# in the order of tests/conftest.py, the slow ones first.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+# Three workers of one thread each: some tests wait for processes or clocks, and two workers leave a
+# quarter of two cores idle. Files start in the order of tests/conftest.py, the slow ones first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 	--durations=30 --durations-min=3
 
 .PHONY: help demo test run-tests test-all run-all-tests docs check-wheel test-fast test-oldest test-processors test-viewers fuzz chaos audit lint ruff types format clean gpu-check

@@ -76,7 +76,7 @@ def planned(
     plans: dict[tuple[object, ...], Plan] = {}
     found: list[Planned] = []
     told: set[str] = set()
-    strange: dict[int, list[str]] = {}
+    strange: dict[int, tuple[list[str], Source]] = {}
     # All priors first: a download would change what auto means for the rows after it.
     results = results or Results(batch.folder)
     results.read([row.name for row in rows])
@@ -94,7 +94,8 @@ def planned(
             plan = plans[settings]
             progress = _progress(request, plan, there, results.where(row.name))
             words = _unknown(row.prompt, plan.prior) if progress != "done" else []
-            strange |= {number + 1: words} if words else {}
+            if words and isinstance(plan.prior, Source):
+                strange[number + 1] = words, plan.prior
         except UserError as error:
             where = f"{batch.rows} row {number + 1} ({row.name})"
             raise UserError(f"{where}: {error.for_command_line}") from None
@@ -111,12 +112,9 @@ def planned(
 
 
 def _unknown(prompt: str, prior: Source | Prior) -> list[str]:
-    """Words of a prompt that a prior with a list of words does not know, each with the nearest that
-    it knows."""
+    """Words of a prompt that a prior with a list of words does not know."""
     known = _known_words(prior.folder) if isinstance(prior, Source) else None
-    unknown = [] if known is None else unknown_content_words(prompt, known)
-    near = {word: difflib.get_close_matches(word, known or (), 1) for word in unknown}
-    return [f"{word} (nearest: {near[word][0]})" if near[word] else word for word in unknown]
+    return [] if known is None else unknown_content_words(prompt, known)
 
 
 @lru_cache
@@ -124,13 +122,21 @@ def _known_words(folder: Path) -> set[str] | None:
     return known_words(folder)
 
 
-def _about_words(strange: dict[int, list[str]]) -> str:
-    """Says which rows have words that their prior does not know."""
-    listed = [f"{number}: {' and '.join(words)}" for number, words in strange.items()]
-    more = f" and {len(listed) - MOST_TOLD} more" if len(listed) > MOST_TOLD else ""
+def _about_words(strange: dict[int, tuple[list[str], Source]]) -> str:
+    """Says which rows have words that their prior does not know, with the nearest that it knows."""
+
+    def named(word: str, prior: Source) -> str:
+        near = difflib.get_close_matches(word, _known_words(prior.folder) or (), 1)
+        return f"{word} (nearest: {near[0]})" if near else word
+
+    listed = [
+        f"row {number}: {' and '.join(named(word, prior) for word in words)}"
+        for number, (words, prior) in list(strange.items())[:MOST_TOLD]
+    ]
+    more = f"; and {len(strange) - MOST_TOLD} more" if len(strange) > MOST_TOLD else ""
     return (
-        "rows with words that the prior does not know, and ignores: "
-        f"{', '.join(listed[:MOST_TOLD])}{more}; `gs3d vocab` lists those that it knows"
+        "the prior does not know, and ignores, words of these rows: "
+        f"{'; '.join(listed)}{more}; `gs3d vocab` lists those that it knows"
     )
 
 

@@ -72,7 +72,9 @@ def read_rows(path: Path) -> list[Row]:
         if len(found) > MOST_ROWS:
             raise UserError(f"{path}: more than {MOST_ROWS} rows; split the list")
     if same:
-        raise UserError(f"{path} {_about_same(same)}; remove them, or give other seeds in a .csv")
+        raise UserError(
+            f"{path} {_about_same(same)}; remove the later ones, or give other seeds in a .csv"
+        )
     if not found:
         raise UserError(f"{path}: contains no row; expected a prompt per line, {EXAMPLE}")
     return found

@@ -97,21 +97,16 @@ def warn(found: Sequence[Warning | str]) -> None:
         say(f"warning: {' '.join(str(warning).split())}")
 
 
-def check_suffix(out: Path) -> str:
-    """The suffix of FORMATS that `out` ends in. `UserError` for another one."""
-    if (suffix := suffix_of(out, FORMATS)) is None:
-        suffixes = ", ".join(sorted(FORMATS))
-        raise UserError(f"cannot write {out}: expected a name ending in one of {suffixes}")
-    return suffix
-
-
 def check_out(out: Path, file: Path) -> str:
     """The suffix of FORMATS that `out` is written by.
 
     Raises:
         UserError: An unknown suffix, a missing folder, or `out` is `file` itself.
     """
-    suffix = check_suffix(out)
+    suffix = suffix_of(out, FORMATS)
+    if suffix is None:
+        suffixes = ", ".join(sorted(FORMATS))
+        raise UserError(f"cannot write {out}: expected a name ending in one of {suffixes}")
     check_target(out)
     both_exist = out.exists() and os.path.exists(file)
     same_path = os.path.realpath(out) == os.path.realpath(file)

@@ -22,6 +22,8 @@ def upright(tables: Mapping[str, Sequence[Sequence[str]]], width: int) -> str:
         rows = tables.get(title)
         if rows:
             blocks += _blocks([list(row) for row in rows], width)
+    if len(tables) > len(set(SHOWN) & set(tables)):
+        blocks.append("Kinds and splits: see the report.")
     return "\n\n".join(blocks)
 
 

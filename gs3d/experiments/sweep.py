@@ -97,10 +97,13 @@ def holds_another_run(job: Job, setup: Setup) -> bool:
 
 def names_given(folders: Sequence[Path]) -> list[str]:
     """The names of methods that an evaluation gave to its finished runs; empty if these folders are
-    not all of one evaluation, where a name could mean two things."""
-    found = [_finished_in(folder) for folder in folders]
+    not all of one evaluation, or a name means two things, as after a rerun with other minutes."""
+    found = [run for run in map(_finished_in, folders) if run]
     roots = {folder.absolute().parent.parent for folder in folders}
-    return [run.method for run in found if run] if len(roots) == 1 and all(found) else []
+    names = {run.method for run in found}
+    clear = len({(run.method, run.fingerprint) for run in found}) == len(names)
+    whole = len(found) == len(folders) and len(roots) == 1
+    return [run.method for run in found] if whole and clear else []
 
 
 def _finished_in(folder: Path) -> FinishedRun | None:

@@ -36,6 +36,8 @@ MAX_SKIPPED = 20
 """Iterations with NaN or Inf in a row after which a run counts as diverged."""
 AT_STAGE: dict[str, Any] = {"accepted_progress": 0.0, "gradient_size": None}
 """What a particle begins each stage with."""
+STAGES = {"splats": "splats", "nerf": "a radiance field", "dmtet": "a surface"}
+"""Representation -> what a message calls it."""
 Outcome = Literal["finished", "interrupted", "terminated", "diverged", "out of memory"]
 
 
@@ -161,7 +163,7 @@ def train(
             except UserError as error:
                 callbacks.warn(error.for_command_line)
         after, number = state.stage + 2, len(task.config.stages)
-        what = task.config.stages[state.stage + 1].representation
+        what = STAGES[task.config.stages[state.stage + 1].representation]
         callbacks.info(f"stage {after} of {number}: {what}")
 
     budget.begin(state.progress)

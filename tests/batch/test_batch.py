@@ -138,9 +138,7 @@ def test_rows_with_unknown_words_are_named_before_the_first_starts(batch):
     lines: list[str] = []
     planned(batch, read_rows(batch.rows), lines.append)
     (line,) = [line for line in lines if "does not know" in line]
-    assert (
-        "ignores: 2: dragon, 3: purpel (nearest: purple) and mushrom (nearest: mushroom); `" in line
-    )
+    assert "rows: row 2: dragon; row 3: purpel (nearest: purple) and mushrom (nearest" in line
 
 
 def test_a_stopped_batch_goes_on(batch):

@@ -2,7 +2,9 @@
 continued, with a wrong clock: in the end they are those of runs that nobody disturbed.
 
 `python -m tests.chaos.test_chaos KILLS [SEED]` kills so often and prints a report as JSON;
-`make chaos` kills fifty times.
+`make chaos` kills fifty times. `make test` kills three times: splats twice, in the middle of a
+checkpoint once, and a mesh while its files are written. Two stages, and kills while a log, a record
+or a preview is written, are left to `make chaos`.
 """
 
 import collections

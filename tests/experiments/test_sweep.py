@@ -171,6 +171,9 @@ def test_names_of_methods_are_kept_within_one_evaluation_alone(tmp_path):
     one, other = folders(tmp_path / "one"), folders(tmp_path / "other")
     assert names_given(one) == ["cds", "cds,noise=fixed"]
     assert names_given([*one, *other]) == []
+    setup = Setup(tmp_path / "one", ("--steps", "1"), "builtin", "builtin", "weights")
+    longer = write_finished(setup, Job("a duck", Method.parse("cds"), 0), fingerprint="x")
+    assert names_given([*one, longer]) == []
     (one[0] / FINISHED).unlink()
     assert names_given(one) == []
 

@@ -16,7 +16,8 @@ import numpy as np
 from gs3d.core.errors import UserError
 from gs3d.core.types import Splats
 
-SEEDS = 4
+SEEDS = 6
+"""Enough for each kind of random damage to any format."""
 MEMORY_BYTES = 2**30
 """Address space that the process may map beyond what it has after its imports and after reading the
 valid files: small enough for a small machine. The limit is on mapped, not on touched memory, so
@@ -127,7 +128,7 @@ def test_damaged_files_are_read_or_refused_in_one_line():
     assert run.returncode == 0, f"the process ended at: {run.stderr[-1000:]}"
     report = json.loads(run.stdout)
     assert not report["failures"], "\n".join(report["failures"])
-    assert report["files"] >= 400 and report["loaded"] >= 50 and report["refused"] >= 100
+    assert report["files"] >= 350 and report["loaded"] >= 50 and report["refused"] >= 100
     assert report["slowest"][0] < 240  # none hangs; a busy machine took 49 s
 
 

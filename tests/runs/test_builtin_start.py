@@ -78,9 +78,11 @@ def test_ctrl_c_during_the_short_run_ends_the_whole(request_from_builtin, monkey
     monkeypatch.setattr(execute, "execute", with_ctrl_c)
     # Background jobs of a shell ignore Ctrl-C, and so would the run.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with pytest.raises(KeyboardInterrupt):
-        generate(request_from_builtin)
-    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            generate(request_from_builtin)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (request_from_builtin.out / "splats.ply").exists()
 
     # Resumed without --start, it goes on with the start that is there, and says so.

@@ -71,7 +71,7 @@ def splats(tiny_builtin_folder, tmp_path_factory):
 
 
 def test_long_work_between_iterations_is_announced(finished, said):
-    assert said.index("stage 2 of 2: dmtet") < said.index(
+    assert said.index("stage 2 of 2: a surface") < said.index(
         "writing the mesh, its texture and pictures"
     )
 

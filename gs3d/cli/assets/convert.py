@@ -11,14 +11,13 @@ from gs3d.cli.parse import parse
 from gs3d.cli.paths import (
     bytes_text,
     check_out,
-    check_suffix,
     saved,
     splats_file,
     warn,
     with_warnings,
 )
 from gs3d.core.errors import UserError
-from gs3d.io import SPLATS, bytes_of, load_splats
+from gs3d.io import FORMATS, SPLATS, bytes_of, load_splats, suffix_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Args:
     """Output file. Its suffix decides the format. An existing file is replaced. With --to, the
     folder for a file of each run."""
     to: str | None = None
-    """Suffix such as .spz: convert the splats of all runs in the folder IN, which is that of a
-    batch, each to a file in OUT with the name of the run."""
+    """Suffix such as .spz: convert the splats of all runs that have any in the folder IN, which is
+    that of a batch, each to a file in OUT with the name of the run."""
     sh_degree: int | None = None
     """Highest degree of the spherical harmonics to keep, 0 to 3. Lower degrees give smaller files,
     and colors that change less with the view."""
@@ -62,7 +61,9 @@ def _convert_all(args: Args, suffix: str) -> int:
     runs = sorted(path.parent for path in args.source.glob(f"*/{SPLATS}"))
     if not runs:
         raise UserError(f"{args.source}: contains no folder of a run with {SPLATS}")
-    check_suffix(args.out / f"name{suffix}")
+    if suffix_of(f"a{suffix}", FORMATS) is None:
+        raise UserError(f"--to: expected one of {', '.join(sorted(FORMATS))}, got {suffix}")
+    _options(args, suffix)  # a fault of theirs is one line, not one for each run
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,6 +76,9 @@ def _convert_all(args: Args, suffix: str) -> int:
             fault(f"failed: {error.for_command_line}")
             failed += 1
     say(f"{len(runs) - failed} of {len(runs)} runs converted, in {args.out}")
+    others = sum(not (path.parent / SPLATS).is_file() for path in args.source.glob("*/run.yaml"))
+    if others:
+        say(f"left out: {others} without {SPLATS}, which have a mesh, or nothing yet")
     return int(failed > 0)
 
 

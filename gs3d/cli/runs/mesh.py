@@ -65,6 +65,11 @@ def run(argv: list[str]) -> int:
             raise UserError(f"--{flag}: expected {low} to {high}, got {value}")
     if args.height is not None and not 0 < args.height < math.inf:
         raise UserError(f"--height: expected meters above 0, got {args.height:g}")
+    if args.height is not None and args.refine is not None and args.out is None:
+        raise UserError(
+            "--height: with --refine, give a place for the mesh with -o; that of the refined run "
+            "stays as it is"
+        )
     if args.refine is not None and not 0 < args.refine < math.inf:
         raise UserError(f"--refine: expected minutes above 0, got {args.refine:g}")
     if not args.source.exists():

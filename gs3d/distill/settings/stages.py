@@ -150,7 +150,8 @@ def with_renders_up_to(largest_px: int, stage: StageConfig) -> StageConfig:
 
 
 def with_guidance_times(factor: float, stage: StageConfig) -> StageConfig:
-    """The stage with another guidance scale, at least `SAMPLING_SCALE`, if its loss has one above.
+    """The stage with another guidance scale if its loss has one above `SAMPLING_SCALE`, below which
+    neither end is lowered.
 
     Smaller ones are those with which images are sampled, about the same for all families, or no
     guidance scale at all, as the weight 1 of csd.

@@ -129,7 +129,7 @@ class Family:
     """Number of views that it denoises together, the smallest batch of the network."""
     guidance: float = 1.0
     """What the high guidance scales of the presets, chosen for Stable Diffusion, are multiplied by
-    (`distill.settings.stages.with_guidance_times`)."""
+    (`distill.settings.stages.with_guidance_times`), but not below the scale of sampling."""
 
 
 def class_of(index: Config, part: str) -> str:

@@ -47,11 +47,16 @@ def test_all_splats_of_a_batch(capsys, ply, tmp_path):
         (tmp_path / "batch" / name).mkdir(parents=True)
         (tmp_path / "batch" / name / "splats.ply").write_bytes(ply.read_bytes())
     (tmp_path / "batch" / "workers").mkdir()
+    (tmp_path / "batch" / "a-mesh-s0").mkdir()
+    (tmp_path / "batch" / "a-mesh-s0" / "run.yaml").touch()
     (tmp_path / "batch" / "damaged-s0" / "splats.ply").write_bytes(ply.read_bytes()[:3000])
     web = tmp_path / "for" / "web"
     status, out, err = run(capsys, "convert", str(tmp_path / "batch"), str(web), "--to", "spz")
     assert status == 1 and "damaged-s0" in err and len(err.splitlines()) == 1
-    assert out.splitlines()[-1] == f"2 of 3 runs converted, in {web}"
+    assert out.splitlines()[-2:] == [
+        f"2 of 3 runs converted, in {web}",
+        "left out: 1 without splats.ply, which have a mesh, or nothing yet",
+    ]
     assert sorted(p.name for p in web.iterdir()) == ["a-blue-cup-s0.spz", "a-red-cup-s0.spz"]
     assert len(load_splats(web / "a-red-cup-s0.spz")) == 2000
 
@@ -66,8 +71,12 @@ def test_folders_and_suffixes_that_cannot_be_converted(capsys, ply, tmp_path):
         assert message in one_line_fault(capsys, "convert", str(source), to, "--to", suffix)
     (tmp_path / "empty" / "a").mkdir()
     (tmp_path / "empty" / "a" / "splats.ply").write_bytes(ply.read_bytes())
-    message = one_line_fault(capsys, "convert", str(tmp_path / "empty"), to, "--to", ".xyz")
-    assert "expected a name ending in one of" in message and not (tmp_path / "web").exists()
+    for options, expected in (
+        ((".xyz",), "--to: expected one of .compressed.ply, "),
+        ((".sog", "--spz-version", "3"), "--spz-version: applies to .spz only"),
+    ):
+        many = ("convert", str(tmp_path / "empty"), to, "--to", *options)
+        assert expected in one_line_fault(capsys, *many) and not (tmp_path / "web").exists()
 
 
 def test_spz_version(capsys, ply, tmp_path):

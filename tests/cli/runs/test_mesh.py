@@ -58,6 +58,7 @@ def test_mesh_of_a_run_goes_to_its_folder(capsys, splats_file):
         (["--cells", "4096"], "--resolution: expected 16 to 512, got 4096"),
         (["--texture", "100000"], "--texture: expected 16 to 8192, got 100000"),
         (["--height", "0"], "--height: expected meters above 0, got 0"),
+        (["--height", "2", "--refine", "1"], "--height: with --refine, give a place for the mesh"),
         (["--height", "inf"], "--height: expected meters above 0, got inf"),
         (["-o", "mesh.stl"], "-o mesh.stl: expected a name ending in one of"),
     ],
