@@ -20,7 +20,7 @@ from gs3d.ops.extent import center_of, reach_of, without_strays
 if TYPE_CHECKING:
     from jaxtyping import Float64
 
-AnyMesh = TypeVar("AnyMesh", Mesh, TexturedMesh)
+AnyMesh = TypeVar("AnyMesh", bound=Mesh | TexturedMesh)
 USUAL_REACH = (0.4, 1.25)
 """Radius about the origin of assets that are shown in world coordinates. That of gs3d's own objects
 is 0.5 or more."""
