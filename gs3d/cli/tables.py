@@ -69,4 +69,5 @@ def _text(columns: list[list[str]]) -> str:
     return "\n".join(
         GAP.join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip()
         for line in lines
+        if any(line)  # heads of another block may be taller
     )

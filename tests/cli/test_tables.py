@@ -23,6 +23,8 @@ def test_methods_are_columns_and_those_that_do_not_fit_follow_below():
     assert upright({"Methods": [["method", "n"], ["sds,cfg.start=20,cfg.end=12", "24"]]}, 80) == (
         "method  sds,cfg.start=20,\n        cfg.end=12\nn       24"
     )
+    tall = [["method", "n"], ["a" * 30, "1"], ["sds,cfg.start=20,cfg.end=12", "24"]]
+    assert upright({"Methods": tall}, 40).splitlines()[1].split() == ["n", "1"]
     assert first.splitlines()[2].split() == ["Chamfer", "×100", "6.6", "(6.1–7.0)", "6.5"]
     assert upright(TABLES, 200).count("\n\n") == 1
 
