@@ -23,6 +23,7 @@ from gs3d.evaluation.metrics.residue import (
     floaters_of,
     residue_of,
 )
+from gs3d.evaluation.metrics.two_objects import two_objects
 from gs3d.evaluation.reference import Reference, around
 from gs3d.representations.asset import Asset, draw
 from gs3d.world.captions import Meaning
@@ -49,10 +50,10 @@ class Grade:
     """
 
     kind_right: float | None
-    """Share of views classified as the right kind; None for two objects, of which either would be
-    right."""
+    """Share of views classified as the right kind; of two objects, views of each by itself
+    (`metrics.two_objects`), or None for a mesh of two."""
     color_right: float | None
-    """Share of views classified as the right color."""
+    """Share of views classified as the right color, likewise."""
     pattern_right: float | None
     """Share of views classified as the right pattern; "plain" counts as a pattern."""
     kind_probability: float | None
@@ -107,6 +108,10 @@ class Grade:
     """Classified color of each view."""
     views: tuple[str, ...]
     """Classified direction of each view."""
+    both_kinds: float | None = None
+    """See `metrics.two_objects.TwoObjects`, like the next two; None for one object."""
+    exchanged_colors: float | None = None
+    relation_right: float | None = None
     r_precision: float | None = None
     """See `clip.ClipMetrics`; None without a CLIP model."""
     clip_similarity: float | None = None
@@ -146,12 +151,13 @@ def _render(asset: Asset, cameras: Cameras) -> tuple[Tensor, Tensor]:
 def check_words(meaning: Meaning, classifier: Classifier) -> None:
     """Raise `UserError` for a kind, color or pattern that the classifier does not know."""
     for attribute in ("kind", "color", "pattern"):
-        word, known = getattr(meaning.thing, attribute) or PLAIN, classifier.answers[attribute]
-        if meaning.other is None and word not in known:
-            raise UserError(
-                f"{attribute} {word!r}: unknown to the classifier;"
-                f" expected one of {', '.join(known)}"
-            )
+        known = classifier.answers[attribute]
+        for thing in filter(None, (meaning.thing, meaning.other)):
+            if (word := getattr(thing, attribute) or PLAIN) not in known:
+                raise UserError(
+                    f"{attribute} {word!r}: unknown to the classifier;"
+                    f" expected one of {', '.join(known)}"
+                )
 
 
 @torch.no_grad()
@@ -174,7 +180,8 @@ def grade(
     distance = nearest(surface, reference.surfaces) if reference and surface else None
     return Grade(
         **_compared(images, alpha, surface, reference),
-        **_classified(classifier.classify(resize(images)), meaning, classifier),
+        **_classified(classifier.classify(resize(images)), meaning, classifier)
+        | _of_two(asset, meaning, classifier),
         janus=janus_of(asset, meaning.thing.kind, classifier)
         if meaning and meaning.other is None
         else None,
@@ -194,6 +201,20 @@ def grade(
         chamfer=distance.chamfer if distance else None,
         normal_deg=distance.normal_deg if distance else None,
     )
+
+
+def _of_two(asset: Asset, meaning: Meaning | None, classifier: Classifier) -> dict[str, Any]:
+    """Return the fields of `Grade` of two objects; none for one object or a mesh."""
+    if meaning is None or meaning.other is None or not isinstance(asset, Splats):
+        return {}
+    both = two_objects(asset, meaning, classifier)
+    return {
+        "kind_right": both.kinds,
+        "color_right": both.colors,
+        "both_kinds": both.both_kinds,
+        "exchanged_colors": both.exchanged,
+        "relation_right": both.relation,
+    }
 
 
 def _compared(

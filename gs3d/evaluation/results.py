@@ -45,6 +45,7 @@ GRADER_FILES = (
     "metrics/geometry.py",
     "metrics/parts.py",
     "metrics/residue.py",
+    "metrics/two_objects.py",
 )
 """Files that define the metrics: a change of their code invalidates earlier grades."""
 _reference = lru_cache(maxsize=64)(reference_for)  # the runs of one prompt follow each other

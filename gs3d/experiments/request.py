@@ -31,8 +31,8 @@ class Evaluation:
     objects, and write evaluation.json, report.html and sheet.png."""
 
     prompts: str | None = None
-    """A file with one prompt per line, or a list shipped with gs3d: tuning, reporting, ablation or
-    plain."""
+    """A file with one prompt per line, or a list shipped with gs3d: tuning, reporting, ablation,
+    plain or two-objects."""
     runs: tuple[Path, ...] = ()
     """Folders of existing runs to grade, instead of new runs."""
     methods: tuple[str, ...] = ("cds", "sds")

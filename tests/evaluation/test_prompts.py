@@ -22,7 +22,7 @@ def test_blank_lines_comments_and_repeats_are_skipped(tmp_path):
 
 
 def test_shipped_lists_are_read_by_name():
-    assert shipped() == ["ablation", "plain", "reporting", "tuning"]
+    assert shipped() == ["ablation", "plain", "reporting", "tuning", "two-objects"]
     assert len(read_prompts("tuning").meanings) == 24
     assert len(read_prompts("reporting").meanings) == 60
 
@@ -63,7 +63,7 @@ def test_invalid_list_raises_one_line_error(tmp_path, text, expected):
 def test_missing_file_and_directory_raise_user_error(tmp_path):
     with pytest.raises(
         UserError,
-        match="no such file; the lists that come with gs3d are ablation, plain, reporting, tuning",
+        match="no such file; the lists that come with gs3d are ablation, .*, tuning, two-objects",
     ):
         read_prompts(str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match="is a directory"):

@@ -73,8 +73,8 @@ def run(argv: list[str]) -> int:
         return 0
     if not args.prompts:
         raise UserError(
-            "PROMPTS: expected, before any option, a file of prompts, or tuning, reporting or "
-            "plain; see gs3d evaluate --help"
+            "PROMPTS: expected, before any option, a file of prompts, or tuning, reporting, "
+            "ablation, plain or two-objects; see gs3d evaluate --help"
         )
     with _terminated_as_interrupted():
         return 1 if generate_and_grade(args, say, _as_text()) else 0
