@@ -86,7 +86,7 @@ def make(args: Args, graders: Graders, prompt: str) -> list[Result]:
         times.write_text(json.dumps({"one run": once, "composed": composed}))
     seconds = json.loads(times.read_text())
     results = []
-    for way in ("one run", "apart", "composed"):
+    for way in ("composed", "apart", "one run"):
         run = Run(
             folder=f"{slug(prompt)}/{way.replace(' ', '-')}",
             prompt=prompt,
@@ -115,7 +115,8 @@ def main(args: Args) -> None:
     (args.out / "results.json").write_text(
         json.dumps({"steps": args.steps, "graders": graders.digest, "results": to_json(results)})
     )
-    print(markdown(tables(results)))
+    shown = tables(results)
+    print(markdown({title: shown[title] for title in ("Methods", "Differences")}))
 
 
 if __name__ == "__main__":
