@@ -15,7 +15,12 @@ from gs3d.distill.settings.changes import check_path
 from gs3d.distill.settings.config import load_config
 from gs3d.distill.settings.files import record_in
 from gs3d.distill.settings.presets import misfit
-from gs3d.distill.settings.stages import RunConfig, with_guidance_times, with_renders_up_to
+from gs3d.distill.settings.stages import (
+    RunConfig,
+    StageConfig,
+    with_guidance_times,
+    with_renders_up_to,
+)
 from gs3d.guidance import losses_with
 from gs3d.guidance.loss_file import LossFile, is_loss_file
 from gs3d.priors.base import Prior
@@ -167,8 +172,8 @@ def _load_preset(
     request: Request, preset: str, prior: Source | Prior, loss: LossFile | None
 ) -> RunConfig:
     """The settings of a request without a config, fitted to the prior: its guidance scale, and
-    renders at most twice as wide as its images, because it would not see more. The guidance scale
-    of a loss of the user's own stays."""
+    renders at most twice as wide as its images, because it would not see more. A guidance scale
+    that a loss of the user's own has set stays."""
     try:
         config = _load(request, preset, loss)
     except UserError as error:
@@ -179,10 +184,20 @@ def _load_preset(
     if prior.image_size is not None and not any("resolution_px" in c for c in request.set):
         largest_px = LARGEST_RENDER * prior.image_size
         stages = tuple(with_renders_up_to(largest_px, stage) for stage in stages)
-    of_preset = request.guidance is None or (loss is None and isinstance(request.guidance, str))
+    of_preset = request.guidance is None or isinstance(request.guidance, str)
     if isinstance(prior, Source) and of_preset and not any(".cfg" in c for c in request.set):
-        stages = tuple(with_guidance_times(prior.family.guidance, stage) for stage in stages)
+        usual = load_config(preset).stages if loss else stages
+        stages = tuple(
+            with_guidance_times(prior.family.guidance, stage)
+            if _scale(stage) == _scale(u)
+            else stage
+            for stage, u in zip(stages, usual, strict=True)
+        )
     return dataclasses.replace(config, stages=stages)
+
+
+def _scale(stage: StageConfig) -> object:
+    return getattr(stage.guidance, "cfg", None)
 
 
 def _prior(request: Request, device: str, messages: list[Message]) -> Source | Prior:

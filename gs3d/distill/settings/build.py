@@ -6,7 +6,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -14,7 +14,8 @@ from typing import Any, Literal
 from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.contracts import check_guidance
 from gs3d.distill.settings.old_names import rename_settings
-from gs3d.guidance import GUIDANCE
+from gs3d.guidance import GUIDANCE, name_of
+from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.loss_file import LossFile, load_loss_file
 
 
@@ -74,6 +75,33 @@ def build_losses(value: Any, where: str, losses: Mapping[str, type] = GUIDANCE) 
     for kind in losses.values():
         check_loss(kind)
     return {n: build(losses[n], given[n], f"{where}: losses.{n}") for n in losses}
+
+
+def with_shared(own: Any, usual: Any, given: Collection[str], where: str) -> Any:
+    """A loss from a file with the settings of `usual` that both have from `Distillation`.
+
+    What `given` names stays, and so does what its class has another default for. Two losses then
+    differ in their gradients, and not in times and guidance scale.
+
+    Raises:
+        UserError: What is shared does not fit a setting of its own.
+    """
+    if not (isinstance(own, Distillation) and isinstance(usual, Distillation)):
+        return own
+    defaults = {f.name: f.default for f in fields(type(own))}
+    shared = {
+        f.name: getattr(usual, f.name)
+        for f in fields(Distillation)
+        if f.name not in given and defaults[f.name] == f.default
+    }
+    try:
+        return dataclasses.replace(own, **shared)
+    except ValueError as error:
+        name = type(own).__name__
+        raise UserError(
+            f"{where}: losses.{name}: begins with the shared settings of {name_of(usual)}, which "
+            f"do not fit: {error}"
+        ) from None
 
 
 def own_loss(text: str, where: str = "--guidance") -> LossFile:

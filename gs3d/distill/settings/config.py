@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.settings.build import build, build_losses, check_key, plain
+from gs3d.distill.settings.build import build, build_losses, check_key, plain, with_shared
 from gs3d.distill.settings.changes import merge, set_value, without_objects
 from gs3d.distill.settings.files import base_path, read_settings, yaml_of
 from gs3d.distill.settings.old_names import rename_settings
@@ -141,15 +141,16 @@ def _stage(tree: dict, where: str, guidance: str | LossFile | None) -> StageConf
     """Build one stage.
 
     In `tree`, `losses` maps each loss to its settings and `guidance` names the loss to use. The
-    argument `guidance` overrides that choice.
+    argument `guidance` overrides that choice. One of a file begins with the shared settings of the
+    loss that it takes the place of (`build.with_shared`).
     """
     for key in tree:
         check_key(key, list(STAGE_KEYS), where)
     tree = dict(tree)
     losses, name_in_tree = tree.pop("losses", None), tree.pop("guidance", "cds")
     known = losses_with(guidance)
-    guidance = guidance.name if isinstance(guidance, LossFile) else guidance
-    for choice in (name_in_tree, guidance or name_in_tree):
+    chosen = guidance.name if isinstance(guidance, LossFile) else guidance or name_in_tree
+    for choice in (name_in_tree, chosen):
         if not isinstance(choice, str) or choice not in known:
             expected = f"expected one of {', '.join(GUIDANCE)}"
             if is_loss_file(choice):
@@ -157,11 +158,14 @@ def _stage(tree: dict, where: str, guidance: str | LossFile | None) -> StageConf
             raise UserError(f"{where}: unknown loss {choice!r}; {expected}")
     # Unused losses are built too, so that errors in their settings are reported.
     built = build_losses(losses, where, known)
+    if isinstance(guidance, LossFile):
+        given = (losses or {}).get(chosen) or {}
+        built[chosen] = with_shared(built[chosen], built[name_in_tree], given, where)
     stage = build(StageConfig, tree, where)
     # Shared settings may have sections for the representations of other stages. Reset them, so
     # that they do not distinguish configs.
     unused = {name: getattr(StageConfig(), name) for name in unused_sections(stage)}
-    return dataclasses.replace(stage, guidance=built[guidance or name_in_tree], **unused)
+    return dataclasses.replace(stage, guidance=built[chosen], **unused)
 
 
 def config_tree(config: RunConfig) -> dict:

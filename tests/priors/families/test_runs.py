@@ -13,6 +13,7 @@ from gs3d.priors import load
 from gs3d.runs.prepare import prepare
 from gs3d.runs.request import Request
 from tests import fake_cuda
+from tests.distill.settings.test_own_loss import TEXT as OWN_LOSS
 from tests.priors.loading.helpers import write_tiny_autoencoder
 from tests.priors.running import run
 
@@ -84,6 +85,9 @@ def test_presets_are_those_of_large_models_with_renders_that_the_prior_sees(
     assert {stage.cameras.resolution_px.values for stage in asked.stages} == {(200,)}
 
 
+OWN_SCALE = "cfg: gs3d.core.schedules.Ramp = gs3d.core.schedules.Ramp(30, 30)"
+
+
 def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
     def cfg(name, *changes, **options):
         prior, out = str(folders[name]), tmp_path / "run"
@@ -102,3 +106,7 @@ def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
     assert cfg("if", "losses.cds.cfg.start=30") == (30.0, 12.0)
     assert cfg("if", guidance=Sds(cfg=Ramp(30.0, 30.0))) == (30.0, 30.0)
     assert cfg("if", config="splats-15min") == (20.0, 12.0)
+    # A loss of the user's own begins with the preset's, unless it has another.
+    for field, scales in (("more: float = 1.0", (7.5, 7.5)), (OWN_SCALE, (30.0, 30.0))):
+        (tmp_path / "mine.py").write_text(OWN_LOSS.format(field=field))
+        assert cfg("if", guidance=f"{tmp_path}/mine.py:Mine") == scales
