@@ -4,6 +4,7 @@ import base64
 import html
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,8 +19,6 @@ from gs3d.io.html.slider import SLIDERS, sizes, slider, strip_rule
 from gs3d.io.text import encodable
 from gs3d.representations.asset import Asset, draw
 
-STRIP_VIEWS, VIEW_PX = 24, 96
-"""Views of the strip of a run, and their side."""
 WEBP_QUALITY = 80
 SLIDER_VIEWS = 8
 MISSING = "–"
@@ -29,16 +28,26 @@ PLOT_WIDTHS, PLOT_BYTES, PLOT_COLORS = (640, 480, 320), 18_000, 24
 third more space than its bytes."""
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Size of the strip of views of a run, in which it is turned."""
+
+    views: int = 24
+    """A multiple of `SLIDER_VIEWS`."""
+    px: int = 96
+    """Side of a view."""
+
+
 @torch.no_grad()
-def strip(asset: Asset) -> bytes:
-    """Render 24 views all around, side by side, as WebP."""
+def strip(asset: Asset, size: Strip = Strip()) -> bytes:
+    """Render views all around, side by side, as WebP."""
     from PIL import Image
 
-    cameras = ring(STRIP_VIEWS, 2 * VIEW_PX, ELEVATION_DEG)
+    cameras = ring(size.views, 2 * size.px, ELEVATION_DEG)
     views = draw(asset, cameras, (LIGHT_GRAY, LIGHT_GRAY, LIGHT_GRAY)).rgb
     row = torch.cat(list(views.clamp(0, 1).cpu()), dim=1)
     image = Image.fromarray((row * 255 + 0.5).to(torch.uint8).numpy()).resize(
-        (STRIP_VIEWS * VIEW_PX, VIEW_PX), Image.Resampling.BOX
+        (size.views * size.px, size.px), Image.Resampling.BOX
     )
     stream = io.BytesIO()
     image.save(stream, format="WEBP", quality=WEBP_QUALITY)
@@ -79,6 +88,7 @@ def write_report(
     load: Callable[[Result], Asset],
     settings: dict,
     plot: Callable[[Result], bytes | None] = lambda result: None,
+    size: Strip = Strip(),
 ) -> None:
     """Write the report of an evaluation to `path`.
 
@@ -96,15 +106,15 @@ def write_report(
         table = _table(rows[0], [[(cell, _sort_key(cell)) for cell in row] for row in rows[1:]])
         body.append(f"<h2>{_text(title)}</h2>{table}")
     body.append(_runs(results, names, plot))
-    body.append(_sliders(results))
+    body.append(_sliders(results, size.views))
     style = "\n  ".join(
         [
-            sizes(VIEW_PX, STRIP_VIEWS, SLIDER_VIEWS),
-            *(strip_rule(f"r{i}", strip(load(r))) for i, r in enumerate(results)),
+            sizes(size.px, size.views, SLIDER_VIEWS),
+            *(strip_rule(f"r{i}", strip(load(r), size)) for i, r in enumerate(results)),
         ]
     )
     page = files("gs3d.evaluation").joinpath("report.html").read_text("utf-8")
-    page = page.replace("{{turns}}", str(STRIP_VIEWS)).replace("{{px}}", str(VIEW_PX))
+    page = page.replace("{{turns}}", str(size.views)).replace("{{px}}", str(size.px))
     page = page.replace("{{style}}", style).replace("{{body}}", "\n".join(body))
     page = encodable(page)
 
@@ -166,7 +176,7 @@ def _log(result: Result, plot: bytes | None) -> str:
     return f"<details><summary>log</summary>{image}</details>"
 
 
-def _sliders(results: Sequence[Result]) -> str:
+def _sliders(results: Sequence[Result], turns: int) -> str:
     """Return comparison sliders of the first method with each other, per common prompt and seed."""
     methods, number = (
         list(dict.fromkeys(r.method for r in results)),
@@ -181,7 +191,7 @@ def _sliders(results: Sequence[Result]) -> str:
                 "<p>Drag a slider, or select it and press the arrow keys.</p>"
             )
         for a, b in pairs:
-            views = range(0, STRIP_VIEWS, STRIP_VIEWS // SLIDER_VIEWS)
+            views = range(0, turns, turns // SLIDER_VIEWS)
             parts.append(f"<h3>{_text(a.prompt)}, seed {a.seed}</h3>")
             parts.append(
                 slider(f"r{number[id(a)]}", f"r{number[id(b)]}", (a.method, b.method), views)

@@ -23,8 +23,7 @@ from gs3d.evaluation.report import (
 )
 from gs3d.evaluation.report_html import (
     PLOT_BYTES,
-    STRIP_VIEWS,
-    VIEW_PX,
+    Strip,
     small_plot,
     strip,
     write_report,
@@ -293,9 +292,11 @@ def test_report_shows_the_plot_of_a_run_if_there_is_one(tmp_path, splats):
     assert small_plot(tmp_path / "cut.png") is None and small_plot(tmp_path / "none.png") is None
 
 
-def test_strip_shows_views_all_around(splats):
-    with Image.open(io.BytesIO(strip(splats))) as image:
-        assert image.size == (STRIP_VIEWS * VIEW_PX, VIEW_PX)
+@pytest.mark.parametrize("size", [Strip(), Strip(views=16, px=40)])
+def test_strip_shows_views_all_around(splats, size):
+    with Image.open(io.BytesIO(strip(splats, size))) as image:
+        assert image.size == (size.views * size.px, size.px)
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    front, back = pixels[:, :VIEW_PX], pixels[:, 12 * VIEW_PX : 13 * VIEW_PX]
+    half = size.views // 2
+    front, back = (pixels[:, i * size.px : (i + 1) * size.px] for i in (0, half))
     assert abs(front - back).mean() > 2
