@@ -12,7 +12,6 @@ OUT gets a folder for each prompt and results.json with every grade. The same co
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -28,8 +27,10 @@ from gs3d.evaluation.clip import BUILTIN
 from gs3d.evaluation.prompts import read_prompts
 from gs3d.evaluation.report import Result, markdown, tables, to_json
 from gs3d.evaluation.results import Graders, Run, result_of
-from gs3d.io import SPLATS
+from gs3d.io import SPLATS, load_splats, save_splats
+from gs3d.ops.clean import centered, fitted
 from gs3d.runs.folders import slug
+from gs3d.world.sample import RADIUS
 
 SETTINGS = ("--prior", "builtin", "--config", "builtin")
 TOGETHER = 0.2
@@ -64,31 +65,26 @@ def gs3d(folder: Path, *words: str) -> float:
 def make(args: Args, graders: Graders, prompt: str) -> list[Result]:
     """Make what is not there yet of a prompt, and grade all three ways."""
     folder = args.out / slug(prompt)
-    for name in ("apart", "composed"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "composed").mkdir(parents=True, exist_ok=True)
     times = folder / "seconds.json"
     if not times.exists():
-        once = gs3d(
-            folder,
-            "generate",
-            prompt,
-            "--steps",
-            str(round((2 + TOGETHER) * args.steps)),
-            "--out",
-            "one-run",
-            "--resume",
-        )
+        whole = str(round((2 + TOGETHER) * args.steps))
+        once = gs3d(folder, "generate", prompt, "--steps", whole, "--out", "one-run", "--resume")
         composed = gs3d(
             folder, "compose", prompt, "--steps", str(args.steps), "-o", f"composed/{SPLATS}"
         )
-        (placed,) = folder.glob("outputs/*/scene/placed.ply")
-        shutil.copy(placed, folder / "apart" / SPLATS)
         times.write_text(json.dumps({"one run": once, "composed": composed}))
     seconds = json.loads(times.read_text())
+    (placed,) = folder.glob("outputs/*/scene/placed.ply")
+    files = {
+        "composed": folder / "composed" / SPLATS,
+        "apart": placed,
+        "one run": folder / "one-run" / SPLATS,
+    }
     results = []
-    for way in ("composed", "apart", "one run"):
+    for way, file in files.items():
         run = Run(
-            folder=f"{slug(prompt)}/{way.replace(' ', '-')}",
+            folder=f"{slug(prompt)}/graded/{slug(way)}",
             prompt=prompt,
             method=way,
             seed=0,
@@ -96,6 +92,10 @@ def make(args: Args, graders: Graders, prompt: str) -> list[Result]:
             seconds=seconds.get(way, float("nan")),
             memory_mb=None,
         )
+        # A scene is larger than an object of gs3d; all three are graded at the size of one.
+        (args.out / run.folder).mkdir(parents=True, exist_ok=True)
+        splats = fitted(centered(load_splats(file)), RADIUS)
+        save_splats(args.out / run.folder / SPLATS, splats)
         results.append(result_of(graders, args.out, run))
     grades = [
         f"{r.method}: kinds {r.grade.kind_right:.0%}, colors {r.grade.color_right:.0%}"
