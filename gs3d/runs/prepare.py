@@ -32,13 +32,15 @@ from gs3d.priors.loading.resolve import default_prior, is_cached, resolve
 from gs3d.runs.callbacks import Message
 from gs3d.runs.folders import default_folder, pick_folder
 from gs3d.runs.history import read_record
+from gs3d.runs.planning.advice import about_compose, about_start
 from gs3d.runs.planning.devices import raster_device_of
 from gs3d.runs.planning.particles import about_seeds, nothing_shared
 from gs3d.runs.planning.recorded import as_recorded, differences_from, loss_to_name
 from gs3d.runs.planning.students import student_warning
 from gs3d.runs.planning.vram import check_micro_batch, fitted_to_card
 from gs3d.runs.request import Mode, Request, checked, device_of
-from gs3d.runs.starts.builtin import check_other, start_prompt, suggested
+from gs3d.runs.starts.builtin import NAME as BUILTIN
+from gs3d.runs.starts.builtin import check_other, start_prompt
 from gs3d.runs.starts.files import begin_of, other_prompt, start_splats, too_many
 from gs3d.runs.starts.shap_e import shap_e_source
 
@@ -124,7 +126,9 @@ def prepare(request: Request, started: float | None = None) -> Plan:
     messages += about_seeds(request, config, prior)
     messages += student_warning(prior, config)
     if not _is_like_builtin(prior):
-        messages += suggested(request, config)
+        messages += about_start(request, config)
+    elif prior.name == BUILTIN:
+        messages += about_compose(request, config)
     shap_e = shap_e_source(request, folder, device, messages)
     started += 0.0 if shap_e is None else shap_e.download_s
     first = default_folder(request.prompt, request.seed)

@@ -197,6 +197,7 @@ def test_a_row_that_hangs_goes_on_in_another_process(batch, tmp_path):
     assert logged(batch.folder / NAME) == list(range(6))
 
 
+@pytest.mark.thorough
 def test_a_removed_node_goes_on_elsewhere_from_the_url(cluster, batch, tmp_path, monkeypatch):
     """Two nodes have room for the row; the one that makes it is removed."""
     monkeypatch.chdir(tmp_path)  # the default folder of a batch is relative

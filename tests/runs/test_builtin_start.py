@@ -165,3 +165,15 @@ def test_run_that_could_take_it_says_so(tmp_path):
     assert not lines("a red car", mode="two-stage")
     pixels = Request("a red car", steps=1, prior="builtin", out=tmp_path / "run")
     assert not prepare(pixels).messages
+
+
+def test_run_of_two_objects_names_compose(tmp_path):
+    def lines(prompt, **changes):
+        request = Request(prompt, steps=1, out=tmp_path / "run", **{"prior": "builtin", **changes})
+        return [m.text for m in prepare(request).messages if "gs3d compose" in m.text]
+
+    (line,) = lines("a red ball on a green table")
+    assert "gs3d compose 'a red ball on a green table'" in line
+    assert not lines("a red ball")
+    assert not lines("a red ball on a green table", prior="builtin-512")
+    assert not lines("a red ball on a green table", mode="two-stage")

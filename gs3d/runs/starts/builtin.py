@@ -4,8 +4,6 @@ from pathlib import Path
 
 from gs3d.core.errors import UserError
 from gs3d.distill.checkpoint import newest_checkpoint
-from gs3d.distill.settings.stages import RunConfig
-from gs3d.runs.callbacks import Message
 from gs3d.runs.request import Request
 from gs3d.world.captions import vocabulary_texts, words
 from gs3d.world.prompt_parser import parse_prompt, plain_prompt
@@ -34,7 +32,7 @@ def start_prompt(request: Request, folder: Path) -> str | None:
         return None
     if request.resume and newest_checkpoint(folder / "checkpoint") is not None:
         return None
-    prompt = _prompt_for(request.prompt)
+    prompt = prompt_for(request.prompt)
     if prompt is None:
         raise UserError(
             f"--start {NAME}: {request.prompt!r} names no kind of object that the built-in prior "
@@ -43,29 +41,12 @@ def start_prompt(request: Request, folder: Path) -> str | None:
     return prompt
 
 
-def _prompt_for(prompt: str) -> str | None:
+def prompt_for(prompt: str) -> str | None:
     """`prompt` itself if the built-in prior understands the whole of it."""
     if parse_prompt(prompt) is not None:
         return prompt
     known = {word for text in vocabulary_texts() for word in words(text)}
     return plain_prompt(prompt, known)
-
-
-def suggested(request: Request, config: RunConfig) -> list[Message]:
-    """A line about --start builtin, for a run that could take it.
-
-    A prior with rough view words alone gives objects several fronts, which a start with one front
-    prevents (docs/lab/sd-presets.md, "One face").
-    """
-    is_free = request.start is None and not request.resume
-    stage = config.stages[0]
-    if not is_free or stage.representation != "splats" or stage.cameras.inside:
-        return []
-    prompt = _prompt_for(request.prompt)
-    if prompt is None:
-        return []
-    text = f"the built-in prior knows {prompt!r}: with --start {NAME} the run begins with its shape"
-    return [Message(text)]
 
 
 def check_other(start: Path | None, prior: str) -> None:

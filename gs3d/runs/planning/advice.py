@@ -1,0 +1,40 @@
+"""What a user would gain from another command or option, in one line before a run."""
+
+import shlex
+
+from gs3d.distill.settings.stages import RunConfig
+from gs3d.runs.callbacks import Message
+from gs3d.runs.request import Request
+from gs3d.runs.starts.builtin import NAME, prompt_for
+from gs3d.world.prompt_parser import parse_prompt
+
+
+def about_start(request: Request, config: RunConfig) -> list[Message]:
+    """A line about --start builtin, for a run with another prior that could take it.
+
+    A prior with rough view words alone gives objects several fronts, which a start with one front
+    prevents (docs/lab/sd-presets.md, "One face").
+    """
+    prompt = prompt_for(request.prompt)
+    if prompt is None or not _makes_new_splats(request, config):
+        return []
+    text = f"the built-in prior knows {prompt!r}: with --start {NAME} the run begins with its shape"
+    return [Message(text)]
+
+
+def about_compose(request: Request, config: RunConfig) -> list[Message]:
+    """A line about gs3d compose, for a run of the built-in prior with two objects.
+
+    They are better made apart (docs/results.md, "Several objects").
+    """
+    meaning = parse_prompt(request.prompt)
+    if meaning is None or meaning.other is None or not _makes_new_splats(request, config):
+        return []
+    command = f"gs3d compose {shlex.quote(request.prompt)}"
+    return [Message(f"two objects: {command} makes each by itself, better in the same time")]
+
+
+def _makes_new_splats(request: Request, config: RunConfig) -> bool:
+    is_free = request.start is None and not request.resume
+    stage = config.stages[0]
+    return is_free and stage.representation == "splats" and not stage.cameras.inside
