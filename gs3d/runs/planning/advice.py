@@ -31,7 +31,8 @@ def about_compose(request: Request, config: RunConfig) -> list[Message]:
     if meaning is None or meaning.other is None or not _makes_new_splats(request, config):
         return []
     command = f"gs3d compose {shlex.quote(request.prompt)}"
-    return [Message(f"two objects: {command} makes each by itself, better in the same time")]
+    text = f"two objects: {command} makes each by itself, which was better in as many iterations"
+    return [Message(text)]
 
 
 def _makes_new_splats(request: Request, config: RunConfig) -> bool:
