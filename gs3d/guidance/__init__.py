@@ -4,6 +4,7 @@ A loss is a frozen dataclass that is called as `base.Guidance` describes. Comman
 file, as `--guidance FILE.py:CLASS` (`loss_file`). To add one to gs3d, put it in a file of its own
 in `losses`, and add a line to `GUIDANCE` below. Commands, settings and tests take it from there.
 A subclass of `distillation.Distillation` has the usual settings and needs only its `gradient`.
+Named as FILE.py:CLASS, it begins with the preset's values of those that it does not declare.
 For a loss that trains a model of its own see `base.LearningGuidance`.
 
 The fields of the dataclass are the settings of the loss. Config files and --set reach them as

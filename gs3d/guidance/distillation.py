@@ -73,7 +73,8 @@ class Inputs:
 class Distillation(ABC):
     """A loss that adds noise to the render and compares estimates of the prior.
 
-    A subclass gives defaults for these settings, adds its own, and defines `gradient`.
+    A subclass declares those settings for which it has other defaults, adds its own, and defines
+    `gradient`.
     """
 
     t: Ramp = Ramp(0.98, 0.02)

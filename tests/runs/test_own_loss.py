@@ -9,6 +9,7 @@ from gs3d.core.errors import UserError
 from gs3d.experiments.names import method_names
 from gs3d.runs.history import read_record, representation_of
 from gs3d.runs.prepare import prepare
+from tests.distill.settings.test_own_loss import TEXT
 from tests.guidance.test_loss_file import MINE
 from tests.runs.running import FIELD_THEN_SURFACE, equal, generate, interrupt_after, log_rows
 
@@ -141,3 +142,14 @@ def test_loss_that_is_always_nan_diverges(own, tmp_path, no_results):
     result = generate(dataclasses.replace(own, steps=30))
     assert (result.outcome, result.steps) == ("diverged", 20)
     assert all(row["skipped"] for row in log_rows(result.folder))
+
+
+def test_a_run_with_other_settings_of_the_preset_resumes_with_its_record(own, tmp_path):
+    """As one from before a loss of a file began with the preset's settings."""
+    text = TEXT.format(field="strength: float = 1.0", base="Distillation")
+    (tmp_path / "mine.py").write_text(text)
+    older = dataclasses.replace(own, set=("losses.Mine.cfg.start=7", "losses.Mine.pairs=false"))
+    folder = generate(older, report=interrupt_after(1)).folder
+    again = dataclasses.replace(own, resume=True)
+    assert "that run has other settings" in message_of(again)
+    assert generate(dataclasses.replace(again, config=folder / "run.yaml")).steps == 4

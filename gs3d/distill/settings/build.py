@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import re
 import sys
 import types
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from gs3d.core.errors import TYPE_WORDS, UserError
 from gs3d.distill.contracts import check_guidance
 from gs3d.distill.settings.old_names import rename_settings
-from gs3d.guidance import GUIDANCE, name_of
+from gs3d.guidance import GUIDANCE
 from gs3d.guidance.distillation import Distillation
 from gs3d.guidance.loss_file import LossFile, load_loss_file
 
@@ -77,31 +78,36 @@ def build_losses(value: Any, where: str, losses: Mapping[str, type] = GUIDANCE) 
     return {n: build(losses[n], given[n], f"{where}: losses.{n}") for n in losses}
 
 
-def with_shared(own: Any, usual: Any, given: Collection[str], where: str) -> Any:
-    """A loss from a file with the settings of `usual` that both have from `Distillation`.
+TOGETHER = (("noise", "pairs"), ("t", "random_t", "narrow_t"))
+"""Settings of `Distillation` that depend on each other."""
 
-    What `given` names stays, and so does what its class has another default for. Two losses then
-    differ in their gradients, and not in times and guidance scale.
 
-    Raises:
-        UserError: What is shared does not fit a setting of its own.
+def with_usual(own: Any, usual: Mapping[str, Any], main: str, given: Collection[str]) -> Any:
+    """A loss from a file with settings that the preset gives a loss of gs3d.
+
+    That is the loss which its class extends, or, of what all have from `Distillation`, the loss
+    `main`. Two losses then differ in their gradients, and not in times and guidance scale. What is
+    `given` stays, as does what its class declares itself, and what depends on either (`TOGETHER`).
+
+    Args:
+        own: The loss as it was built from its own defaults and what is given.
+        usual: Name -> loss, for those of gs3d.
+        main: The name of the loss of the preset.
+        given: Names of settings.
     """
-    if not (isinstance(own, Distillation) and isinstance(usual, Distillation)):
+    kinds = type(own).__mro__
+    extended = next((name for kind in kinds for name in GUIDANCE if GUIDANCE[name] is kind), None)
+    base = GUIDANCE[extended] if extended else Distillation
+    source = usual[extended or main]
+    if not (isinstance(own, base) and isinstance(source, base)):
         return own
-    defaults = {f.name: f.default for f in fields(type(own))}
-    shared = {
-        f.name: getattr(usual, f.name)
-        for f in fields(Distillation)
-        if f.name not in given and defaults[f.name] == f.default
-    }
-    try:
-        return dataclasses.replace(own, **shared)
-    except ValueError as error:
-        name = type(own).__name__
-        raise UserError(
-            f"{where}: losses.{name}: begins with the shared settings of {name_of(usual)}, which "
-            f"do not fit: {error}"
-        ) from None
+    before = kinds[: kinds.index(base)]
+    kept = {*given, *(name for kind in before for name in inspect.get_annotations(kind))}
+    for group in TOGETHER:
+        if kept.intersection(group):
+            kept.update(group)
+    names = [field.name for field in fields(base) if field.name not in kept]
+    return dataclasses.replace(own, **{name: getattr(source, name) for name in names})
 
 
 def own_loss(text: str, where: str = "--guidance") -> LossFile:

@@ -38,13 +38,15 @@ def _is_stages(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(part, dict) for part in value)
 
 
-def without_objects(tree: dict, losses: Mapping[str, type] = GUIDANCE) -> dict:
+def without_objects(
+    tree: dict, losses: Mapping[str, type] = GUIDANCE, stand_in: str = "cds"
+) -> dict:
     """Settings of a run with a guidance that is none of `losses`, which a file only names, with the
-    default loss in its place."""
+    loss `stand_in` and its defaults in its place."""
     stages = stages_of(tree)
     if {str(stage.get("guidance", "cds")) for stage in stages} <= losses.keys():
         return tree
-    stages = [{**stage, "guidance": "cds", "losses": {}} for stage in stages]
+    stages = [{**stage, "guidance": stand_in, "losses": {}} for stage in stages]
     return {**tree, "stages": stages} if "stages" in tree else stages[0]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gs3d.core.errors import UserError
-from gs3d.distill.settings.build import build, build_losses, check_key, plain, with_shared
+from gs3d.distill.settings.build import build, build_losses, check_key, plain, with_usual
 from gs3d.distill.settings.changes import merge, set_value, without_objects
 from gs3d.distill.settings.files import base_path, read_settings, yaml_of
 from gs3d.distill.settings.old_names import rename_settings
@@ -40,7 +40,8 @@ def load_config(
     name = guidance if isinstance(guidance, (str, LossFile)) else None
     tree = read_settings(source, name)
     if guidance is not None and not isinstance(guidance, str):
-        tree = without_objects(tree, losses_with(guidance))
+        stand_in = guidance.name if isinstance(guidance, LossFile) else "cds"
+        tree = without_objects(tree, losses_with(guidance), stand_in)
     try:
         config = parse_config(tree, f"config {source}", name)
     except UserError as error:
@@ -141,8 +142,8 @@ def _stage(tree: dict, where: str, guidance: str | LossFile | None) -> StageConf
     """Build one stage.
 
     In `tree`, `losses` maps each loss to its settings and `guidance` names the loss to use. The
-    argument `guidance` overrides that choice. One of a file begins with the shared settings of the
-    loss that it takes the place of (`build.with_shared`).
+    argument `guidance` overrides that choice. One of a file begins with settings of the
+    losses of gs3d (`build.with_usual`).
     """
     for key in tree:
         check_key(key, list(STAGE_KEYS), where)
@@ -160,7 +161,13 @@ def _stage(tree: dict, where: str, guidance: str | LossFile | None) -> StageConf
     built = build_losses(losses, where, known)
     if isinstance(guidance, LossFile):
         given = (losses or {}).get(chosen) or {}
-        built[chosen] = with_shared(built[chosen], built[name_in_tree], given, where)
+        try:
+            built[chosen] = with_usual(built[chosen], built, name_in_tree, given)
+        except ValueError as error:
+            raise UserError(
+                f"{where}: losses.{chosen}: {error}; the value is the preset's, and the class can "
+                "declare its own"
+            ) from None
     stage = build(StageConfig, tree, where)
     # Shared settings may have sections for the representations of other stages. Reset them, so
     # that they do not distinguish configs.

@@ -24,7 +24,7 @@ def read_settings(
     """Read the settings of a preset or file, merged over those of its `base`.
 
     `guidance` is the loss that will be used. A run.yaml has settings for its own loss only, so it
-    is refused with another of gs3d; a loss of a file has defaults of its own. `chain` holds the
+    is refused with another of gs3d; a loss of a file needs none. `chain` holds the
     files whose `base` led to this one.
 
     Raises:

@@ -108,5 +108,5 @@ def test_guidance_of_a_preset_fits_the_family(tmp_path, folders):
     assert cfg("if", config="splats-15min") == (20.0, 12.0)
     # A loss of the user's own begins with the preset's, unless it has another.
     for field, scales in (("more: float = 1.0", (7.5, 7.5)), (OWN_SCALE, (30.0, 30.0))):
-        (tmp_path / "mine.py").write_text(OWN_LOSS.format(field=field))
+        (tmp_path / "mine.py").write_text(OWN_LOSS.format(field=field, base="Distillation"))
         assert cfg("if", guidance=f"{tmp_path}/mine.py:Mine") == scales
