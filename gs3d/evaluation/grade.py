@@ -169,8 +169,9 @@ def grade(
 ) -> Grade:
     """Grade an asset against the `meaning` of its prompt.
 
-    The views are eight azimuths at 15° elevation, three back views for the Janus metric, and 16
-    views for the comparison with `reference`. Without a meaning, only the metrics that need no
+    The views are eight azimuths at 15° elevation, three back views for the Janus metric, 16 views
+    for the comparison with `reference`, and of two objects eight of each part at each plane
+    (`metrics.two_objects`), some seconds. Without a meaning, only the metrics that need no
     prompt are computed. Raises `UserError` for a kind, color or pattern that the classifier does
     not know, and `ValueError` for splats that cannot be rendered.
     """

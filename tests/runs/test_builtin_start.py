@@ -167,13 +167,21 @@ def test_run_that_could_take_it_says_so(tmp_path):
     assert not prepare(pixels).messages
 
 
-def test_run_of_two_objects_names_compose(tmp_path):
-    def lines(prompt, **changes):
-        request = Request(prompt, steps=1, out=tmp_path / "run", **{"prior": "builtin", **changes})
+@pytest.mark.parametrize(
+    "options,budget",
+    [({}, " --minutes 3 "), ({"minutes": 1.5}, " --minutes 1.5 "), ({"steps": 2}, " makes")],
+)
+def test_run_of_two_objects_names_compose(tmp_path, options, budget):
+    both = "a red ball on a green table"
+
+    def lines(prompt=both, prior="builtin", **changes):
+        request = Request(prompt, prior=prior, out=tmp_path / "run", **options, **changes)
         return [m.text for m in prepare(request).messages if "gs3d compose" in m.text]
 
-    (line,) = lines("a red ball on a green table")
-    assert "gs3d compose 'a red ball on a green table'" in line
-    assert not lines("a red ball")
-    assert not lines("a red ball on a green table", prior="builtin-512")
-    assert not lines("a red ball on a green table", mode="two-stage")
+    (line,) = lines()
+    assert line.startswith(f"gs3d compose '{both}'{budget}")
+    assert not lines("a red ball") and not lines(prior="builtin-512")
+    for mode in ("mesh", "two-stage"):
+        assert not lines(mode=mode)
+    # What gs3d compose has no option for.
+    assert not lines(guidance="cds") and not lines(seeds=2) and not lines(set=("batch=2",))

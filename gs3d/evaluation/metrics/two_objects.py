@@ -5,7 +5,7 @@ axis, each part is brought to the size of an object, and its views are classifie
 all planes, and both orders, the one counts whose two parts look most like the two kinds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from gs3d.evaluation.classifier import SIZE_PX, Classification, Classifier, resi
 from gs3d.ops.clean import centered, drop_clear, fitted
 from gs3d.ops.extent import box_of
 from gs3d.raster import rasterize
-from gs3d.world.captions import Meaning
+from gs3d.world.captions import Meaning, Thing
 from gs3d.world.sample import RADIUS
 
 VIEWS, ELEVATION_DEG = 8, 15.0
@@ -43,50 +43,75 @@ class TwoObjects:
     """1 if most views of each part are, else 0."""
     colors: float
     """Share of the views that are classified as the right color."""
-    exchanged: float
-    """Share of the views that are classified as the color of the other object."""
-    relation: float
+    exchanged: float | None
+    """Share of the views that are classified as the color of the other object; None if the two have
+    one color."""
+    relation: float | None
     """1 if the objects stand as the prompt says: the first part above a level plane for "on", the
-    parts on both sides of an upright one for "next to"; else 0."""
+    parts on both sides of an upright one for "next to"; else 0. None without both kinds: a lump can
+    be cut in any direction."""
 
 
-ABSENT = TwoObjects(0.0, 0.0, 0.0, 0.0, 0.0)
+@dataclass(frozen=True)
+class _Cut:
+    """Two parts in the order of the prompt."""
+
+    parts: tuple[Classification, Classification]
+    stands: bool
+    """Whether the plane lies as the prompt says."""
 
 
 def two_objects(splats: Splats, meaning: Meaning, classifier: Classifier) -> TwoObjects:
     """Grade splats against the meaning of a prompt of two objects.
 
-    All metrics are 0 if no plane has splats on both sides. Raises `ValueError` for a meaning of one
+    If no plane has splats on both sides, nothing is right. Raises `ValueError` for a meaning of one
     object.
     """
     if meaning.other is None:
         raise ValueError(f"expected two objects, got {meaning.phrase()!r}")
     things = (meaning.thing, meaning.other)
-    best, best_fit = ABSENT, -float("inf")
-    for axis, below, above in _cuts(drop_clear(splats, LEAST_OPACITY)):
+    one_color = things[0].color == things[1].color
+
+    def fit(cut: _Cut) -> tuple[float, float, bool]:
+        """The kinds decide, then, where both are the same, the colors and how they stand."""
+        kinds, colors = (
+            sum(
+                _log_probability(part, attribute, getattr(thing, attribute))
+                for part, thing in zip(cut.parts, things, strict=True)
+            )
+            for attribute in ("kind", "color")
+        )
+        return kinds, colors, cut.stands
+
+    best = max(_cuts(splats, meaning, classifier), key=fit, default=None)
+    if best is None:
+        return TwoObjects(0.0, 0.0, 0.0, None if one_color else 0.0, None)
+    parts = best.parts
+
+    def shares(attribute: str, of: Sequence[Thing]) -> list[float]:
+        pairs = zip(parts, of, strict=True)
+        return [_share(part, attribute, getattr(thing, attribute)) for part, thing in pairs]
+
+    kinds = shares("kind", things)
+    both = min(kinds) > 0.5
+    return TwoObjects(
+        kinds=sum(kinds) / 2,
+        both_kinds=float(both),
+        colors=sum(shares("color", things)) / 2,
+        exchanged=None if one_color else sum(shares("color", things[::-1])) / 2,
+        relation=float(best.stands) if both else None,
+    )
+
+
+def _cuts(splats: Splats, meaning: Meaning, classifier: Classifier) -> Iterator[_Cut]:
+    """Both orders of the parts on the two sides of each plane."""
+    for axis, below, above in _halves(drop_clear(splats, LEAST_OPACITY)):
         low, high = _seen(below, classifier), _seen(above, classifier)
-        for parts in ((low, high), (high, low)):
-            fit = sum(_fit(p, t.kind) for p, t in zip(parts, things, strict=True))
-            if fit > best_fit:
-                on = axis == UP and parts[0] is high
-                stands = on if meaning.relation == "on" else axis != UP
-                kinds = [_share(p, "kind", t.kind) for p, t in zip(parts, things, strict=True)]
-                colors, others = (
-                    [_share(p, "color", t.color) for p, t in zip(parts, of, strict=True)]
-                    for of in (things, things[::-1])
-                )
-                best_fit = fit
-                best = TwoObjects(
-                    sum(kinds) / 2,
-                    float(min(kinds) > 0.5),
-                    sum(colors) / 2,
-                    sum(others) / 2,
-                    float(stands),
-                )
-    return best
+        yield _Cut((low, high), axis != UP and meaning.relation != "on")
+        yield _Cut((high, low), (axis == UP) == (meaning.relation == "on"))
 
 
-def _cuts(splats: Splats) -> Iterator[tuple[int, Splats, Splats]]:
+def _halves(splats: Splats) -> Iterator[tuple[int, Splats, Splats]]:
     """The axis of each plane, and the splats below and above it."""
     if len(splats) < 2 * LEAST_SPLATS:
         return
@@ -106,9 +131,9 @@ def _seen(part: Splats, classifier: Classifier) -> Classification:
     return classifier.classify(resize(images))
 
 
-def _fit(part: Classification, kind: str) -> float:
-    """Mean logarithm of the probability of a kind."""
-    return float(part.probability("kind", kind).clamp_min(LEAST_PROBABILITY).log().mean())
+def _log_probability(part: Classification, attribute: str, word: str) -> float:
+    """Mean of the views."""
+    return float(part.probability(attribute, word).clamp_min(LEAST_PROBABILITY).log().mean())
 
 
 def _share(part: Classification, attribute: str, word: str) -> float:

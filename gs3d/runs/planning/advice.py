@@ -4,7 +4,7 @@ import shlex
 
 from gs3d.distill.settings.stages import RunConfig
 from gs3d.runs.callbacks import Message
-from gs3d.runs.request import Request
+from gs3d.runs.request import DEFAULT_MINUTES, Request
 from gs3d.runs.starts.builtin import NAME, prompt_for
 from gs3d.world.prompt_parser import parse_prompt
 
@@ -23,15 +23,22 @@ def about_start(request: Request, config: RunConfig) -> list[Message]:
 
 
 def about_compose(request: Request, config: RunConfig) -> list[Message]:
-    """A line about gs3d compose, for a run of the built-in prior with two objects.
+    """A line about gs3d compose, for a run of the built-in prior that makes splats of two objects
+    with nothing that gs3d compose has no option for.
 
     They are better made apart (docs/results.md, "Several objects").
     """
     meaning = parse_prompt(request.prompt)
     if meaning is None or meaning.other is None or not _makes_new_splats(request, config):
         return []
+    if len(config.stages) > 1 or request.set or request.guidance is not None:
+        return []
+    if request.seeds > 1 or request.particles > 1:
+        return []
     command = f"gs3d compose {shlex.quote(request.prompt)}"
-    text = f"two objects: {command} makes each by itself, which was better in as many iterations"
+    if request.steps is None:
+        command += f" --minutes {request.minutes or DEFAULT_MINUTES:g}"
+    text = f"{command} makes the two objects apart, which was better in as many iterations"
     return [Message(text)]
 
 
