@@ -8,8 +8,8 @@ Three ways, for each prompt of the list two-objects:
 - apart: the two objects put together, each of so many steps;
 - one run: gs3d generate PROMPT, with 2.2 times the steps.
 
-Beside them, what the metrics say of true objects of the prompt, and of true objects of the next
-prompt in their place. OUT gets a folder for each prompt and results.json with every grade. The same
+Beside them, what the metrics say of true objects of the prompt, and of others in their place: those
+of the prompt half a list away, which shares no kind with it. OUT gets a folder for each prompt and results.json with every grade. The same
 command continues.
 """
 
@@ -81,7 +81,7 @@ def true_splats(prompt: str) -> Splats:
 
 def make(args: Args, graders: Graders, prompts: Sequence[str], number: int) -> list[Result]:
     """Make what is not there yet of a prompt, and grade it."""
-    prompt, other = prompts[number], prompts[(number + 1) % len(prompts)]
+    prompt, other = prompts[number], prompts[number - len(prompts) // 2]
     folder = args.out / slug(prompt)
     (folder / "composed").mkdir(parents=True, exist_ok=True)
     whole = str(round((2 + TOGETHER) * args.steps))
@@ -97,7 +97,7 @@ def make(args: Args, graders: Graders, prompts: Sequence[str], number: int) -> l
         "apart": (load_splats(placed), NOT_TIMED),
         "one run": (load_splats(folder / "one-run" / SPLATS), once),
         "true objects": (true_splats(prompt), NOT_TIMED),
-        "true objects of the next prompt": (true_splats(other), NOT_TIMED),
+        "other true objects": (true_splats(other), NOT_TIMED),
     }
     results = []
     for way, (splats, seconds) in found.items():

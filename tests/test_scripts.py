@@ -1,5 +1,6 @@
 """Scripts and benchmarks start: their imports and options follow changes of the package."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,8 +10,12 @@ import warnings
 import pytest
 import torch
 
+from gs3d.evaluation.report import to_json
 from gs3d.experiments.methods import Method
 from gs3d.guidance import GUIDANCE
+from gs3d.io import save_splats
+from tests.cli.assets.files import ball
+from tests.evaluation.test_report import result
 from tests.programs import ROOT, run_program
 
 MODULES = ("record.py", "gpu_timing.py", "scale_model.py", "scale_parts.py", "training_options.py")
@@ -191,3 +196,16 @@ def test_summary_of_a_passed_gpu_check_has_exit_status_0(tmp_path, monkeypatch):
     assert run_program(monkeypatch, "benchmarks/summary.py", tmp_path) == 0
     check = json.loads((tmp_path / "check.json").read_text())
     assert check["seconds"] == {"doctor": 80, "repeat": 0}
+
+
+def test_league_page_is_small_and_shows_the_runs(monkeypatch, tmp_path, capsys):
+    results = [dataclasses.replace(result(m), folder=m) for m in ("cds", "sds")]
+    for r in results:
+        (tmp_path / r.folder).mkdir()
+        save_splats(tmp_path / r.folder / "splats.ply", ball(40))
+    tree = {"settings": {"budget": "--steps 1"}, "pooled": [], "results": to_json(results)}
+    (tmp_path / "evaluation.json").write_text(json.dumps(tree))
+    out = tmp_path / "league.html"
+    assert run_program(monkeypatch, "scripts/make_league.py", str(tmp_path), "--out", str(out)) == 0
+    page = out.read_text()
+    assert page.count('class="turn r') == 2 and "2 of 2" in page and "cds minus sds" in page

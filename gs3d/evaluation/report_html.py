@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from gs3d.core.cameras import ring
+from gs3d.core.checks import require
 from gs3d.evaluation.augment import LIGHT_GRAY
 from gs3d.evaluation.grade import ELEVATION_DEG
 from gs3d.evaluation.report import COLUMNS, Result, paired
@@ -36,6 +37,10 @@ class Strip:
     """A multiple of `SLIDER_VIEWS`."""
     px: int = 96
     """Side of a view."""
+
+    def __post_init__(self) -> None:
+        is_multiple = self.views > 0 and self.views % SLIDER_VIEWS == 0
+        require("views", self.views, is_multiple, f"a multiple of {SLIDER_VIEWS}")
 
 
 @torch.no_grad()
@@ -93,7 +98,7 @@ def write_report(
     """Write the report of an evaluation to `path`.
 
     `tables` are title → rows, the header first. `load` reads the asset of a run, `plot` returns its
-    `small_plot`. `settings` is listed at the top.
+    `small_plot`. `settings` is listed at the top. `size` is that of the views.
     """
     names = [name for name in COLUMNS if any(getattr(r.grade, name) is not None for r in results)]
     listed = "".join(

@@ -292,6 +292,11 @@ def test_report_shows_the_plot_of_a_run_if_there_is_one(tmp_path, splats):
     assert small_plot(tmp_path / "cut.png") is None and small_plot(tmp_path / "none.png") is None
 
 
+def test_a_strip_has_the_views_of_the_sliders():
+    with pytest.raises(ValueError, match="a multiple of 8"):
+        Strip(views=12)
+
+
 @pytest.mark.parametrize("size", [Strip(), Strip(views=16, px=40)])
 def test_strip_shows_views_all_around(splats, size):
     with Image.open(io.BytesIO(strip(splats, size))) as image:
