@@ -9,8 +9,8 @@ Three ways, for each prompt of the list two-objects:
 - one run: gs3d generate PROMPT, with 2.2 times the steps.
 
 Beside them, what the metrics say of true objects of the prompt, and of others in their place: those
-of the prompt half a list away, which shares no kind with it. OUT gets a folder for each prompt and results.json with every grade. The same
-command continues.
+of the prompt half a list away, which shares no kind with it. OUT gets a folder for each prompt and
+results.json with every grade. The same command continues.
 """
 
 import json
